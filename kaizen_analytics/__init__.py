@@ -1,0 +1,1 @@
+"""kaizen_analytics."""
