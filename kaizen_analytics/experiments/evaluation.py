@@ -1,0 +1,335 @@
+"""The result of judging one experiment: every number a report shows, and the reason for the decision.
+
+`Evaluation` is plain, immutable data. `Evaluation.to_json` is the object that `exp evaluate --json` prints
+and that `conclude` freezes: finite numbers only, an unbounded end of an interval is null and a note says why.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaizen_analytics.experiments.plan import Plan
+    from kaizen_analytics.experiments.verdict import Verdict
+    from kaizen_analytics.metrics import MetricKind
+    from kaizen_analytics.model import Direction, Experiment, GuardrailSpec, Metric
+    from kaizen_analytics.stats.effect import ArmSummary, Effect, Interval
+
+
+class Role(StrEnum):
+    """Why a metric is in the evaluation."""
+
+    PRIMARY = "primary"
+    SECONDARY = "secondary"
+    GUARDRAIL = "guardrail"
+
+
+class GuardrailStatus(StrEnum):
+    """What the data say about a guardrail."""
+
+    VIOLATED = "violated"
+    PASSED = "passed"
+    UNRESOLVED = "unresolved"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The sessions that count, by their start; milliseconds since the Unix epoch, both ends included."""
+
+    start_ms: int
+    end_ms: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return both ends in milliseconds and as ISO 8601 text in UTC."""
+        return {
+            "start_ms": self.start_ms,
+            "end_ms": self.end_ms,
+            "start": render_time(self.start_ms),
+            "end": render_time(self.end_ms),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmStats:
+    """One arm of one metric: sessions with a value, sessions without one, and the centre of the values."""
+
+    n: int
+    n_missing: int
+    median: float | None
+    mean: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricResult:
+    """One metric compared between the arms; `sentence` says the result in words."""
+
+    metric: Metric
+    label: str
+    unit: str
+    better: Direction
+    kind: MetricKind
+    role: Role
+    control: ArmStats
+    treatment: ArmStats
+    effect: Effect
+    sentence: str
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """Sessions without a value, per arm."""
+        return {"control": self.control.n_missing, "treatment": self.treatment.n_missing}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metric, both arms and the effect as plain values."""
+        return {
+            "metric": self.metric.value,
+            "label": self.label,
+            "unit": self.unit,
+            "better": self.better.value,
+            "kind": self.kind.value,
+            "role": self.role.value,
+            "arms": {"control": _plain(self.control), "treatment": _plain(self.treatment)},
+            "difference": _interval_json(self.effect.difference),
+            "percent": _interval_json(self.effect.percent),
+            "effect": _effect_json(self.effect),
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailResult:
+    """One guardrail: its rule, its metric and its status. `p_adjusted` is Holm's, of a deterioration."""
+
+    spec: GuardrailSpec
+    result: MetricResult
+    status: GuardrailStatus
+    p_adjusted: float | None
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rule, the status and the whole metric as plain values."""
+        return {
+            "metric": self.spec.metric.value,
+            "regression_direction": self.spec.regression_direction.value,
+            "threshold_pct": self.spec.threshold_pct,
+            "status": self.status.value,
+            "p_adjusted": self.p_adjusted,
+            "sentence": self.sentence,
+            "result": self.result.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """The primary metric among the sessions that share one value of `agent`, `model` or `workspace`."""
+
+    dimension: str
+    value: str
+    result: MetricResult
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the segment's name and its whole result as plain values."""
+        return {"dimension": self.dimension, "value": self.value, "result": self.result.to_json()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesPoint:
+    """The percent change of the primary metric from the sessions that had started by `at_ms`."""
+
+    at_ms: int
+    n_control: int
+    n_treatment: int
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """The distribution of the primary metric in one arm: `values[i]` is its quantile at `quantiles[i]`."""
+
+    arm: str
+    quantiles: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmQuality:
+    """How complete the data of one arm are. `unreliable_share` is None for an arm without responses."""
+
+    sessions: int
+    responses: int
+    unreliable_responses: int
+    unreliable_share: float | None
+    unpriced_sessions: int
+    missing_primary: int
+    dirty_sessions: int
+    inferred_commits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRatio:
+    """The split of a randomised experiment against the declared one; `status`: `ok`, `warning`, `invalid`."""
+
+    expected_control_share: float
+    observed_control_share: float
+    p_value: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """Whether the numbers can be trusted. `information` is the share of the planned information reached."""
+
+    candidates: int
+    control: ArmQuality
+    treatment: ArmQuality
+    planned_n: int | None
+    information: float | None
+    sample_ratio: SampleRatio | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all counts, shares and warnings as plain values."""
+        return {
+            "candidates": self.candidates,
+            "control": _plain(self.control),
+            "treatment": _plain(self.treatment),
+            "planned_n": self.planned_n,
+            "information": self.information,
+            "sample_ratio": None if self.sample_ratio is None else _plain(self.sample_ratio),
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The conclusion in words: a headline, one sentence of reasons, and the rule it follows from."""
+
+    headline: str
+    sentence: str
+    rule: str
+    ship: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Everything known about one experiment at `as_of_ms`.
+
+    `alpha` is the planned overall error level; `effective_alpha` the level of the intervals shown, after the
+    design's allowance for repeated looks. `flags` are short machine-readable marks (`retrospective`,
+    `adopted`, `not_frozen`, `side_branch`, ...). `provenance` says what the numbers were computed from.
+    """
+
+    experiment: Experiment
+    plan: Plan
+    window: Window
+    as_of_ms: int
+    alpha: float
+    effective_alpha: float
+    design: str
+    verdict: Verdict
+    confidence_at_target: float | None
+    decision: Decision
+    primary: MetricResult
+    secondary: tuple[MetricResult, ...]
+    guardrails: tuple[GuardrailResult, ...]
+    excluded: Mapping[str, int]
+    quality: Quality
+    flags: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    series: tuple[SeriesPoint, ...]
+    curves: tuple[Curve, ...]
+    provenance: Mapping[str, str | int | float | None]
+    next_actions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one JSON object; every number in it is finite or null."""
+        experiment = self.experiment
+        primary = self.primary.to_json()
+        return {
+            "experiment_id": experiment.id,
+            "name": experiment.name,
+            "state": experiment.state.value,
+            "metric": experiment.metric.value,
+            "criterion": criterion_json(experiment),
+            "window": self.window.to_json(),
+            "as_of_ms": self.as_of_ms,
+            "arms": primary["arms"],
+            "difference": primary["difference"],
+            "percent": primary["percent"],
+            "alpha": self.alpha,
+            "effective_alpha": self.effective_alpha,
+            "design": self.design,
+            "verdict": self.verdict.value,
+            "confidence_at_target": self.confidence_at_target,
+            "decision": _plain(self.decision),
+            "primary": primary,
+            "secondary": [result.to_json() for result in self.secondary],
+            "guardrails": [result.to_json() for result in self.guardrails],
+            "excluded": dict(self.excluded),
+            "quality": self.quality.to_json(),
+            "flags": list(self.flags),
+            "segments": [segment.to_json() for segment in self.segments],
+            "series": [_plain(point) for point in self.series],
+            "curves": [_plain(curve) for curve in self.curves],
+            "next_actions": list(self.next_actions),
+            "plan": self.plan.to_json(),
+            "experiment": json.loads(experiment.to_json()),
+            "provenance": dict(self.provenance),
+        }
+
+
+def render_time(at_ms: int) -> str:
+    """Return a time as ISO 8601 text in UTC, to the second."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def criterion_json(experiment: Experiment) -> dict[str, Any]:
+    """Return the success criterion in the encoding that kaizen-cli uses, `{"Delta": {...}}`."""
+    criterion = experiment.success_criterion
+    return {type(criterion).__name__: _plain(criterion)}
+
+
+def _plain(item: object) -> dict[str, Any]:
+    names = item.__dataclass_fields__  # type: ignore[attr-defined]
+    return {name: _plain_value(getattr(item, name)) for name in names}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [_plain_value(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _interval_json(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else _plain(interval)
+
+
+def _arm_json(arm: ArmSummary) -> dict[str, Any]:
+    return _plain(arm)
+
+
+def _effect_json(effect: Effect) -> dict[str, Any]:
+    return {
+        "kind": effect.kind.value,
+        "control": _arm_json(effect.control),
+        "treatment": _arm_json(effect.treatment),
+        "p_value": effect.p_value,
+        "alpha": effect.alpha,
+        "insufficient": effect.insufficient,
+        "percent_undefined": effect.percent_undefined,
+        "notes": list(effect.notes),
+        "sentence": effect.sentence,
+    }
