@@ -8,13 +8,15 @@ not know kept as they came.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kaizen_analytics.errors import ExperimentError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Metric(StrEnum):
@@ -144,6 +146,19 @@ class GuardrailSpec:
     regression_direction: Direction
     threshold_pct: float
 
+    @classmethod
+    def from_fields(cls, metric: object, regression_direction: object, threshold_pct: object) -> GuardrailSpec:
+        """Build one from raw JSON values.
+
+        Raises:
+            ExperimentError: a value is not of its type.
+        """
+        return cls(
+            metric=_member(Metric, metric, "guardrail.metric"),
+            regression_direction=_member(Direction, regression_direction, "guardrail.regression_direction"),
+            threshold_pct=_number(threshold_pct, "guardrail.threshold_pct"),
+        )
+
 
 _NO_EXTRA: Mapping[str, Any] = MappingProxyType({})
 
@@ -183,11 +198,6 @@ class Experiment:
         """Return a copy in `state`; Concluded also sets `concluded_at_ms`."""
         concluded = now_ms if state is State.CONCLUDED else self.concluded_at_ms
         return replace(self, state=state, concluded_at_ms=concluded)
-
-    @property
-    def known_to_kaizen(self) -> bool:
-        """Whether kaizen-cli can read this experiment (every metric in it is one of its own)."""
-        return self.metric.known_to_kaizen and all(g.metric.known_to_kaizen for g in self.guardrails)
 
     def to_json(self) -> str:
         """Return the compact JSON that kaizen-cli keeps in `experiments.metadata`."""
@@ -341,10 +351,4 @@ def _criterion(value: object) -> Criterion:
 
 def _guardrail(value: object) -> GuardrailSpec:
     body = _object(value, "guardrail")
-    return GuardrailSpec(
-        metric=_member(Metric, body.get("metric"), "guardrail.metric"),
-        regression_direction=_member(
-            Direction, body.get("regression_direction"), "guardrail.regression_direction"
-        ),
-        threshold_pct=_number(body.get("threshold_pct"), "guardrail.threshold_pct"),
-    )
+    return GuardrailSpec.from_fields(body.get("metric"), body.get("regression_direction"), body.get("threshold_pct"))
