@@ -127,12 +127,18 @@ class Delta:
     direction: Direction
     target_pct: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target_pct", float(self.target_pct))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absolute:
     """Success is a treatment arm on the good side of `metric_value`."""
 
     metric_value: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metric_value", float(self.metric_value))
 
 
 Criterion = Delta | Absolute
@@ -145,6 +151,9 @@ class GuardrailSpec:
     metric: Metric
     regression_direction: Direction
     threshold_pct: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threshold_pct", float(self.threshold_pct))
 
     @classmethod
     def from_fields(cls, metric: object, regression_direction: object, threshold_pct: object) -> GuardrailSpec:
