@@ -1,0 +1,80 @@
+"""sql/staging: marks in payloads, and whom a session's work is counted with."""
+
+import duckdb
+import pytest
+
+from kaizen_analytics.queries import load_sql
+
+EVENT_COLUMNS = (
+    "session_id text, seq bigint, ts_ms bigint, kind text, tool text, tokens_in bigint, tokens_out bigint, "
+    "cost_usd_e6 bigint, payload text, ts_exact bigint, reasoning_tokens bigint, cache_creation_tokens bigint, "
+    "cache_read_tokens bigint"
+)
+MARKS = "message_role, is_prompt, is_unreliable, is_error"
+
+
+def marks(kind: str, payload: str) -> tuple[object, ...] | None:
+    with duckdb.connect() as connection:
+        connection.execute(f"create table events ({EVENT_COLUMNS})")
+        connection.execute(
+            "insert into events (session_id, seq, ts_ms, kind, payload, ts_exact) values ('s', 0, 0, ?, ?, 1)",
+            [kind, payload],
+        )
+        return connection.execute(f"select {MARKS} from ({load_sql('staging/events.sql')})").fetchone()
+
+
+@pytest.mark.parametrize(
+    ("kind", "payload", "expected"),
+    [
+        ("Message", '{"role":"user","prompt":true}', ("user", 1, None, None)),
+        ("Message", '{"role":"assistant","unreliable":true}', ("assistant", None, 1, None)),
+        ("Message", '{"role":"assistant","unreliable":false}', ("assistant", None, 0, None)),
+        ("Message", "{}", (None, None, None, None)),
+        ("Message", "not json", (None, None, None, None)),
+        ("Message", '{"prompt":"maybe"}', (None, None, None, None)),
+        ("Message", "[1, 2]", (None, None, None, None)),
+        ("ToolResult", '{"is_error":true}', (None, None, None, 1)),
+        ("ToolResult", '{"is_error":false}', (None, None, None, 0)),
+        ("ToolResult", '{"is_error":null}', (None, None, None, None)),
+        ("ToolResult", '{"role":"user","prompt":true}', (None, None, None, None)),
+        ("Hook", '{"is_error":true,"prompt":true}', (None, None, None, None)),
+    ],
+)
+def test_marks_of_a_payload(kind: str, payload: str, expected: tuple[object, ...]) -> None:
+    assert marks(kind, payload) == expected
+
+
+def roots(path: str, parents: dict[str, str | None]) -> dict[str, str]:
+    with duckdb.connect() as connection:
+        connection.execute("create table sessions (id text, parent_session_id text)")
+        connection.executemany("insert into sessions values (?, ?)", [list(item) for item in parents.items()])
+        return dict(connection.execute(load_sql(path)).fetchall())
+
+
+def test_a_chain_of_sub_agents_ends_at_its_root() -> None:
+    parents = {"root": None, "child": "root", "grandchild": "child", "single": None}
+    assert roots("staging/session_roots.sql", parents) == {
+        "root": "root",
+        "child": "root",
+        "grandchild": "root",
+        "single": "single",
+    }
+
+
+def test_a_session_whose_parent_is_not_in_the_store_is_its_own_root() -> None:
+    assert roots("staging/session_roots.sql", {"lost": "elsewhere"}) == {"lost": "lost"}
+
+
+def test_circles_of_parents_end_and_keep_every_session_once() -> None:
+    parents = {"own": "own", "a": "b", "b": "a", "child_of_a": "a"}
+    assert roots("staging/session_roots.sql", parents) == {
+        "own": "own",
+        "a": "a",
+        "b": "b",
+        "child_of_a": "child_of_a",
+    }
+
+
+def test_apart_every_session_is_its_own_root() -> None:
+    parents = {"root": None, "child": "root"}
+    assert roots("staging/session_selves.sql", parents) == {"root": "root", "child": "child"}
