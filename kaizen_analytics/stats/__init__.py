@@ -1,0 +1,28 @@
+"""Pure statistics on numpy arrays: quantiles, means, proportions, clusters, looks, power.
+
+`median_effect`, `quantile_effect`, `mean_effect` and `proportion_effect` compare two arms and return an `Effect`: the
+difference and the percent change with intervals, a p value, and one plain sentence. Nothing here draws a random number
+except `simulate_power`, which plans and never judges. See docs/statistics.md for the methods and their sources.
+"""
+
+from __future__ import annotations
+
+from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
+from kaizen_analytics.stats.means import mean_effect
+from kaizen_analytics.stats.medians import median_effect, quantile_effect
+from kaizen_analytics.stats.proportions import proportion_effect
+from kaizen_analytics.stats.sequential import Design, DesignKind, sessions_within_plan
+
+__all__ = [
+    "ArmSummary",
+    "Design",
+    "DesignKind",
+    "Effect",
+    "EffectKind",
+    "Interval",
+    "mean_effect",
+    "median_effect",
+    "proportion_effect",
+    "quantile_effect",
+    "sessions_within_plan",
+]

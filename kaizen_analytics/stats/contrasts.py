@@ -1,0 +1,218 @@
+"""Differences and percent changes of two laws.
+
+Both are found exactly on the finite set of values that they can take: a bisection narrows the candidates down to a few
+thousand, which are then sorted. The two arms are independent, unless clusters hold sessions of both; then a Gaussian
+copula ties their laws together with the correlation that the clusters show.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from scipy import special
+
+from kaizen_analytics.stats.laws import TAIL, FloatArray, IntArray, Law
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RELATIVE = 1e-12
+"""Percent changes closer than this are equal: 1 - 10 % is not exactly representable."""
+
+
+class _Operation(Protocol):
+    """How a control value and a point of the contrast give the treatment value, and back."""
+
+    def treatment(self, control: FloatArray, point: float) -> FloatArray: ...
+
+    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray: ...
+
+
+class _Subtraction:
+    def treatment(self, control: FloatArray, point: float) -> FloatArray:
+        return control + point
+
+    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
+        return treatment - control
+
+
+class _PercentChange:
+    def treatment(self, control: FloatArray, point: float) -> FloatArray:
+        return control + control * (point / 100)
+
+    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
+        # This order gives exactly -10 for 10 -> 9, where 100 (9/10 - 1) does not.
+        return 100 * (treatment - control) / control
+
+
+@dataclass(frozen=True, slots=True)
+class LawPair:
+    """The joint law of the two arms' quantiles.
+
+    Attributes:
+        control: Law of the control quantile.
+        treatment: Law of the treatment quantile.
+        correlation: Correlation of their normal scores, from clusters that hold both arms.
+    """
+
+    control: Law
+    treatment: Law
+    correlation: float = 0.0
+
+    def difference_limits(self, alpha: float) -> tuple[float, float]:
+        """Return the interval of treatment - control that leaves `alpha` / 2 on each side."""
+        # Swapping the arms mirrors the difference, so both ends come from the same code.
+        return _low(self, _Subtraction(), alpha / 2), -_low(self._swapped(), _Subtraction(), alpha / 2)
+
+    def percent_limits(self, alpha: float) -> tuple[float, float] | None:
+        """Return the interval of the percent change; None when the control may be zero or negative.
+
+        The mass of control quantiles that are not positive has no percent change. It is charged to both tails in
+        full, so the interval can only become wider; from `alpha` / 2 on there is no interval.
+        """
+        undefined = self.control.at_most(0.0)
+        tail = alpha / 2
+        if undefined >= tail:
+            return None
+        pair = self._positive_control()
+        share = (tail - undefined) / (1 - undefined)
+        return _low(pair, _PercentChange(), share), -_low(pair._mirrored_treatment(), _NegativePercent(), share)
+
+    def difference_tails(self) -> tuple[float, float]:
+        """Return P(difference <= 0) and P(difference >= 0)."""
+        at_most = self._probability(self.control.values, side="right")
+        at_least = 1 - self._probability(self.control.values, side="left")
+        return at_most, at_least
+
+    def at_most(self, percent: float) -> float:
+        """Return the probability of a percent change of at most `percent`."""
+        return self._percent_probability(percent, "right")
+
+    def below(self, percent: float) -> float:
+        """Return the probability of a percent change strictly below `percent`."""
+        return self._percent_probability(percent, "left")
+
+    def _percent_probability(self, percent: float, side: str) -> float:
+        pair = self._positive_control()
+        control = pair.control.values
+        points = control + control * (percent / 100)
+        slack = _RELATIVE * np.maximum(np.abs(points), control)
+        return pair._probability(points + slack if side == "right" else points - slack, side=side)
+
+    def _probability(self, points: FloatArray, side: str) -> float:
+        """Return P(treatment <= point of its control value), or < for side 'left'."""
+        kind = "right" if side == "right" else "left"
+        index = np.searchsorted(self.treatment.values, points, side=kind)  # type: ignore[call-overload]
+        return min(1.0, float(self.control.masses @ self.conditional()(np.arange(points.size), index)))
+
+    def conditional(self) -> Callable[[IntArray, IntArray], FloatArray]:
+        """Return the function (i, j) -> P(treatment among its first j values | control is value i)."""
+        cumulative = self.treatment.cumulative
+        if self.correlation == 0.0:
+            return lambda _, j: cumulative[j]
+        rho = self.correlation
+        spread = math.sqrt(1 - rho * rho)
+        middle = 0.5 * (self.control.cumulative[1:] + self.control.cumulative[:-1])
+        control_scores = special.ndtri(np.clip(middle, TAIL, 1 - TAIL))
+        treatment_scores = special.ndtri(cumulative)
+        return lambda i, j: special.ndtr((treatment_scores[j] - rho * control_scores[i]) / spread)
+
+    def _swapped(self) -> LawPair:
+        return LawPair(self.treatment, self.control, self.correlation)
+
+    def _mirrored_treatment(self) -> LawPair:
+        return LawPair(self.control, self.treatment.negated(), -self.correlation)
+
+    def _positive_control(self) -> LawPair:
+        first = int(np.searchsorted(self.control.values, 0.0, side="right"))
+        if first == 0:
+            return self
+        masses = self.control.masses[first:]
+        total = masses.sum()
+        cumulative = np.concatenate((np.zeros(1), np.cumsum(masses / total)))
+        np.minimum(cumulative, 1.0, out=cumulative)
+        control = Law(self.control.values[first:], masses / total, cumulative)
+        return LawPair(control, self.treatment, self.correlation)
+
+
+class _NegativePercent:
+    """The negative percent change, of a treatment law that was negated."""
+
+    def treatment(self, control: FloatArray, point: float) -> FloatArray:
+        return control * (point / 100) - control
+
+    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
+        return 100 * (treatment + control) / control
+
+
+def _low(pair: LawPair, operation: _Operation, tail: float) -> float:
+    """Return the smallest point that has at least `tail` of the contrast's law at or below it.
+
+    -inf when the law, cut off at `TAIL`, cannot tell.
+    """
+    if tail < 2 * TAIL:
+        return -math.inf
+    bracket = _Bracket.whole(pair)
+    conditional = pair.conditional()
+    everything = np.arange(pair.control.values.size)
+    low, high = _outer_points(pair, operation)
+    threshold = tail * (1 - 1e-12)
+    while bracket.candidates > _few(pair) and low < (middle := low + 0.5 * (high - low)) < high:
+        index = np.searchsorted(pair.treatment.values, operation.treatment(pair.control.values, middle), "right")
+        reached = float(pair.control.masses @ conditional(everything, index)) >= threshold
+        bracket = bracket.below(index) if reached else bracket.above(index)
+        low, high = (low, middle) if reached else (middle, high)
+    return _pick(pair, operation, bracket, threshold)
+
+
+def _few(pair: LawPair) -> int:
+    return 4 * (pair.control.values.size + pair.treatment.values.size)
+
+
+def _outer_points(pair: LawPair, operation: _Operation) -> tuple[float, float]:
+    corners = operation.point(
+        pair.treatment.values[[0, 0, -1, -1]],
+        pair.control.values[[0, -1, 0, -1]],
+    )
+    return float(corners.min()), float(corners.max())
+
+
+@dataclass(frozen=True, slots=True)
+class _Bracket:
+    """For each control value, the treatment values that are still candidates: first .. end - 1."""
+
+    first: IntArray
+    end: IntArray
+
+    @classmethod
+    def whole(cls, pair: LawPair) -> _Bracket:
+        size = pair.control.values.size
+        return cls(np.zeros(size, dtype=np.int64), np.full(size, pair.treatment.values.size, dtype=np.int64))
+
+    @property
+    def candidates(self) -> int:
+        return int((self.end - self.first).sum())
+
+    def below(self, index: IntArray) -> _Bracket:
+        return _Bracket(self.first, np.clip(index, self.first, self.end))
+
+    def above(self, index: IntArray) -> _Bracket:
+        return _Bracket(np.clip(index, self.first, self.end), self.end)
+
+
+def _pick(pair: LawPair, operation: _Operation, bracket: _Bracket, threshold: float) -> float:
+    """Return the first candidate at which the law reaches `threshold`."""
+    counts = bracket.end - bracket.first
+    rows = np.repeat(np.arange(counts.size), counts)
+    columns = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts) + bracket.first[rows]
+    conditional = pair.conditional()
+    base = float(pair.control.masses @ conditional(np.arange(counts.size), bracket.first))
+    masses = pair.control.masses[rows] * (conditional(rows, columns + 1) - conditional(rows, columns))
+    points = operation.point(pair.treatment.values[columns], pair.control.values[rows])
+    order = np.argsort(points, kind="stable")
+    reached = base + np.cumsum(masses[order])
+    index = int(np.searchsorted(reached, threshold, side="left"))
+    return float(points[order[min(index, order.size - 1)]])

@@ -1,0 +1,118 @@
+"""How precise the mean of a score is, with clusters and a covariate.
+
+Medians, means and proportions are all means of a score: the share of sessions below the median, the value, the
+success. Sessions of one workspace or user resemble each other, so the variance of that mean comes from the totals of
+whole clusters (Woodruff 1952; the CR1 correction), with Student's quantile at clusters - 1 degrees of freedom. A
+covariate from before the experiment explains part of the score (CUPED, Deng, Xu, Kohavi & Walker 2013).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+if TYPE_CHECKING:
+    from kaizen_analytics.stats.laws import FloatArray, IntArray
+    from kaizen_analytics.stats.samples import Sample, SamplePair
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The precision of one arm's mean score.
+
+    Attributes:
+        mean: Mean score, adjusted for the covariate.
+        shift: What the covariate added to it.
+        variance: Variance of the mean.
+        design_effect: Variance over the variance of as many independent sessions without covariate.
+        degrees: Degrees of freedom of the variance; infinite without clusters.
+        residuals: Shape (n,), what each session adds to the mean's error, before division by n.
+        n: Sessions.
+    """
+
+    mean: float
+    shift: float
+    variance: float
+    design_effect: float
+    degrees: float
+    residuals: FloatArray
+    n: int
+
+    @property
+    def n_effective(self) -> float:
+        """The number of independent sessions that would be as precise."""
+        return self.n / self.design_effect
+
+    def inflation(self, alpha: float) -> float:
+        """Return (Student's quantile / normal quantile)² at `alpha`: the price of few clusters."""
+        return student_inflation(self.degrees, alpha)
+
+
+def student_inflation(degrees: float, alpha: float) -> float:
+    """Return (Student's quantile / normal quantile)² at the two-sided level `alpha`; 1 for infinite degrees."""
+    if math.isinf(degrees):
+        return 1.0
+    return float((special.stdtrit(degrees, alpha / 2) / special.ndtri(alpha / 2)) ** 2)
+
+
+def measure(sample: Sample, score: FloatArray, covariate_mean: float | None) -> Precision:
+    """Return the precision of the mean of `score`, shape (n,), over the sessions of `sample`."""
+    centred = score - score.mean()
+    slope, residuals = _residuals(sample, centred)
+    fitted = int(slope != 0.0)
+    shift = 0.0
+    if sample.covariate is not None and covariate_mean is not None:
+        shift = slope * (covariate_mean - float(sample.covariate.mean()))
+    n = sample.n
+    independent = float(centred @ centred) / n**2
+    explained = float(residuals @ residuals) / n**2
+    if sample.clusters is None:
+        variance, degrees = explained * n / max(n - 1 - fitted, 1), math.inf
+        design_effect = explained / independent if independent > 0 else 1.0
+    else:
+        degrees = max((sample.cluster_count or 0) - 1 - fitted, 1)
+        totals = np.bincount(sample.clusters, weights=residuals)
+        variance = (degrees + 1 + fitted) / degrees * float(totals @ totals) / n**2
+        # Sessions of one cluster never count for more than independent ones.
+        variance = max(variance, explained)
+        design_effect = variance / independent if independent > 0 else 1.0
+    return Precision(float(score.mean()) + shift, shift, variance, design_effect, degrees, residuals, n)
+
+
+def _residuals(sample: Sample, centred: FloatArray) -> tuple[float, FloatArray]:
+    if sample.covariate is None:
+        return 0.0, centred
+    covariate = sample.covariate - sample.covariate.mean()
+    spread = float(covariate @ covariate)
+    if spread <= 0:
+        return 0.0, centred
+    slope = float(centred @ covariate) / spread
+    return slope, centred - slope * covariate
+
+
+def correlate(samples: SamplePair, control: Precision, treatment: Precision) -> float:
+    """Return the correlation of both arms' mean scores, from clusters that hold sessions of both.
+
+    It is the covariance of cluster totals over the two standard errors, and is limited to [-0.99, 0.99].
+    """
+    if not samples.joint or control.variance <= 0 or treatment.variance <= 0:
+        return 0.0
+    first, second = _totals(samples.control.clusters, control), _totals(samples.treatment.clusters, treatment)
+    size = min(first.size, second.size)
+    both = np.count_nonzero((first[:size] != 0) & (second[:size] != 0))
+    if both < 2:
+        return 0.0
+    clusters = both / (both - 1)
+    covariance = clusters * float(first[:size] @ second[:size]) / (control.n * treatment.n)
+    return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -0.99, 0.99))
+
+
+def _totals(clusters: IntArray | None, precision: Precision) -> FloatArray:
+    if clusters is None:
+        return np.zeros(0)
+    totals: FloatArray = np.bincount(clusters, weights=precision.residuals)
+    return totals
