@@ -1,1 +1,90 @@
-"""kaizen_analytics."""
+"""Agent observability that a team can defend: exact ingestion, experiments judged with honest statistics, reports.
+
+The rooms, in the order in which data flows through them:
+
+    ingest        transcripts of Claude Code, Codex and Cursor -> sessions, events, rejects
+    store         the SQLite file that kaizen-cli can share, reached through DuckDB's sqlite extension
+    metrics       what is measured for each session (sql/marts)
+    experiments   which session belongs to which arm, the life of an experiment, its evaluation
+    stats         the statistics, pure functions on arrays
+    reports       notebooks, run unattended and rendered to one page
+    redact        what must not leave the machine
+    cli           the command line over all of it
+
+The names below are the public interface. They are imported on first use, so that importing the package is cheap.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaizen_analytics.errors import KaizenError
+    from kaizen_analytics.model import (
+        Absolute,
+        Branch,
+        Classification,
+        Delta,
+        Direction,
+        Experiment,
+        GitCommit,
+        GuardrailSpec,
+        ManualTag,
+        Metric,
+        PromptFingerprint,
+        State,
+    )
+    from kaizen_analytics.store import (
+        Store,
+        list_experiments,
+        load_experiment,
+        manual_tags,
+        save_experiment,
+        set_state,
+        tag_session,
+        tag_sessions,
+        untag_session,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Absolute",
+    "Branch",
+    "Classification",
+    "Delta",
+    "Direction",
+    "Experiment",
+    "GitCommit",
+    "GuardrailSpec",
+    "KaizenError",
+    "ManualTag",
+    "Metric",
+    "PromptFingerprint",
+    "State",
+    "Store",
+    "list_experiments",
+    "load_experiment",
+    "manual_tags",
+    "save_experiment",
+    "set_state",
+    "tag_session",
+    "tag_sessions",
+    "untag_session",
+]
+
+_ROOMS = ("errors", "model", "store")
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object
+    if name in __all__:
+        for room in _ROOMS:
+            module = importlib.import_module(f"kaizen_analytics.{room}")
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
