@@ -10,8 +10,19 @@ from __future__ import annotations
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.means import mean_effect
 from kaizen_analytics.stats.medians import median_effect, quantile_effect
+from kaizen_analytics.stats.multiplicity import adjust_holm
+from kaizen_analytics.stats.power import (
+    Pilot,
+    Plan,
+    minimum_detectable_effect,
+    plan,
+    read_pilot,
+    sample_size,
+    simulate_power,
+)
 from kaizen_analytics.stats.proportions import proportion_effect
 from kaizen_analytics.stats.sequential import Design, DesignKind, sessions_within_plan
+from kaizen_analytics.stats.srm import RatioStatus, SampleRatio, check_sample_ratio
 
 __all__ = [
     "ArmSummary",
@@ -20,9 +31,20 @@ __all__ = [
     "Effect",
     "EffectKind",
     "Interval",
+    "Pilot",
+    "Plan",
+    "RatioStatus",
+    "SampleRatio",
+    "adjust_holm",
+    "check_sample_ratio",
     "mean_effect",
     "median_effect",
+    "minimum_detectable_effect",
+    "plan",
     "proportion_effect",
     "quantile_effect",
+    "read_pilot",
+    "sample_size",
     "sessions_within_plan",
+    "simulate_power",
 ]

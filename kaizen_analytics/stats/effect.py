@@ -204,8 +204,7 @@ class Effect:
         rows = [("", "estimate", "low", "high"), *self._rows()]
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         lines = [
-            "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]).rstrip()
-            for row in rows
+            "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]).rstrip() for row in rows
         ]
         return "\n".join([*lines, self._footer(), self.sentence, *self.notes])
 

@@ -72,9 +72,7 @@ class MeanPair:
     def degrees(self) -> float:
         """Degrees of freedom of the difference's variance (Satterthwaite 1946)."""
         first, second = self.control.variance, self.treatment.variance
-        return (first + second) ** 2 / (
-            first**2 / _degrees(self.control) + second**2 / _degrees(self.treatment)
-        )
+        return (first + second) ** 2 / (first**2 / _degrees(self.control) + second**2 / _degrees(self.treatment))
 
     def student(self, alpha: float) -> float:
         """Return the upper `alpha` / 2 quantile of Student's law."""

@@ -294,5 +294,7 @@ def _exact_summary(arm: _Arm, kind: EffectKind, sequence: QuantileSequence, valu
 
 def _no_exact_percent(sequence: QuantileSequence) -> str:
     if sequence.control[0] < 0 or sequence.treatment[0] < 0:
-        return "Some values are negative, and the exact design gives no percent change then: read the difference instead."
+        return (
+            "Some values are negative, and the exact design gives no percent change then: read the difference instead."
+        )
     return "The control's value may be zero, and a percent change of zero has no meaning: read the difference instead."

@@ -137,12 +137,12 @@ class SharePair:
         """Return the most likely treatment share among those with treatment = ratio * control."""
         n_c, n_t = self.control.n, self.treatment.n
         x_c, x_t = self.control.share * n_c, self.treatment.share * n_t
-        a = n_c + n_t
-        b = ratio * (n_c + x_t) + x_c + n_t
-        c = ratio * (x_c + x_t)
+        a = ratio * (n_c + n_t)
+        b = ratio * (n_t + x_c) + x_t + n_c
+        successes = x_c + x_t
         # The smaller root, written so that nothing cancels.
-        root = 2 * c / (b + math.sqrt(max(b * b - 4 * a * c, 0.0)))
-        return min(max(root, 0.0), 1.0, ratio)
+        root = 2 * successes / (b + math.sqrt(max(b * b - 4 * a * successes, 0.0)))
+        return ratio * min(max(root, 0.0), 1.0, 1 / ratio)
 
     def at_most(self, percent: float) -> float:
         """Return the confidence in a percent change of at most `percent`, from the score test."""
@@ -244,9 +244,7 @@ def _effect(
     )
 
 
-_NO_PERCENT = (
-    "No control session succeeded, and a percent change of zero has no meaning: read the difference in percentage points."
-)
+_NO_PERCENT = "No control session succeeded, and a percent change of zero has no meaning: read the difference in percentage points."
 
 
 def _exact_effect(comparison: Comparison) -> Effect:
@@ -259,7 +257,9 @@ def _exact_effect(comparison: Comparison) -> Effect:
     ratio = (100 * (low_t / high_c - 1), 100 * (high_t / low_c - 1) if low_c > 0 else math.inf)
     percent = _percent(pair, ratio)
     level = comparison.level(samples.control.n, samples.treatment.n)
-    p_value = share_p_value(_successes(samples.control), samples.control.n, _successes(samples.treatment), samples.treatment.n)
+    p_value = share_p_value(
+        _successes(samples.control), samples.control.n, _successes(samples.treatment), samples.treatment.n
+    )
     effect = _effect(comparison, level, difference, percent, p_value)
     return replace(
         effect,

@@ -72,7 +72,9 @@ class Design:
             if value is not None and value < 1:
                 raise StatisticsError(f"{name} is {value}; expected at least 1 session per arm.")
         if not 0 < self.design_effect < math.inf:
-            raise StatisticsError(f"design_effect is {self.design_effect}; expected a positive number, 1 without clusters.")
+            raise StatisticsError(
+                f"design_effect is {self.design_effect}; expected a positive number, 1 without clusters."
+            )
         if self.kind is DesignKind.PLANNED and self.planned_n is None:
             raise StatisticsError(
                 "A planned design has no planned_n; give the sessions per arm that the experiment was planned for.",
