@@ -192,9 +192,7 @@ class Repository:
         if not known:
             return {}
         wanted = sorted(set(known.values()))
-        listing = self._read(
-            "rev-list", "--parents", "--topo-order", "--stdin", stdin="\n".join(wanted) + "\n"
-        )
+        listing = self._read("rev-list", "--parents", "--topo-order", "--stdin", stdin="\n".join(wanted) + "\n")
         relations = compute_ancestry(_parse_parents(listing), frozenset(wanted), targets)
         return {given: relations[full] for given, full in known.items()}
 
@@ -318,9 +316,7 @@ def _run(folder: Path, *arguments: str, stdin: str = "") -> subprocess.Completed
     except FileNotFoundError:
         raise RepositoryError("git was not found on PATH; install git or leave repositories out.") from None
     except subprocess.TimeoutExpired:
-        raise RepositoryError(
-            f"git {arguments[0]} gave no answer in {folder} within {TIMEOUT_S:.0f} s."
-        ) from None
+        raise RepositoryError(f"git {arguments[0]} gave no answer in {folder} within {TIMEOUT_S:.0f} s.") from None
 
 
 def _reason(answer: subprocess.CompletedProcess[str]) -> str:

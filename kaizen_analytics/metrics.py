@@ -52,9 +52,7 @@ def _lower(metric: Metric, label: str, unit: str, definition: str, null_when: st
     )
 
 
-def _higher(
-    metric: Metric, label: str, kind: MetricKind, definition: str, null_when: str
-) -> MetricDefinition:
+def _higher(metric: Metric, label: str, kind: MetricKind, definition: str, null_when: str) -> MetricDefinition:
     return MetricDefinition(
         metric=metric,
         label=label,

@@ -96,9 +96,7 @@ def test_missing_git_is_a_clear_error(folder: Path, monkeypatch: pytest.MonkeyPa
         Repository.open(folder)
 
 
-def test_resolve_commit_takes_ids_tags_branches_and_expressions(
-    folder: Path, history: dict[str, str]
-) -> None:
+def test_resolve_commit_takes_ids_tags_branches_and_expressions(folder: Path, history: dict[str, str]) -> None:
     git(folder, "tag", "-a", "v1", "-m", "one", history["a"])
     repository = Repository.open(folder)
     assert repository.resolve_commit(history["b"][:10]) == history["b"]
@@ -106,12 +104,8 @@ def test_resolve_commit_takes_ids_tags_branches_and_expressions(
     assert repository.resolve_commit("main~1") == history["b"]
 
 
-@pytest.mark.parametrize(
-    "reference", ["", "nope", "--all", "-h", "a\0b", "a\nb", "main:file", "--output=/tmp/x"]
-)
-def test_resolve_commit_refuses_what_is_no_commit(
-    folder: Path, history: dict[str, str], reference: str
-) -> None:
+@pytest.mark.parametrize("reference", ["", "nope", "--all", "-h", "a\0b", "a\nb", "main:file", "--output=/tmp/x"])
+def test_resolve_commit_refuses_what_is_no_commit(folder: Path, history: dict[str, str], reference: str) -> None:
     assert history
     with pytest.raises(RepositoryError, match="is not a commit"):
         Repository.open(folder).resolve_commit(reference)
