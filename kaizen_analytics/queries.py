@@ -141,3 +141,27 @@ SESSION_METRICS_APART = Query(
     reads=MappingProxyType({"staged_events": _EVENTS, "session_roots": "staging/session_selves.sql"}),
 )
 """Every metric of every session, sub-agents apart."""
+
+CANDIDATES = Query(
+    path="staging/candidates.sql",
+    schema={
+        "session_id": pl.String(),
+        "workspace": pl.String(),
+        "started_at_ms": pl.Int64(),
+        "branch": pl.String(),
+        "start_commit": pl.String(),
+        "prompt_fingerprint": pl.String(),
+        "dirty_start": pl.Int64(),
+        "repo_binding_source": pl.String(),
+        "user_name": pl.String(),
+        "organisation": pl.String(),
+    },
+)
+"""What decides the arm and the cluster of every session."""
+
+VARIANT_VALUES = Query(
+    path="staging/variant_values.sql",
+    schema={"session_id": pl.String(), "variant_value": pl.String()},
+    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
+)
+"""The values of a manual variant field; the parameter is `$json_path`."""
