@@ -34,6 +34,7 @@ class Reason(StrEnum):
     OTHER_FINGERPRINT = "other prompt fingerprint"
     OTHER_BRANCH = "other branch"
     BOTH_BRANCHES = "on both branches"
+    NO_REPOSITORY = "no branch recorded and no repository to ask"
     NO_COMMIT = "no commit"
     UNKNOWN_COMMIT = "unknown commit"
     SHALLOW_CLONE = "shallow clone"
@@ -220,10 +221,12 @@ def _assign_branch(branch: str, binding: Branch) -> Assignment:
 
 
 def _assign_ancestry(candidate: Candidate, binding: Binding, start: Start, evidence: Evidence) -> Assignment:
+    if start.control_ref is None or start.treatment_ref is None:
+        return _excluded(Reason.NO_REPOSITORY)
     if not candidate.start_commit:
         return _excluded(Reason.NO_COMMIT)
     relation = evidence.ancestry.get(candidate.start_commit)
-    if relation is None or start.control_ref is None or start.treatment_ref is None:
+    if relation is None:
         return _excluded(Reason.SHALLOW_CLONE if evidence.is_shallow else Reason.UNKNOWN_COMMIT)
     decide = assign_commit if isinstance(binding, GitCommit) else assign_tips
     return decide(relation, start.control_ref, start.treatment_ref, is_shallow=evidence.is_shallow)

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping  # noqa: TC003 - the frozen form is read back by these types
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kaizen_analytics.experiments.plan import Plan
-    from kaizen_analytics.experiments.verdict import Verdict
-    from kaizen_analytics.metrics import MetricKind
-    from kaizen_analytics.model import Direction, Experiment, GuardrailSpec, Metric
-    from kaizen_analytics.stats.effect import ArmSummary, Effect, Interval
+from kaizen_analytics.experiments.plan import Plan  # noqa: TC001 - see above
+from kaizen_analytics.experiments.verdict import Decision, GuardrailStatus, Verdict  # noqa: TC001
+from kaizen_analytics.metrics import MetricKind  # noqa: TC001
+from kaizen_analytics.model import Direction, Experiment, GuardrailSpec, Metric  # noqa: TC001
+from kaizen_analytics.stats import ArmSummary, Effect, Interval, SampleRatio  # noqa: TC001
 
 
 class Role(StrEnum):
@@ -29,14 +27,6 @@ class Role(StrEnum):
     PRIMARY = "primary"
     SECONDARY = "secondary"
     GUARDRAIL = "guardrail"
-
-
-class GuardrailStatus(StrEnum):
-    """What the data say about a guardrail."""
-
-    VIOLATED = "violated"
-    PASSED = "passed"
-    UNRESOLVED = "unresolved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +58,10 @@ class ArmStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
-    """One metric compared between the arms; `sentence` says the result in words."""
+    """One metric compared between the arms; `sentence` says the result in words.
+
+    `effect` compares medians (shares for a proportion), `mean_effect` the means of the primary metric beside it.
+    """
 
     metric: Metric
     label: str
@@ -79,6 +72,7 @@ class MetricResult:
     control: ArmStats
     treatment: ArmStats
     effect: Effect
+    mean_effect: Effect | None
     sentence: str
 
     @property
@@ -99,6 +93,7 @@ class MetricResult:
             "difference": _interval_json(self.effect.difference),
             "percent": _interval_json(self.effect.percent),
             "effect": _effect_json(self.effect),
+            "mean_effect": None if self.mean_effect is None else _effect_json(self.mean_effect),
             "sentence": self.sentence,
         }
 
@@ -175,16 +170,6 @@ class ArmQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleRatio:
-    """The split of a randomised experiment against the declared one; `status`: `ok`, `warning`, `invalid`."""
-
-    expected_control_share: float
-    observed_control_share: float
-    p_value: float
-    status: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
     """Whether the numbers can be trusted. `information` is the share of the planned information reached."""
 
@@ -207,16 +192,6 @@ class Quality:
             "sample_ratio": None if self.sample_ratio is None else _plain(self.sample_ratio),
             "warnings": list(self.warnings),
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The conclusion in words: a headline, one sentence of reasons, and the rule it follows from."""
-
-    headline: str
-    sentence: str
-    rule: str
-    ship: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -317,19 +292,29 @@ def _interval_json(interval: Interval | None) -> dict[str, Any] | None:
     return None if interval is None else _plain(interval)
 
 
-def _arm_json(arm: ArmSummary) -> dict[str, Any]:
-    return _plain(arm)
-
-
 def _effect_json(effect: Effect) -> dict[str, Any]:
     return {
         "kind": effect.kind.value,
         "control": _arm_json(effect.control),
         "treatment": _arm_json(effect.treatment),
+        "difference": _interval_json(effect.difference),
+        "percent": _interval_json(effect.percent),
         "p_value": effect.p_value,
         "alpha": effect.alpha,
+        "information": effect.information,
         "insufficient": effect.insufficient,
         "percent_undefined": effect.percent_undefined,
         "notes": list(effect.notes),
         "sentence": effect.sentence,
+    }
+
+
+def _arm_json(arm: ArmSummary) -> dict[str, Any]:
+    return {
+        "n": arm.n,
+        "n_effective": arm.n_effective,
+        "clusters": arm.clusters,
+        "median": arm.median,
+        "mean": arm.mean,
+        "interval": _interval_json(arm.interval),
     }

@@ -144,6 +144,14 @@ def test_a_commit_that_cannot_be_related_is_excluded_with_its_reason() -> None:
     assert assign(unknown, COMMITS, START, shallow) == excluded(Reason.SHALLOW_CLONE)
 
 
+def test_without_a_repository_only_recorded_branches_count() -> None:
+    start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1)
+    recorded = Candidate(session_id="s", branch="topic")
+    silent = Candidate(session_id="s", start_commit="x")
+    assert assign(recorded, BRANCHES, start, NOTHING) == in_arm(TREATMENT)
+    assert assign(silent, BRANCHES, start, NOTHING) == excluded(Reason.NO_REPOSITORY)
+
+
 def test_in_a_shallow_clone_only_relations_that_were_found_count() -> None:
     assert assign_commit(relation(after="ct"), "c", "t", is_shallow=True) == in_arm(TREATMENT)
     assert assign_commit(relation(before="ct"), "c", "t", is_shallow=True) == in_arm(CONTROL)
