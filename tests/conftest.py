@@ -34,4 +34,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many system tests this machine could not run."""
     skipped = [report for report in terminalreporter.stats.get("skipped", []) if "system" in report.keywords]
     if skipped:
-        terminalreporter.write_line(f"{len(skipped)} system tests skipped: a tool they need is missing on this machine.")
+        terminalreporter.write_line(f"{len(skipped)} system tests skipped: a tool they need is missing here.")
