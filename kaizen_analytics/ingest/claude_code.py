@@ -1,0 +1,373 @@
+"""Claude Code transcripts: one JSON record a line, one content block of a response a line.
+
+`Parser` reads lines in file order. Its `state` after the last line lets a later run continue where this one ended;
+what depends on other files (copied history) is decided by the pipeline with each event's `key`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.ingest.records import (
+    NOWHERE,
+    Event,
+    Json,
+    Kind,
+    LineParser,
+    Malformed,
+    Place,
+    Reason,
+    Tokens,
+    clean,
+    count_of,
+    flag_of,
+    list_of,
+    object_of,
+    snippet,
+    text_of,
+    time_of,
+)
+from kaizen_analytics.ingest.tools import describe_input
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+SYNTHETIC_MODEL = "<synthetic>"
+"""Messages that the program itself wrote: they carry a usage of zero and no model answered."""
+
+_INTERRUPTED = "[Request interrupted"
+_NOT_TYPED = re.compile(
+    r"<(?:command-(?:name|message)|local-command-|bash-|task-notification|system-reminder|teammate-message"
+    r"|ci-monitor-event)"
+)
+_SKILL_FOLDER = re.compile(r"Base directory for this skill: \S*?([^/\\\s]+)\s")
+_EXIT_CODE = re.compile(r"Exit code (-?\d{1,9})\b")
+_REJECTED = "The user doesn't want to proceed with this tool use"
+
+
+class Parser(LineParser):
+    """Reads one transcript, or the part of it that was appended since `state` was taken."""
+
+    def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
+        super().__init__(int(state.get("line", 0)))
+        self._stem = stem
+        self._last_ms = int(state.get("last_ms", 0))
+        self._mode: str | None = state.get("mode")
+        self._parent: str | None = state.get("parent")
+        self._tools: dict[str, str] = dict(state.get("tools", ()))
+        self._place = NOWHERE
+        self._seen: dict[str, Event] = {}
+        self._calls: set[str] = set()
+        self._handlers: dict[str, Callable[[Json, str | None, int], None]] = {
+            "assistant": self._assistant,
+            "user": self._user,
+            "system": self._system,
+            "attachment": self._attachment,
+        }
+
+    @property
+    def state(self) -> Json:
+        """What a later `Parser` needs to go on from here, as JSON."""
+        return {
+            "line": self._line,
+            "last_ms": self._last_ms,
+            "mode": self._mode,
+            "parent": self._parent,
+            "tools": self._tools,
+        }
+
+    @property
+    def session_id(self) -> str:
+        """One file is one session, named like the file: resumed and forked files rewrite the recorded id."""
+        return self._stem
+
+    @property
+    def parent_session_id(self) -> str | None:
+        """The session that started this sub-agent; None in a file of its own."""
+        return self._parent
+
+    @property
+    def last_ms(self) -> int:
+        """The latest timestamp of any record, which decides who owns a copied record."""
+        return self._last_ms
+
+    def _record(self, record: Json) -> None:
+        kind = record.get("type")
+        if type(kind) is not str:
+            raise Malformed(Reason.WRONG_TYPE, "type")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return
+        ts_ms = time_of(record)
+        uuid = text_of(record, "uuid")
+        if ts_ms is None:
+            raise Malformed(Reason.BAD_TIME, "timestamp")
+        self._follow(record)
+        handler(record, uuid, ts_ms)
+        # Only what was understood moves the clock.
+        self._last_ms = max(self._last_ms, ts_ms)
+
+    def _follow(self, record: Json) -> None:
+        """Keep up with the folder, branch and version, and learn whose sub-agent this is."""
+        cwd, branch = text_of(record, "cwd"), text_of(record, "gitBranch")
+        version, session = text_of(record, "version"), text_of(record, "sessionId")
+        place = self._place
+        if (cwd, branch, version) != place[:3]:
+            self._place = Place(cwd, branch, version)
+        if self._parent is None and session is not None and self._stem.startswith("agent-"):
+            self._parent = session
+
+    def _add(self, record: Json, event: Event) -> Event | None:
+        """Append an event unless this file already holds it; return it when it is new."""
+        if event.key is not None:
+            if event.key in self._seen:
+                return None
+            self._seen[event.key] = event
+        event.place = self._place
+        event.original = self._origin(record) == self._stem
+        self.parsed.events.append(event)
+        return event
+
+    @staticmethod
+    def _origin(record: Json) -> str | None:
+        """The session that a record was first written under, as far as the record tells."""
+        fork = object_of(record, "forkedFrom") or {}
+        return text_of(record, "session_id") or text_of(fork, "sessionId") or text_of(record, "sessionId")
+
+    def _assistant(self, record: Json, uuid: str | None, ts_ms: int) -> None:
+        message = _message(record)
+        model, response = text_of(message, "model"), text_of(message, "id")
+        blocks, tokens = _blocks(message), _tokens(message)
+        stop = text_of(message, "stop_reason")
+        skill = text_of(record, "attributionSkill")
+        if flag_of(record, "isApiErrorMessage"):
+            self._error(record, _key(uuid), ts_ms, text_of(record, "error") or "api_error", blocks)
+        calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
+        key = f"m:{response}" if response else _key(uuid)
+        event = self._seen.get(key) if key else None
+        if event is None:
+            payload: Json = {"role": "assistant", "model": model, "unreliable": True}
+            real = None if model == SYNTHETIC_MODEL else model
+            event = Event(key, ts_ms, Kind.MESSAGE, payload, model=real, skills=(skill,) if skill else ())
+            self._add(record, event)
+        _complete(event, tokens, stop, blocks)
+        self._advisors(record, message, key, ts_ms)
+        for index, (call_id, name, payload) in enumerate(calls):
+            self._tool_call(record, f"t:{call_id}" if call_id else _key(uuid, index), ts_ms, call_id, name, payload)
+
+    def _advisors(self, record: Json, message: Json, key: str | None, ts_ms: int) -> None:
+        """Advisor tokens stand in no total; each advisor call is a response of its own."""
+        usage = object_of(message, "usage") or {}
+        for index, entry in enumerate(list_of(usage, "iterations")):
+            if type(entry) is not dict or entry.get("type") != "advisor_message":
+                continue
+            advisor, tokens = text_of(entry, "model"), _usage_tokens(entry)
+            own = f"{key}#advisor{index}" if key else None
+            event = self._seen.get(own) if own else None
+            if event is None:
+                payload: Json = {"role": "assistant", "model": advisor, "advisor": True}
+                event = Event(own, ts_ms, Kind.MESSAGE, payload, model=advisor, tokens=tokens)
+                self._add(record, event)
+            elif event.tokens is None or tokens.weight >= event.tokens.weight:
+                event.tokens = tokens
+
+    def _tool_call(
+        self, record: Json, key: str | None, ts_ms: int, call_id: str | None, name: str, given: Json
+    ) -> None:
+        described = describe_input(name, given)
+        event = Event(
+            key, ts_ms, Kind.TOOL_CALL, described.payload, tool=name, tool_call_id=call_id,
+            paths=described.paths, skills=described.skills, rules=described.rules,
+        )  # fmt: skip
+        if self._add(record, event) is not None and call_id:
+            self._tools[call_id] = name
+
+    def _error(self, record: Json, key: str | None, ts_ms: int, error: str, blocks: list[Json]) -> None:
+        payload: Json = {"error": error}
+        if text := _text(blocks):
+            payload["text"] = snippet(text)
+        self._add(record, Event(key, ts_ms, Kind.ERROR, payload))
+
+    def _user(self, record: Json, uuid: str | None, ts_ms: int) -> None:
+        message = _message(record)
+        blocks = _blocks(message)
+        results = [block for block in blocks if block.get("type") == "tool_result"]
+        if results:
+            for index, block in enumerate(results):
+                self._tool_result(record, _key(uuid, index), ts_ms, block)
+            return
+        text = _text(blocks)
+        if text.startswith(_INTERRUPTED):
+            self._error(record, _key(uuid), ts_ms, "interrupted", [])
+            return
+        skills = tuple(clean(name) for name in _SKILL_FOLDER.findall(text[:2000]))
+        typed = not any(flag_of(record, name) for name in ("isMeta", "isCompactSummary", "isSidechain"))
+        if typed and blocks and not _NOT_TYPED.match(text):
+            self._prompt(record, uuid, ts_ms, text)
+        elif skills:
+            event = Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "skill", "skill": skills[0]}, skills=skills)
+            self._add(record, event)
+
+    def _prompt(self, record: Json, uuid: str | None, ts_ms: int, text: str) -> None:
+        mode = text_of(record, "permissionMode")
+        payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
+        fresh = self._add(record, Event(_key(uuid), ts_ms, Kind.MESSAGE, payload))
+        if fresh and mode and mode != self._mode:
+            if self._mode is not None:
+                change: Json = {"event": "mode", "from": self._mode, "to": mode}
+                self._add(record, Event(_key(uuid, 1), ts_ms, Kind.LIFECYCLE, change))
+            self._mode = mode
+
+    def _tool_result(self, record: Json, key: str | None, ts_ms: int, block: Json) -> None:
+        call_id = text_of(block, "tool_use_id")
+        failed = flag_of(block, "is_error")
+        content = block.get("content")
+        if content is not None and type(content) not in (str, list):
+            raise Malformed(Reason.WRONG_TYPE, "tool_result.content")
+        text = content if type(content) is str else _text(content or [])
+        payload: Json = {"is_error": failed, "chars": len(text)}
+        if failed:
+            payload |= _failure(text)
+        payload |= _result_details(record.get("toolUseResult"))
+        tool = self._tools.pop(call_id, None) if call_id else None
+        self._add(record, Event(key, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
+
+    def _system(self, record: Json, uuid: str | None, ts_ms: int) -> None:
+        subtype = text_of(record, "subtype")
+        payload: Json | None = None
+        if subtype == "compact_boundary":
+            facts = object_of(record, "compactMetadata") or {}
+            payload = {"event": "compaction", "trigger": text_of(facts, "trigger")}
+            payload["pre_tokens"] = count_of(facts, "preTokens")
+        elif subtype == "api_error":
+            payload = {"event": "api_retry", "attempt": count_of(record, "retryAttempt")}
+        if payload is not None:
+            self._add(record, Event(_key(uuid), ts_ms, Kind.LIFECYCLE, payload))
+        elif subtype == "stop_hook_summary":
+            hooks: Json = {"hooks": count_of(record, "hookCount"), "errors": len(list_of(record, "hookErrors"))}
+            hooks["prevented"] = flag_of(record, "preventedContinuation")
+            self._add(record, Event(_key(uuid), ts_ms, Kind.HOOK, hooks))
+
+    def _attachment(self, record: Json, uuid: str | None, ts_ms: int) -> None:
+        attachment = object_of(record, "attachment") or {}
+        kind = text_of(attachment, "type")
+        if kind == "queued_command":
+            prompt = attachment.get("prompt")
+            text = prompt if type(prompt) is str else _text(_dicts(list_of(attachment, "prompt")))
+            if text and not _NOT_TYPED.match(text) and not flag_of(record, "isSidechain"):
+                self._prompt(record, uuid, ts_ms, text)
+        elif kind == "nested_memory":
+            rule = text_of(attachment, "path")
+            event = Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "rule", "path": rule})
+            event.rules = (rule,) if rule else ()
+            self._add(record, event)
+
+
+def _key(uuid: str | None, index: int = 0) -> str | None:
+    if uuid is None:
+        return None
+    return f"u:{uuid}#{index}" if index else f"u:{uuid}"
+
+
+def _message(record: Json) -> Json:
+    message = object_of(record, "message")
+    if message is None:
+        raise Malformed(Reason.WRONG_TYPE, "message")
+    return message
+
+
+def _blocks(message: Json) -> list[Json]:
+    content = message.get("content")
+    if content is None:
+        return []
+    if type(content) is str:
+        return [{"type": "text", "text": content}] if content else []
+    if type(content) is not list:
+        raise Malformed(Reason.WRONG_TYPE, "content")
+    return _dicts(content)
+
+
+def _dicts(items: list[Any]) -> list[Json]:
+    for item in items:
+        if type(item) is not dict:
+            raise Malformed(Reason.WRONG_TYPE, "content[]")
+    return items
+
+
+def _text(blocks: list[Any]) -> str:
+    texts = (block.get("text") for block in blocks if type(block) is dict and block.get("type") == "text")
+    return "\n".join(text for text in texts if type(text) is str)
+
+
+def _call(block: Json) -> tuple[str | None, str, Json]:
+    name = text_of(block, "name")
+    if name is None:
+        raise Malformed(Reason.WRONG_TYPE, "tool_use.name")
+    return text_of(block, "id"), name, object_of(block, "input") or {}
+
+
+def _tokens(message: Json) -> Tokens | None:
+    usage = object_of(message, "usage")
+    return None if usage is None else _usage_tokens(usage)
+
+
+def _usage_tokens(usage: Json) -> Tokens:
+    """Split a usage object into disjoint columns; thinking tokens are a part of the output tokens."""
+    output = count_of(usage, "output_tokens")
+    details = object_of(usage, "output_tokens_details") or {}
+    thinking = count_of(details, "thinking_tokens")
+    if thinking is not None and output is not None:
+        thinking = min(thinking, output)
+        output -= thinking
+    split = object_of(usage, "cache_creation") or {}
+    five_minutes = count_of(split, "ephemeral_5m_input_tokens")
+    hour = count_of(split, "ephemeral_1h_input_tokens") or 0
+    creation = count_of(usage, "cache_creation_input_tokens")
+    if creation is None and five_minutes is not None:
+        creation = five_minutes + hour
+    return Tokens(
+        tokens_in=count_of(usage, "input_tokens"),
+        cache_creation=creation,
+        cache_read=count_of(usage, "cache_read_input_tokens"),
+        tokens_out=output,
+        reasoning=thinking,
+        cache_write_1h=min(hour, creation or 0),
+    )
+
+
+def _complete(event: Event, tokens: Tokens | None, stop: str | None, blocks: list[Json]) -> None:
+    """Add what one more line of a response says: the largest usage wins, and a stop reason makes it reliable."""
+    if tokens is not None and (event.tokens is None or tokens.weight >= event.tokens.weight):
+        event.tokens = tokens
+        event.context_used_tokens = sum(count or 0 for count in tokens[:3])
+    if stop is not None:
+        event.stop_reason = stop
+        event.payload.pop("unreliable", None)
+    if "text" not in event.payload and (text := _text(blocks)):
+        event.payload["text"] = snippet(text)
+
+
+def _failure(text: str) -> Json:
+    found: Json = {"error": snippet(text)}
+    if code := _EXIT_CODE.match(text):
+        found["exit_code"] = int(code.group(1))
+    if text.startswith(_REJECTED):
+        found["rejected"] = True
+    return found
+
+
+def _result_details(details: object) -> Json:
+    """Return the few facts beside a result that are worth a query: lines read, a child's id, an interruption."""
+    found: Json = {}
+    if type(details) is not dict:
+        return found
+    if type(agent := details.get("agentId")) is str:
+        found["agent_id"] = clean(agent)
+    if details.get("interrupted") is True:
+        found["interrupted"] = True
+    file = details.get("file")
+    if type(file) is dict and type(lines := file.get("totalLines")) is int:
+        found["lines"] = lines
+    return found

@@ -1,0 +1,461 @@
+"""Codex rollouts: one `{timestamp, type, payload}` a line, with running totals of tokens.
+
+Three things would be counted twice and are not: a total that is reported again, the history that a fork or a resume
+copies to its beginning, and the message that stands both as an event and as a response item.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from kaizen_analytics.ingest.records import (
+    Event,
+    Json,
+    Kind,
+    LineParser,
+    Malformed,
+    Place,
+    Reason,
+    Tokens,
+    count_of,
+    flag_of,
+    list_of,
+    object_of,
+    snippet,
+    text_of,
+    time_of,
+)
+from kaizen_analytics.ingest.tools import Described, describe_code, describe_input, describe_patch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Counts = tuple[int, int, int, int, int]
+"""input, cached, cache write, output, reasoning; as Codex counts them: each later one a part of an earlier one."""
+
+_COUNT_FIELDS = (
+    "input_tokens",
+    "cached_input_tokens",
+    "cache_write_input_tokens",
+    "output_tokens",
+    "reasoning_output_tokens",
+)
+_BURST_GAP_MS = 500
+"""Copied history is written within milliseconds; people and models take longer to begin."""
+
+_HEAD_CHARS = 1000
+"""An output begins with what the program says of it; what follows is the command's own text."""
+
+_EXIT_CODE = re.compile(r"^(?:Exit code: |Process exited with code )(-?\d{1,9})\s*$", re.MULTILINE)
+_RUNNING = re.compile(r"^(?:Process running with session ID|Script running with cell ID)", re.MULTILINE)
+_FAILED = re.compile(
+    r"(?:Script failed|exec_command failed|write_stdin failed|apply_patch verification failed|failed in sandbox"
+    r"|collab spawn failed|resources/list failed|aborted by user|aborted|[\w ]{0,40}\brejected\b"
+    r"|execution error|unsupported call|failed to parse function arguments)"
+)
+_COMPLETED = re.compile(r"(?:Script completed|Plan updated|Success\. Updated)")
+
+
+class Parser(LineParser):
+    """Reads one rollout, or the part of it that was appended since `state` was taken."""
+
+    def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
+        state = state or {}
+        super().__init__(int(state.get("line", 0)))
+        self._stem = stem
+        self._last_ms = int(state.get("last_ms", 0))
+        self._id: str | None = state.get("id")
+        self._parent: str | None = state.get("parent")
+        self._fingerprint: str | None = state.get("fingerprint")
+        self._in_burst: bool = bool(state.get("in_burst", False))
+        self._total: Counts | None = tuple(state["total"]) if state.get("total") else None
+        self._model: str | None = state.get("model")
+        self._place = Place(*state.get("place", ()))
+        self._tools: dict[str, str] = dict(state.get("tools", ()))
+        self._outcomes: dict[str, bool] = dict(state.get("outcomes", ()))
+        self._results: dict[str, Event] = {}
+        self._unknown: set[str] = set(state.get("unknown", ()))
+        self._text: str | None = state.get("text")
+        self.changes_the_past = False
+        self._handlers: dict[str, Callable[[Json, int], None]] = {
+            "session_meta": self._session_meta,
+            "turn_context": self._turn_context,
+            "response_item": self._response_item,
+            "event_msg": self._event_msg,
+            "compacted": self._compacted,
+        }
+        self._items: dict[str, Callable[[Json, int], None]] = {
+            "function_call": self._function_call,
+            "custom_tool_call": self._custom_call,
+            "local_shell_call": self._action_call,
+            "web_search_call": self._action_call,
+            "tool_search_call": self._function_call,
+            "function_call_output": self._output,
+            "custom_tool_call_output": self._output,
+            "tool_search_output": self._search_output,
+        }
+        self._events: dict[str, Callable[[Json, int], None]] = {
+            "token_count": self._token_count,
+            "user_message": self._user_message,
+            "agent_message": self._agent_message,
+            "exec_command_end": self._exec_end,
+            "patch_apply_end": self._patch_end,
+            "mcp_tool_call_end": self._mcp_end,
+            "turn_aborted": self._turn_aborted,
+            "error": self._failed_turn,
+            "stream_error": self._retry,
+        }
+
+    @property
+    def state(self) -> Json:
+        """What a later `Parser` needs to go on from here, as JSON."""
+        return {
+            "line": self._line,
+            "last_ms": self._last_ms,
+            "id": self._id,
+            "parent": self._parent,
+            "fingerprint": self._fingerprint,
+            "in_burst": self._in_burst,
+            "total": self._total,
+            "model": self._model,
+            "place": self._place,
+            "tools": self._tools,
+            "outcomes": self._outcomes,
+            "unknown": sorted(self._unknown | self._results.keys()),
+            "text": self._text,
+        }
+
+    @property
+    def session_id(self) -> str:
+        """The id of the first `session_meta`; without one, the file's name."""
+        return self._id or self._stem
+
+    @property
+    def parent_session_id(self) -> str | None:
+        """The session that started this one as a sub-agent; a fork made by a person has none."""
+        return self._parent
+
+    @property
+    def prompt_fingerprint(self) -> str | None:
+        """SHA-256 of the instructions (AGENTS.md) that the session began with."""
+        return self._fingerprint
+
+    @property
+    def last_ms(self) -> int:
+        """The latest timestamp of any record."""
+        return self._last_ms
+
+    def _record(self, record: Json) -> None:
+        kind = text_of(record, "type")
+        if kind is None:
+            raise Malformed(Reason.WRONG_TYPE, "type")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            return
+        ts_ms, payload = time_of(record), object_of(record, "payload")
+        if payload is None:
+            raise Malformed(Reason.WRONG_TYPE, "payload")
+        if ts_ms is None:
+            raise Malformed(Reason.BAD_TIME, "timestamp")
+        if self._in_burst and self._burst_ends(payload, ts_ms):
+            self._in_burst = False
+        self._last_ms = max(self._last_ms, ts_ms)
+        handler(payload, ts_ms)
+
+    def _burst_ends(self, payload: Json, ts_ms: int) -> bool:
+        """Whether this record is the file's own again: after a pause, or of a turn younger than the file."""
+        if ts_ms - self._last_ms >= _BURST_GAP_MS:
+            return True
+        turn = payload.get("turn_id")
+        return type(turn) is str and _is_uuid7(turn) and _is_uuid7(self._id) and turn > (self._id or "")
+
+    def _add(self, event: Event) -> Event:
+        """Append an event; copied history is read for its totals and models only."""
+        event.place = self._place
+        if not self._in_burst:
+            self.parsed.events.append(event)
+        return event
+
+    def _session_meta(self, meta: Json, ts_ms: int) -> None:
+        session, cwd = text_of(meta, "id"), text_of(meta, "cwd")
+        git = object_of(meta, "git") or {}
+        place = Place(cwd, text_of(git, "branch"), text_of(meta, "cli_version"), text_of(git, "commit_hash"))
+        if self._id is None and session is not None:
+            self._id, self._place = session, place
+            self._parent = _parent_of(meta)
+            self._instruct(text_of_any(meta, "instructions"))
+        elif session is not None and session != self._id:
+            self._in_burst = True
+
+    def _instruct(self, instructions: str | None) -> None:
+        if self._fingerprint is None and instructions and not self._in_burst:
+            self._fingerprint = hashlib.sha256(instructions.encode()).hexdigest()[:16]
+
+    def _turn_context(self, context: Json, ts_ms: int) -> None:
+        model, cwd = text_of(context, "model"), text_of(context, "cwd")
+        self._instruct(text_of_any(context, "user_instructions"))
+        if model is not None:
+            self._model = model
+        if cwd is not None and not self._in_burst and cwd != self._place.cwd:
+            self._place = self._place._replace(cwd=cwd)
+
+    def _response_item(self, item: Json, ts_ms: int) -> None:
+        handler = self._items.get(text_of(item, "type") or "")
+        if handler is not None:
+            handler(item, ts_ms)
+
+    def _event_msg(self, message: Json, ts_ms: int) -> None:
+        handler = self._events.get(text_of(message, "type") or "")
+        if handler is not None:
+            handler(message, ts_ms)
+
+    def _compacted(self, payload: Json, ts_ms: int) -> None:
+        self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "compaction"}))
+
+    def _token_count(self, message: Json, ts_ms: int) -> None:
+        info = object_of(message, "info")
+        if info is None:
+            return
+        total = _counts(object_of(info, "total_token_usage"))
+        last = _counts(object_of(info, "last_token_usage"))
+        window = count_of(info, "model_context_window")
+        if total is not None and total == self._total:
+            return
+        previous, self._total = self._total, total or self._total
+        if last is None and total is not None:
+            last = _difference(total, previous)
+        if last is None or not (last[0] or last[3]):
+            return  # after a compaction only the size of the new context is told
+        payload: Json = {"role": "assistant", "model": self._model}
+        if self._text is not None:
+            payload["text"], self._text = self._text, None
+        self._add(
+            Event(
+                None, ts_ms, Kind.MESSAGE, payload, model=self._model, tokens=_disjoint(last, info),
+                context_used_tokens=last[0], context_max_tokens=window,
+            )
+        )  # fmt: skip
+
+    def _user_message(self, message: Json, ts_ms: int) -> None:
+        kind, text = text_of(message, "kind"), text_of_any(message, "message") or ""
+        if kind not in (None, "plain"):
+            return  # early builds recorded instructions and the environment as user messages
+        payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
+        self._add(Event(None, ts_ms, Kind.MESSAGE, payload))
+
+    def _agent_message(self, message: Json, ts_ms: int) -> None:
+        # Kept for the response that follows; the assistant's response item says the same again.
+        text = text_of_any(message, "message")
+        if text and not self._in_burst:
+            self._text = snippet(text)
+
+    def _call(self, call_id: str | None, name: str, ts_ms: int, described: Described) -> None:
+        event = Event(
+            None, ts_ms, Kind.TOOL_CALL, described.payload, tool=name, tool_call_id=call_id,
+            paths=described.paths, skills=described.skills, rules=described.rules,
+        )  # fmt: skip
+        self._add(event)
+        if call_id is not None and not self._in_burst:
+            self._tools[call_id] = name
+
+    def _function_call(self, item: Json, ts_ms: int) -> None:
+        given = item.get("arguments")
+        if type(given) is str:
+            arguments = _json_object(given)
+        elif given is None or type(given) is dict:
+            arguments = given or {}
+        else:
+            raise Malformed(Reason.WRONG_TYPE, "arguments")
+        name = _tool_name(item)
+        described = describe_input(name, arguments)
+        patch = _patch_of(name, arguments)
+        if patch is not None:
+            described = described._replace(paths=describe_patch(patch).paths)
+        self._call(text_of(item, "call_id"), name, ts_ms, described)
+
+    def _custom_call(self, item: Json, ts_ms: int) -> None:
+        name, text = _tool_name(item), item.get("input")
+        if text is not None and type(text) is not str:
+            raise Malformed(Reason.WRONG_TYPE, "input")
+        describe = describe_patch if name == "apply_patch" else describe_code
+        self._call(text_of(item, "call_id"), name, ts_ms, describe(text or ""))
+
+    def _action_call(self, item: Json, ts_ms: int) -> None:
+        name = (text_of(item, "type") or "").removesuffix("_call")
+        described = describe_input(name, object_of(item, "action") or {})
+        self._call(text_of(item, "call_id"), name, ts_ms, described)
+
+    def _output(self, item: Json, ts_ms: int) -> None:
+        call_id, output = text_of(item, "call_id"), item.get("output")
+        text = output if type(output) is str else _output_text(output)
+        failed, exit_code = _outcome(output, text)
+        if call_id is not None and call_id in self._outcomes:
+            failed = self._outcomes.pop(call_id)
+        payload: Json = {"is_error": failed, "chars": len(text)}
+        if exit_code is not None:
+            payload["exit_code"] = exit_code
+        if failed:
+            payload["error"] = snippet(text)
+            payload["rejected"] = "rejected" in text[:200]
+        tool = self._tools.pop(call_id, None) if call_id else None
+        event = self._add(Event(None, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
+        if call_id is not None and failed is None and not self._in_burst:
+            self._results[call_id] = event
+
+    def _search_output(self, item: Json, ts_ms: int) -> None:
+        call_id, status = text_of(item, "call_id"), text_of(item, "status")
+        payload: Json = {"is_error": None if status is None else status != "completed"}
+        payload["found"] = len(list_of(item, "tools"))
+        tool = self._tools.pop(call_id, None) if call_id else None
+        self._add(Event(None, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
+
+    def _ended(self, message: Json, failed: bool) -> None:  # noqa: FBT001
+        """Use a result's own record, which tells the outcome that its output may not."""
+        call_id = text_of(message, "call_id")
+        if call_id is None or self._in_burst:
+            return
+        if call_id in self._tools:
+            self._outcomes[call_id] = failed
+        elif call_id in self._results:
+            self._results.pop(call_id).payload["is_error"] = failed
+        elif call_id in self._unknown:
+            self.changes_the_past = True  # its result was stored by an earlier run: read the file again
+
+    def _exec_end(self, message: Json, ts_ms: int) -> None:
+        code = message.get("exit_code")
+        if type(code) is int:
+            self._ended(message, code != 0)
+
+    def _patch_end(self, message: Json, ts_ms: int) -> None:
+        self._ended(message, not flag_of(message, "success"))
+
+    def _mcp_end(self, message: Json, ts_ms: int) -> None:
+        result = message.get("result")
+        if type(result) is dict:
+            answer = result.get("Ok")
+            self._ended(message, type(answer) is not dict or answer.get("isError") is True)
+
+    def _turn_aborted(self, message: Json, ts_ms: int) -> None:
+        self._add(Event(None, ts_ms, Kind.ERROR, {"error": text_of(message, "reason") or "aborted"}))
+
+    def _failed_turn(self, message: Json, ts_ms: int) -> None:
+        text = text_of_any(message, "message") or ""
+        self._add(Event(None, ts_ms, Kind.ERROR, {"error": "turn_failed", "text": snippet(text)}))
+
+    def _retry(self, message: Json, ts_ms: int) -> None:
+        self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "api_retry"}))
+
+
+def text_of_any(record: Json, name: str) -> str | None:
+    """Return a text field of any length, or None where it is absent, null or empty."""
+    value = record.get(name)
+    if value is None or type(value) is str:
+        return value or None
+    raise Malformed(Reason.WRONG_TYPE, name)
+
+
+def _is_uuid7(value: str | None) -> bool:
+    return value is not None and len(value) == 36 and value[14] == "7"
+
+
+def _parent_of(meta: Json) -> str | None:
+    """Return the session that spawned this one."""
+    source = meta.get("source")
+    subagent = source.get("subagent") if type(source) is dict else None
+    spawn = subagent.get("thread_spawn") if type(subagent) is dict else None
+    spawned = text_of(spawn, "parent_thread_id") if type(spawn) is dict else None
+    return spawned or text_of(meta, "parent_thread_id")
+
+
+def _counts(usage: Json | None) -> Counts | None:
+    if usage is None:
+        return None
+    values = [count_of(usage, name) or 0 for name in _COUNT_FIELDS]
+    return (values[0], values[1], values[2], values[3], values[4])
+
+
+def _difference(total: Counts, previous: Counts | None) -> Counts:
+    """Return what a total adds to the previous one; a total that went down started again at zero."""
+    before = previous or (0, 0, 0, 0, 0)
+    if any(new < old for new, old in zip(total, before, strict=True)):
+        return total
+    values = [new - old for new, old in zip(total, before, strict=True)]
+    return (values[0], values[1], values[2], values[3], values[4])
+
+
+def _disjoint(last: Counts, info: Json) -> Tokens:
+    given, cached, written, output, reasoning = last
+    tells_writes = "cache_write_input_tokens" in (info.get("last_token_usage") or info["total_token_usage"])
+    return Tokens(
+        tokens_in=max(given - cached - written, 0),
+        cache_creation=written if tells_writes else None,
+        cache_read=cached,
+        tokens_out=max(output - reasoning, 0),
+        reasoning=min(reasoning, output),
+    )
+
+
+def _tool_name(item: Json) -> str:
+    kind, name, namespace = text_of(item, "type"), text_of(item, "name"), text_of(item, "namespace")
+    if name is None:
+        if kind != "tool_search_call":
+            raise Malformed(Reason.WRONG_TYPE, "name")
+        return "tool_search"
+    return f"{namespace}__{name.lstrip('_')}" if namespace else name
+
+
+def _json_object(text: str) -> Json:
+    """Return the object in a text, or nothing where it holds something else: models write bad JSON now and then."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return value if type(value) is dict else {}
+
+
+def _patch_of(name: str, arguments: Json) -> str | None:
+    """Return the patch that a shell call applies, if it is one."""
+    command = arguments.get("command")
+    if type(command) is list and len(command) == 2 and command[0] == "apply_patch" and type(command[1]) is str:
+        return str(command[1])
+    text = arguments.get("cmd") if command is None else command
+    texts = text if type(text) is list else [text]
+    found = next((part for part in texts if type(part) is str and "*** Begin Patch" in part), None)
+    given = arguments.get("input") if name == "apply_patch" else None
+    return found or (given if type(given) is str else None)
+
+
+def _output_text(output: Any) -> str:  # noqa: ANN401 - any JSON value
+    if output is None:
+        return ""
+    if type(output) is dict:
+        return text_of_any(output, "content") or json.dumps(output)
+    if type(output) is not list:
+        raise Malformed(Reason.WRONG_TYPE, "output")
+    texts = (part.get("text") for part in output if type(part) is dict)
+    return "\n".join(text for text in texts if type(text) is str)
+
+
+def _outcome(output: object, text: str) -> tuple[bool | None, int | None]:
+    """Return whether an output says that its call failed (None: it does not say), and the exit code it names."""
+    if type(output) is dict and type(output.get("success")) is bool:
+        return not output["success"], None
+    if text.startswith("{"):
+        metadata = _json_object(text).get("metadata")
+        code = metadata.get("exit_code") if type(metadata) is dict else None
+        if type(code) is int and abs(code) < 2**31:
+            return code != 0, code
+        return None, None
+    head = text[:_HEAD_CHARS].split("\nOutput:\n", 1)[0]
+    if found := _EXIT_CODE.search(head):
+        return found.group(1) != "0", int(found.group(1))
+    if _RUNNING.search(head):
+        return None, None
+    if _FAILED.match(head):
+        return True, None
+    return (False, None) if _COMPLETED.match(head) else (None, None)

@@ -1,0 +1,179 @@
+"""Dollars of one response: `genai-prices` by model and day, or a file of the user's own prices.
+
+A model that neither knows costs None and is named in a warning; nothing is ever guessed. Prices are looked up once
+per model and day, then applied to each response, because tiers depend on the response's own size.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.records import MAX_INTEGER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kaizen_analytics.ingest.records import Tokens
+
+_DAY_MS = 86_400_000
+_PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
+_FIELDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+_FIELD_OF_KEY = {
+    "input_mtok": "input",
+    "output_mtok": "output",
+    "cache_read_mtok": "cache_read",
+    "cache_write_mtok": "cache_write_5m",
+    "cache_write_1h_mtok": "cache_write_1h",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Dollars per million tokens, by the size of the response's input: (tokens above which it holds, price)."""
+
+    steps: tuple[tuple[int, Decimal], ...]
+
+    def at(self, input_tokens: int) -> Decimal:
+        """Return the price for a response whose whole input has this many tokens."""
+        return [price for start, price in self.steps if start == 0 or input_tokens > start][-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPrice:
+    """One model's prices on one day; `source` says where they come from."""
+
+    model: str
+    source: str
+    rates: dict[str, Rate]
+
+    def cost_e6(self, tokens: Tokens) -> int | None:
+        """Return the cost of one response in millionths of a dollar, rounded half up; None beyond what SQLite holds.
+
+        Without a price for cache reads or writes of its own, a model bills them as input.
+        """
+        written = tokens.cache_creation or 0
+        counts = {
+            "input": tokens.tokens_in or 0,
+            "cache_read": tokens.cache_read or 0,
+            "cache_write_5m": written - tokens.cache_write_1h,
+            "cache_write_1h": tokens.cache_write_1h,
+            "output": (tokens.tokens_out or 0) + (tokens.reasoning or 0),
+        }
+        whole_input = (tokens.tokens_in or 0) + written + (tokens.cache_read or 0)
+        cost = sum((self._rate(name).at(whole_input) * n for name, n in counts.items() if n), Decimal(0))
+        rounded = int(cost + Decimal("0.5"))
+        return rounded if rounded <= MAX_INTEGER else None
+
+    def _rate(self, name: str) -> Rate:
+        found = self.rates.get(name)
+        if found is None and name == "cache_write_1h":
+            found = self.rates.get("cache_write_5m")
+        return found or self.rates["input"]
+
+
+class PriceList:
+    """Prices by model and day. `unknown` collects the models that had none; `used` the prices that were applied."""
+
+    def __init__(self, overrides: dict[str, ModelPrice] | None = None) -> None:
+        self._overrides = overrides or {}
+        self._found: dict[tuple[str, int], ModelPrice | None] = {}
+        self.unknown: set[str] = set()
+
+    @classmethod
+    def load(cls, path: Path | None) -> PriceList:
+        """Return the price list, with the user's own prices from a JSON file in front, if given.
+
+        The file is an object: model name -> dollars per million tokens, with `input` and `output` and, where they
+        differ, `cache_read`, `cache_write_5m`, `cache_write_1h`.
+
+        Raises:
+            ConfigError: the file cannot be read or a price in it is not a number >= 0.
+        """
+        return cls() if path is None else cls(_read_overrides(path))
+
+    @property
+    def used(self) -> list[ModelPrice]:
+        """The prices applied so far, by model."""
+        found = {price.model: price for price in self._found.values() if price is not None}
+        return [found[model] for model in sorted(found)]
+
+    def find(self, model: str, at_ms: int) -> ModelPrice | None:
+        """Return a model's prices on the day of `at_ms`, or None (and remember the model) where nobody knows them."""
+        day = at_ms // _DAY_MS
+        key = (model, day)
+        if key not in self._found:
+            price = self._overrides.get(model) or _look_up(model, day)
+            if price is None:
+                self.unknown.add(model)
+            self._found[key] = price
+        return self._found[key]
+
+    def cost_e6(self, model: str | None, at_ms: int, tokens: Tokens) -> int | None:
+        """Return the cost of a response in millionths of a dollar, or None where its model or tokens are unknown."""
+        if not any(tokens[:5]):
+            return 0 if any(count is not None for count in tokens[:5]) else None
+        if model is None:
+            self.unknown.add("(not recorded)")
+            return None
+        price = self.find(model, at_ms)
+        return None if price is None else price.cost_e6(tokens)
+
+
+def _look_up(model: str, day: int) -> ModelPrice | None:
+    """Ask genai-prices, whose prices have dates and tiers."""
+    import genai_prices
+
+    provider = next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
+    moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
+    usage = genai_prices.Usage(input_tokens=1, output_tokens=1)
+    try:
+        found = genai_prices.calc_price(usage, model, provider_id=provider, genai_request_timestamp=moment)
+    except LookupError:
+        return None
+    given = vars(found.model_price)
+    rates = {name: _rate_of(given[key]) for key, name in _FIELD_OF_KEY.items() if given.get(key) is not None}
+    if "input" not in rates or "output" not in rates:
+        return None
+    return ModelPrice(model=model, source=f"genai-prices {genai_prices.__version__} ({found.model.id})", rates=rates)
+
+
+def _rate_of(price: Any) -> Rate:  # noqa: ANN401 - Decimal or TieredPrices, an import we avoid
+    if isinstance(price, Decimal):
+        return Rate(((0, price),))
+    return Rate(((0, price.base), *((tier.start, tier.price) for tier in price.tiers)))
+
+
+def _read_overrides(path: Path) -> dict[str, ModelPrice]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"Cannot read prices from {path}: {error}. Expected a JSON object of models.") from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path} holds {type(record).__name__}; expected an object of model -> prices.")
+    return {model: _override(path, model, prices) for model, prices in record.items()}
+
+
+def _override(path: Path, model: str, prices: object) -> ModelPrice:
+    if not isinstance(prices, dict) or not {"input", "output"} <= prices.keys() or not prices.keys() <= set(_FIELDS):
+        raise ConfigError(
+            f"{path}: {model!r} has {prices!r}; expected dollars per million tokens under input and output, and "
+            f"optionally {', '.join(_FIELDS[2:])}.",
+        )
+    return ModelPrice(
+        model=model, source=str(path), rates={name: Rate(((0, _dollars(path, model, value)),)) for name, value in prices.items()}
+    )
+
+
+def _dollars(path: Path, model: str, value: object) -> Decimal:
+    try:
+        dollars = Decimal(str(value))
+    except InvalidOperation:
+        dollars = Decimal(-1)
+    if isinstance(value, bool) or not dollars.is_finite() or dollars < 0:
+        raise ConfigError(f"{path}: a price of {model!r} is {value!r}; expected a number >= 0.")
+    return dollars

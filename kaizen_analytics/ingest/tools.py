@@ -1,0 +1,96 @@
+"""What a tool call touched: paths, commands, skills and rules, from inputs of any agent's tools."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kaizen_analytics.ingest.records import Json, clean, snippet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_PATH_FIELDS = ("file_path", "path", "notebook_path", "filePath", "target_file", "relative_workspace_path")
+_FOLDER_TOOLS = frozenset({"Grep", "Glob", "LS", "grep", "glob", "list_dir", "codebase_search"})
+_TEXT_FIELDS = ("command", "cmd", "pattern", "url", "query", "subagent_type", "skill")
+_PATCH_PATH = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$|^\*\*\* Move to: (.+?)\s*$", re.MULTILINE)
+_SKILL_FILE = re.compile(r"([^/\\\s\"']+)[/\\]SKILL\.md\b")
+_RULE_FILE = re.compile(r"([^/\\\s\"']+\.mdc|CLAUDE\.md|AGENTS\.md)\b")
+_DONE = frozenset({"completed", "cancelled", "done"})
+
+
+class Described(NamedTuple):
+    """A tool call's payload, and what it adds to the tables of files, skills and rules."""
+
+    payload: Json
+    paths: tuple[str, ...] = ()
+    skills: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+
+
+def describe_input(name: str, given: Json) -> Described:
+    """Return what is kept of a tool's input: short texts and paths, never contents."""
+    kept: Json = {}
+    path = next((given[key] for key in _PATH_FIELDS if type(given.get(key)) is str and given[key]), None)
+    for key in _TEXT_FIELDS:
+        value = _joined(given.get(key))
+        if value:
+            kept[key] = snippet(value, 500)
+    payload: Json = {"input": kept}
+    if path is not None:
+        payload["path"] = kept["path"] = clean(path)
+    for key in ("todos", "plan"):
+        if type(given.get(key)) is list:
+            payload["todos"] = _progress(given[key])
+    skills = _skills(given, kept)
+    touched = () if path is None or name in _FOLDER_TOOLS else (clean(path),)
+    return Described(payload, touched, skills, _rules(kept))
+
+
+def describe_patch(text: str) -> Described:
+    """Return what an `apply_patch` text touches."""
+    paths = tuple(dict.fromkeys(clean(found[0] or found[1]) for found in _PATCH_PATH.findall(text)))
+    payload: Json = {"input": {"chars": len(text)}}
+    if paths:
+        payload["path"] = payload["input"]["path"] = paths[0]
+        payload["paths"] = list(paths)
+    return Described(payload, paths)
+
+
+def describe_code(text: str) -> Described:
+    """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any."""
+    patch = describe_patch(text.replace("\\n", "\n")) if "*** Begin Patch" in text else Described({"input": {}})
+    patch.payload["input"]["code"] = snippet(text, 500)
+    return Described(patch.payload, patch.paths, _unique(_SKILL_FILE.findall(text)), patch.rules)
+
+
+def _joined(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    if type(value) is str:
+        return value
+    if type(value) is list and value and all(type(part) is str for part in value):
+        # ["bash", "-lc", "the command"] says nothing before its last word.
+        return str(value[-1]) if len(value) == 3 and value[1] in {"-lc", "-c"} else " ".join(value)
+    return ""
+
+
+def _progress(items: list[Any]) -> Json:
+    states = [item.get("status") for item in items if type(item) is dict]
+    return {"total": len(items), "done": sum(1 for state in states if type(state) is str and state in _DONE)}
+
+
+def _skills(given: Json, kept: Json) -> tuple[str, ...]:
+    named = [given["skill"]] if type(given.get("skill")) is str and given["skill"] else []
+    return _unique([*named, *_found(_SKILL_FILE, kept)])
+
+
+def _rules(kept: Json) -> tuple[str, ...]:
+    return _unique(_found(_RULE_FILE, kept))
+
+
+def _found(pattern: re.Pattern[str], kept: Json) -> list[str]:
+    texts = (kept.get(key, "") for key in ("path", "command", "cmd"))
+    return [name for text in texts for name in pattern.findall(text)]
+
+
+def _unique(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(clean(name) for name in names))
