@@ -6,17 +6,28 @@ on neither merging a branch nor rewriting a reference changes which arm a sessio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ExperimentError
-from kaizen_analytics.model import Direction, GuardrailSpec, Metric
+from kaizen_analytics.model import Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DAY_MS = 86_400_000
+
+_PLAIN = (
+    "alpha",
+    "margin_pct",
+    "planned_n",
+    "planned_control_n",
+    "lookback_days",
+    "repository",
+    "control_share",
+)
 
 
 class Cluster(StrEnum):
@@ -63,6 +74,8 @@ class Plan:
     `alpha` is the overall error level, `margin_pct` the equivalence margin in percent, `planned_n` the
     planned sessions per arm, `workspaces` the scope (empty: all), `repository` the root whose commits and
     branches the binding names, `control_share` the declared share of the control arm if arms are randomised.
+    `planned_control_n` differs from `planned_n` where the control arm lies in the past. `rule` is the experiment as
+    it was when it started: a later change of its metric, criterion, guardrails or binding does not reach the verdict.
     """
 
     alpha: float = 0.05
@@ -70,11 +83,12 @@ class Plan:
     cluster: Cluster = Cluster.NONE
     design: PlanDesign = PlanDesign.PLANNED
     planned_n: int | None = None
+    planned_control_n: int | None = None
     lookback_days: int | None = None
     workspaces: tuple[str, ...] = ()
     repository: str | None = None
     control_share: float | None = None
-    guardrails: tuple[GuardrailSpec, ...] = field(default=())
+    rule: Experiment | None = None
     started: Start | None = None
 
     def __post_init__(self) -> None:
@@ -97,11 +111,12 @@ class Plan:
             "cluster": self.cluster.value,
             "design": self.design.value,
             "planned_n": self.planned_n,
+            "planned_control_n": self.planned_control_n,
             "lookback_days": self.lookback_days,
             "workspaces": list(self.workspaces),
             "repository": self.repository,
             "control_share": self.control_share,
-            "guardrails": [_guardrail_json(guardrail) for guardrail in self.guardrails],
+            "rule": None if self.rule is None else json.loads(self.rule.to_json()),
             "started": None if started is None else _start_json(started),
         }
 
@@ -125,37 +140,17 @@ def _check_between(name: str, value: float, low: float, high: float) -> None:
         raise ExperimentError(f"{name} is {value}; expected a number above {low} and below {high}.")
 
 
-def _guardrail_json(guardrail: GuardrailSpec) -> dict[str, Any]:
-    return {
-        "metric": guardrail.metric.value,
-        "regression_direction": guardrail.regression_direction.value,
-        "threshold_pct": guardrail.threshold_pct,
-    }
-
-
 def _start_json(started: Start) -> dict[str, Any]:
     return {name: getattr(started, name) for name in Start.__dataclass_fields__}
 
 
 def _plan(record: Mapping[str, Any]) -> Plan:
-    started = record["started"]
-    plain = {
-        name: record[name]
-        for name in ("alpha", "margin_pct", "planned_n", "lookback_days", "repository", "control_share")
-    }
+    rule, started = record["rule"], record["started"]
     return Plan(
-        **plain,
+        **{name: record[name] for name in _PLAIN},
         cluster=Cluster(record["cluster"]),
         design=PlanDesign(record["design"]),
         workspaces=tuple(record["workspaces"]),
-        guardrails=tuple(_guardrail(item) for item in record["guardrails"]),
+        rule=None if rule is None else Experiment.from_json(json.dumps(rule)),
         started=None if started is None else Start(**started),
-    )
-
-
-def _guardrail(record: Mapping[str, Any]) -> GuardrailSpec:
-    return GuardrailSpec(
-        metric=Metric(record["metric"]),
-        regression_direction=Direction(record["regression_direction"]),
-        threshold_pct=float(record["threshold_pct"]),
     )
