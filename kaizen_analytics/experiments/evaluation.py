@@ -167,6 +167,7 @@ class ArmQuality:
     missing_primary: int
     dirty_sessions: int
     inferred_commits: int
+    side_branch_sessions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,9 +199,10 @@ class Quality:
 class Evaluation:
     """Everything known about one experiment at `as_of_ms`.
 
-    `alpha` is the planned overall error level; `effective_alpha` the level of the intervals shown, after the
-    design's allowance for repeated looks. `flags` are short machine-readable marks (`retrospective`,
-    `adopted`, `not_frozen`, `side_branch`, ...). `provenance` says what the numbers were computed from.
+    `alpha` is the planned overall error level; `effective_alpha` the level of the intervals shown, after the design's
+    allowance for repeated looks. `judgement` says the verdict in words, `decision` what to do. `flags` are short
+    machine-readable marks (`retrospective`, `adopted`, `not_frozen`, `side_branch`, ...). `provenance` says what the
+    numbers were computed from.
     """
 
     experiment: Experiment
@@ -212,6 +214,7 @@ class Evaluation:
     design: str
     verdict: Verdict
     confidence_at_target: float | None
+    judgement: str
     decision: Decision
     primary: MetricResult
     secondary: tuple[MetricResult, ...]
@@ -245,6 +248,7 @@ class Evaluation:
             "design": self.design,
             "verdict": self.verdict.value,
             "confidence_at_target": self.confidence_at_target,
+            "judgement": self.judgement,
             "decision": _plain(self.decision),
             "primary": primary,
             "secondary": [result.to_json() for result in self.secondary],

@@ -1,0 +1,369 @@
+"""From a sample to an `Evaluation`: pure, and the same for a live sample and a frozen one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from kaizen_analytics.experiments.binding import Reason
+from kaizen_analytics.experiments.deltas import ARMS, compute_arms
+from kaizen_analytics.experiments.evaluation import (
+    ArmStats,
+    Curve,
+    Evaluation,
+    GuardrailResult,
+    MetricResult,
+    Role,
+    Segment,
+    SeriesPoint,
+    Window,
+    render_time,
+)
+from kaizen_analytics.experiments.plan import Cluster, PlanDesign
+from kaizen_analytics.experiments.quality import assess_quality
+from kaizen_analytics.experiments.verdict import Headline, Verdict, decide, judge, judge_guardrails
+from kaizen_analytics.metrics import REGISTRY, MetricKind
+from kaizen_analytics.model import Classification, GitCommit, Metric, State
+from kaizen_analytics.stats import (
+    Design,
+    DesignKind,
+    RatioStatus,
+    check_sample_ratio,
+    mean_effect,
+    median_effect,
+    proportion_effect,
+    sessions_within_plan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kaizen_analytics.experiments.evaluation import Quality
+    from kaizen_analytics.experiments.plan import Plan, Start
+    from kaizen_analytics.experiments.verdict import Decision, Judgement
+    from kaizen_analytics.model import Experiment
+    from kaizen_analytics.stats import Effect, SampleRatio
+
+SERIES_POINTS = 40
+CURVE_POINTS = 121
+SEGMENT_VALUES = 8
+"""Most frequent values of a dimension that become segments of their own."""
+
+_CLUSTER_COLUMNS = {
+    Cluster.WORKSPACE: "workspace",
+    Cluster.USER: "user_name",
+    Cluster.ORGANISATION: "organisation",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparer:
+    """How every metric of one evaluation is compared: the level, the plan of looking and the cluster column."""
+
+    alpha: float
+    design: Design
+    cluster: Cluster = Cluster.NONE
+
+    def compare(self, frame: pl.DataFrame, metric: Metric, role: Role, *, with_mean: bool = False) -> MetricResult:
+        """Return one metric compared between the arms of `frame`."""
+        definition = REGISTRY[metric]
+        effect = self.effect(frame, metric)
+        mean = self._effect(frame, metric, mean_effect) if with_mean else None
+        control, treatment = (
+            ArmStats(n=row["n"], n_missing=row["n_missing"], median=row["median"], mean=row["mean"])
+            for row in compute_arms(frame, [metric]).iter_rows(named=True)
+        )
+        return MetricResult(
+            metric=metric,
+            label=definition.label,
+            unit=definition.unit,
+            better=definition.better,
+            kind=definition.kind,
+            role=role,
+            control=control,
+            treatment=treatment,
+            effect=effect,
+            mean_effect=mean if definition.kind is MetricKind.QUANTITY else None,
+            sentence=f"{definition.label}: {effect.sentence}",
+        )
+
+    def effect(self, frame: pl.DataFrame, metric: Metric) -> Effect:
+        """Return the effect on one metric: by medians, or by shares for a proportion."""
+        is_share = REGISTRY[metric].kind is MetricKind.PROPORTION
+        return self._effect(frame, metric, proportion_effect if is_share else median_effect)
+
+    def _effect(self, frame: pl.DataFrame, metric: Metric, method: Callable[..., Effect]) -> Effect:
+        present = frame.filter(pl.col(metric.column).is_not_null())
+        control, treatment = (present.filter(pl.col("variant") == arm) for arm in ARMS)
+        column = _CLUSTER_COLUMNS.get(self.cluster)
+        return method(
+            control[metric.column].to_numpy(),
+            treatment[metric.column].to_numpy(),
+            alpha=self.alpha,
+            clusters=None if column is None else (_cluster_keys(control[column]), _cluster_keys(treatment[column])),
+            design=self.design,
+        )
+
+
+def choose_design(plan: Plan, state: State, as_of_ms: int) -> Design:
+    """Return the plan of looking for an evaluation now.
+
+    A fixed design allows one look, at the end of the window. Whoever looks at a running experiment before gets the
+    level of an open design, which stays valid however often it is read.
+    """
+    start = plan.started
+    is_early = (
+        start is not None and state is State.RUNNING and not start.retrospective and as_of_ms < start.window_end_ms
+    )
+    if plan.design is PlanDesign.FIXED and not is_early:
+        return Design()
+    if plan.design is PlanDesign.PLANNED and plan.planned_n is not None:
+        return Design(
+            kind=DesignKind.PLANNED,
+            planned_n=plan.planned_n,
+            planned_control_n=plan.planned_control_n,
+        )
+    return Design(kind=DesignKind.OPEN, planned_n=plan.planned_n)
+
+
+def trim_to_plan(frame: pl.DataFrame, design: Design) -> pl.DataFrame:
+    """Exclude the sessions that started after the planned information was reached: reported, but not used."""
+    ordered = frame.sort("started_at_ms", "session_id")
+    arms = ordered.filter(pl.col("variant").is_in(ARMS))
+    used = sessions_within_plan((arms["variant"] == Classification.TREATMENT.value).to_numpy(), design)
+    late = pl.col("session_id").is_in(arms["session_id"][used:].to_list())
+    return ordered.with_columns(
+        pl.when(late).then(pl.lit(Classification.EXCLUDED.value)).otherwise("variant").alias("variant"),
+        pl.when(late).then(pl.lit(Reason.AFTER_PLANNED_END.value)).otherwise("reason").alias("reason"),
+    )
+
+
+def assess(
+    frame: pl.DataFrame,
+    experiment: Experiment,
+    plan: Plan,
+    start: Start,
+    *,
+    as_of_ms: int,
+    provenance: Mapping[str, str | int | float | None],
+    warnings: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> Evaluation:
+    """Judge one experiment on its sample.
+
+    Args:
+        frame: The sample (`sample.SAMPLE_SCHEMA`), trimmed to the plan.
+        experiment: What is judged, with the rule as it was frozen.
+        plan: How it is judged.
+        start: What `start` froze.
+        as_of_ms: The time of the evaluation.
+        provenance: What the sample was read from.
+        warnings: Sentences from reading the sample.
+        flags: Marks from the life of the experiment.
+    """
+    design = choose_design(plan, experiment.state, as_of_ms)
+    comparer = Comparer(alpha=plan.alpha, design=design, cluster=plan.cluster)
+    definition = REGISTRY[experiment.metric]
+    primary = comparer.compare(frame, experiment.metric, Role.PRIMARY, with_mean=True)
+    ratio = _check_ratio(frame, plan, design)
+    judgement = judge(
+        primary.effect,
+        experiment.success_criterion,
+        better=definition.better,
+        margin_pct=plan.margin_pct,
+        invalid=ratio.sentence if ratio is not None and ratio.status is RatioStatus.INVALID else None,
+    )
+    guardrails, decision = _judge_all(frame, experiment, comparer, judgement)
+    quality = assess_quality(frame, experiment, plan, primary.effect, ratio, [*warnings, *judgement.notes])
+    return Evaluation(
+        experiment=experiment,
+        plan=plan,
+        window=Window(start_ms=start.window_start_ms, end_ms=start.window_end_ms),
+        as_of_ms=as_of_ms,
+        alpha=plan.alpha,
+        effective_alpha=primary.effect.alpha,
+        design=design.kind.value,
+        verdict=judgement.verdict,
+        confidence_at_target=judgement.confidence_at_target,
+        judgement=judgement.sentence,
+        decision=decision,
+        primary=primary,
+        secondary=_compare_others(frame, experiment, comparer),
+        guardrails=guardrails,
+        excluded=count_reasons(frame),
+        quality=quality,
+        flags=(*flags, *_derive_flags(frame, experiment, plan, start, design)),
+        segments=compute_segments(frame, experiment.metric, plan.alpha),
+        series=compute_series(frame, experiment.metric, comparer),
+        curves=compute_curves(frame, experiment.metric),
+        provenance=dict(provenance),
+        next_actions=suggest_actions(experiment, start, judgement.verdict, decision, quality, as_of_ms),
+    )
+
+
+def count_reasons(frame: pl.DataFrame) -> dict[str, int]:
+    """Return how many sessions were excluded for each reason, most frequent first."""
+    excluded = frame.filter(pl.col("reason").is_not_null())
+    counts = excluded.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
+    return {reason: int(count) for reason, count in counts.iter_rows()}
+
+
+def compute_segments(frame: pl.DataFrame, metric: Metric, alpha: float) -> tuple[Segment, ...]:
+    """Return the metric among the sessions of each agent, model and workspace, each as one fixed look.
+
+    A dimension with a single value would repeat the whole, so it gives no segment. Segments explore; they are not
+    corrected for their number.
+    """
+    arms = frame.filter(pl.col("variant").is_in(ARMS))
+    comparer = Comparer(alpha=alpha, design=Design())
+    segments: list[Segment] = []
+    for dimension in ("agent", "model", "workspace"):
+        counts = arms.drop_nulls(dimension).group_by(dimension).len().sort(["len", dimension], descending=[True, False])
+        values = counts[dimension].to_list() if counts.height > 1 else []
+        for value in values[:SEGMENT_VALUES]:
+            result = comparer.compare(arms.filter(pl.col(dimension) == value), metric, Role.SECONDARY)
+            segments.append(Segment(dimension=dimension, value=value, result=result))
+    return tuple(segments)
+
+
+def compute_series(frame: pl.DataFrame, metric: Metric, comparer: Comparer) -> tuple[SeriesPoint, ...]:
+    """Return the percent change as sessions came in, at up to `SERIES_POINTS` moments with both arms present."""
+    arms = frame.filter(pl.col("variant").is_in(ARMS) & pl.col(metric.column).is_not_null())
+    arms = arms.sort("started_at_ms", "session_id")
+    is_treatment = (arms["variant"] == Classification.TREATMENT.value).to_numpy()
+    n_treatment = np.cumsum(is_treatment)
+    n_control = np.arange(1, is_treatment.size + 1) - n_treatment
+    both = np.flatnonzero((n_control > 0) & (n_treatment > 0))
+    if both.size == 0:
+        return ()
+    picked = np.unique(np.linspace(both[0], is_treatment.size - 1, SERIES_POINTS).round().astype(int))
+    times = arms["started_at_ms"].to_list()
+    points = []
+    for index in picked.tolist():
+        percent = comparer.effect(arms.head(index + 1), metric).percent
+        points.append(
+            SeriesPoint(
+                at_ms=times[index],
+                n_control=int(n_control[index]),
+                n_treatment=int(n_treatment[index]),
+                estimate=None if percent is None else percent.estimate,
+                low=None if percent is None else percent.low,
+                high=None if percent is None else percent.high,
+            )
+        )
+    return tuple(points)
+
+
+def compute_curves(frame: pl.DataFrame, metric: Metric) -> tuple[Curve, ...]:
+    """Return the quantiles of the metric in both arms; none for a proportion, whose values are 0 and 1."""
+    if REGISTRY[metric].kind is MetricKind.PROPORTION:
+        return ()
+    levels = np.linspace(0.0, 1.0, CURVE_POINTS)
+    curves = []
+    for arm in ARMS:
+        values = frame.filter(pl.col("variant") == arm)[metric.column].drop_nulls().to_numpy()
+        if values.size:
+            quantiles = np.quantile(values, levels)
+            curves.append(Curve(arm=arm.lower(), quantiles=tuple(levels.tolist()), values=tuple(quantiles.tolist())))
+    return tuple(curves)
+
+
+def suggest_actions(
+    experiment: Experiment,
+    start: Start,
+    verdict: Verdict,
+    decision: Decision,
+    quality: Quality,
+    as_of_ms: int,
+) -> tuple[str, ...]:
+    """Return what to do next, the most important first."""
+    actions = [_act_on(verdict, decision)]
+    running = experiment.state is State.RUNNING
+    if running and as_of_ms < start.window_end_ms and decision.headline is Headline.UNDECIDED:
+        actions.append(f"Keep collecting until {render_time(start.window_end_ms)}, then evaluate again.")
+    elif running:
+        actions.append(f"Freeze the result: kaizen-analytics exp conclude {experiment.id}")
+    if quality.warnings:
+        actions.append("Read the warnings on data quality before quoting a number.")
+    return tuple(actions)
+
+
+_NEXT = {
+    Verdict.INVALID: "Find out which sessions went missing, then start a new experiment.",
+    Verdict.PERCENT_UNDEFINED: "Judge this metric by its difference, or choose one whose control is above zero.",
+    Verdict.INSUFFICIENT_DATA: "Collect more sessions.",
+    Verdict.INCONCLUSIVE: "Collect more sessions, or plan a change with a larger effect.",
+}
+
+
+def _act_on(verdict: Verdict, decision: Decision) -> str:
+    if decision.headline is Headline.SHIP:
+        return "Ship the change."
+    if decision.headline is Headline.DO_NOT_SHIP:
+        return "Do not ship the change as it is; revert it or try another one."
+    return _NEXT.get(verdict, "Collect more sessions until every guardrail is resolved.")
+
+
+def _cluster_keys(column: pl.Series) -> list[str]:
+    return column.fill_null("").to_list()
+
+
+def _check_ratio(frame: pl.DataFrame, plan: Plan, design: Design) -> SampleRatio | None:
+    if plan.control_share is None:
+        return None
+    n_control, n_treatment = (frame.filter(pl.col("variant") == arm).height for arm in ARMS)
+    return check_sample_ratio(
+        n_control,
+        n_treatment,
+        expected_share=1 - plan.control_share,
+        sequential=design.sequential,
+    )
+
+
+def _judge_all(
+    frame: pl.DataFrame,
+    experiment: Experiment,
+    comparer: Comparer,
+    judgement: Judgement,
+) -> tuple[tuple[GuardrailResult, ...], Decision]:
+    results = [comparer.compare(frame, spec.metric, Role.GUARDRAIL) for spec in experiment.guardrails]
+    effects = [(spec, result.effect) for spec, result in zip(experiment.guardrails, results, strict=True)]
+    judged = judge_guardrails(effects, alpha=comparer.alpha)
+    guardrails = tuple(
+        GuardrailResult(
+            spec=item.spec,
+            result=result,
+            status=item.status,
+            p_adjusted=item.p_adjusted,
+            sentence=item.sentence,
+        )
+        for item, result in zip(judged, results, strict=True)
+    )
+    return guardrails, decide(judgement, judged)
+
+
+def _compare_others(frame: pl.DataFrame, experiment: Experiment, comparer: Comparer) -> tuple[MetricResult, ...]:
+    shown = {experiment.metric, *(spec.metric for spec in experiment.guardrails)}
+    return tuple(comparer.compare(frame, metric, Role.SECONDARY) for metric in REGISTRY if metric not in shown)
+
+
+def _derive_flags(
+    frame: pl.DataFrame,
+    experiment: Experiment,
+    plan: Plan,
+    start: Start,
+    design: Design,
+) -> list[str]:
+    used = frame.filter(pl.col("variant").is_in(ARMS))
+    words = set(" ".join(used["flags"].to_list()).split())
+    marks = [
+        ("retrospective", start.retrospective),
+        ("adopted", start.adopted),
+        ("before_after", isinstance(experiment.binding, GitCommit)),
+        ("interim_look", plan.design is PlanDesign.FIXED and design.sequential),
+        *((word, True) for word in sorted(words)),
+    ]
+    return [name for name, is_set in marks if is_set]
