@@ -1,0 +1,202 @@
+"""Values beside telling names: `DB_PASSWORD=…`, `"apiKey": "…"`, `--token …`, `<secret>…</secret>`, `password is …`.
+
+One search serves all notations. Where a telling word stands, the whole identifier around it is read, `names` says
+what it promises, and the value behind the operator is believed as far as the promise goes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from kaizen_analytics.redact.names import Promise, judge_name
+from kaizen_analytics.redact.rules import Hit, Span
+from kaizen_analytics.redact.values import (
+    is_password,
+    is_placeholder,
+    is_secret,
+    is_uuid,
+    measure_shape,
+)
+
+ANCHORS = tuple(
+    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp sid kennwort contrase senha".split(),
+)
+VENDORS = tuple(
+    b"adafruit adobe airtable alchemy algolia alibaba aliyun artifactory asana assemblyai atlassian auth0 aws azure beamer bitbucket bittrex"
+    b" clickhouse clojars codecov cohere coinbase confluence confluent contentful databricks datadog deepgram deepseek digitalocean discord dropbox"
+    b" droneci dynatrace elevenlabs etherscan etsy facebook fastly finicity finnhub flickr freshbooks gitter gocardless hetzner heroku hubspot infura"
+    b" intercom jfrog jira kraken kucoin launchdarkly linkedin linode lob_ looker mailchimp mailgun mapbox mattermost messagebird mistral netlify"
+    b" newrelic new_relic nytimes okta openweather opsgenie ovh pagerduty plaid privateai rapidapi scaleway sendbird sentry snowflake snyk"
+    b" sonar squarespace sumologic sumo_ travis trello twilio twitch twitter typeform vultr yandex zendesk cloudflare".split(),
+)
+
+_IDENTIFIER = re.compile(rb"[A-Za-z0-9_$.\-\xc3\xb1]{1,64}")
+_OPERATOR = (
+    rb"(?P<close>[\"'`\])}]{0,3})"
+    rb"(?:\s{0,2}:\s{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}\s{0,2}(?==))?"
+    rb"(?P<op>[\s+]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[\s+]{0,8}"
+    rb"|\s{0,3},\s{0,4}(?=[\"'`])"
+    rb"|[ \t]{1,4}(?=[\"'`])"
+    rb"|[ +](?:is|was|are|=)[ +]?:?[ +]{1,2}"
+    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?[\s+]{0,4}[:=][\s+]{0,4})"
+)
+_VALUE = (
+    rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
+    rb"(?:[@$bBrRfFuU]{0,2}(?:"
+    rb"\"(?P<double>(?:[^\"\\\r\n]|\\[^\r\n]){4,1000})\""
+    rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
+    rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
+)
+_BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,4000})"
+_ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
+_ARGUMENT = re.compile(rb"[ \t+]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
+_COMMAND_BEFORE = re.compile(
+    rb"(?:\b(?:ENV|ARG|set|setx|SET|export|config:set|(?i:login[ \t]+\S{1,80}|user[ \t]+\S{1,80}|account[ \t]+\S{1,80}|with|identified|enable|username[ \t]+\S{1,60}"
+    rb"|machine[ \t]+\S{1,100}|my|the))[ \t+]+)\Z",
+)
+_NAME_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1")
+_LONGEST_NAME = 48
+_QUOTES = frozenset(b"\"'`")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """An identifier around an anchor: its range, and its text with the word before it if only a space parts them."""
+
+    start: int
+    end: int
+    text: str
+
+
+def find_assignment(hit: Hit) -> tuple[int, Span | None]:
+    """Return where the identifier at the anchor ends, and the range of its value if that is a credential."""
+    identifier = _IDENTIFIER.match(hit.view, hit.start, min(hit.high, hit.start + 64))
+    if identifier is None:
+        return hit.start, None
+    end = identifier.end()
+    assigned = _ASSIGNED.match(hit.view, end, min(hit.high, end + 5200))
+    if assigned:
+        return end, _judge_assigned(hit, end, assigned)
+    argument = _ARGUMENT.match(hit.view, end, min(hit.high, end + 500))
+    return end, _judge_argument(hit, end, argument) if argument else None
+
+
+def _read_name(hit: Hit, end: int) -> Name:
+    view, start = hit.view, hit.start
+    limit = max(hit.low, start - _LONGEST_NAME)
+    while start > limit and view[start - 1] in _NAME_BYTES:
+        start -= 1
+    first = start
+    if start == hit.start and start > limit and view[start - 1] in b" -+":
+        start -= 1
+        while start > limit and view[start - 1] in _NAME_BYTES:
+            start -= 1
+    return Name(first, end, view[start:end].decode("latin-1"))
+
+
+def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
+    """Return the range of the value and whether quotes stand around it."""
+    groups = match.groupdict()
+    for name in ("double", "single", "back"):
+        if groups.get(name) is not None:
+            return match.span(name), True
+    start, end = match.span("bare")
+    value = match["bare"].rstrip(b".,:;!?)")
+    return (start, start + len(value)), bool(match["quote"])
+
+
+def _judge_assigned(hit: Hit, end: int, match: re.Match[bytes]) -> Span | None:
+    span, quoted = _value_of(match)
+    value = hit.view[slice(*span)]
+    operator = match["op"].strip(b" \t\r\n+")
+    name = _read_name(hit, end)
+    if not _operator_fits(hit, name, operator, quoted=quoted):
+        return None
+    if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
+        return None
+    return span if _believe(name.text, value, quoted=quoted) else None
+
+
+def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bool:
+    """Whether this notation assigns at all: `a > b` and `a::b` do only in some surroundings."""
+    if operator in {b">"}:
+        return name.start > hit.low and hit.view[name.start - 1] in b"</:"
+    if operator in {b"::", b"->", b"<-", b"==", b"===", b"!=", b"!=="}:
+        return quoted
+    return True
+
+
+def _judge_argument(hit: Hit, end: int, match: re.Match[bytes]) -> Span | None:
+    name = _read_name(hit, end)
+    flagged = hit.view[name.start : name.start + 1] == b"-"
+    if not flagged:
+        before = hit.view[max(hit.low, name.start - 120) : name.start]
+        if not _COMMAND_BEFORE.search(before[-120:]):
+            return None
+    span, quoted = _value_of(match)
+    value = hit.view[slice(*span)]
+    promise = judge_name(name.text.rsplit(" ", 1)[-1])
+    if not flagged and not any(48 <= byte <= 57 for byte in value):
+        return None
+    return span if _believe_promise(promise, name.text, value, quoted=quoted or flagged) else None
+
+
+def _believe(name: str, value: bytes, *, quoted: bool) -> bool:
+    promise = judge_name(name)
+    if promise is Promise.NOTHING:
+        return _names_vendor(name) and _is_vendor_value(value)
+    return _believe_promise(promise, name, value, quoted=quoted)
+
+
+def _believe_promise(promise: Promise, name: str, value: bytes, *, quoted: bool) -> bool:
+    if promise is Promise.PASSWORD:
+        return _is_sentence_secret(name, value) if b" " in value else is_password(value, quoted=quoted)
+    if promise is Promise.SECRET:
+        return _is_sentence_secret(name, value) if b" " in value else is_secret(value, quoted=quoted)
+    return promise is Promise.WEAK and _is_random_key(value)
+
+
+_PHRASE = re.compile(rb"[a-z]{3,9}(?: [a-z]{3,9}){2,23}")
+
+
+def _is_sentence_secret(name: str, value: bytes) -> bool:
+    """Whether a value with spaces is a pass phrase or recovery words, not prose."""
+    lowered = name.lower()
+    if any(word in lowered for word in ("phrase", "mnemonic", "seed", "recovery")):
+        return _PHRASE.fullmatch(value) is not None
+    shape = measure_shape(value)
+    return value.count(b" ") <= 3 and shape.digits >= 2 and shape.symbols - value.count(b" ") >= 2 and shape.entropy >= 3.3
+
+
+def _is_random_key(value: bytes) -> bool:
+    """Whether the value of a bare `key` or `auth` can hardly be anything but a key: long, mixed, no hash."""
+    shape = measure_shape(value)
+    return (
+        shape.size >= 20
+        and shape.digits >= 2
+        and shape.upper >= 2
+        and shape.lower >= 2
+        and shape.entropy >= 3.6
+        and not value.startswith((b"sha", b"/", b"http", b"data:"))
+        and b"." not in value
+        and not is_uuid(value)
+        and is_secret(value, quoted=True)
+    )
+
+
+def _names_vendor(name: str) -> bool:
+    lowered = name.lower().encode("latin-1")
+    return any(vendor in lowered for vendor in VENDORS)
+
+
+_VENDOR_VALUE = re.compile(rb"[\w+/=.~-]{16,400}")
+
+
+def _is_vendor_value(value: bytes) -> bool:
+    """Whether the value beside a vendor's name is a random token rather than a setting of that vendor."""
+    if not _VENDOR_VALUE.fullmatch(value) or is_placeholder(value) or is_uuid(value):
+        return False
+    shape = measure_shape(value)
+    mixed = shape.digits >= 3 and shape.letters >= 6 and value.count(b"/") + value.count(b".") <= 2
+    return mixed and shape.entropy >= 3.3 and b"-" not in value.strip(b"-") and is_secret(value, quoted=True)

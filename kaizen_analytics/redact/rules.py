@@ -1,0 +1,57 @@
+"""The form of a rule: literals that must be present, and a pattern that is tried only where one of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import re
+
+    from kaizen_analytics.redact.placeholders import Category
+
+
+class Hit(NamedTuple):
+    """An anchor at `start` of a view; matches stay between `low` and `high`, the unit that it stands in."""
+
+    view: bytes
+    start: int
+    low: int
+    high: int
+
+
+Span = tuple[int, int]
+Accept = Callable[["re.Match[bytes]"], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A pattern with anchors in lower case.
+
+    `before` is how far ahead of its anchor a match may begin (0: exactly at it), `after` how far behind the anchor
+    it may reach; both are bytes. `group` holds the value that is to be replaced.
+    """
+
+    kind: str
+    category: Category
+    anchors: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
+    before: int = 0
+    after: int = 1200
+    group: str | int = 0
+    accept: Accept | None = None
+
+    def find(self, hit: Hit) -> Iterator[Span]:
+        """Yield the ranges of values whose match holds the anchor."""
+        end = min(hit.high, hit.start + self.after)
+        if not self.before:
+            match = self.pattern.match(hit.view, hit.start, end)
+            if match and (self.accept is None or self.accept(match)):
+                yield match.span(self.group)
+            return
+        for match in self.pattern.finditer(hit.view, max(hit.low, hit.start - self.before), end):
+            if match.start() > hit.start:
+                return
+            if match.end() > hit.start and (self.accept is None or self.accept(match)):
+                yield match.span(self.group)

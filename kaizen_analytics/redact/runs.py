@@ -1,0 +1,214 @@
+"""Long unbroken runs of letters, digits and `+/_-`: encoded text, tokens without a known prefix, addresses.
+
+Runs and addresses have no literal to search for. One vectorised look at the class of every byte finds the places
+where they can stand; only there is Python asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kaizen_analytics.redact.identities import ADDRESS, ADDRESS_6, MAC, is_machine_address, is_machine_address_6
+from kaizen_analytics.redact.placeholders import Category
+from kaizen_analytics.redact.tokens import TAILS, WHOLES, TokenFormat
+from kaizen_analytics.redact.values import measure_shape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+SHORTEST_RUN = 20
+_LETTER, _DIGIT, _MARK, _DOT, _COLON, _DASH = 1, 2, 4, 8, 16, 32
+_CLASSES = bytearray(256)
+for _byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
+    _CLASSES[_byte] = _LETTER
+for _byte in b"0123456789":
+    _CLASSES[_byte] = _DIGIT
+for _byte in b"+/_":
+    _CLASSES[_byte] = _MARK
+_CLASSES[ord("-")] = _DASH
+_CLASSES[ord(".")] = _DOT
+_CLASSES[ord(":")] = _COLON
+_TABLE = bytes(_CLASSES)
+_IN_RUN = _LETTER | _DIGIT | _MARK | _DASH
+
+_LONGEST_DECODED = 4_000_000
+_PROBE = 32
+_HEX_RUN = re.compile(rb"(?:[0-9a-fA-F]{2}){12,}")
+_DISCORD = re.compile(rb"[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}")
+_PREFIXED = re.compile(rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)")
+_TELLING = re.compile(rb"(?:^|[_-])(?:api|key|tok|token|sec|secret|pat|live|test|prod|sandbox|sk|pk|rk|ak|at|rt|oauth|auth|access|priv|bot|svc)(?:[_-]|$)")
+_OBJECT = re.compile(
+    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch|cs|si|il|seti|txn|po|acct"
+    rb"|index|chunk|main|bundle|vendor|vendors|commit|sha|hash|build|image|img|session|sess|rev|ref|tag|branch|trace|span|node|pod|job|task|snap|vol|subnet|vpc"
+    rb"|sg|ami|eni|rtb|igw|acl|uuid|user|org|proj|project|team|batch|vs|ft|ftjob|conv|gen|rollout|worktree|agent|bash|shell|container|page|polyfills|runtime|sha\d{1,3}|md5|css|app|assets?|data|test|tests|id|obj|doc|key|cache|etag)[_-]",
+)
+_TAIL_MARKS = frozenset(b"|!.:")
+
+
+def classify(view: bytes) -> NDArray[np.uint8]:
+    """Return the class of every byte of `view`."""
+    return np.frombuffer(view.translate(_TABLE), np.uint8)
+
+
+def find_runs(classes: NDArray[np.uint8]) -> list[tuple[int, int]]:
+    """Return the ranges of at least `SHORTEST_RUN` letters, digits and marks."""
+    breaks = np.flatnonzero((classes & _IN_RUN) == 0)
+    edges = np.concatenate(([-1], breaks, [len(classes)]))
+    long = np.flatnonzero(np.diff(edges) > SHORTEST_RUN)
+    return list(zip((edges[long] + 1).tolist(), edges[long + 1].tolist(), strict=True))
+
+
+def decode_run(view: bytes, start: int, end: int) -> bytes | None:
+    """Return the text that a base64 or hex run stands for, or None when it stands for none."""
+    if end - start > _LONGEST_DECODED:
+        end = start + _LONGEST_DECODED
+    if end - start >= 24:
+        text = _decode_base64(view[start:end])
+        if text is not None:
+            return text
+        if _HEX_RUN.fullmatch(view, start, end):
+            return _as_text(bytes.fromhex(view[start:end].decode("ascii")))
+    return None
+
+
+def _decode_base64(run: bytes) -> bytes | None:
+    plain = run.replace(b"-", b"+").replace(b"_", b"/")
+    head = _b64(plain[:_PROBE])
+    if head is None or not _is_printable(head[:-3]):
+        return None
+    whole = _b64(plain)
+    return None if whole is None else _as_text(whole)
+
+
+def _b64(characters: bytes) -> bytes | None:
+    if len(characters) % 4 == 1:
+        characters = characters[:-1]
+    try:
+        return base64.b64decode(characters + b"=" * (-len(characters) % 4))
+    except binascii.Error:
+        return None
+
+
+_PRINTABLE = bytes(range(32, 127)) + b"\t\n\r\x1b" + bytes(range(128, 256))
+_DENSE = bytes(range(128, 256))
+
+
+def _is_printable(text: bytes) -> bool:
+    """Whether nearly all bytes could stand in a text; a NUL at every second place is UTF-16."""
+    if text.count(b"\0") * 2 >= len(text) - 2:
+        text = text.replace(b"\0", b"")
+    odd = len(text.translate(None, _PRINTABLE))
+    high = len(text) - len(text.translate(None, _DENSE))
+    return bool(text) and not odd and high * 3 <= len(text)
+
+
+def _as_text(decoded: bytes) -> bytes | None:
+    if decoded.count(b"\0") * 2 >= len(decoded) - 2:
+        decoded = decoded.replace(b"\0", b"")
+    odd = len(decoded.translate(None, _PRINTABLE))
+    return decoded if decoded and odd * 33 <= len(decoded) else None
+
+
+def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
+    """Yield what a run is by its own form."""
+    if 34 <= end - start <= 130:
+        for form in WHOLES:
+            padded = min(len(view), end + 2)
+            match = form.pattern.match(view, start, padded)
+            if match and match.end() >= end:
+                yield (*match.span(), form.category, form.kind)
+    if view[start - 1 : start] and view[start - 1] in _TAIL_MARKS:
+        yield from _find_tails(view, start, end)
+    if view[end : end + 1] == b"." and view[start] in b"MNO":
+        match = _DISCORD.match(view, start, end + 64)
+        if match:
+            yield (*match.span(), Category.TOKEN, "discord-bot")
+    yield from _find_prefixed(view, start, end)
+
+
+def _find_tails(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
+    mark = view[start - 1 : start]
+    for form in TAILS:
+        if form.anchors == (mark,):
+            for match in form.pattern.finditer(view, max(0, start - form.before), end + 64):
+                if match.start() >= start:
+                    break
+                if match.end() > start:
+                    yield (*match.span(), form.category, form.kind)
+
+
+def _find_prefixed(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
+    if end - start > 200 or b"/" in view[start:end] or b"+" in view[start:end] or view[start - 1 : start] in (b".", b"/", b"=", b"%"):
+        return
+    match = _PREFIXED.match(view, start, end)
+    if match and match.end() == end and view[end : end + 1] not in (b"/", b"+", b"=", b"(") and _is_issued(match["prefix"], match["tail"]):
+        yield start, end, Category.GENERIC, "prefixed-token"
+
+
+def _is_issued(prefix: bytes, tail: bytes) -> bool:
+    """Whether prefix and tail look like a vendor's `live_…` token rather than the id of an object."""
+    telling = _TELLING.search(prefix.rstrip(b"_-")) is not None
+    if not telling and (_OBJECT.match(prefix) or prefix.endswith(b"-")):
+        return False
+    core = re.split(rb"[_-]", tail)[0]
+    shape = measure_shape(core)
+    if shape.digits < 3 or shape.letters < 5:
+        return False
+    if shape.upper and shape.lower:
+        return shape.entropy >= 3.4
+    return telling and shape.size not in (40, 64) and shape.entropy >= 3.2
+
+
+def find_addresses(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int, int, Category, str]]:
+    """Yield IPv4, IPv6 and MAC addresses."""
+    yield from _find_dotted(view, classes)
+    yield from _find_colons(view, classes)
+
+
+def _find_dotted(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int, int, Category, str]]:
+    dots = np.flatnonzero(classes == _DOT)
+    dots = dots[(dots > 0) & (dots < len(classes) - 1)]
+    dots = dots[(classes[dots - 1] == _DIGIT) & (classes[dots + 1] == _DIGIT)]
+    if len(dots) < 3:
+        return
+    close = np.flatnonzero(dots[2:] - dots[:-2] <= 8)
+    for dot in dots[close].tolist():
+        match = ADDRESS.search(view, max(0, dot - 3), dot + 16)
+        if match and match.start() < dot < match.end() and is_machine_address(view, *match.span()):
+            yield (*match.span(), Category.ADDRESS, "ip-address")
+
+
+def _find_colons(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int, int, Category, str]]:
+    """Look where two colons or dashes stand at most five bytes apart between letters or digits."""
+    yield from _find_marked(view, np.flatnonzero(classes == _COLON), 5)
+    marks = np.flatnonzero(classes == _DASH)
+    if len(marks) >= 5:
+        steady = marks[:-4][(marks[4:] - marks[:-4]) == 12]
+        yield from _find_marked(view, steady, 0)
+
+
+def _find_marked(view: bytes, marks: NDArray[np.int64], gap: int) -> Iterator[tuple[int, int, Category, str]]:
+    if gap:
+        if len(marks) < 3:
+            return
+        marks = marks[:-2][np.diff(marks)[:-1] + np.diff(marks)[1:] <= 2 * gap]
+    done = 0
+    for mark in marks.tolist():
+        if mark < done:
+            continue
+        for pattern, category, kind in ((MAC, Category.MAC, "mac-address"), (ADDRESS_6, Category.ADDRESS, "ip-address-6")):
+            match = pattern.search(view, max(0, mark - 5), mark + 42)
+            if match and match.start() <= mark < match.end() and (pattern is MAC or is_machine_address_6(match[0])):
+                done = match.end()
+                yield (*match.span(), category, kind)
+                break
+
+
+__all__ = ["SHORTEST_RUN", "TokenFormat", "classify", "decode_run", "find_addresses", "find_run_tokens", "find_runs"]

@@ -1,0 +1,228 @@
+"""Find everything in a text that must not leave: literals first, patterns where a literal stands, in every view.
+
+A text is a sequence of units (the lines of `--lines`, or one unit for a whole text) in one buffer. No finding
+crosses a unit. All rules see the buffer as it is and every view of it with a layer of escapes removed; findings
+come back as ranges of the original bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING
+
+import ahocorasick_rs
+import numpy as np
+
+from kaizen_analytics.redact import assignments, contexts, identities, runs
+from kaizen_analytics.redact.canonical import OffsetMap, chain_to_raw, unescape
+from kaizen_analytics.redact.placeholders import Category
+from kaizen_analytics.redact.rules import Hit, Rule
+from kaizen_analytics.redact.spans import Finding
+from kaizen_analytics.redact.tokens import FORMATS, TokenFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from kaizen_analytics.redact.identities import KnownIdentities
+
+WINDOW = 1 << 20
+"""Bytes scanned at once; what is longer is scanned in windows that overlap by `OVERLAP`."""
+OVERLAP = 1 << 15
+_DEEPEST_VIEW = 4
+_DEEPEST_ENCODING = 2
+_LONGEST_TOKEN = 16_384
+_WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+
+
+class Scanner:
+    """All rules, compiled once; `find` may be called any number of times.
+
+    Args:
+        known: words that are identities wherever they stand.
+        tokens_only: look only for vendors' token formats, in the text as it is.
+    """
+
+    def __init__(self, known: KnownIdentities | None = None, *, tokens_only: bool = False) -> None:
+        self._tokens_only = tokens_only
+        self._known = dict(known.words) if known and not tokens_only else {}
+        finders: dict[bytes, list[_Finder]] = {}
+        for finder, anchors in _all_finders(self._known, tokens_only=tokens_only):
+            for anchor in anchors:
+                finders.setdefault(anchor, []).append(finder)
+        self._finders = list(finders.values())
+        self._automaton = ahocorasick_rs.BytesAhoCorasick(
+            list(finders),
+            matchkind=ahocorasick_rs.MatchKind.Standard,
+            implementation=ahocorasick_rs.Implementation.DFA,
+        )
+
+    def find(self, raw: bytes, bounds: Sequence[int] | None = None) -> list[Finding]:
+        """Return findings in `raw`, unordered and perhaps overlapping.
+
+        Args:
+            raw: the text.
+            bounds: ascending offsets at which units end, the last being `len(raw)`; one unit by default.
+        """
+        ends = np.asarray(bounds if bounds is not None else [len(raw)], np.int64)
+        if len(raw) <= WINDOW + OVERLAP:
+            return self._find_in_window(raw, ends, 0)
+        return [finding for start, end in _windows(len(raw)) for finding in self._in_window(raw, ends, start, end)]
+
+    def _in_window(self, raw: bytes, ends: np.ndarray, start: int, end: int) -> list[Finding]:
+        inner = ends[(ends > start) & (ends < end)] - start
+        found = self._find_in_window(raw[start:end], np.append(inner, end - start), 0)
+        return [Finding(item.start + start, item.end + start, item.category, item.kind) for item in found]
+
+    def _find_in_window(self, raw: bytes, ends: np.ndarray, depth: int) -> list[Finding]:
+        findings: set[Finding] = set()
+        view, maps = raw, ()
+        self._search(view, ends.tolist(), maps, findings)
+        if self._tokens_only:
+            return list(findings)
+        for _ in range(_DEEPEST_VIEW):
+            plain = unescape(view)
+            if plain is None:
+                break
+            view, step = plain
+            maps = (step, *maps)
+            ends = step.to_view(ends)
+            self._search(view, ends.tolist(), maps, findings)
+            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
+        if not maps:
+            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
+        return list(findings)
+
+    def _search(self, view: bytes, ends: list[int], maps: tuple[OffsetMap, ...], findings: set[Finding]) -> None:
+        """Try the rules of every literal that stands in `view`."""
+        finders = self._finders
+        done: dict[int, int] = {}
+        unit, low, high = 0, 0, ends[0]
+        for literal, start, _ in self._automaton.find_matches_as_indexes(view.lower(), overlapping=True):
+            if not low <= start < high:
+                unit = bisect_right(ends, start)
+                low, high = (ends[unit - 1] if unit else 0), ends[unit]
+            hit = Hit(view, start, low, high)
+            for finder in finders[literal]:
+                if start >= done.get(finder.number, 0):
+                    finder.find(hit, maps, findings, done)
+
+    def _inspect_runs(
+        self,
+        view: bytes,
+        ends: list[int],
+        maps: tuple[OffsetMap, ...],
+        findings: set[Finding],
+        depth: int,
+    ) -> None:
+        classes = runs.classify(view)
+        for start, end in runs.find_runs(classes):
+            for first, last, category, kind in runs.find_run_tokens(view, start, end):
+                findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
+            if depth < _DEEPEST_ENCODING:
+                self._inspect_encoded(view, (start, end), maps, findings, depth)
+        for first, last, category, kind in runs.find_addresses(view, classes):
+            findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
+
+    def _inspect_encoded(
+        self,
+        view: bytes,
+        run: tuple[int, int],
+        maps: tuple[OffsetMap, ...],
+        findings: set[Finding],
+        depth: int,
+    ) -> None:
+        start, end = run
+        text = runs.decode_run(view, start, end)
+        if text is not None and self._find_in_window(text, np.array([len(text)]), depth + 1):
+            while view[end : end + 1] == b"=":
+                end += 1
+            findings.add(Finding(*chain_to_raw(maps, start, end), Category.ENCODED, "encoded-text"))
+
+
+def _windows(size: int) -> Iterable[tuple[int, int]]:
+    for start in range(0, size, WINDOW):
+        yield max(0, start - OVERLAP), min(size, start + WINDOW + OVERLAP)
+
+
+Maps = tuple[OffsetMap, ...]
+
+
+class _Finder:
+    """One rule as the search calls it: adds findings, and says how far the text is dealt with for this rule."""
+
+    __slots__ = ("find", "number")
+
+    def __init__(self, number: int, find: Callable[[Hit, Maps, set[Finding], dict[int, int]], None]) -> None:
+        self.number = number
+        self.find = find
+
+
+def _all_finders(
+    known: dict[bytes, Category],
+    *,
+    tokens_only: bool,
+) -> Iterable[tuple[_Finder, Iterable[bytes]]]:
+    number = 0
+    for form in FORMATS:
+        yield _Finder(number, _format_finder(number, form)), form.anchors
+        number += 1
+    if tokens_only:
+        return
+    for rule in (*contexts.RULES, *identities.RULES):
+        yield _Finder(number, _rule_finder(number, rule)), rule.anchors
+        number += 1
+    yield _Finder(number, _assignment_finder(number)), (*assignments.ANCHORS, *assignments.VENDORS)
+    yield _Finder(number + 1, _private_key_finder(number + 1)), contexts.PRIVATE_KEY_ANCHORS
+    for offset, (word, category) in enumerate(known.items(), number + 2):
+        yield _Finder(offset, _word_finder(word, category)), (word,)
+
+
+def _format_finder(number: int, form: TokenFormat) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+    rule = Rule(
+        kind=form.kind,
+        category=form.category,
+        anchors=form.anchors,
+        pattern=form.pattern,
+        before=form.before,
+        after=_LONGEST_TOKEN,
+    )
+    return _rule_finder(number, rule)
+
+
+def _rule_finder(number: int, rule: Rule) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
+        for start, end in rule.find(hit):
+            done[number] = end
+            findings.add(Finding(*chain_to_raw(maps, start, end), rule.category, rule.kind))
+
+    return find
+
+
+def _assignment_finder(number: int) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
+        done[number], span = assignments.find_assignment(hit)
+        if span:
+            findings.add(Finding(*chain_to_raw(maps, *span), Category.ASSIGNMENT, "assignment"))
+
+    return find
+
+
+def _private_key_finder(number: int) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
+        for start, end in contexts.find_private_key(hit):
+            done[number] = end
+            findings.add(Finding(*chain_to_raw(maps, start, end), Category.PEM, "private-key"))
+
+    return find
+
+
+def _word_finder(word: bytes, category: Category) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
+        del done
+        start, end = hit.start, hit.start + len(word)
+        before = hit.view[start - 1] if start > hit.low else 0
+        after = hit.view[end] if end < hit.high else 0
+        if end <= hit.high and before not in _WORD and after not in _WORD:
+            findings.add(Finding(*chain_to_raw(maps, start, end), category, "known-identity"))
+
+    return find

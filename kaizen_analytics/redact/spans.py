@@ -1,0 +1,61 @@
+"""Findings: half-open byte ranges with a kind, and how overlapping ones become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.redact.placeholders import IDENTITIES, PLACEHOLDER, Category
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Finding:
+    """Bytes `start` to `end` (exclusive) of a text are a value of `category`, found by the rule `kind`."""
+
+    start: int
+    end: int
+    category: Category
+    kind: str
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value grants access, as opposed to naming a person, machine or organisation."""
+        return self.category not in IDENTITIES
+
+
+def merge_findings(raw: bytes, findings: Iterable[Finding]) -> list[Finding]:
+    """Return disjoint findings in order, on character boundaries, none touching a placeholder of `raw`."""
+    taken = [match.span() for match in PLACEHOLDER.finditer(raw)] if b"<R:" in raw else []
+    merged: list[Finding] = []
+    for finding in sorted(findings):
+        if merged and finding.start < merged[-1].end:
+            merged[-1] = _join(merged[-1], finding)
+        elif finding.end > finding.start:
+            merged.append(finding)
+    widened = (_widen(raw, finding) for finding in merged)
+    return [part for finding in widened for part in _around(finding, taken)] if taken else list(widened)
+
+
+def _join(left: Finding, right: Finding) -> Finding:
+    """Cover both; a secret's label wins over an identity's, else the wider finding's."""
+    longer = right if right.end - right.start > left.end - left.start else left
+    label = longer if left.is_secret == right.is_secret else (left if left.is_secret else right)
+    return Finding(left.start, max(left.end, right.end), label.category, label.kind)
+
+
+def _widen(raw: bytes, finding: Finding) -> Finding:
+    """Move both ends off UTF-8 continuation bytes, so that what remains still decodes."""
+    start, end = finding.start, finding.end
+    while 0 < start < len(raw) and raw[start] & 0xC0 == 0x80:
+        start -= 1
+    while end < len(raw) and raw[end] & 0xC0 == 0x80:
+        end += 1
+    return Finding(start, end, finding.category, finding.kind)
+
+
+def _around(finding: Finding, taken: list[tuple[int, int]]) -> list[Finding]:
+    """Drop a finding that overlaps a placeholder: what surrounds one has been judged already."""
+    return [] if any(finding.start < end and finding.end > start for start, end in taken) else [finding]

@@ -1,0 +1,144 @@
+"""Whether a value beside a telling name is a credential, or a word, path, reference, number or placeholder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+_PLACEHOLDER = re.compile(
+    rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
+    rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
+    rb"|<.*|\$\{?.*|%\w+%?|%\(?\w*\)?[sdv]|\{\{?.*|#\{.*|@@?\w.*|&\w*|\[.*"
+    rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx|context|data|props"
+    rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System|Environment|kwargs|import"
+    rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV|Deno|Bun)"
+    rb"(?:\.|\[|->|::|\?\.).*"
+    rb"|(?:os\.)?(?:get)?env\b.*|getenv.*|vault:.*|arn:.*|ref\+.*|op://.*|secret://.*|ssm:.*|keyring:.*|file:.*"
+    rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*|required|secret\w{0,3}|password\w{0,2}"
+    rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*|fixme.*|insert.*|replace.*"
+    rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?[_-]?(?:key|token|secret|password|value)|admin|root|guest|user(?:name)?|abc|value\d?|key\d?"
+    rb"|https?://[^@\s]*|wss?://[^@\s]*|s3://.*|gs://.*|\.{1,2}/.*|~/.*|[A-Za-z]:[\\/].*)"
+)
+_OBJECT_ID = re.compile(
+    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|event|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch"
+    rb"|batch|vs|ft|ftjob|sess|snap|vol|subnet|vpc|sg|ami|eni|rtb|igw|acl|lt|sha1|sha224|sha256|sha384|sha512|md5|h1|blake2b|blake3"
+    rb"|uuid|urn|pkg|go|swh|did|cid|node|gid|oci|git)[_:\-]",
+)
+_UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_VERSION = re.compile(rb"[vV^~=<>]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.+-]*)?")
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d(?:[T ][\d:.+Z-]*)?|\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?")
+_MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+!?")
+_WORDS = re.compile(rb"[a-z]{2,}(?:[-_./: ][a-z0-9]{1,10}){1,8}")
+_IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*")
+_PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
+_LETTERS_DIGITS = re.compile(rb"[a-z]{3,}\d{1,2}|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+")
+_ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+
+
+def measure_entropy(value: bytes) -> float:
+    """Return the Shannon entropy of the bytes of `value`, in bits a byte."""
+    size = len(value)
+    return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) if size else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Counts of the kinds of characters in a value."""
+
+    size: int
+    digits: int
+    upper: int
+    lower: int
+    entropy: float
+
+    @property
+    def letters(self) -> int:
+        """Letters of either case."""
+        return self.upper + self.lower
+
+    @property
+    def symbols(self) -> int:
+        """Everything that is neither letter nor digit."""
+        return self.size - self.digits - self.letters
+
+
+def measure_shape(value: bytes) -> Shape:
+    """Count the kinds of characters in `value`."""
+    digits = sum(48 <= byte <= 57 for byte in value)
+    upper = sum(65 <= byte <= 90 for byte in value)
+    lower = sum(97 <= byte <= 122 for byte in value)
+    return Shape(len(value), digits, upper, lower, measure_entropy(value))
+
+
+def is_placeholder(value: bytes) -> bool:
+    """Whether a value only stands for one: a template, a reference, a word of documentation."""
+    return b"<R:" in value or _PLACEHOLDER.fullmatch(value) is not None
+
+
+def is_strong(value: bytes) -> bool:
+    """Whether a secret may be replaced wherever it stands: long, with digits, and hardly a word by chance."""
+    return len(value) >= 12 and sum(48 <= byte <= 57 for byte in value) >= 2 and measure_entropy(value) >= 2.8
+
+
+def is_uuid(value: bytes) -> bool:
+    """Whether the whole value has the form of a UUID."""
+    return _UUID.fullmatch(value) is not None
+
+
+def _is_reference(value: bytes, shape: Shape) -> bool:
+    """Whether the value names something: an object id, version, time, attribute, path or several words."""
+    if _OBJECT_ID.match(value) or _VERSION.fullmatch(value) or _TIME.fullmatch(value):
+        return True
+    if _MEMBER.fullmatch(value):
+        return shape.digits < 3 or shape.entropy < 3.6
+    if _PATH.fullmatch(value):
+        return shape.size < 32 or shape.entropy < 4.2 or b"." in value
+    return bool(_WORDS.fullmatch(value)) and shape.digits <= 4
+
+
+def is_password(value: bytes, *, quoted: bool) -> bool:
+    """Whether a value named as a password is one; people choose short ones, so little is asked of it."""
+    shape = measure_shape(value)
+    if shape.size < 5 or is_placeholder(value) or (not shape.symbols and not shape.letters and shape.size < 6):
+        return False
+    if _VERSION.fullmatch(value) or _MEMBER.fullmatch(value) or _TIME.fullmatch(value) or _ENUM.fullmatch(value):
+        return False
+    if _PATH.fullmatch(value):
+        return shape.size >= 24 and shape.entropy >= 4.0
+    if shape.letters == shape.size or _IDENTIFIER.fullmatch(value):
+        return _is_random_word(value, shape, quoted=quoted)
+    if shape.digits and shape.letters:
+        return shape.size >= 6 and (quoted or not _LETTERS_DIGITS.fullmatch(value))
+    if shape.digits == shape.size:
+        return quoted and shape.size >= 6
+    return shape.symbols > 0 and shape.letters >= 3 and shape.size >= 8 and not _WORDS.fullmatch(value) and (quoted or not b"_" in value)
+
+
+def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
+    """Whether letters alone look drawn at random: capitals in unlikely places and hardly any repetition."""
+    if _LETTERS_DIGITS.fullmatch(value) or not (shape.upper and shape.lower):
+        return False
+    changes = sum(1 for left, right in zip(value, value[1:], strict=False) if (left < 91) != (right < 91))
+    return shape.size >= 8 and changes >= shape.size // 3 and shape.entropy >= (2.8 if quoted else 3.2)
+
+
+def is_secret(value: bytes, *, quoted: bool) -> bool:
+    """Whether a value named as a key, token or secret is one: long enough and random enough."""
+    if len(value) >= 200:
+        return len(set(value)) > 20 and b" " not in value
+    shape = measure_shape(value)
+    if shape.size < 8 or is_placeholder(value) or _is_reference(value, shape) or b" " in value:
+        return False
+    if shape.digits == shape.size:
+        return shape.size >= 14
+    if shape.letters == shape.size or _IDENTIFIER.fullmatch(value):
+        return _is_random_word(value, shape, quoted=quoted) and shape.size >= 16
+    if _ENUM.fullmatch(value) and shape.digits < 4:
+        return False
+    if shape.size < 12:
+        return shape.digits >= 2 and shape.letters >= 2 and shape.entropy >= 2.5
+    if shape.digits >= 2:
+        return shape.entropy >= 2.6
+    return shape.upper >= 2 and shape.lower >= 2 and shape.entropy >= 3.4
