@@ -165,3 +165,9 @@ VARIANT_VALUES = Query(
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
 )
 """The values of a manual variant field; the parameter is `$json_path`."""
+
+SESSION_ROOTS = Query(
+    path="staging/session_roots.sql",
+    schema={"session_id": pl.String(), "root_id": pl.String()},
+)
+"""The root session that each session's work is counted with."""

@@ -108,16 +108,14 @@ class Comparer:
         )
 
 
-def choose_design(plan: Plan, state: State, as_of_ms: int) -> Design:
+def choose_design(plan: Plan, as_of_ms: int) -> Design:
     """Return the plan of looking for an evaluation now.
 
-    A fixed design allows one look, at the end of the window. Whoever looks at a running experiment before gets the
-    level of an open design, which stays valid however often it is read.
+    A fixed design allows one look, at the end of the window. Whoever looks, or concludes, before that gets the level of
+    an open design, which stays valid however often it is read.
     """
     start = plan.started
-    is_early = (
-        start is not None and state is State.RUNNING and not start.retrospective and as_of_ms < start.window_end_ms
-    )
+    is_early = start is not None and not start.retrospective and as_of_ms < start.window_end_ms
     if plan.design is PlanDesign.FIXED and not is_early:
         return Design()
     if plan.design is PlanDesign.PLANNED and plan.planned_n is not None:
@@ -164,7 +162,7 @@ def assess(
         warnings: Sentences from reading the sample.
         flags: Marks from the life of the experiment.
     """
-    design = choose_design(plan, experiment.state, as_of_ms)
+    design = choose_design(plan, as_of_ms)
     comparer = Comparer(alpha=plan.alpha, design=design, cluster=plan.cluster)
     definition = REGISTRY[experiment.metric]
     primary = comparer.compare(frame, experiment.metric, Role.PRIMARY, with_mean=True)

@@ -25,8 +25,9 @@ from kaizen_analytics.experiments.binding import (
 )
 from kaizen_analytics.git import Repository
 from kaizen_analytics.model import Branch, Classification, GitCommit, ManualTag, Metric
-from kaizen_analytics.queries import CANDIDATES, SESSION_METRICS, VARIANT_VALUES
+from kaizen_analytics.queries import CANDIDATES, SESSION_METRICS, SESSION_ROOTS, VARIANT_VALUES
 from kaizen_analytics.store.experiments import manual_tags
+from kaizen_analytics.store.sessions import find_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,6 +91,11 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
         frame=_join_assignments(chosen, assigned),
         warnings=tuple(describe_tags(tags, set(known["session_id"]), set(metrics["session_id"]))),
     )
+
+
+def read_scope(store: Store, workspaces: tuple[str, ...]) -> pl.DataFrame:
+    """Return every metric of the root sessions of these workspaces (empty: of all)."""
+    return SESSION_METRICS.run(store).filter(_in_scope(workspaces))
 
 
 def choose_candidates(
@@ -159,7 +165,19 @@ def _read_evidence(
         ancestry=ancestry,
         is_shallow=is_shallow,
         outside=outside,
+        foreign=_read_foreign(store, [candidate.session_id for candidate in candidates]),
     )
+
+
+def _read_foreign(store: Store, session_ids: Sequence[str]) -> frozenset[str]:
+    """Return the root sessions that hold, or whose sub-agents hold, events added to ours by another tool."""
+    chosen = SESSION_ROOTS.run(store).filter(pl.col("root_id").is_in(list(session_ids)))
+    roots = dict(chosen.iter_rows())
+    ours = store.native(
+        "select session_id from ka_sources where session_id in (select value from json_each(?))",
+        json.dumps(list(roots)),
+    )
+    return frozenset(roots[session_id] for session_id in find_foreign(store, [str(owned) for (owned,) in ours]))
 
 
 def _read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
