@@ -169,7 +169,7 @@ def _low(pair: LawPair, operation: _Operation, tail: float) -> float:
 
 
 def _few(pair: LawPair) -> int:
-    return 4 * (pair.control.values.size + pair.treatment.values.size)
+    return pair.control.values.size + pair.treatment.values.size
 
 
 def _outer_points(pair: LawPair, operation: _Operation) -> tuple[float, float]:

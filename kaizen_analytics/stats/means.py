@@ -14,7 +14,7 @@ from scipy import special
 
 from kaizen_analytics.stats.comparison import Comparison, Level, cluster_note, summarise
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
-from kaizen_analytics.stats.precision import Precision, correlate, measure
+from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure
 from kaizen_analytics.stats.samples import Sample, read_samples
 from kaizen_analytics.stats.sequential import FIXED, Design, DesignKind
 
@@ -62,6 +62,7 @@ class MeanPair:
     control: Precision
     treatment: Precision
     correlation: float = 0.0
+    joint_degrees: float = math.inf
 
     @property
     def covariance(self) -> float:
@@ -70,9 +71,10 @@ class MeanPair:
 
     @property
     def degrees(self) -> float:
-        """Degrees of freedom of the difference's variance (Satterthwaite 1946)."""
+        """Degrees of freedom of the difference's variance (Satterthwaite 1946); fewer where clusters hold both arms."""
         first, second = self.control.variance, self.treatment.variance
-        return (first + second) ** 2 / (first**2 / _degrees(self.control) + second**2 / _degrees(self.treatment))
+        separate = first**2 / _degrees(self.control) + second**2 / _degrees(self.treatment)
+        return min((first + second) ** 2 / separate, self.joint_degrees)
 
     def student(self, alpha: float) -> float:
         """Return the upper `alpha` / 2 quantile of Student's law."""
@@ -131,7 +133,8 @@ def _mean_effect(comparison: Comparison) -> Effect:
     samples = comparison.samples
     control = measure(samples.control, samples.control.values, samples.covariate_mean)
     treatment = measure(samples.treatment, samples.treatment.values, samples.covariate_mean)
-    pair = MeanPair(control, treatment, correlate(samples, control, treatment))
+    joint_degrees = contrast_degrees(samples, control, treatment) if samples.joint else math.inf
+    pair = MeanPair(control, treatment, correlate(samples, control, treatment), joint_degrees)
     level = comparison.level(control.n_effective, treatment.n_effective)
     low, high = pair.difference_limits(level.alpha)
     difference = Interval(estimate=treatment.mean - control.mean, low=low, high=high)

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kaizen_analytics.errors import StatisticsError
-from kaizen_analytics.stats.comparison import Comparison, Level, cluster_note, summarise
+from kaizen_analytics.stats.comparison import Comparison, cluster_note, summarise
 from kaizen_analytics.stats.contrasts import LawPair
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval, format_number
-from kaizen_analytics.stats.laws import TAIL, Law, beta_law, median_law, order_law, quantile_rank
-from kaizen_analytics.stats.precision import Precision, correlate, measure
+from kaizen_analytics.stats.laws import TAIL, Law, Quantile, beta_law
+from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure, student_inflation
 from kaizen_analytics.stats.quantile_sequence import QuantileSequence
-from kaizen_analytics.stats.samples import Sample, read_samples
+from kaizen_analytics.stats.samples import Sample, SamplePair, read_samples
 from kaizen_analytics.stats.sequential import FIXED, Design, DesignKind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from kaizen_analytics.stats.laws import FloatArray
     from kaizen_analytics.stats.samples import ArrayPair
 
 
@@ -101,22 +100,22 @@ def quantile_effect(
 class _Arm:
     """One arm with what its law needs.
 
-    `location` is the sample quantile, `precision` that of the share of sessions below it; None stands for plain
-    independent sessions, whose law needs no approximation.
+    `precision` is that of the share of sessions below the quantile; None stands for plain independent sessions, whose
+    law needs no approximation.
     """
 
     sample: Sample
     quantile: float
-    location: float
+    plain: Quantile
     precision: Precision | None
 
     @classmethod
     def of(cls, sample: Sample, quantile: float, covariate_mean: float | None) -> _Arm:
-        location = _sample_quantile(sample.values, quantile)
+        plain = Quantile.of(sample.values, quantile)
         if sample.clusters is None and sample.covariate is None:
-            return cls(sample, quantile, location, None)
-        score = (sample.values < location) + 0.5 * (sample.values == location)
-        return cls(sample, quantile, location, measure(sample, score, covariate_mean))
+            return cls(sample, quantile, plain, None)
+        score = (sample.values < plain.value) + 0.5 * (sample.values == plain.value)
+        return cls(sample, quantile, plain, measure(sample, score, covariate_mean))
 
     @property
     def n_effective(self) -> float:
@@ -137,26 +136,36 @@ class _Arm:
     @property
     def estimate(self) -> float:
         if self.level == self.quantile:
-            return self.location
-        return _sample_quantile(self.sample.values, self.level)
+            return self.plain.value
+        return Quantile.of(self.sample.values, self.level).value
 
-    def law(self, alpha: float) -> Law:
-        values = self.sample.values
+    def law(self, alpha: float, degrees: float) -> Law:
+        """Return the law; few clusters widen it by Student's quantile of their degrees of freedom at `alpha`."""
         if self.precision is None:
-            return median_law(values) if self.quantile == 0.5 else _order_law(values, self.quantile)
-        draws = self.n_effective / self.precision.inflation(alpha) + 1
-        return beta_law(values, draws * self.level, draws * (1 - self.level))
+            return self.plain.law()
+        draws = self.n_effective / student_inflation(degrees, alpha) + 1
+        return beta_law(self.sample.values, draws * self.level, draws * (1 - self.level))
 
+    def summarise(self, kind: EffectKind, limits: tuple[float, float]) -> ArmSummary:
+        return summarise(
+            self.sample,
+            kind,
+            n_effective=self.n_effective,
+            median=self.plain.value if self.quantile == 0.5 else None,
+            interval=_interval(self.estimate, limits),
+        )
 
-def _order_law(values: FloatArray, quantile: float) -> Law:
-    return order_law(values, quantile_rank(values.size, quantile))
-
-
-def _sample_quantile(values: FloatArray, quantile: float) -> float:
-    if quantile == 0.5:
-        return float(np.median(values))
-    rank = quantile_rank(values.size, quantile) - 1
-    return float(np.partition(values, rank)[rank])
+    def notes(self) -> list[str]:
+        """Return what a careful reader should know about this arm's values."""
+        notes = []
+        if self.plain.ties > max(2.0, 0.05 * self.sample.n):
+            notes.append(
+                f"{self.plain.ties} of {self.sample.n} {self.sample.name} sessions have exactly the value "
+                f"{format_number(self.plain.value)}: the interval moves in steps, and is wider than without ties.",
+            )
+        if self.plain.value == 0:
+            notes.append(f"The {self.sample.name} value is zero: at least that share of its sessions has none.")
+        return notes
 
 
 def _law_effect(comparison: Comparison) -> Effect:
@@ -164,23 +173,21 @@ def _law_effect(comparison: Comparison) -> Effect:
     control = _Arm.of(samples.control, quantile, samples.covariate_mean)
     treatment = _Arm.of(samples.treatment, quantile, samples.covariate_mean)
     level = comparison.level(control.n_effective, treatment.n_effective)
-    correlation = 0.0
-    if control.precision is not None and treatment.precision is not None:
-        correlation = correlate(samples, control.precision, treatment.precision)
-    pair = LawPair(control.law(level.alpha), treatment.law(level.alpha), correlation)
+    pair = _pair(samples, control, treatment, level.alpha)
     difference = _interval(treatment.estimate - control.estimate, pair.difference_limits(level.alpha))
-    percent = _percent(pair, control.estimate, treatment.estimate, level.alpha)
+    percent = _percent(pair.percent_limits(level.alpha), control.estimate, treatment.estimate)
     return Effect(
         kind=comparison.kind,
-        control=_summary(control, comparison.kind, level.control_alpha),
-        treatment=_summary(treatment, comparison.kind, level.treatment_alpha),
+        control=control.summarise(comparison.kind, _arm_limits(control, pair.control, level.control_alpha)),
+        treatment=treatment.summarise(comparison.kind, _arm_limits(treatment, pair.treatment, level.treatment_alpha)),
         difference=difference,
         percent=percent,
         p_value=level.p_value(_p_value(pair)),
         alpha=level.alpha,
         percent_undefined=None if percent is not None else _no_percent(pair.control, level.alpha),
         notes=(
-            *_data_notes(control, treatment),
+            *control.notes(),
+            *treatment.notes(),
             *cluster_note(samples, control.n_effective, treatment.n_effective),
             *level.notes(difference, percent),
         ),
@@ -192,14 +199,27 @@ def _law_effect(comparison: Comparison) -> Effect:
     )
 
 
+def _pair(samples: SamplePair, control: _Arm, treatment: _Arm, alpha: float) -> LawPair:
+    if control.precision is None or treatment.precision is None:
+        return LawPair(control.plain.law(), treatment.plain.law())
+    degrees = contrast_degrees(samples, control.precision, treatment.precision)
+    correlation = correlate(samples, control.precision, treatment.precision)
+    return LawPair(control.law(alpha, degrees), treatment.law(alpha, degrees), correlation)
+
+
+def _arm_limits(arm: _Arm, law: Law, alpha: float) -> tuple[float, float]:
+    """Return the interval of one arm; `law` is that of the contrast, which is the arm's own without clusters."""
+    own = law if arm.precision is None else arm.law(alpha, arm.precision.degrees)
+    return own.limits(alpha)
+
+
 def _interval(estimate: float, limits: tuple[float, float]) -> Interval:
     """Return the interval; the estimate is never outside it, which rounding of ranks could otherwise cause."""
     low, high = limits
     return Interval(estimate=estimate, low=min(low, estimate), high=max(high, estimate))
 
 
-def _percent(pair: LawPair, control: float, treatment: float, alpha: float) -> Interval | None:
-    limits = pair.percent_limits(alpha)
+def _percent(limits: tuple[float, float] | None, control: float, treatment: float) -> Interval | None:
     if limits is None or control <= 0:
         return None
     return _interval(100 * (treatment - control) / control, limits)
@@ -208,16 +228,6 @@ def _percent(pair: LawPair, control: float, treatment: float, alpha: float) -> I
 def _p_value(pair: LawPair) -> float:
     """Return the two-sided p value; never below what the law, cut off at its tails, can tell."""
     return min(1.0, max(2 * min(pair.difference_tails()), 4 * TAIL))
-
-
-def _summary(arm: _Arm, kind: EffectKind, alpha: float) -> ArmSummary:
-    return summarise(
-        arm.sample,
-        kind,
-        n_effective=arm.n_effective,
-        median=arm.location if arm.quantile == 0.5 else None,
-        interval=_interval(arm.estimate, arm.law(alpha).limits(alpha)),
-    )
 
 
 def _no_percent(control: Law, alpha: float) -> str:
@@ -233,62 +243,34 @@ def _no_percent(control: Law, alpha: float) -> str:
     )
 
 
-def _data_notes(control: _Arm, treatment: _Arm) -> list[str]:
-    notes = []
-    for arm in (control, treatment):
-        tied = int(np.count_nonzero(arm.sample.values == arm.location))
-        if tied > max(2.0, 0.05 * arm.sample.n):
-            notes.append(
-                f"{tied} of {arm.sample.n} {arm.sample.name} sessions have exactly the value "
-                f"{format_number(arm.location)}: the interval moves in steps, and is wider than it would be without ties.",
-            )
-        if arm.location == 0:
-            notes.append(f"The {arm.sample.name} value is zero: at least that share of its sessions has none.")
-    return notes
-
-
 def _exact_effect(comparison: Comparison) -> Effect:
     samples, quantile = comparison.samples, comparison.quantile
     control, treatment = _Arm.of(samples.control, quantile, None), _Arm.of(samples.treatment, quantile, None)
-    n_opt = comparison.design.planned[1]
     sequence = QuantileSequence(
         np.sort(samples.control.values),
         np.sort(samples.treatment.values),
         quantile,
-        n_opt,
+        comparison.design.planned[1],
         comparison.nominal_alpha,
     )
     level = comparison.level(control.n_effective, treatment.n_effective)
-    difference = _interval(treatment.location - control.location, sequence.difference_limits())
-    limits = sequence.percent_limits()
-    percent = None
-    if limits is not None and control.location > 0:
-        percent = _interval(100 * (treatment.location - control.location) / control.location, limits)
-    pair = LawPair(control.law(level.alpha), treatment.law(level.alpha))
+    difference = _interval(treatment.estimate - control.estimate, sequence.difference_limits())
+    percent = _percent(sequence.percent_limits(), control.estimate, treatment.estimate)
     return Effect(
         kind=comparison.kind,
-        control=_exact_summary(control, comparison.kind, sequence, sequence.control),
-        treatment=_exact_summary(treatment, comparison.kind, sequence, sequence.treatment),
+        control=control.summarise(comparison.kind, sequence.arm_limits(sequence.control)),
+        treatment=treatment.summarise(comparison.kind, sequence.arm_limits(sequence.treatment)),
         difference=difference,
         percent=percent,
         p_value=sequence.p_value(),
         alpha=comparison.nominal_alpha,
         percent_undefined=None if percent is not None else _no_exact_percent(sequence),
-        notes=(*_data_notes(control, treatment), *level.notes(difference, percent)),
+        notes=(*control.notes(), *treatment.notes(), *level.notes(difference, percent)),
         nominal_alpha=comparison.nominal_alpha,
         quantile=quantile,
         design=comparison.design,
         information=level.reported_information,
-        tails=pair if percent is not None else None,
-    )
-
-
-def _exact_summary(arm: _Arm, kind: EffectKind, sequence: QuantileSequence, values: FloatArray) -> ArmSummary:
-    return summarise(
-        arm.sample,
-        kind,
-        median=arm.location if arm.quantile == 0.5 else None,
-        interval=_interval(arm.location, sequence.arm_limits(values)),
+        tails=LawPair(control.plain.law(), treatment.plain.law()) if percent is not None else None,
     )
 
 

@@ -221,7 +221,9 @@ def plan(
     fall, rise = minimum_detectable_effect(pilot, n, n, alpha=alpha, power=power, design=design)
     days = math.ceil(2 * n / sessions_per_day) if sessions_per_day > 0 else None
     goal = f"a change beyond {target_pct:g} %" if target_pct else "any effect"
-    duration = "no session comes in today, so it would never end" if days is None else f"about {days} days at today's rate"
+    duration = (
+        "no session comes in today, so it would never end" if days is None else f"about {days} days at today's rate"
+    )
     sentence = (
         f"To prove {goal} when the truth is {true_pct:g} % takes {n} sessions per arm, {duration}; that many find a fall "
         f"of {format_percent(-fall)} or a rise of {format_percent(rise)} in {100 * power:.0f} of 100 experiments."

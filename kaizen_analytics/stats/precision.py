@@ -2,7 +2,7 @@
 
 Medians, means and proportions are all means of a score: the share of sessions below the median, the value, the
 success. Sessions of one workspace or user resemble each other, so the variance of that mean comes from the totals of
-whole clusters (Woodruff 1952; the CR1 correction), with Student's quantile at clusters - 1 degrees of freedom. A
+whole clusters (Woodruff 1952; the CR2 correction), with Student's quantile at clusters - 1 degrees of freedom. A
 covariate from before the experiment explains part of the score (CUPED, Deng, Xu, Kohavi & Walker 2013).
 """
 
@@ -47,10 +47,6 @@ class Precision:
         """The number of independent sessions that would be as precise."""
         return self.n / self.design_effect
 
-    def inflation(self, alpha: float) -> float:
-        """Return (Student's quantile / normal quantile)² at `alpha`: the price of few clusters."""
-        return student_inflation(self.degrees, alpha)
-
 
 def student_inflation(degrees: float, alpha: float) -> float:
     """Return (Student's quantile / normal quantile)² at the two-sided level `alpha`; 1 for infinite degrees."""
@@ -74,13 +70,37 @@ def measure(sample: Sample, score: FloatArray, covariate_mean: float | None) -> 
         variance, degrees = explained * n / max(n - 1 - fitted, 1), math.inf
         design_effect = explained / independent if independent > 0 else 1.0
     else:
-        degrees = max((sample.cluster_count or 0) - 1 - fitted, 1)
-        totals = np.bincount(sample.clusters, weights=residuals)
-        variance = (degrees + 1 + fitted) / degrees * float(totals @ totals) / n**2
+        totals, sizes = _cluster_totals(sample.clusters, residuals)
+        lost = (sizes.size - 1) / max(sizes.size - 1 - fitted, 1)
         # Sessions of one cluster never count for more than independent ones.
-        variance = max(variance, explained)
+        variance = max(lost * float(totals @ totals) / n**2, explained)
         design_effect = variance / independent if independent > 0 else 1.0
+        degrees = max(_degrees(sizes, design_effect) - fitted, 1.0)
     return Precision(float(score.mean()) + shift, shift, variance, design_effect, degrees, residuals, n)
+
+
+def _cluster_totals(clusters: IntArray, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return, per code, the total residual, corrected for the pull of its cluster; and the sizes of clusters that occur.
+
+    A large cluster pulls the mean towards itself and so hides its own error. Dividing by the root of the share of
+    other sessions undoes that (CR2, Bell & McCaffrey 2002); with equal sizes it is the usual G/(G - 1) correction.
+    """
+    totals = np.bincount(clusters, weights=residuals)
+    sizes = np.bincount(clusters).astype(np.float64)
+    kept = np.maximum(1 - sizes / residuals.size, 1 / residuals.size)
+    return totals / np.sqrt(kept), sizes[sizes > 0]
+
+
+def _degrees(sizes: FloatArray, design_effect: float) -> float:
+    """Return the degrees of freedom of a variance from cluster totals: clusters - 1 when all are of one size.
+
+    The expected square of a total grows like n_g (1 + (n_g - 1) rho); Satterthwaite's formula turns those weights into
+    an effective number of clusters. The intraclass correlation rho is read off the design effect.
+    """
+    typical = float(sizes @ sizes) / float(sizes.sum())
+    rho = min(max((design_effect - 1) / (typical - 1), 0.0), 1.0) if typical > 1 else 0.0
+    weights = sizes * (1 + (sizes - 1) * rho)
+    return float(weights.sum()) ** 2 / float(weights @ weights) - 1
 
 
 def _residuals(sample: Sample, centred: FloatArray) -> tuple[float, FloatArray]:
@@ -102,17 +122,27 @@ def correlate(samples: SamplePair, control: Precision, treatment: Precision) -> 
     if not samples.joint or control.variance <= 0 or treatment.variance <= 0:
         return 0.0
     first, second = _totals(samples.control.clusters, control), _totals(samples.treatment.clusters, treatment)
-    size = min(first.size, second.size)
-    both = np.count_nonzero((first[:size] != 0) & (second[:size] != 0))
-    if both < 2:
+    shared = min(first.size, second.size)
+    products = first[:shared] * second[:shared]
+    if np.count_nonzero(products) < 2:
         return 0.0
-    clusters = both / (both - 1)
-    covariance = clusters * float(first[:size] @ second[:size]) / (control.n * treatment.n)
+    covariance = float(products.sum()) / (control.n * treatment.n)
     return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -0.99, 0.99))
 
 
 def _totals(clusters: IntArray | None, precision: Precision) -> FloatArray:
-    if clusters is None:
-        return np.zeros(0)
-    totals: FloatArray = np.bincount(clusters, weights=precision.residuals)
-    return totals
+    return np.zeros(0) if clusters is None else _cluster_totals(clusters, precision.residuals)[0]
+
+
+def contrast_degrees(samples: SamplePair, control: Precision, treatment: Precision) -> float:
+    """Return the degrees of freedom of a difference of two mean scores; infinite without clusters.
+
+    Satterthwaite's for independent arms. Clusters that hold both arms make one set of totals, so there the arm with
+    fewer decides.
+    """
+    if math.isinf(control.degrees):
+        return math.inf
+    if samples.joint:
+        return min(control.degrees, treatment.degrees)
+    first, second = control.design_effect / control.n, treatment.design_effect / treatment.n
+    return (first + second) ** 2 / (first**2 / control.degrees + second**2 / treatment.degrees)

@@ -16,7 +16,7 @@ from scipy import special
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.stats.comparison import Comparison, Level, cluster_note, summarise
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
-from kaizen_analytics.stats.precision import Precision, correlate, measure
+from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure, student_inflation
 from kaizen_analytics.stats.quantile_sequence import share_limits, share_p_value
 from kaizen_analytics.stats.samples import Sample, SamplePair, read_samples
 from kaizen_analytics.stats.sequential import FIXED, Design, DesignKind
@@ -164,11 +164,8 @@ def _score_effect(comparison: Comparison) -> Effect:
     treatment = measure(samples.treatment, samples.treatment.values, samples.covariate_mean)
     worth_c, worth_t = _worth(samples, control, treatment)
     level = comparison.level(worth_c, worth_t)
-    inflation_c, inflation_t = control.inflation(level.alpha), treatment.inflation(level.alpha)
-    pair = SharePair(
-        Share(_clipped(control), worth_c / inflation_c),
-        Share(_clipped(treatment), worth_t / inflation_t),
-    )
+    inflation = student_inflation(contrast_degrees(samples, control, treatment), level.alpha)
+    pair = SharePair(Share(_clipped(control), worth_c / inflation), Share(_clipped(treatment), worth_t / inflation))
     difference = _interval(pair.treatment.share - pair.control.share, pair.difference_limits(level.alpha))
     percent = _percent(pair, pair.percent_limits(level.alpha))
     effect = _effect(comparison, level, difference, percent, level.p_value(pair.p_value()))

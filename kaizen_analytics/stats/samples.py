@@ -126,6 +126,9 @@ def _read_clusters(clusters: ArrayPair, values: tuple[FloatArray, FloatArray]) -
     first, second = (np.asarray(part) for part in clusters)
     for part, arm, name in ((first, values[0], "control"), (second, values[1], "treatment")):
         _check_length(part.shape, arm, f"clusters of the {name} arm")
+    if first.dtype.kind in "iu" and second.dtype.kind in "iu":
+        _, inverse = np.unique(np.concatenate((first, second)), return_inverse=True)
+        return inverse[: first.size], inverse[first.size :]
     # One dictionary pass: sorting text is several times slower, and objects may not be comparable.
     known: dict[object, int] = {}
     codes = [known.setdefault(key, len(known)) for part in (first, second) for key in part.tolist()]
