@@ -1,0 +1,78 @@
+"""Small stores and samples for the tests of experiments."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.sessions import Footprint, checksum_term, record_footprints, write_sessions
+
+DAY_MS = 86_400_000
+
+Row = dict[str, object]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "kaizen.db", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def add_sessions(store: Store) -> Callable[[list[Row]], None]:
+    """Store sessions; `tokens` (one response) and `payload` (of that response) are not columns of a session."""
+
+    def add(rows: list[Row]) -> None:
+        sessions, events, footprints = [], [], {}
+        for given in rows:
+            row = {"tokens": 100, "payload": "{}", **given}
+            event = {
+                "session_id": row["id"],
+                "seq": 0,
+                "ts_ms": row["started_at_ms"],
+                "kind": "Message",
+                "source": "Tail",
+                "tokens_in": row.pop("tokens"),
+                "payload": row.pop("payload"),
+                "ts_exact": 1,
+            }
+            term = checksum_term(
+                seq=0,
+                ts_ms=event["ts_ms"],
+                tokens_in=event["tokens_in"],
+                tokens_out=None,
+                cost_usd_e6=None,
+                payload=event["payload"],
+                kind="Message",
+            )
+            events.append(event)
+            footprints[str(row["id"])] = Footprint(1, term)
+            defaults = {"agent": "claude_code", "workspace": "/w", "status": "Done", "trace_path": ""}
+            sessions.append({**defaults, "repo_binding_source": "", **row})
+        write_sessions(store, pl.DataFrame(sessions, infer_schema_length=None), {"events": pl.DataFrame(events)})
+        with store.write():
+            record_footprints(store, footprints)
+
+    return add
+
+
+@pytest.fixture
+def make_frame() -> Callable[..., pl.DataFrame]:
+    """A sample of control and treatment values of one metric, one session a minute, arms in turn."""
+
+    def make(control: list[float | None], treatment: list[float | None], **columns: object) -> pl.DataFrame:
+        metric = columns.pop("metric", "tokens_per_session")
+        rows = [
+            {"session_id": f"{arm[0]}{i}", "variant": arm, metric: value, "started_at_ms": 60_000 * (2 * i + offset)}
+            for offset, (arm, values) in enumerate((("Control", control), ("Treatment", treatment)))
+            for i, value in enumerate(values)
+        ]
+        defaults = {"flags": "", "agent": "claude_code", "workspace": "/w"}
+        counts = {"responses": 10, "unpriced_responses": 0, "unreliable_responses": 0}
+        frame = pl.DataFrame([{**defaults, **counts, **row, **columns} for row in rows], schema=SAMPLE_SCHEMA)
+        return frame.sort("started_at_ms", "session_id")
+
+    return make
