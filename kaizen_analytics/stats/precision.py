@@ -137,12 +137,13 @@ def _totals(clusters: IntArray | None, precision: Precision) -> FloatArray:
 def contrast_degrees(samples: SamplePair, control: Precision, treatment: Precision) -> float:
     """Return the degrees of freedom of a difference of two mean scores; infinite without clusters.
 
-    Satterthwaite's for independent arms. Clusters that hold both arms make one set of totals, so there the arm with
-    fewer decides.
+    Satterthwaite's for independent arms. Clusters that hold both arms make only one set of totals, so there it is at
+    most their number less one.
     """
     if math.isinf(control.degrees):
         return math.inf
-    if samples.joint:
-        return min(control.degrees, treatment.degrees)
     first, second = control.design_effect / control.n, treatment.design_effect / treatment.n
-    return (first + second) ** 2 / (first**2 / control.degrees + second**2 / treatment.degrees)
+    separate = (first + second) ** 2 / (first**2 / control.degrees + second**2 / treatment.degrees)
+    counts = samples.control.cluster_count, samples.treatment.cluster_count
+    most = max(count or 0 for count in counts) - 1 if samples.joint else math.inf
+    return max(min(separate, most), 1.0)
