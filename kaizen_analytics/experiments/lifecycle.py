@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from kaizen_analytics import __version__
 from kaizen_analytics.errors import ExperimentError
 from kaizen_analytics.experiments.assessment import assess, choose_design, trim_to_plan
 from kaizen_analytics.experiments.codec import freeze_evaluation, thaw_evaluation
@@ -46,7 +47,7 @@ _NEXT_STATES = {
     State.CONCLUDED: (State.ARCHIVED,),
     State.ARCHIVED: (),
 }
-_LIBRARIES = ("kaizen_analytics", "duckdb", "numpy", "polars", "scipy")
+_LIBRARIES = ("duckdb", "numpy", "polars", "scipy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -432,5 +433,6 @@ def _provenance(plan: Plan, sample: Sample) -> dict[str, str | int | float | Non
         "repository": plan.repository,
         "control_ref": None if started is None else started.control_ref,
         "treatment_ref": None if started is None else started.treatment_ref,
+        "version_kaizen_analytics": __version__,
         **{f"version_{name}": metadata.version(name) for name in _LIBRARIES},
     }

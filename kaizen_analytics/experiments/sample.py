@@ -126,7 +126,7 @@ def describe_tags(tags: Mapping[str, Classification], stored: set[str], roots: s
 
 def sample_records(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the sample as rows to freeze: `session_id`, `variant`, `reason`, and all columns as JSON in `sample`."""
-    ordered = frame.select(SAMPLE_SCHEMA).sort("session_id")
+    ordered = frame.select(*SAMPLE_SCHEMA).sort("session_id")
     texts = [json.dumps(row, ensure_ascii=False, allow_nan=False) for row in ordered.iter_rows(named=True)]
     return ordered.select("session_id", "variant", "reason").with_columns(pl.Series("sample", texts, dtype=pl.String))
 
@@ -209,4 +209,4 @@ def _join_assignments(chosen: pl.DataFrame, assigned: Sequence[Assignment]) -> p
         "flags": [" ".join(item.flags) for item in assigned],
     }
     arms = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
-    return pl.concat([chosen, arms], how="horizontal").select(SAMPLE_SCHEMA)
+    return pl.concat([chosen, arms], how="horizontal").select(*SAMPLE_SCHEMA)
