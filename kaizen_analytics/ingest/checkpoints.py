@@ -7,6 +7,7 @@ value, was rewritten and is read again from its start.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -99,7 +100,7 @@ def _read(rows: list[tuple[str | None, ...]]) -> list[Checkpoint]:
             size_bytes=int(row[5] or 0), mtime_ns=int(row[6] or 0), read_bytes=int(row[7] or 0),
             prefix_hash=row[8] or "", parser=int(row[9] or 0), last_ms=int(row[10] or 0), shared=row[11] == "1",
             foreign=row[12] == "1", n_lines=int(row[13] or 0), rejects=orjson.loads(row[14] or "{}"),
-            state=orjson.loads(row[15] or "{}"), tally=orjson.loads(row[16] or "{}"),
+            state=orjson.loads(row[15] or "{}"), tally=json.loads(row[16] or "{}"),
         )
         for row in rows
     ]  # fmt: skip
@@ -111,7 +112,7 @@ def save_checkpoints(store: Store, rows: Iterable[Checkpoint]) -> None:
         [
             row.id, row.path, row.agent, row.session_id, row.stored_as, row.size_bytes, row.mtime_ns, row.read_bytes,
             row.prefix_hash, row.parser, row.last_ms, int(row.shared), int(row.foreign), row.n_lines,
-            orjson.dumps(row.rejects).decode(), orjson.dumps(row.state).decode(), orjson.dumps(row.tally).decode(),
+            orjson.dumps(row.rejects).decode(), orjson.dumps(row.state).decode(), json.dumps(row.tally),
         ]
         for row in rows
     ]  # fmt: skip

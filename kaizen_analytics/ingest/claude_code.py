@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.ingest.records import (
+    MAX_INTEGER,
     NOWHERE,
     Event,
     Json,
@@ -326,7 +327,7 @@ def _usage_tokens(usage: Json) -> Tokens:
     hour = count_of(split, "ephemeral_1h_input_tokens") or 0
     creation = count_of(usage, "cache_creation_input_tokens")
     if creation is None and five_minutes is not None:
-        creation = five_minutes + hour
+        creation = min(five_minutes + hour, MAX_INTEGER)
     return Tokens(
         tokens_in=count_of(usage, "input_tokens"),
         cache_creation=creation,
@@ -341,7 +342,7 @@ def _complete(event: Event, tokens: Tokens | None, stop: str | None, blocks: lis
     """Add what one more line of a response says: the largest usage wins, and a stop reason makes it reliable."""
     if tokens is not None and (event.tokens is None or tokens.weight >= event.tokens.weight):
         event.tokens = tokens
-        event.context_used_tokens = sum(count or 0 for count in tokens[:3])
+        event.context_used_tokens = min(sum(count or 0 for count in tokens[:3]), MAX_INTEGER)
     if stop is not None:
         event.stop_reason = stop
         event.payload.pop("unreliable", None)
@@ -368,6 +369,6 @@ def _result_details(details: object) -> Json:
     if details.get("interrupted") is True:
         found["interrupted"] = True
     file = details.get("file")
-    if type(file) is dict and type(lines := file.get("totalLines")) is int:
+    if type(file) is dict and type(lines := file.get("totalLines")) is int and 0 <= lines <= MAX_INTEGER:
         found["lines"] = lines
     return found

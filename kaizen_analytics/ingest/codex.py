@@ -123,7 +123,7 @@ class Parser(LineParser):
             "in_burst": self._in_burst,
             "total": self._total,
             "model": self._model,
-            "place": self._place,
+            "place": list(self._place),
             "tools": self._tools,
             "outcomes": self._outcomes,
             "unknown": sorted(self._unknown | self._results.keys()),

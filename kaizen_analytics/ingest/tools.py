@@ -16,6 +16,9 @@ _TEXT_FIELDS = ("command", "cmd", "pattern", "url", "query", "subagent_type", "s
 _PATCH_PATH = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$|^\*\*\* Move to: (.+?)\s*$", re.MULTILINE)
 _SKILL_FILE = re.compile(r"([^/\\\s\"']+)[/\\]SKILL\.md\b")
 _RULE_FILE = re.compile(r"([^/\\\s\"']+\.mdc|CLAUDE\.md|AGENTS\.md)\b")
+_MARKS = ("SKILL.md", ".mdc", "CLAUDE.md", "AGENTS.md")
+"""Looking for these first is much faster than the patterns."""
+
 _DONE = frozenset({"completed", "cancelled", "done"})
 
 
@@ -61,7 +64,7 @@ def describe_code(text: str) -> Described:
     """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any."""
     patch = describe_patch(text.replace("\\n", "\n")) if "*** Begin Patch" in text else Described({"input": {}})
     patch.payload["input"]["code"] = snippet(text, 500)
-    return Described(patch.payload, patch.paths, _unique(_SKILL_FILE.findall(text)), patch.rules)
+    return Described(patch.payload, patch.paths, _unique(_SKILL_FILE.findall(text) if "SKILL.md" in text else ()), patch.rules)
 
 
 def _joined(value: Any) -> str:  # noqa: ANN401 - any JSON value
@@ -89,7 +92,7 @@ def _rules(kept: Json) -> tuple[str, ...]:
 
 def _found(pattern: re.Pattern[str], kept: Json) -> list[str]:
     texts = (kept.get(key, "") for key in ("path", "command", "cmd"))
-    return [name for text in texts for name in pattern.findall(text)]
+    return [name for text in texts if any(mark in text for mark in _MARKS) for name in pattern.findall(text)]
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

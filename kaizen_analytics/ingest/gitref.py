@@ -1,0 +1,50 @@
+"""Workspace and start commit of a session: recorded by the agent, else inferred from the repository's history.
+
+Every question is asked once: folders and branches repeat over thousands of sessions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kaizen_analytics.errors import RepositoryError
+from kaizen_analytics.git import BranchHistory, Repository
+from kaizen_analytics.store.location import find_workspace
+
+_NO_HISTORY = BranchHistory(moves=(), commits=())
+
+
+class Places:
+    """Answers about folders and branches of this machine. `problems` names repositories that git could not read."""
+
+    def __init__(self) -> None:
+        self.problems: set[str] = set()
+        self._workspaces: dict[str, str] = {}
+        self._histories: dict[tuple[str, str], BranchHistory] = {}
+
+    def workspace_of(self, cwd: str | None) -> str:
+        """Return the root of the repository around a folder; the folder itself where this machine has none there."""
+        if cwd is None:
+            return ""
+        if cwd not in self._workspaces:
+            folder = Path(cwd)
+            root = find_workspace(folder) if folder.is_absolute() else None
+            self._workspaces[cwd] = cwd if root is None else str(root)
+        return self._workspaces[cwd]
+
+    def commit_at(self, workspace: str, branch: str | None, at_ms: int) -> str | None:
+        """Return the commit that a branch of a workspace pointed at, at a time; None where history does not tell."""
+        key = (workspace, branch or "HEAD")
+        if key not in self._histories:
+            self._histories[key] = self._read(*key)
+        return self._histories[key].commit_at(at_ms)
+
+    def _read(self, workspace: str, branch: str) -> BranchHistory:
+        folder = Path(workspace)
+        if not folder.is_absolute() or not (folder / ".git").exists():
+            return _NO_HISTORY
+        try:
+            return Repository(folder).read_branch_history(branch)
+        except RepositoryError as error:
+            self.problems.add(str(error))
+            return _NO_HISTORY

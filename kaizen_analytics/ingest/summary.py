@@ -1,0 +1,88 @@
+"""What one ingest did and what its sources hold, per agent."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kaizen_analytics.ingest.checkpoints import Checkpoint
+    from kaizen_analytics.ingest.records import Agent
+
+TOKEN_COLUMNS = ("tokens_in", "cache_creation_tokens", "cache_read_tokens", "tokens_out", "reasoning_tokens")
+
+
+@dataclass(slots=True)
+class AgentSummary:
+    """Totals over the sources of one agent that were found, and what this run read of them.
+
+    `tokens` holds None for a column that no response carries. `foreign` counts sessions that another tool wrote,
+    `waiting` files whose last line is not complete yet, `unreadable` files that could not be opened.
+    """
+
+    files: int = 0
+    files_read: int = 0
+    bytes_read: int = 0
+    sessions: int = 0
+    events: int = 0
+    new_events: int = 0
+    lines: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    responses: int = 0
+    prompts: int = 0
+    tool_calls: int = 0
+    tool_results: int = 0
+    tool_errors: int = 0
+    tokens: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(TOKEN_COLUMNS))
+    cost_usd_e6: int = 0
+    unpriced_responses: int = 0
+    unreliable_responses: int = 0
+    unknown_models: Counter[str] = field(default_factory=Counter)
+    foreign: int = 0
+    waiting: int = 0
+    unreadable: int = 0
+
+    def add(self, row: Checkpoint) -> None:
+        """Count what one checkpoint stands for."""
+        self.rejects.update(row.rejects)
+        self.lines += row.n_lines
+        self.foreign += row.foreign
+        tally = row.tally
+        if row.stored_as is None or not tally:
+            return
+        self.sessions += 1
+        for name in ("events", "responses", "prompts", "tool_calls", "tool_results", "tool_errors"):
+            setattr(self, name, getattr(self, name) + tally[name])
+        for name, count in zip(TOKEN_COLUMNS, tally["tokens"], strict=True):
+            if count is not None:
+                self.tokens[name] = (self.tokens[name] or 0) + count
+        self.cost_usd_e6 += tally["cost_e6"]
+        self.unpriced_responses += tally["unpriced"]
+        self.unreliable_responses += tally["unreliable"]
+        self.unknown_models.update(tally["unknown"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON; `cost_usd` is in dollars and covers priced responses only."""
+        plain = {name: getattr(self, name) for name in self.__slots__ if name != "cost_usd_e6"}
+        for name in ("rejects", "unknown_models"):
+            plain[name] = dict(sorted(plain[name].items()))
+        return plain | {"cost_usd": self.cost_usd_e6 / 1e6}
+
+
+@dataclass(slots=True)
+class IngestSummary:
+    """The result of `run_ingest`."""
+
+    agents: dict[Agent, AgentSummary]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def new_events(self) -> int:
+        """Events that this run wrote."""
+        return sum(agent.new_events for agent in self.agents.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as one JSON document."""
+        agents = {agent.value: summary.to_json() for agent, summary in self.agents.items()}
+        return {"agents": agents, "warnings": self.warnings}
