@@ -147,6 +147,22 @@ class Store:
             except duckdb.Error as error:
                 raise _store_error(self.path, error) from error
 
+    def read_batches(self, sql: str, *, rows: int) -> Iterator[pl.DataFrame]:
+        """Run one DuckDB `select` and yield its rows in frames of about `rows` rows, without holding them all.
+
+        No other statement may run on this store until the last frame was taken.
+        """
+        import polars as pl
+        import pyarrow as pa
+
+        with self._lock:
+            self._require_open()
+            try:
+                for batch in self._connection.execute(sql).to_arrow_reader(rows):
+                    yield pl.DataFrame(batch)
+            except (duckdb.Error, pa.ArrowException) as error:
+                raise _store_error(self.path, error) from error
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All reads inside the block see the same state of the file."""
@@ -308,7 +324,7 @@ def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set lock_configuration = true")
 
 
-def _store_error(path: Path, error: duckdb.Error) -> StoreError:
+def _store_error(path: Path, error: Exception) -> StoreError:
     text = str(error).split("\n\nLINE ")[0]
     if "file is not a database" in text:
         return StoreError(f"{path} is not a SQLite file; name the store with --store.")
