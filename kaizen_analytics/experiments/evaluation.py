@@ -228,6 +228,12 @@ class Evaluation:
     provenance: Mapping[str, str | int | float | None]
     next_actions: tuple[str, ...]
 
+    def render_text(self) -> str:
+        """Return the evaluation as one box of plain text for a terminal."""
+        from kaizen_analytics.experiments.summary import render_box
+
+        return render_box(self)
+
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object; every number in it is finite or null."""
         experiment = self.experiment
