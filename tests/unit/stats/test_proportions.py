@@ -1,0 +1,109 @@
+"""Proportions against statsmodels, and their edges."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import (
+    confint_proportions_2indep,
+    proportion_confint,
+    test_proportions_2indep as oracle_test,
+)
+
+from kaizen_analytics.errors import StatisticsError
+from kaizen_analytics.model import Direction
+from kaizen_analytics.stats import Design, DesignKind, proportion_effect
+
+COUNTS = [(40, 60, 55, 60), (3, 40, 9, 35), (1, 20, 5, 25), (120, 1000, 90, 1000), (29, 30, 20, 30)]
+
+
+def shares(successes: int, n: int) -> np.ndarray:
+    return np.arange(n) < successes
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_intervals_agree_with_statsmodels(counts):
+    x_c, n_c, x_t, n_t = counts
+
+    effect = proportion_effect(shares(x_c, n_c), shares(x_t, n_t))
+
+    newcombe = confint_proportions_2indep(x_t, n_t, x_c, n_c, method="newcomb")
+    ratio = confint_proportions_2indep(x_t, n_t, x_c, n_c, compare="ratio", method="score", correction=False)
+    assert (effect.difference.low, effect.difference.high) == pytest.approx(newcombe, rel=1e-9)
+    assert (1 + effect.percent.low / 100, 1 + effect.percent.high / 100) == pytest.approx(ratio, rel=1e-6)
+    wilson = proportion_confint(x_t, n_t, method="wilson")
+    assert (effect.treatment.interval.low, effect.treatment.interval.high) == pytest.approx(wilson, rel=1e-9)
+
+
+@pytest.mark.parametrize("counts", COUNTS)
+def test_p_value_is_that_of_the_score_test(counts):
+    x_c, n_c, x_t, n_t = counts
+
+    effect = proportion_effect(shares(x_c, n_c), shares(x_t, n_t))
+
+    expected = oracle_test(x_t, n_t, x_c, n_c, method="score", compare="ratio", correction=False).pvalue
+    assert effect.p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_confidence_at_an_end_of_the_interval_is_its_level():
+    effect = proportion_effect(shares(40, 60), shares(55, 60))
+
+    assert effect.confidence(effect.percent.low, Direction.DECREASE) == pytest.approx(0.025, rel=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(5, 40), st.integers(5, 40), st.data())
+def test_every_count_has_a_result(n_c, n_t, data):
+    x_c, x_t = data.draw(st.integers(0, n_c)), data.draw(st.integers(0, n_t))
+
+    effect = proportion_effect(shares(x_c, n_c), shares(x_t, n_t))
+
+    assert -1 <= effect.difference.low <= effect.difference.estimate <= effect.difference.high <= 1
+    assert (effect.percent is None) == (x_c == 0)
+    if effect.percent is not None:
+        assert -100 <= effect.percent.low <= effect.percent.estimate <= effect.percent.high < np.inf
+    assert effect.sentence.endswith(".")
+
+
+def test_no_success_in_either_arm_has_no_percent():
+    effect = proportion_effect(np.zeros(20), np.zeros(20))
+
+    assert "No control session succeeded" in effect.percent_undefined
+    assert effect.difference.low < 0 < effect.difference.high
+
+
+def test_only_successes_in_both_arms_still_have_an_interval():
+    effect = proportion_effect(np.ones(20), np.ones(20))
+
+    assert effect.percent.low < 0 < effect.percent.high
+
+
+@pytest.mark.parametrize("bad", [0.5, 2, -1])
+def test_values_other_than_zero_and_one_are_rejected(bad):
+    with pytest.raises(StatisticsError, match="expected 0 or 1"):
+        proportion_effect([0, 1, bad, 1, 0], [0, 1, 1, 1, 0])
+
+
+def test_exact_design_contains_the_fixed_interval():
+    control, treatment = shares(40, 60), shares(55, 60)
+
+    fixed = proportion_effect(control, treatment)
+    exact = proportion_effect(control, treatment, design=Design(kind=DesignKind.EXACT))
+
+    assert exact.difference.low < fixed.difference.low
+    assert exact.difference.high > fixed.difference.high
+    assert exact.percent.low < fixed.percent.low
+    assert exact.p_value > fixed.p_value
+
+
+def test_clusters_widen_the_interval():
+    rng = np.random.default_rng(1)
+    codes = np.repeat(np.arange(10), 20)
+    levels = rng.beta(2, 2, (2, 10))
+    control, treatment = (rng.random(200) < level[codes] for level in levels)
+
+    plain = proportion_effect(control, treatment)
+    clustered = proportion_effect(control, treatment, clusters=(codes, codes + 100))
+
+    assert clustered.percent.high - clustered.percent.low > 1.5 * (plain.percent.high - plain.percent.low)
+    assert clustered.treatment.n_effective < 150
