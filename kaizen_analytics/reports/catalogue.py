@@ -1,0 +1,104 @@
+"""The reports that can be run: each is a notebook with a declaration in its metadata.
+
+    "metadata": {"kaizen": {"title": "Experiment conclusion", "subject": "experiment_id", "inputs": ["store"]}}
+
+`subject` names the parameter that tells one series of reports from another (each has its own folder and its own
+`latest`); `inputs` are the parameters that name files, which must exist and become part of the fingerprint.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.errors import ReportError, did_you_mean
+from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbformat
+from kaizen_analytics.reports.parameters import read_parameters
+from kaizen_analytics.resources import find_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kaizen_analytics.reports.parameters import Parameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A notebook that can be run as a report."""
+
+    name: str
+    path: Path
+    title: str
+    subject: str | None
+    inputs: tuple[str, ...]
+    parameters: dict[str, Parameter]
+    source: bytes
+
+    def notebook(self) -> Any:  # noqa: ANN401 - nbformat has no types
+        """Return a fresh copy of the notebook."""
+        return _parse(self.source, self.path)
+
+
+def list_notebooks() -> dict[str, Path]:
+    """Return the notebooks of this installation by report name, in the order of their numbers."""
+    return {_name(path): path for path in sorted(find_folder("notebooks").glob("*.ipynb"))}
+
+
+def load_report(name: str) -> Report:
+    """Return the report called `name`.
+
+    Raises:
+        ReportError: no report has this name.
+    """
+    notebooks = list_notebooks()
+    if name not in notebooks:
+        known = ", ".join(notebooks)
+        raise ReportError(f"There is no report {name!r}; expected one of {known}.{did_you_mean(name, notebooks)}")
+    return read_report(notebooks[name])
+
+
+def read_report(path: Path) -> Report:
+    """Return the report that a notebook file declares.
+
+    Raises:
+        ReportError: the file cannot be read as a notebook, or its declaration is wrong.
+    """
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise ReportError(f"The notebook {path} cannot be read: {error.strerror}.") from error
+    notebook = _parse(source, path)
+    name = _name(path)
+    parameters = read_parameters(notebook, name)
+    declared = notebook.metadata.get("kaizen", {})
+    return Report(
+        name=name,
+        path=path,
+        title=str(declared.get("title", name)),
+        subject=_declared(declared.get("subject"), parameters, path),
+        inputs=tuple(str(_declared(key, parameters, path)) for key in declared.get("inputs", ())),
+        parameters=parameters,
+        source=source,
+    )
+
+
+def _declared(key: str | None, parameters: dict[str, Parameter], path: Path) -> str | None:
+    if key is not None and (key not in parameters or parameters[key].kind is not str):
+        raise ReportError(f"{path.name} names {key!r} in its metadata; expected a declared parameter of type str.")
+    return key
+
+
+def _name(path: Path) -> str:
+    return re.sub(r"^\d+_", "", path.stem)
+
+
+def _parse(source: bytes, path: Path) -> Any:  # noqa: ANN401 - nbformat has no types
+    import nbformat
+
+    try:
+        notebook = nbformat.reads(source.decode("utf-8"), as_version=4)
+    except (UnicodeDecodeError, nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise ReportError(f"{path} is not a Jupyter notebook: {error}.") from error
+    notebook.metadata.setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+    return notebook

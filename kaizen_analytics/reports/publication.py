@@ -1,0 +1,145 @@
+"""Files that appear whole or not at all: written, flushed to the disk, then renamed into place.
+
+A folder of reports looks like this; everything that begins with a dot is work in progress:
+
+    <out>/<report>/<subject>/<run-id>/report.html, report.md, report.json, run.json
+    <out>/<report>/<subject>/latest -> <run-id>
+    <out>/<report>/<subject>/_failed/<run-id>/run.json, report.ipynb
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.errors import ReportError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LATEST = "latest"
+FAILED = "_failed"
+RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+_STAGING = ".staging-"
+_READABLE = 48
+
+
+class OutputError(ReportError):
+    """The folder of reports cannot be written: full, read-only, or not a folder."""
+
+    exit_code = 74
+
+
+def slug(text: str) -> str:
+    """Return a folder name for `text`: itself if it is a plain name, else its readable part and a hash.
+
+    The result never leaves its parent folder, never begins with a dot or an underscore and never collides for
+    two different texts (short of a collision of SHA-256).
+    """
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_READABLE]
+    if plain == text and plain != LATEST:
+        return plain
+    return f"{plain or 'subject'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds all of it or what it held before, also after a power cut."""
+    partial = path.with_name(f".{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+    flush_folder(path.parent)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames and new names inside `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_staging(output: Path, run_id: str) -> Path:
+    """Create and return the private folder in which a run gathers its files, beside where they will be published."""
+    staging = output / f"{_STAGING}{run_id}"
+    staging.mkdir(mode=0o700)
+    return staging
+
+
+def find_staging(output: Path) -> list[Path]:
+    """Return the staging folders in `output`; while its lock is held, all of them are left over from dead runs."""
+    return sorted(path for path in output.glob(f"{_STAGING}*") if path.is_dir() and not path.is_symlink())
+
+
+def publish(staging: Path, run_id: str) -> Path:
+    """Turn a staging folder into the run `run_id`, point `latest` to it and return its new path."""
+    output = staging.parent
+    final = output / run_id
+    staging.rename(final)
+    flush_folder(output)
+    _point_latest(output, run_id)
+    return final
+
+
+def set_aside(staging: Path, run_id: str) -> Path:
+    """Move a staging folder to the failed runs and return its new path."""
+    failed = staging.parent / FAILED
+    failed.mkdir(mode=0o700, exist_ok=True)
+    final = failed / run_id
+    staging.rename(final)
+    flush_folder(failed)
+    return final
+
+
+def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
+    """Delete what lies in `folder`, except the names in `keep`."""
+    for path in sorted(folder.iterdir()):
+        if path.name in keep:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def resolve_latest(output: Path) -> Path | None:
+    """Return the folder of the last successful run, or None."""
+    latest = output / LATEST
+    return latest.resolve() if latest.is_symlink() and latest.is_dir() else None
+
+
+def _point_latest(output: Path, run_id: str) -> None:
+    link = output / f".{LATEST}-{run_id}"
+    with contextlib.suppress(FileNotFoundError):
+        link.unlink()
+    link.symlink_to(run_id, target_is_directory=True)
+    link.replace(output / LATEST)
+    flush_folder(output)
+
+
+def describe_failure(error: OSError) -> str:
+    """Return an error of the operating system in words, with the usual remedy."""
+    remedies = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some of your quota",
+        errno.EROFS: "choose a folder that can be written (--out)",
+        errno.EACCES: "choose a folder that can be written (--out)",
+        errno.ENOTDIR: "choose a folder (--out)",
+    }
+    remedy = remedies.get(error.errno or 0)
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}{f'; {remedy} and run again' if remedy else ''}"

@@ -1,0 +1,381 @@
+"""Runs one report so that it can be trusted unattended: one at a time, whole or not at all, with a record.
+
+The order of events: check the parameters and the inputs, take the lock of the output, put away what a dead run left,
+skip if nothing changed, stage, execute, judge, render, publish. See docs/reports.md for the layout and exit codes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.errors import ConfigError, ReportError, RepositoryError, StoreMissingError
+from kaizen_analytics.reports import ledger, publication
+from kaizen_analytics.reports.execution import Execution, execute, strip_traces
+from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versions
+from kaizen_analytics.reports.ledger import EXIT_CODES, OutputFile, RunRecord, RunState
+from kaizen_analytics.reports.parameters import check_parameters
+from kaizen_analytics.reports.publication import OutputError
+from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, render_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from kaizen_analytics.reports.catalogue import Report
+    from kaizen_analytics.reports.execution import Progress
+    from kaizen_analytics.reports.parameters import Value
+
+DEFAULT_FORMATS = ("html", "md", "json")
+DEFAULT_TIMEOUT_S = 900.0
+NOTEBOOK_FILE = "report.ipynb"
+
+
+class BusyError(ReportError):
+    """Another run is writing the same output."""
+
+    exit_code = 75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One report to be made.
+
+    `out` is the root of all reports, `logical_at_ms` the time that the report speaks for (default: the start of the
+    run), `trigger` and `attempt` go into the record, `force` runs although nothing changed.
+    """
+
+    report: Report
+    parameters: Mapping[str, object]
+    out: Path
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    logical_at_ms: int | None = None
+    trigger: str = "manual"
+    attempt: int = 1
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.formats if name not in FORMATS]
+        if unknown or not self.formats:
+            raise ConfigError(f"Format {', '.join(unknown) or 'none'} is unknown; expected {', '.join(FORMATS)}.")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"The time-out is {self.timeout_s} s; expected more than 0.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """How a request ended: `folder` holds the files; `skipped` says that it was made before, from the same inputs."""
+
+    record: RunRecord
+    folder: Path
+    skipped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line exits with."""
+        return EXIT_CODES.get(self.record.state, 1)
+
+
+def read_clock() -> int:
+    """Return the present time in milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """What a run needs from the world: a clock and a place to show progress."""
+
+    clock: Callable[[], int] = field(default=read_clock)
+    progress: Progress = field(default=ignore_progress)
+
+    def run(self, request: RunRequest) -> RunResult:
+        """Make one report.
+
+        Returns:
+            The record of the run, also when a cell failed, time ran out or the kernel died; then the files of the
+            last good run are untouched and the executed notebook lies in `_failed`.
+
+        Raises:
+            ConfigError: a parameter is unknown, missing or of a wrong type; nothing was started.
+            StoreMissingError: an input file does not exist; nothing was started.
+            BusyError: another run is writing the same output.
+            OutputError: the folder of reports cannot be written.
+        """
+        parameters = prepare_parameters(request)
+        output = find_output(request, parameters)
+        try:
+            output.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with _exclusive(output):
+                sweep(output)
+                return self._run_locked(request, parameters, output)
+        except OSError as error:
+            raise OutputError(
+                f"The report {request.report.name!r} was not published: {publication.describe_failure(error)}. "
+                "The reports made before are untouched.",
+            ) from error
+
+    def _run_locked(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunResult:
+        record = self._begin(request, parameters, output)
+        done = None if request.force else _find_same(output, record)
+        if done is not None:
+            return done
+        staging = publication.make_staging(output, record.run_id)
+        with _terminable():
+            try:
+                ledger.write_record(staging, record)
+                execution, outputs = self._make(request, parameters, record, staging)
+                return self._finish(execution, outputs, record, staging)
+            except (KeyboardInterrupt, OSError, ReportError) as error:
+                self._fail(staging, record, error)
+                raise
+
+    def _begin(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunRecord:
+        started = self.clock()
+        versions = read_versions()
+        inputs = [Path(str(parameters[name])) for name in request.report.inputs]
+        fingerprint = compute_fingerprint(request.report.source, parameters, inputs, request.formats, versions)
+        return RunRecord(
+            run_id=_new_run_id(output, started, fingerprint),
+            report=request.report.name,
+            subject=_subject(request, parameters),
+            logical_at_ms=started if request.logical_at_ms is None else request.logical_at_ms,
+            trigger=request.trigger,
+            attempt=request.attempt,
+            parameters=parameters,
+            formats=request.formats,
+            fingerprint=fingerprint,
+            versions=versions,
+            git_commit=_read_commit(),
+            host=platform.node(),
+            pid=os.getpid(),
+            started_at_ms=started,
+        )
+
+    def _make(
+        self,
+        request: RunRequest,
+        parameters: dict[str, Value],
+        record: RunRecord,
+        staging: Path,
+    ) -> tuple[Execution, dict[str, bytes]]:
+        from kaizen_analytics.reports.kernels import private_folder
+
+        with private_folder(record.run_id) as private:
+            execution = execute(
+                request.report.notebook(),
+                parameters,
+                private=private,
+                folder=request.report.path.resolve().parent,
+                timeout_s=request.timeout_s,
+                progress=self.progress,
+            )
+        outputs = _render(execution, request, record)
+        for name, data in outputs.items():
+            publication.write_file(staging / name, data)
+        return execution, outputs
+
+    def _finish(
+        self,
+        execution: Execution,
+        outputs: dict[str, bytes],
+        record: RunRecord,
+        staging: Path,
+    ) -> RunResult:
+        data = find_data(execution.notebook) if execution.state is RunState.SUCCESS else {}
+        closed = self._close(record, execution.state, execution.error, outputs, data.get("as_of_ms"))
+        ledger.write_record(staging, closed)
+        move = publication.publish if closed.state is RunState.SUCCESS else publication.set_aside
+        return RunResult(record=closed, folder=move(staging, record.run_id))
+
+    def _fail(self, staging: Path, record: RunRecord, error: BaseException) -> None:
+        """Record an interruption or a failed write, giving back the space of the files written so far."""
+        state, reason = _describe(error)
+        try:
+            publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
+            ledger.write_record(staging, self._close(record, state, reason, {}, None))
+            publication.set_aside(staging, record.run_id)
+        except OSError:
+            # Not even the record fits, or the run is published already: the next run puts away what is left.
+            return
+
+    def _close(
+        self,
+        record: RunRecord,
+        state: RunState,
+        error: str | None,
+        outputs: Mapping[str, bytes],
+        data_as_of_ms: int | None,
+    ) -> RunRecord:
+        finished = self.clock()
+        return replace(
+            record,
+            state=state,
+            exit_code=EXIT_CODES[state],
+            error=error,
+            finished_at_ms=finished,
+            duration_ms=finished - record.started_at_ms,
+            data_as_of_ms=data_as_of_ms,
+            outputs=tuple(
+                OutputFile(path=name, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+                for name, data in outputs.items()
+            ),
+        )
+
+
+def prepare_parameters(request: RunRequest) -> dict[str, Value]:
+    """Return all parameters, checked; those that name input files as absolute paths of existing files.
+
+    Raises:
+        ConfigError: a parameter is unknown, missing or of a wrong type.
+        StoreMissingError: an input file does not exist.
+    """
+    report = request.report
+    parameters = check_parameters(report.parameters, request.parameters, report.name)
+    for name in report.inputs:
+        path = Path(str(parameters[name])).expanduser().resolve()
+        if not path.is_file():
+            raise StoreMissingError(
+                f"The parameter {name} of report {report.name!r} is {parameters[name]}; expected an existing file.",
+            )
+        parameters[name] = str(path)
+    return parameters
+
+
+def find_output(request: RunRequest, parameters: Mapping[str, Value]) -> Path:
+    """Return the folder that holds the runs of this report, or of this report on this subject."""
+    folder = request.out.expanduser().absolute() / publication.slug(request.report.name)
+    subject = _subject(request, parameters)
+    return folder if subject is None else folder / publication.slug(subject)
+
+
+def sweep(output: Path) -> list[RunRecord]:
+    """Record the runs of `output` that died without a word as abandoned; the lock of `output` must be held."""
+    from kaizen_analytics.reports.kernels import sweep_private_folders
+
+    abandoned = []
+    for staging in publication.find_staging(output):
+        record = ledger.read_record(staging)
+        if record is None:  # it died before its first write
+            publication.clear(staging)
+            staging.rmdir()
+            continue
+        publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
+        sweep_private_folders(record.run_id)
+        record = replace(record, state=RunState.ABANDONED, error=f"Process {record.pid} disappeared during the run.")
+        ledger.write_record(staging, record)
+        publication.set_aside(staging, record.run_id)
+        abandoned.append(record)
+    return abandoned
+
+
+@contextmanager
+def _exclusive(output: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(output / publication.LOCK_FILE, timeout=0, mode=0o600)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BusyError(f"Another run is writing {output}{_who(output)}; try again when it is done.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _who(output: Path) -> str:
+    records = [ledger.read_record(staging) for staging in publication.find_staging(output)]
+    found = [f" (process {record.pid} on {record.host})" for record in records if record is not None]
+    return found[0] if found else ""
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C, so that a stopped service leaves a record and no kernel."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
+    raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+
+def _find_same(output: Path, record: RunRecord) -> RunResult | None:
+    latest = publication.resolve_latest(output)
+    former = None if latest is None else ledger.read_record(latest)
+    if latest is None or former is None or former.fingerprint != record.fingerprint:
+        return None
+    return RunResult(record=former, folder=latest, skipped=True)
+
+
+def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
+    """Return a run id that sorts by time and is the same for the same time and inputs, unless it is taken."""
+    stem = f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y%m%dT%H%M%SZ}-{fingerprint[:8]}"
+    taken = {
+        path.name for folder in (output, output / publication.FAILED) if folder.is_dir() for path in folder.iterdir()
+    }
+    if stem not in taken:
+        return stem
+    return next(f"{stem}-{number}" for number in range(2, len(taken) + 3) if f"{stem}-{number}" not in taken)
+
+
+def _subject(request: RunRequest, parameters: Mapping[str, Value]) -> str | None:
+    return None if request.report.subject is None else str(parameters[request.report.subject])
+
+
+def _render(execution: Execution, request: RunRequest, record: RunRecord) -> dict[str, bytes]:
+    if execution.state is RunState.SUCCESS:
+        facts = RunFacts(
+            title=request.report.title,
+            run_id=record.run_id,
+            fingerprint=record.fingerprint,
+            made_at_ms=record.started_at_ms,
+            versions=record.versions,
+        )
+        return render_report(strip_traces(execution.notebook), request.formats, facts)
+    if execution.notebook is None:
+        return {}
+    import nbformat
+
+    return {NOTEBOOK_FILE: nbformat.writes(execution.notebook).encode()}
+
+
+def _read_commit() -> str | None:
+    """Return the commit of the checkout that this code runs from; None for an installed package."""
+    from kaizen_analytics.git import Repository
+
+    package = Path(__file__).resolve().parents[1]
+    if not (package.parent / ".git").exists():
+        return None
+    try:
+        repository = Repository.find(package)
+        return None if repository is None else repository.resolve_commit("HEAD")
+    except RepositoryError:  # git refuses, or nothing is committed yet: the fingerprint still covers the code
+        return None
+
+
+def _describe(error: BaseException) -> tuple[RunState, str]:
+    if isinstance(error, KeyboardInterrupt):
+        return RunState.INTERRUPTED, str(error) or "interrupted"
+    if isinstance(error, OSError):
+        return RunState.IO_ERROR, publication.describe_failure(error)
+    return RunState.FAILED, str(error)
