@@ -55,7 +55,7 @@ class QuantileSequence:
         below, first, last = self._region()
         low = treatment[first] - control[below + 1]
         high = treatment[last + 1] - control[below]
-        return float(np.nan_to_num(low, nan=-math.inf).min()), float(np.nan_to_num(high, nan=math.inf).max())
+        return float(low.min()), float(high.max())
 
     def percent_limits(self) -> tuple[float, float] | None:
         """Return the interval of the percent change; None when a value is negative or the control may be zero."""
