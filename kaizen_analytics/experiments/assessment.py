@@ -278,9 +278,10 @@ def suggest_actions(
     as_of_ms: int,
 ) -> tuple[str, ...]:
     """Return what to do next, the most important first."""
-    actions = [_act_on(verdict, decision)]
+    is_over = as_of_ms >= start.window_end_ms
+    actions = [_act_on(verdict, decision, is_over=is_over)]
     running = experiment.state is State.RUNNING
-    if running and as_of_ms < start.window_end_ms and decision.headline is Headline.UNDECIDED:
+    if running and not is_over and decision.headline is Headline.UNDECIDED:
         actions.append(f"Keep collecting until {render_time(start.window_end_ms)}, then evaluate again.")
     elif running:
         actions.append(f"Freeze the result: kaizen-analytics exp conclude {experiment.id}")
@@ -289,20 +290,22 @@ def suggest_actions(
     return tuple(actions)
 
 
-_NEXT = {
+_REMEDIES = {
     Verdict.INVALID: "Find out which sessions went missing, then start a new experiment.",
     Verdict.PERCENT_UNDEFINED: "Judge this metric by its difference, or choose one whose control is above zero.",
-    Verdict.INSUFFICIENT_DATA: "Collect more sessions.",
-    Verdict.INCONCLUSIVE: "Collect more sessions, or plan a change with a larger effect.",
 }
 
 
-def _act_on(verdict: Verdict, decision: Decision) -> str:
+def _act_on(verdict: Verdict, decision: Decision, *, is_over: bool) -> str:
     if decision.headline is Headline.SHIP:
         return "Ship the change."
     if decision.headline is Headline.DO_NOT_SHIP:
         return "Do not ship the change as it is; revert it or try another one."
-    return _NEXT.get(verdict, "Collect more sessions until every guardrail is resolved.")
+    if verdict in _REMEDIES:
+        return _REMEDIES[verdict]
+    if is_over:
+        return "The window is over: plan a larger experiment ('kaizen-analytics exp power' says how large)."
+    return "Collect more sessions."
 
 
 def _cluster_keys(column: pl.Series) -> list[str]:

@@ -1,0 +1,155 @@
+"""An experiment from words: what the options of `exp new` mean, with an error that names what contradicts."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.errors import ExperimentError, did_you_mean
+from kaizen_analytics.metrics import REGISTRY, parse_metric
+from kaizen_analytics.model import (
+    Absolute,
+    Branch,
+    Delta,
+    Direction,
+    GitCommit,
+    GuardrailSpec,
+    ManualTag,
+    Metric,
+    PromptFingerprint,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaizen_analytics.model import Binding, Criterion
+
+_BINDINGS: dict[str, tuple[type[GitCommit | Branch | PromptFingerprint], str]] = {
+    "git": (GitCommit, "commit"),
+    "branch": (Branch, "branch"),
+    "prompt": (PromptFingerprint, "fingerprint"),
+}
+BINDING_NAMES = (*_BINDINGS, "manual")
+
+
+def parse_direction(text: str) -> Direction:
+    """Return the direction named `increase` or `decrease`.
+
+    Raises:
+        ExperimentError: it is another word.
+    """
+    try:
+        return Direction(text.capitalize())
+    except ValueError:
+        raise ExperimentError(f"The direction is {text!r}; expected increase or decrease.") from None
+
+
+def parse_guardrail(text: str) -> GuardrailSpec:
+    """Return the guardrail written as `metric:increase:5`: the metric must not rise by more than 5 %.
+
+    Raises:
+        ExperimentError: it does not have three parts, or one of them is wrong.
+    """
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise ExperimentError(
+            f"The guardrail is {text!r}; expected metric:increase:PERCENT or metric:decrease:PERCENT, "
+            "such as cost_per_session:increase:5.",
+        )
+    threshold_pct = _parse_percent(parts[2].removesuffix("%"), text)
+    return GuardrailSpec(
+        metric=parse_metric(parts[0]),
+        regression_direction=parse_direction(parts[1]),
+        threshold_pct=threshold_pct,
+    )
+
+
+def build_criterion(
+    metric: Metric,
+    *,
+    target_pct: float | None = None,
+    direction: str | None = None,
+    absolute: float | None = None,
+) -> Criterion:
+    """Return the success criterion that the options ask for.
+
+    Args:
+        metric: The experiment's metric; its better side is the default direction.
+        target_pct: Signed percent change, such as -10.
+        direction: `increase` or `decrease`.
+        absolute: A value that the treatment arm is to reach, instead of a change.
+
+    Raises:
+        ExperimentError: both or neither are given, or the sign of the target contradicts the direction.
+    """
+    if (target_pct is None) == (absolute is None):
+        raise ExperimentError("A success criterion is needed: give either --target-pct or --absolute, and not both.")
+    if absolute is not None:
+        if direction is not None:
+            raise ExperimentError(
+                "--direction belongs to --target-pct; with --absolute the metric's better side counts."
+            )
+        return Absolute(metric_value=absolute)
+    wanted = REGISTRY[metric].better if direction is None else parse_direction(direction)
+    target = 0.0 if target_pct is None else target_pct
+    sign = Direction.INCREASE if target > 0 else Direction.DECREASE
+    if target != 0 and sign is not wanted:
+        source = f"the better side of {metric.column}" if direction is None else "--direction"
+        raise ExperimentError(
+            f"--target-pct {target:+g} asks for {_article(sign)} and {source} says {wanted.lower()}: they contradict "
+            "each other. Change the sign of --target-pct, or give --direction.",
+        )
+    return Delta(direction=wanted, target_pct=target)
+
+
+def build_binding(kind: str, options: Mapping[str, str | None], variant_field: str = "") -> Binding:
+    """Return the binding of kind `git`, `branch`, `prompt` or `manual`.
+
+    Args:
+        kind: What tells the arms apart.
+        options: `control_commit`, `treatment_commit`, `control_branch` and so on; None where not given.
+        variant_field: The payload key of a manual binding; empty for tags alone.
+
+    Raises:
+        ExperimentError: the kind is unknown, or an option is missing or belongs to another kind.
+    """
+    given = {name for name, value in options.items() if value is not None}
+    if kind == "manual":
+        _refuse_others(kind, given)
+        return ManualTag(variant_field=variant_field)
+    if kind not in _BINDINGS:
+        hint = did_you_mean(kind, BINDING_NAMES)
+        raise ExperimentError(f"The binding is {kind!r}; expected one of {', '.join(BINDING_NAMES)}.{hint}")
+    binding, noun = _BINDINGS[kind]
+    names = (f"control_{noun}", f"treatment_{noun}")
+    values = {name: value for name in names if (value := options.get(name))}
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise ExperimentError(f"--bind {kind} needs {' and '.join(map(_option, missing))}.")
+    _refuse_others(kind, given - set(names))
+    return binding(**values)
+
+
+def _refuse_others(kind: str, others: set[str]) -> None:
+    if others:
+        raise ExperimentError(f"--bind {kind} does not take {', '.join(map(_option, sorted(others)))}.")
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _article(direction: Direction) -> str:
+    return "an increase" if direction is Direction.INCREASE else "a decrease"
+
+
+def _parse_percent(text: str, guardrail: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise ExperimentError(
+            f"The guardrail {guardrail!r} tolerates {text!r} percent; expected a number of 0 or more."
+        )
+    return value

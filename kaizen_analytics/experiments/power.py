@@ -1,0 +1,155 @@
+"""How large an experiment has to be, from the sessions that the store already has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from kaizen_analytics.errors import ExperimentError
+from kaizen_analytics.experiments.evaluation import Window
+from kaizen_analytics.experiments.plan import DAY_MS, PlanDesign
+from kaizen_analytics.metrics import REGISTRY, MetricKind
+from kaizen_analytics.model import Direction, Metric
+from kaizen_analytics.stats import (
+    Design,
+    DesignKind,
+    EffectKind,
+    minimum_detectable_effect,
+    read_pilot,
+    sample_size,
+)
+from kaizen_analytics.stats.effect import format_percent
+
+if TYPE_CHECKING:
+    from kaizen_analytics.stats import Pilot
+
+EFFECTS_PCT = (10.0, 20.0, 30.0, 50.0)
+"""True changes, in the metric's better direction, that the table answers for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerRow:
+    """What it takes to prove the target when the true change is `true_pct`.
+
+    `n_per_arm` and `days` are None when the truth does not lie beyond the target; `days` also when no session comes in.
+    """
+
+    true_pct: float
+    n_per_arm: int | None
+    days: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerTable:
+    """How large an experiment on one metric has to be.
+
+    `sessions` are past sessions with a value in `window`, `per_day` their rate. `detectable_pct` is the smallest change
+    in the better direction that as many sessions per arm as the window holds would find with probability `power`.
+    """
+
+    metric: Metric
+    window: Window
+    sessions: int
+    per_day: float
+    target_pct: float
+    alpha: float
+    power: float
+    design: PlanDesign
+    detectable_pct: float
+    rows: tuple[PowerRow, ...]
+    sentence: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the table as plain values."""
+        return {
+            "metric": self.metric.value,
+            "window": self.window.to_json(),
+            "sessions": self.sessions,
+            "per_day": self.per_day,
+            "target_pct": self.target_pct,
+            "alpha": self.alpha,
+            "power": self.power,
+            "design": self.design.value,
+            "detectable_pct": self.detectable_pct,
+            "rows": [{"true_pct": r.true_pct, "n_per_arm": r.n_per_arm, "days": r.days} for r in self.rows],
+            "sentence": self.sentence,
+        }
+
+
+def compute_power(
+    sessions: pl.DataFrame,
+    metric: Metric,
+    *,
+    now_ms: int,
+    days: int = 28,
+    target_pct: float = 0.0,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    design: PlanDesign = PlanDesign.PLANNED,
+) -> PowerTable:
+    """Return how many sessions and days it takes to prove changes of several sizes.
+
+    Args:
+        sessions: Metrics of past sessions (`sample.read_scope`).
+        metric: What the experiment is to move.
+        now_ms: The end of the history.
+        days: Length of the history; its rate of sessions is taken to go on.
+        target_pct: Signed percent change to prove; 0 proves any improvement.
+        alpha: Two-sided level.
+        power: Probability of proving a true change.
+        design: How often the data will be looked at.
+
+    Raises:
+        ExperimentError: `days` is not positive.
+        StatisticsError: fewer than five sessions have a value, or no percent change is defined for them.
+    """
+    if days < 1:
+        raise ExperimentError(f"The history is {days} days long; expected 1 or more.")
+    window = Window(start_ms=now_ms - days * DAY_MS, end_ms=now_ms)
+    recent = sessions.filter(pl.col("started_at_ms").is_between(window.start_ms, window.end_ms))
+    values = recent[metric.column].drop_nulls()
+    definition = REGISTRY[metric]
+    is_share = definition.kind is MetricKind.PROPORTION
+    pilot = read_pilot(values.to_numpy(), kind=EffectKind.PROPORTION if is_share else EffectKind.MEDIAN)
+    plan = Design(kind=DesignKind(design.value), planned_n=max(pilot.n // 2, 1))
+    sign = 1.0 if definition.better is Direction.INCREASE else -1.0
+    fall, rise = minimum_detectable_effect(pilot, pilot.n / 2, pilot.n / 2, alpha=alpha, power=power, design=plan)
+    per_day = pilot.n / days
+    detectable = rise if sign > 0 else fall
+    rows = tuple(
+        _row(pilot, sign * size, target_pct, per_day, alpha=alpha, power=power, design=plan) for size in EFFECTS_PCT
+    )
+    return PowerTable(
+        metric=metric,
+        window=window,
+        sessions=pilot.n,
+        per_day=per_day,
+        target_pct=target_pct,
+        alpha=alpha,
+        power=power,
+        design=design,
+        detectable_pct=detectable,
+        rows=rows,
+        sentence=(
+            f"With as many sessions as the last {days} days ({pilot.n // 2} per arm), an experiment finds a change of "
+            f"{format_percent(detectable)} or more in {100 * power:.0f} of 100 cases."
+        ),
+    )
+
+
+def _row(
+    pilot: Pilot,
+    true_pct: float,
+    target_pct: float,
+    per_day: float,
+    *,
+    alpha: float,
+    power: float,
+    design: Design,
+) -> PowerRow:
+    if abs(true_pct) <= abs(target_pct) or true_pct * target_pct < 0:
+        return PowerRow(true_pct=true_pct, n_per_arm=None, days=None)
+    n = sample_size(pilot, true_pct, target_pct=target_pct, alpha=alpha, power=power, design=design)
+    return PowerRow(true_pct=true_pct, n_per_arm=n, days=-int(-2 * n // per_day) if per_day > 0 else None)

@@ -1,0 +1,72 @@
+"""Sizes of experiments from a store's own history."""
+
+import json
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from kaizen_analytics.errors import ExperimentError, StatisticsError
+from kaizen_analytics.experiments.plan import PlanDesign
+from kaizen_analytics.experiments.power import PowerTable, compute_power
+from kaizen_analytics.model import Metric
+
+DAY_MS = 86_400_000
+NOW_MS = 100 * DAY_MS
+
+
+def history(n: int, metric: str = "tokens_per_session") -> pl.DataFrame:
+    """One session an hour until now, values of one and the same lognormal shape."""
+    values = np.exp(np.linspace(-2, 2, n)) * 1000
+    starts = [NOW_MS - i * 3_600_000 for i in range(n)]
+    return pl.DataFrame({metric: values[np.arange(n) * 7 % n], "started_at_ms": starts})
+
+
+def table(n: int = 240, **options: object) -> PowerTable:
+    return compute_power(history(n), Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=10, **options)
+
+
+def test_smaller_effects_need_more_sessions_and_days() -> None:
+    rows = table().rows
+    assert [row.true_pct for row in rows] == [-10, -20, -30, -50]
+    sizes = [row.n_per_arm for row in rows]
+    assert sizes == sorted(sizes, reverse=True)
+    assert [row.days for row in rows] == [math.ceil(2 * size / 24) for size in sizes]
+
+
+def test_a_target_needs_more_than_any_effect_and_a_truth_beyond_it() -> None:
+    rows = table(target_pct=-20.0).rows
+    assert [row.n_per_arm for row in rows[:2]] == [None, None]
+    assert rows[3].n_per_arm > table().rows[3].n_per_arm
+
+
+def test_repeated_looks_cost_sessions() -> None:
+    planned, fixed = table(), table(design=PlanDesign.FIXED)
+    assert planned.rows[1].n_per_arm > fixed.rows[1].n_per_arm
+    assert planned.detectable_pct < fixed.detectable_pct < 0
+
+
+def test_only_the_history_counts() -> None:
+    found = compute_power(history(240), Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=5)
+    assert (found.sessions, found.per_day) == (121, 121 / 5)
+    assert "the last 5 days (60 per arm)" in found.sentence
+
+
+def test_a_share_is_planned_upwards() -> None:
+    shares = history(100, "success_rate").with_columns(success_rate=(pl.int_range(100) % 4 != 0).cast(pl.Float64))
+    found = compute_power(shares, Metric.SUCCESS_RATE, now_ms=NOW_MS)
+    assert found.detectable_pct > 0
+    assert found.rows[0].true_pct == 10
+
+
+def test_too_little_history_is_an_error() -> None:
+    with pytest.raises(StatisticsError, match="planning needs at least"):
+        table(4)
+    with pytest.raises(ExperimentError, match="0 days long"):
+        compute_power(history(9), Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=0)
+
+
+def test_the_table_is_json() -> None:
+    document = json.loads(json.dumps(table(target_pct=-20.0).to_json(), allow_nan=False))
+    assert document["rows"][0] == {"true_pct": -10.0, "n_per_arm": None, "days": None}
