@@ -52,7 +52,6 @@ _HEAD_CHARS = 1000
 """An output begins with what the program says of it; what follows is the command's own text."""
 
 _EXIT_CODE = re.compile(r"^(?:Exit code: |Process exited with code )(-?\d{1,9})\s*$", re.MULTILINE)
-_RUNNING = re.compile(r"^(?:Process running with session ID|Script running with cell ID)", re.MULTILINE)
 _FAILED = re.compile(
     r"(?:Script failed|exec_command failed|write_stdin failed|apply_patch verification failed|failed in sandbox"
     r"|collab spawn failed|resources/list failed|aborted by user|aborted|[\w ]{0,40}\brejected\b"
@@ -181,7 +180,7 @@ class Parser(LineParser):
             self.parsed.events.append(event)
         return event
 
-    def _session_meta(self, meta: Json, ts_ms: int) -> None:
+    def _session_meta(self, meta: Json, _ts_ms: int) -> None:
         session, cwd = text_of(meta, "id"), text_of(meta, "cwd")
         git = object_of(meta, "git") or {}
         place = Place(cwd, text_of(git, "branch"), text_of(meta, "cli_version"), text_of(git, "commit_hash"))
@@ -196,7 +195,7 @@ class Parser(LineParser):
         if self._fingerprint is None and instructions and not self._in_burst:
             self._fingerprint = hashlib.sha256(instructions.encode()).hexdigest()[:16]
 
-    def _turn_context(self, context: Json, ts_ms: int) -> None:
+    def _turn_context(self, context: Json, _ts_ms: int) -> None:
         model, cwd = text_of(context, "model"), text_of(context, "cwd")
         self._instruct(text_of_any(context, "user_instructions"))
         if model is not None:
@@ -214,7 +213,7 @@ class Parser(LineParser):
         if handler is not None:
             handler(message, ts_ms)
 
-    def _compacted(self, payload: Json, ts_ms: int) -> None:
+    def _compacted(self, _payload: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "compaction"}))
 
     def _token_count(self, message: Json, ts_ms: int) -> None:
@@ -248,7 +247,7 @@ class Parser(LineParser):
         payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
         self._add(Event(None, ts_ms, Kind.MESSAGE, payload))
 
-    def _agent_message(self, message: Json, ts_ms: int) -> None:
+    def _agent_message(self, message: Json, _ts_ms: int) -> None:
         # Kept for the response that follows; the assistant's response item says the same again.
         text = text_of_any(message, "message")
         if text and not self._in_burst:
@@ -326,15 +325,15 @@ class Parser(LineParser):
         elif call_id in self._unknown:
             self.changes_the_past = True  # its result was stored by an earlier run: read the file again
 
-    def _exec_end(self, message: Json, ts_ms: int) -> None:
+    def _exec_end(self, message: Json, _ts_ms: int) -> None:
         code = message.get("exit_code")
         if type(code) is int:
             self._ended(message, code != 0)
 
-    def _patch_end(self, message: Json, ts_ms: int) -> None:
+    def _patch_end(self, message: Json, _ts_ms: int) -> None:
         self._ended(message, not flag_of(message, "success"))
 
-    def _mcp_end(self, message: Json, ts_ms: int) -> None:
+    def _mcp_end(self, message: Json, _ts_ms: int) -> None:
         result = message.get("result")
         if type(result) is dict:
             answer = result.get("Ok")
@@ -347,7 +346,7 @@ class Parser(LineParser):
         text = text_of_any(message, "message") or ""
         self._add(Event(None, ts_ms, Kind.ERROR, {"error": "turn_failed", "text": snippet(text)}))
 
-    def _retry(self, message: Json, ts_ms: int) -> None:
+    def _retry(self, _message: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "api_retry"}))
 
 
@@ -446,16 +445,15 @@ def _outcome(output: object, text: str) -> tuple[bool | None, int | None]:
     if type(output) is dict and type(output.get("success")) is bool:
         return not output["success"], None
     if text.startswith("{"):
-        metadata = _json_object(text).get("metadata")
-        code = metadata.get("exit_code") if type(metadata) is dict else None
-        if type(code) is int and abs(code) < 2**31:
-            return code != 0, code
-        return None, None
+        return _recorded_outcome(_json_object(text).get("metadata"))
     head = text[:_HEAD_CHARS].split("\nOutput:\n", 1)[0]
     if found := _EXIT_CODE.search(head):
         return found.group(1) != "0", int(found.group(1))
-    if _RUNNING.search(head):
-        return None, None
     if _FAILED.match(head):
         return True, None
     return (False, None) if _COMPLETED.match(head) else (None, None)
+
+
+def _recorded_outcome(metadata: object) -> tuple[bool | None, int | None]:
+    code = metadata.get("exit_code") if type(metadata) is dict else None
+    return (code != 0, code) if type(code) is int and abs(code) < 2**31 else (None, None)

@@ -159,7 +159,9 @@ def _clock_of(text: str) -> int | None:
     if found is None or found.group(1) not in _MONTHS:
         return None
     month, day, year, hour, minute, half, offset_h, offset_min = found.groups()
-    away = timedelta(hours=int(offset_h or 0), minutes=int(offset_min or 0) * (-1 if (offset_h or "").startswith("-") else 1))
+    away = timedelta(
+        hours=int(offset_h or 0), minutes=int(offset_min or 0) * (-1 if (offset_h or "").startswith("-") else 1)
+    )
     try:
         moment = datetime(
             int(year), _MONTHS.index(month) + 1, int(day), int(hour) % 12 + (12 if half == "PM" else 0), int(minute),

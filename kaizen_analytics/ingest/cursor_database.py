@@ -78,7 +78,9 @@ def _attached(path: Path) -> duckdb.DuckDBPyConnection:
         _query(connection, "select 1 from sqlite_master")
     except duckdb.Error as error:
         connection.close()
-        raise IngestError(f"{path} cannot be read: {str(error).splitlines()[0]}. Close Cursor and try again.") from error
+        raise IngestError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}. Close Cursor and try again."
+        ) from error
     return connection
 
 
@@ -137,7 +139,9 @@ def _composers(text: str | None) -> list[str]:
 
 def _name(text: str) -> str:
     documents, _ = decode(text.encode("utf-8", "replace"))
-    return str(documents[0].get("composerId")) if documents else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return (
+        str(documents[0].get("composerId")) if documents else hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    )
 
 
 def _composer(text: str, bubbles: list[str], source: Source, workspace: str | None) -> Composer:

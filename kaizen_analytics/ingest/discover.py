@@ -116,10 +116,10 @@ def _variable_roots(environment: Mapping[str, str]) -> Iterator[Root]:
 
 
 def _home_roots(home: Path) -> Iterator[Root]:
-    for folder in (".claude", ".config/claude"):
-        yield Root(home / folder / "projects", Agent.CLAUDE_CODE)
-    for folder in ("sessions", "archived_sessions"):
-        yield Root(home / ".codex" / folder, Agent.CODEX)
+    for claude in (".claude", ".config/claude"):
+        yield Root(home / claude / "projects", Agent.CLAUDE_CODE)
+    for codex in ("sessions", "archived_sessions"):
+        yield Root(home / ".codex" / codex, Agent.CODEX)
     yield Root(home / ".cursor/projects", Agent.CURSOR)
     for folder in _cursor_user_folders(home):
         yield Root(folder / "workspaceStorage", Agent.CURSOR)

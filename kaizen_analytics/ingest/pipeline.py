@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from kaizen_analytics.errors import IngestError
-from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, SLICE_BYTES, Checkpoint, load_checkpoints
+from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, SLICE_BYTES, load_checkpoints
 from kaizen_analytics.ingest.cursor_database import read_database
 from kaizen_analytics.ingest.discover import Source, discover, find_roots
 from kaizen_analytics.ingest.gitref import Places
@@ -159,7 +159,9 @@ class Ingest:
             works = [work for source in pending if (work := self._read(source, full=full)) is not None]
             if not works:
                 return
-            batch = Batch(self.store, works, prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread)
+            batch = Batch(
+                self.store, works, prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
+            )
             self._commit(batch)
             again = {work.path for work in batch.overtaken} | {work.path for work in works if work.more}
             pending = [source for source in pending if str(source.path) in again]
@@ -170,7 +172,9 @@ class Ingest:
                 return
         if pending:
             names = ", ".join(str(source.path) for source in pending[:3])
-            raise IngestError(f"{names} changed faster than they could be stored; stop the other ingest, then try again.")
+            raise IngestError(
+                f"{names} changed faster than they could be stored; stop the other ingest, then try again."
+            )
 
     def _store_rest(self, sources: Sequence[Source]) -> None:
         """Go on with files that were larger than one slice."""
@@ -180,7 +184,9 @@ class Ingest:
                 work = self._read(source, full=False)
                 if work is None:
                     break
-                batch = Batch(self.store, [work], prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread)
+                batch = Batch(
+                    self.store, [work], prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
+                )
                 self._commit(batch)
                 if self._rows[str(source.path)].read_bytes <= before or not work.more:
                     break

@@ -165,7 +165,9 @@ def _override(path: Path, model: str, prices: object) -> ModelPrice:
             f"optionally {', '.join(_FIELDS[2:])}.",
         )
     return ModelPrice(
-        model=model, source=str(path), rates={name: Rate(((0, _dollars(path, model, value)),)) for name, value in prices.items()}
+        model=model,
+        source=str(path),
+        rates={name: Rate(((0, _dollars(path, model, value)),)) for name, value in prices.items()},
     )
 
 

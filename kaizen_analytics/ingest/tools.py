@@ -64,7 +64,9 @@ def describe_code(text: str) -> Described:
     """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any."""
     patch = describe_patch(text.replace("\\n", "\n")) if "*** Begin Patch" in text else Described({"input": {}})
     patch.payload["input"]["code"] = snippet(text, 500)
-    return Described(patch.payload, patch.paths, _unique(_SKILL_FILE.findall(text) if "SKILL.md" in text else ()), patch.rules)
+    return Described(
+        patch.payload, patch.paths, _unique(_SKILL_FILE.findall(text) if "SKILL.md" in text else ()), patch.rules
+    )
 
 
 def _joined(value: Any) -> str:  # noqa: ANN401 - any JSON value

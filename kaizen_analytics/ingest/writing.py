@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,16 +214,16 @@ class Batch:
     def _misread(self) -> set[str]:
         """Return files that would own another share of the records than the store gives them."""
         again: set[str] = set()
-        for record, claims in self._claims.items():
+        for claims in self._claims.values():
             if len(claims) > 1:
-                again |= self._misread_record(record, claims)
+                again |= self._misread_record(claims)
         for work in self.works.values():
             if work.shared:
                 lost = self._own.get(work.path, {}).keys() - set(work.records)
                 again |= {claim.path for record in lost for claim in self._claims.get(record, ())} - self.works.keys()
         return {path for path in again if self._is_there(path)}
 
-    def _misread_record(self, record: int, claims: list[Claim]) -> set[str]:
+    def _misread_record(self, claims: list[Claim]) -> set[str]:
         owner = choose_owner(claims)
         again: set[str] = set()
         for claim in claims:
@@ -295,11 +294,15 @@ class Batch:
         for table in ("ka_records", "ka_rejects"):
             self._store.native(f"delete from {table} where file_id in {picked} returning 1", orjson.dumps(ids).decode())
         names = {work.name for work in whole if work.name}
-        names |= {work.row.stored_as for work in whole if work.row is not None and work.row.stored_as and not work.foreign}
+        names |= {
+            work.row.stored_as for work in whole if work.row is not None and work.row.stored_as and not work.foreign
+        }
         taken = {work.name for work in self.works.values() if work.appended}
         delete_sessions(self._store, sorted(name for name in names - taken if name is not None))
 
-    def _store_events(self, work: Work, file_id: int, records: list[tuple[int, int, int | None, int, str | None]]) -> Json:
+    def _store_events(
+        self, work: Work, file_id: int, records: list[tuple[int, int, int | None, int, str | None]]
+    ) -> Json:
         known = work.row.tally if work.appended and work.row is not None else {}
         tally = known if "events" in known else new_tally()
         if work.name is None:
@@ -375,7 +378,18 @@ class Batch:
         if before is not None:
             count_usage(tally, before.tokens, old_cost, orjson.loads(old_payload), sign=-1)
         count_usage(tally, tokens, cost, payload, sign=1)
-        stale = (session, seq, int(found[0] or 0), event.kind.value, "", None, _integer(found[3]), _integer(found[4]), old_cost, old_payload)
+        stale = (
+            session,
+            seq,
+            int(found[0] or 0),
+            event.kind.value,
+            "",
+            None,
+            _integer(found[3]),
+            _integer(found[4]),
+            old_cost,
+            old_payload,
+        )
         now = (*stale[:6], tokens.tokens_in, tokens.tokens_out, cost, text)
         tally["checksum"] += row_term(now) - row_term(stale)
         self._store.native(
@@ -402,10 +416,9 @@ class Batch:
 
     def _insert_sessions(self) -> None:
         columns = ", ".join(SESSION_COLUMNS)
-        picks = ", ".join(f"value->>{index}" for index in range(len(SESSION_COLUMNS)))
         changes = ", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])
         self._store.native(
-            f"insert into sessions ({columns}) select {picks} from json_each(?) where true"
+            f"insert into sessions ({columns}) select {_picks(len(SESSION_COLUMNS))} from json_each(?) where true"
             f" on conflict (id) do update set {changes} returning 1",
             orjson.dumps(self._sessions).decode(),
         )
@@ -430,7 +443,7 @@ class Batch:
         if records:
             self._store.native(
                 "insert into ka_records (file_id, record, seq, original, tokens)"
-                " select value->>0, value->>1, value->>2, value->>3, value->>4 from json_each(?) where true returning 1",
+                f" select {_picks(5)} from json_each(?) where true returning 1",
                 orjson.dumps(records).decode(),
             )
 
@@ -443,9 +456,13 @@ class Batch:
         if values:
             self._store.native(
                 "insert or replace into ka_rejects (file_id, line, offset_bytes, reason, detail)"
-                " select value->>0, value->>1, value->>2, value->>3, value->>4 from json_each(?) where true returning 1",
+                f" select {_picks(5)} from json_each(?) where true returning 1",
                 orjson.dumps(values).decode(),
             )
+
+
+def _picks(count: int) -> str:
+    return ", ".join(f"value->>{index}" for index in range(count))
 
 
 def _integer(text: str | None) -> int | None:

@@ -1,0 +1,273 @@
+"""Claude Code: each pitfall of the format, on a transcript small enough to count by hand."""
+
+from __future__ import annotations
+
+import pytest
+from ingest_lines import answer, call, envelope, feed, lines, prompt, result, usage
+
+from kaizen_analytics.ingest.claude_code import Parser
+from kaizen_analytics.ingest.records import Kind, Reason
+
+
+def events(*records, stem="s1"):
+    return feed(Parser(stem), lines(*records)).parsed.events
+
+
+def responses(*records, stem="s1"):
+    return [event for event in events(*records, stem=stem) if event.tokens is not None]
+
+
+def test_a_response_over_several_lines_counts_once_with_its_largest_usage():
+    found = responses(
+        answer("a", 1, "m1", {"type": "thinking", "thinking": ""}, tokens=usage(output=1), stop=None),
+        answer("b", 2, "m1", {"type": "text", "text": "hello"}, tokens=usage(output=1), stop=None),
+        answer("c", 3, "m1", call("t1"), tokens=usage(output=42), stop="tool_use"),
+    )
+
+    assert [event.tokens[:4] for event in found] == [(10, 20, 100, 42)]
+    assert found[0].stop_reason == "tool_use"
+    assert found[0].payload["text"] == "hello"
+
+
+def test_lines_of_one_response_need_not_be_adjacent():
+    found = responses(answer("a", 1, "m1"), answer("b", 2, "m2"), answer("c", 3, "m1", tokens=usage(output=9)))
+
+    assert [event.tokens.tokens_out for event in found] == [9, 5]
+
+
+def test_responses_without_a_request_id_are_told_apart_by_message_id():
+    assert len(responses(answer("a", 1, "m1"), answer("b", 2, "m2"))) == 2
+
+
+def test_a_response_whose_stop_reason_never_came_is_flagged():
+    unfinished, finished = responses(answer("a", 1, "m1", stop=None), answer("b", 2, "m2", stop="end_turn"))
+
+    assert unfinished.payload["unreliable"] is True
+    assert "unreliable" not in finished.payload
+
+
+def test_thinking_tokens_are_taken_out_of_the_output():
+    tokens = usage(output=50) | {"output_tokens_details": {"thinking_tokens": 30}}
+
+    [found] = responses(answer("a", 1, "m1", tokens=tokens))
+
+    assert (found.tokens.tokens_out, found.tokens.reasoning) == (20, 30)
+
+
+def test_reasoning_is_none_where_the_source_is_silent():
+    [found] = responses(answer("a", 1, "m1"))
+
+    assert found.tokens.reasoning is None
+
+
+def test_cache_writes_are_split_by_their_life():
+    [found] = responses(answer("a", 1, "m1", tokens=usage(written=20, hour=15)))
+
+    assert (found.tokens.cache_creation, found.tokens.cache_write_1h) == (20, 15)
+
+
+def test_synthetic_messages_have_no_tokens_and_no_model():
+    [found] = responses(answer("a", 1, "m1", model="<synthetic>", tokens=usage(0, 0, 0, 0)))
+
+    assert found.model is None
+    assert found.tokens.weight == (0, 0)
+
+
+def test_an_api_error_is_an_error_event():
+    found = events(answer("a", 1, "m1", model="<synthetic>", isApiErrorMessage=True, error="rate_limit"))
+
+    assert [event.payload["error"] for event in found if event.kind is Kind.ERROR] == ["rate_limit"]
+
+
+def test_advisor_tokens_are_a_response_of_their_own():
+    advice = {"type": "advisor_message", "model": "claude-opus-4-8", "input_tokens": 7, "output_tokens": 3}
+    tokens = usage() | {"iterations": [{"type": "message", **usage()}, advice]}
+
+    found = responses(answer("a", 1, "m1", tokens=tokens), answer("b", 2, "m1", tokens=tokens))
+
+    assert [(event.model, event.tokens.tokens_in) for event in found] == [
+        ("claude-sonnet-4-5-20250929", 10),
+        ("claude-opus-4-8", 7),
+    ]
+
+
+def test_usage_that_progress_and_task_results_repeat_is_not_counted():
+    child = answer("x", 2, "m9", tokens=usage(output=999))
+    progress = envelope("progress", "p", 2, data={"type": "agent_progress", "message": child})
+    task = result("r", 3, "t1") | {"toolUseResult": {"usage": usage(output=999), "agentId": "a1"}}
+
+    found = responses(answer("a", 1, "m1", call("t1", "Task")), progress, task)
+
+    assert [event.tokens.tokens_out for event in found] == [5]
+
+
+def test_glued_lines_are_both_read():
+    glued = lines(answer("a", 1, "m1")).rstrip(b"\n") + lines(answer("b", 2, "m2"))
+
+    parsed = feed(Parser("s1"), glued).parsed
+
+    assert len(parsed.events) == 2
+    assert (parsed.n_lines, parsed.n_accepted) == (1, 1)
+
+
+def test_a_glued_line_with_a_broken_rest_keeps_its_first_part_and_is_counted():
+    parsed = feed(Parser("s1"), lines(answer("a", 1, "m1")).rstrip(b"\n") + b'{"type": "us\n').parsed
+
+    assert len(parsed.events) == 1
+    assert [reject.reason for reject in parsed.rejects] == [Reason.GLUED_REST]
+
+
+def test_two_session_ids_in_one_file_stay_one_session():
+    parser = feed(Parser("s1"), lines(prompt("a", 1, session="s1"), prompt("b", 2, session="old")))
+
+    assert parser.session_id == "s1"
+    assert [event.original for event in parser.parsed.events] == [True, False]
+
+
+def test_a_record_names_the_session_that_it_was_first_written_to():
+    renamed = prompt("a", 1, session="fork") | {"session_id": "first"}
+    pointed = prompt("b", 1, session="fork") | {"forkedFrom": {"sessionId": "first", "messageUuid": "b"}}
+
+    assert [event.original for event in events(renamed, pointed, stem="fork")] == [False, False]
+
+
+def test_times_that_go_backward_keep_file_order():
+    found = events(prompt("a", 5), prompt("b", 3))
+
+    assert [event.ts_ms for event in found] == sorted((event.ts_ms for event in found), reverse=True)
+
+
+def test_a_repeated_uuid_counts_once():
+    assert len(events(prompt("a", 1), prompt("a", 1))) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[Request interrupted by user]",
+        "<command-name>/exit</command-name>",
+        "<command-message>x</command-message>",
+        "<local-command-stdout></local-command-stdout>",
+        "<bash-input>ls</bash-input>",
+        "<bash-notification>",
+        "<task-notification>",
+        "<system-reminder>",
+        "<teammate-message>",
+        "<ci-monitor-event>",
+        "",
+    ],
+)
+def test_what_the_program_wrote_is_not_a_prompt(text):
+    assert not any(event.payload.get("prompt") for event in events(prompt("a", 1, text)))
+
+
+@pytest.mark.parametrize("flag", ["isMeta", "isCompactSummary", "isSidechain"])
+def test_flagged_user_records_are_not_prompts(flag):
+    assert events(prompt("a", 1) | {flag: True}) == []
+
+
+@pytest.mark.parametrize("content", ["fix it", [{"type": "text", "text": "<b>fix</b> it"}], [{"type": "image"}]])
+def test_what_a_person_typed_is_a_prompt(content):
+    [found] = events(prompt("a", 1, content))
+
+    assert found.payload["prompt"] is True
+    assert found.payload["role"] == "user"
+
+
+def test_a_prompt_typed_while_busy_is_found_in_its_attachment():
+    typed = envelope("attachment", "q", 1, attachment={"type": "queued_command", "prompt": "also this"})
+    notice = envelope("attachment", "n", 2, attachment={"type": "queued_command", "prompt": "<task-notification>x"})
+
+    assert [event.payload["text"] for event in events(typed, notice)] == ["also this"]
+
+
+def test_an_interruption_is_an_error():
+    [found] = events(prompt("a", 1, "[Request interrupted by user for tool use]"))
+
+    assert (found.kind, found.payload["error"]) == (Kind.ERROR, "interrupted")
+
+
+def test_tool_results_fail_only_where_they_say_so():
+    found = events(
+        answer("a", 1, "m1", call("t1"), call("t2", "Bash", command="false"), call("t3")),
+        result("b", 2, "t1"),
+        result("c", 3, "t2", "Exit code 3\nboom", is_error=True),
+        result("d", 4, "t3", [{"type": "text", "text": "ok"}], is_error=False),
+    )
+    results = [event for event in found if event.kind is Kind.TOOL_RESULT]
+
+    assert [event.payload["is_error"] for event in results] == [False, True, False]
+    assert [event.tool for event in results] == ["Read", "Bash", "Read"]
+    assert results[1].payload["exit_code"] == 3
+
+
+def test_a_rejected_edit_is_told_from_a_failed_one():
+    refusal = "The user doesn't want to proceed with this tool use. The tool use was rejected."
+
+    [found] = events(result("a", 1, "t1", refusal, is_error=True))
+
+    assert found.payload["rejected"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "paths"),
+    [
+        ("Read", {"file_path": "/a.py"}, ("/a.py",)),
+        ("NotebookEdit", {"notebook_path": "/n.ipynb"}, ("/n.ipynb",)),
+        ("Grep", {"path": "/src", "pattern": "x"}, ()),
+        ("Bash", {"command": "cat /a.py"}, ()),
+    ],
+)
+def test_files_come_from_the_inputs_that_name_one(name, given, paths):
+    call_event = events(answer("a", 1, "m1", call("t1", name, **given)))[1]
+
+    assert call_event.paths == paths
+    expected = next((value for key, value in given.items() if "path" in key), None)
+    assert call_event.payload["input"].get("path") == expected
+
+
+def test_skills_and_rules_are_found_where_they_are_used():
+    found = events(
+        answer("a", 1, "m1", call("t1", "Skill", skill="review"), attributionSkill="plan"),
+        prompt("b", 2, "Base directory for this skill: /h/.claude/skills/deploy\n\nrest") | {"isMeta": True},
+        envelope("attachment", "c", 3, attachment={"type": "nested_memory", "path": "/work/demo/CLAUDE.md"}),
+    )
+
+    assert {skill for event in found for skill in event.skills} == {"review", "plan", "deploy"}
+    assert {rule for event in found for rule in event.rules} == {"/work/demo/CLAUDE.md"}
+
+
+def test_compactions_mode_changes_and_hooks_are_events():
+    facts = {"trigger": "auto", "preTokens": 9}
+    found = events(
+        prompt("a", 1, permissionMode="default"),
+        prompt("b", 2, permissionMode="plan"),
+        envelope("system", "c", 3, subtype="compact_boundary", compactMetadata=facts),
+        envelope("system", "d", 4, subtype="stop_hook_summary", hookCount=2, hookErrors=["x"]),
+    )
+
+    assert [event.payload.get("event") for event in found if event.kind is Kind.LIFECYCLE] == ["mode", "compaction"]
+    assert [event.payload["errors"] for event in found if event.kind is Kind.HOOK] == [1]
+
+
+def test_a_sub_agent_names_its_parent():
+    parser = feed(Parser("agent-a1"), lines(prompt("a", 1, session="parent") | {"isSidechain": True}))
+
+    assert (parser.session_id, parser.parent_session_id) == ("agent-a1", "parent")
+
+
+def test_lines_of_no_interest_are_accepted():
+    parsed = feed(Parser("s1"), lines({"type": "summary", "summary": "x"}, {"type": "file-history-snapshot"})).parsed
+
+    assert (parsed.n_lines, parsed.n_accepted, parsed.events) == (2, 2, [])
+
+
+def test_going_on_from_a_state_equals_reading_at_once():
+    content = lines(answer("a", 1, "m1", call("t1", "Bash", command="ls")), result("b", 2, "t1"), prompt("c", 3))
+    cut = content.index(b"\n") + 1
+    first = feed(Parser("s1"), content[:cut])
+    second = feed(Parser("s1", first.state), content[cut:])
+    whole = feed(Parser("s1"), content)
+
+    assert first.parsed.events + second.parsed.events == whole.parsed.events
+    assert second.state == whole.state

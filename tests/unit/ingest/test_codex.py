@@ -1,0 +1,283 @@
+"""Codex: each pitfall of the format, on a rollout small enough to count by hand."""
+
+from __future__ import annotations
+
+import pytest
+from ingest_lines import codex, counts, feed, lines, meta, token_count, turn
+
+from kaizen_analytics.ingest.codex import Parser
+from kaizen_analytics.ingest.records import Kind
+
+OWN = "019d7e36-577c-7d90-9f1c-a447ba2254b4"
+PARENT = "019d7d08-46c9-7f73-affe-4e6ca9852d56"
+OLD_TURN = "019d7d08-f1d2-78a1-ae52-df8e21f9b394"
+OWN_TURN = "019d7e36-57aa-7373-b23c-bcf62344db6f"
+
+
+def events(*records):
+    return feed(Parser("stem"), lines(*records)).parsed.events
+
+
+def responses(*records):
+    return [event for event in events(*records) if event.tokens is not None]
+
+
+def function_call(at_s, call_id="c1", name="exec_command", **given):
+    import json
+
+    return codex("response_item", at_s, type="function_call", name=name, call_id=call_id, arguments=json.dumps(given))
+
+
+def output(at_s, text, call_id="c1"):
+    return codex("response_item", at_s, type="function_call_output", call_id=call_id, output=text)
+
+
+def outcome_of(*records):
+    found = events(meta("s"), function_call(1), *records)
+    return next(event.payload["is_error"] for event in found if event.kind is Kind.TOOL_RESULT)
+
+
+def test_token_columns_are_disjoint():
+    [found] = responses(meta("s"), turn(0), token_count(1, counts(100, 60, 30, 10), counts(100, 60, 30, 10)))
+
+    assert found.tokens[:5] == (40, None, 60, 20, 10)
+    assert (found.context_used_tokens, found.context_max_tokens) == (100, 258_400)
+
+
+def test_a_total_that_is_reported_again_is_not_counted_again():
+    first = token_count(1, counts(100, 0, 30, 0), counts(100, 0, 30, 0))
+    second = token_count(3, counts(250, 0, 50, 0), counts(150, 0, 20, 0))
+
+    found = responses(meta("s"), first, first, second, second)
+
+    assert [event.tokens.tokens_in for event in found] == [100, 150]
+
+
+def test_a_total_without_usage_after_a_compaction_is_not_counted():
+    empty = counts(0, 0, 0, 0) | {"total_tokens": 9000}
+
+    assert responses(meta("s"), token_count(1, counts(100, 0, 3, 0), empty)) == []
+
+
+def test_a_token_count_without_info_is_accepted():
+    parsed = feed(Parser("stem"), lines(meta("s"), codex("event_msg", 1, type="token_count", info=None))).parsed
+
+    assert (parsed.n_accepted, parsed.events) == (2, [])
+
+
+def test_a_total_that_goes_down_does_not_hide_usage():
+    found = responses(
+        meta("s"),
+        token_count(1, counts(500, 0, 50, 0), counts(500, 0, 50, 0)),
+        token_count(2, counts(80, 0, 8, 0), counts(80, 0, 8, 0)),
+    )
+
+    assert [event.tokens.tokens_in for event in found] == [500, 80]
+
+
+def test_without_a_last_usage_the_difference_of_totals_counts():
+    records = [token_count(at, counts(given, 0, given // 10, 0), {}) for at, given in ((1, 100), (2, 250))]
+    for record in records:
+        del record["payload"]["info"]["last_token_usage"]
+
+    assert [event.tokens.tokens_in for event in responses(meta("s"), *records)] == [100, 150]
+
+
+def copied_history():
+    return [
+        meta(OWN, 0, forked_from_id=PARENT),
+        meta(PARENT, 0.001),
+        codex("event_msg", 0.001, type="task_started", turn_id=OLD_TURN),
+        turn(0.002, model="gpt-5.4"),
+        codex("event_msg", 0.002, type="user_message", message="the parent's prompt"),
+        token_count(0.003, counts(1000, 0, 100, 0), counts(1000, 0, 100, 0)),
+    ]
+
+
+def test_history_that_a_fork_copies_is_dropped():
+    found = events(
+        *copied_history(),
+        codex("event_msg", 20, type="user_message", message="own"),
+        token_count(21, counts(1000, 0, 100, 0), counts(1000, 0, 100, 0)),
+        token_count(22, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)),
+    )
+
+    assert [event.payload["text"] for event in found if event.payload.get("prompt")] == ["own"]
+    assert [event.tokens.tokens_in for event in found if event.tokens] == [300]
+
+
+def test_copied_history_ends_where_the_forks_own_turn_begins_even_within_a_second():
+    found = events(
+        *copied_history(),
+        codex("event_msg", 0.008, type="task_started", turn_id=OWN_TURN),
+        codex("event_msg", 0.2, type="user_message", message="own"),
+    )
+
+    assert [event.payload["text"] for event in found] == ["own"]
+
+
+def test_the_model_of_copied_history_still_holds_after_it():
+    [found] = responses(*copied_history(), token_count(22, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)))
+
+    assert found.model == "gpt-5.4"
+
+
+def test_a_child_that_restarts_its_counters_counts_from_zero():
+    source = {"subagent": {"thread_spawn": {"parent_thread_id": PARENT}}}
+    parser = feed(
+        Parser("stem"),
+        lines(meta(OWN, source=source), turn(1), token_count(2, counts(70, 0, 7, 0), counts(70, 0, 7, 0))),
+    )
+
+    assert [event.tokens.tokens_in for event in parser.parsed.events] == [70]
+    assert (parser.session_id, parser.parent_session_id) == (OWN, PARENT)
+
+
+def test_a_repeated_session_meta_is_harmless():
+    found = events(meta("s"), meta("s", 1), codex("event_msg", 1, type="user_message", message="hi"))
+
+    assert len(found) == 1
+
+
+def test_a_model_switch_holds_from_its_turn_on():
+    found = responses(
+        meta("s"),
+        turn(1, model="gpt-5.4"),
+        token_count(2, counts(10, 0, 1, 0), counts(10, 0, 1, 0)),
+        turn(3, model="gpt-5.5"),
+        token_count(4, counts(30, 0, 3, 0), counts(20, 0, 2, 0)),
+    )
+
+    assert [event.model for event in found] == ["gpt-5.4", "gpt-5.5"]
+
+
+def test_a_message_that_stands_twice_counts_once():
+    said = codex("event_msg", 1, type="agent_message", message="hello")
+    again = codex("response_item", 1, type="message", role="assistant", content=[{"type": "output_text", "text": "h"}])
+    counted = token_count(2, counts(10, 0, 1, 0), counts(10, 0, 1, 0))
+
+    [found] = events(meta("s"), said, again, counted)
+
+    assert found.payload["text"] == "hello"
+
+
+def test_prompts_are_what_people_sent():
+    context = codex("response_item", 1, type="message", role="user", content=[{"type": "input_text", "text": "AGENTS"}])
+    plain = codex("event_msg", 2, type="user_message", message="go", kind="plain")
+    early = codex("event_msg", 3, type="user_message", message="<env>", kind="environment_context")
+
+    assert [event.payload["text"] for event in events(meta("s"), context, plain, early)] == ["go"]
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ('{"output":"x","metadata":{"exit_code":0}}', False),
+        ('{"output":"x","metadata":{"exit_code":2}}', True),
+        ("Exit code: 0\nWall time: 1 s\nOutput:\nExit code: 9\n", False),
+        ("Exit code: 1\nWall time: 1 s\nOutput:\n", True),
+        ("Chunk ID: ab\nWall time: 0 s\nProcess exited with code 0\nOutput:\n", False),
+        ("Chunk ID: ab\nWall time: 0 s\nProcess exited with code 127\nOutput:\n", True),
+        ("Chunk ID: ab\nWall time: 9 s\nProcess running with session ID 4\nOutput:\n", None),
+        ("exec_command failed: no such tool", True),
+        ("Script failed\nWall time 1 s", True),
+        ("Script completed\nWall time 1 s", False),
+        ("aborted by user after 29.7s", True),
+        ("exec command rejected by user", True),
+        ("apply_patch verification failed: no such line", True),
+        ("Plan updated", False),
+        ("something else", None),
+        ([{"type": "input_text", "text": "Script completed\nWall time 1 s"}], False),
+        ({"content": "x", "success": False}, True),
+    ],
+)
+def test_outcomes_are_read_from_outputs_and_unknown_stays_unknown(text, failed):
+    assert outcome_of(output(2, text)) is failed
+
+
+def test_an_outcome_that_is_recorded_apart_wins():
+    ended = codex("event_msg", 2, type="exec_command_end", call_id="c1", exit_code=1)
+    patched = codex("event_msg", 2, type="patch_apply_end", call_id="c1", success=False)
+    tool = codex("event_msg", 2, type="mcp_tool_call_end", call_id="c1", result={"Ok": {"isError": True}})
+
+    for record in (ended, patched, tool):
+        assert outcome_of(record, output(3, "something")) is True
+
+
+def test_an_outcome_that_comes_after_its_output_completes_it():
+    running = output(2, "Process running with session ID 4\nOutput:\n")
+
+    assert outcome_of(running, codex("event_msg", 9, type="exec_command_end", call_id="c1", exit_code=0)) is False
+
+
+def test_patches_of_every_kind_touch_their_files():
+    patch = "*** Begin Patch\n*** Update File: a.rs\n@@\n*** Add File: b.rs\n*** Delete File: c.rs\n*** End Patch"
+    custom = codex("response_item", 1, type="custom_tool_call", name="apply_patch", call_id="c1", input=patch)
+    shell = function_call(2, "c2", "shell", command=["apply_patch", patch])
+    script = codex("response_item", 3, type="custom_tool_call", name="exec", call_id="c3", input=f"run(`{patch}`)")
+
+    for event in events(meta("s"), custom, shell, script):
+        assert event.paths == ("a.rs", "b.rs", "c.rs")
+
+
+def test_calls_without_a_call_id_are_counted():
+    searched = codex("response_item", 1, type="web_search_call", status="completed", action={"query": "q"})
+    found = codex("response_item", 2, type="tool_search_call", call_id="c1", arguments={"query": "x"})
+
+    assert [event.tool for event in events(meta("s"), searched, found)] == ["web_search", "tool_search"]
+
+
+def test_tools_of_a_server_carry_its_name():
+    called = function_call(1, name="_fetch_pr")
+    called["payload"]["namespace"] = "mcp__github"
+
+    assert events(meta("s"), called)[0].tool == "mcp__github__fetch_pr"
+
+
+def test_aborted_and_failed_turns_are_errors_and_compactions_events():
+    found = events(
+        meta("s"),
+        codex("event_msg", 1, type="turn_aborted", reason="interrupted"),
+        codex("event_msg", 2, type="error", message="usage limit"),
+        codex("compacted", 3, message=""),
+        codex("event_msg", 3, type="context_compacted"),
+    )
+
+    assert [event.kind for event in found] == [Kind.ERROR, Kind.ERROR, Kind.LIFECYCLE]
+
+
+def test_branch_commit_version_and_instructions_are_recorded():
+    parser = feed(
+        Parser("stem"),
+        lines(
+            meta("s"), turn(1, user_instructions="be brief"), codex("event_msg", 1, type="user_message", message="x")
+        ),
+    )
+
+    assert parser.parsed.events[0].place == ("/work/demo", "main", "0.120.0", "a" * 40)
+    assert len(parser.prompt_fingerprint) == 16
+
+
+def test_going_on_from_a_state_equals_reading_at_once():
+    records = [
+        *copied_history(),
+        codex("event_msg", 20, type="user_message", message="own"),
+        function_call(21),
+        codex("event_msg", 22, type="exec_command_end", call_id="c1", exit_code=1),
+        output(23, "x"),
+        token_count(24, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)),
+    ]
+    whole = feed(Parser("stem"), lines(*records))
+
+    for cut in range(1, len(records)):
+        first = feed(Parser("stem"), lines(*records[:cut]))
+        second = feed(Parser("stem", first.state), lines(*records[cut:]))
+        assert first.parsed.events + second.parsed.events == whole.parsed.events
+        assert second.state == whole.state
+
+
+def test_an_outcome_for_a_result_of_an_earlier_reading_asks_for_the_whole_file():
+    first = feed(Parser("s"), lines(meta("s"), function_call(1), output(2, "Process running with session ID 4")))
+    ended = codex("event_msg", 9, type="exec_command_end", call_id="c1", exit_code=0)
+
+    assert feed(Parser("s", first.state), lines(ended)).changes_the_past

@@ -1,0 +1,78 @@
+"""Discovery: which files count, under which homes, each once."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from ingest_lines import claude_file, codex_file, write
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.discover import discover, find_roots, look_at, parse_agents
+from kaizen_analytics.ingest.records import Agent
+
+ALL = frozenset(Agent)
+
+
+def names(home, **environment):
+    homes = None if environment else [home]
+    return [source.path.name for source in discover(find_roots(homes, environment), ALL)]
+
+
+def test_transcripts_of_all_agents_are_found(tmp_path):
+    claude_file(tmp_path, "s1", b"")
+    claude_file(tmp_path, "agent-a", b"", slug="-work-demo/s1/subagents")
+    codex_file(tmp_path, "1", b"")
+    codex_file(tmp_path, "2", b"", folder="archived_sessions")
+    write(tmp_path, ".cursor/projects/w/agent-transcripts/c1/c1.jsonl", b"")
+    write(tmp_path, ".cursor/projects/w/terminals/x.jsonl", b"")
+    write(tmp_path, ".config/Cursor/User/workspaceStorage/h/state.vscdb", b"")
+    write(tmp_path, "copied/state.vscdb", b"")
+    write(tmp_path, ".claude/projects/-work-demo/notes.txt", b"")
+
+    found = names(tmp_path)
+
+    assert sorted(found) == [
+        "agent-a.jsonl", "c1.jsonl", "rollout-1.jsonl", "rollout-2.jsonl", "s1.jsonl", "state.vscdb", "state.vscdb",
+    ]  # fmt: skip
+
+
+def test_environment_variables_name_more_folders_and_each_file_counts_once(tmp_path):
+    claude_file(tmp_path, "s1", b"")
+    write(tmp_path, "elsewhere/sessions/2026/rollout-9.jsonl", b"")
+    variables = {
+        "HOME": str(tmp_path),
+        "CLAUDE_CONFIG_DIR": str(tmp_path / ".claude"),
+        "CODEX_HOME": str(tmp_path / "elsewhere"),
+    }
+
+    assert sorted(names(tmp_path, **variables)) == ["rollout-9.jsonl", "s1.jsonl"]
+
+
+def test_only_regular_files_count(tmp_path):
+    real = claude_file(tmp_path, "s1", b"")
+    os.mkfifo(real.with_name("pipe.jsonl"))
+    real.with_name("link.jsonl").symlink_to(real)
+
+    assert names(tmp_path) == ["s1.jsonl"]
+
+
+def test_a_home_that_is_no_folder_is_an_error(tmp_path):
+    with pytest.raises(ConfigError, match="nowhere"):
+        find_roots([tmp_path / "nowhere"], {})
+
+
+def test_agents_are_named_with_a_hint():
+    assert parse_agents(["claude-code"]) == {Agent.CLAUDE_CODE}
+    assert parse_agents([]) == ALL
+    with pytest.raises(ConfigError, match="Did you mean 'codex'"):
+        parse_agents(["kodex"])
+
+
+def test_a_single_path_is_looked_at_like_the_walk_would(tmp_path):
+    path = claude_file(tmp_path, "s1", b"abc")
+    roots = find_roots([tmp_path], {})
+
+    assert look_at(path, roots) == discover(roots, ALL)[0]
+    assert look_at(path.with_name("gone.jsonl"), roots) is None
+    assert look_at(tmp_path / "other.jsonl", roots) is None

@@ -1,0 +1,91 @@
+"""Costs: by model and day, by the life of cache writes, by the size of the response, and never a guess."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ingest_lines import START_MS
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.records import Tokens
+
+ONE = {"a": {"input": 1, "output": 10, "cache_read": 0.1, "cache_write_5m": 1.25, "cache_write_1h": 2}}
+
+
+@pytest.fixture
+def own_prices(tmp_path):
+    def make(prices):
+        path = tmp_path / "prices.json"
+        path.write_text(json.dumps(prices))
+        return PriceList.load(path)
+
+    return make
+
+
+def test_each_token_column_has_its_price(own_prices):
+    tokens = Tokens(1000, 300, 500, 40, 60, cache_write_1h=100)
+
+    cost = own_prices(ONE).cost_e6("a", START_MS, tokens)
+
+    assert cost == 1000 * 1 + 200 * 1.25 + 100 * 2 + 500 * 0.1 + (40 + 60) * 10
+
+
+def test_the_packaged_prices_agree_with_the_library_that_holds_them():
+    import genai_prices
+
+    usage = genai_prices.Usage(input_tokens=1000, cache_read_tokens=400, cache_write_tokens=200, output_tokens=50)
+    expected = genai_prices.calc_price(usage, "claude-opus-4-5-20251101", provider_id="anthropic").total_price
+
+    cost = PriceList().cost_e6("claude-opus-4-5-20251101", START_MS, Tokens(400, 200, 400, 50, None))
+
+    assert cost == pytest.approx(float(expected) * 1e6, abs=1)
+
+
+@pytest.mark.parametrize(("given", "price"), [(272_000, 5), (272_001, 10)])
+def test_a_long_context_costs_its_own_tier(given, price):
+    assert PriceList().cost_e6("gpt-5.5", START_MS, Tokens(given, None, 0, 0, 0)) == given * price
+
+
+def test_an_unknown_model_has_no_cost_and_is_named():
+    prices = PriceList()
+
+    assert prices.cost_e6("no-such-model", START_MS, Tokens(1, None, None, 1, None)) is None
+    assert prices.cost_e6(None, START_MS, Tokens(1, None, None, 1, None)) is None
+    assert prices.unknown == {"no-such-model", "(not recorded)"}
+
+
+def test_a_response_without_tokens_costs_nothing_and_one_without_counts_is_unknown():
+    prices = PriceList()
+
+    assert prices.cost_e6(None, START_MS, Tokens(0, 0, 0, 0, None)) == 0
+    assert prices.cost_e6("gpt-5.5", START_MS, Tokens(None, None, None, None, None)) is None
+
+
+def test_a_price_is_looked_up_once_for_each_model_and_day(monkeypatch):
+    from kaizen_analytics.ingest import pricing
+
+    asked = []
+    real = pricing._look_up
+    monkeypatch.setattr(pricing, "_look_up", lambda model, day: asked.append((model, day)) or real(model, day))
+    prices = PriceList()
+
+    for at_ms in (START_MS, START_MS + 1, START_MS + 86_400_000):
+        prices.cost_e6("gpt-5.5", at_ms, Tokens(1, None, None, 1, None))
+
+    assert len(asked) == 2
+    assert [price.model for price in prices.used] == ["gpt-5.5"]
+
+
+def test_a_cost_beyond_sqlites_integers_is_none(own_prices):
+    assert own_prices(ONE).cost_e6("a", START_MS, Tokens(2**62, None, None, 2**62, None)) is None
+
+
+@pytest.mark.parametrize(
+    "prices", [[], {"a": 1}, {"a": {"input": 1}}, {"a": {"input": -1, "output": 1}}, {"a": {"input": 1, "output": "x"}},
+               {"a": {"input": 1, "output": 1, "outptu": 1}}],
+)  # fmt: skip
+def test_a_bad_price_file_is_refused_with_its_name(own_prices, prices):
+    with pytest.raises(ConfigError, match="prices.json"):
+        own_prices(prices)

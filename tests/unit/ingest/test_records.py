@@ -1,0 +1,206 @@
+"""No bytes raise: every line is accepted or rejected with a reason, whatever it holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ingest_lines import (
+    answer,
+    call,
+    codex,
+    counts,
+    envelope,
+    feed,
+    line,
+    meta,
+    prompt,
+    result,
+    token_count,
+    turn,
+    usage,
+)
+
+from kaizen_analytics.ingest import claude_code, cursor
+from kaizen_analytics.ingest import codex as codex_module
+from kaizen_analytics.ingest.gitref import Places
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.records import MAX_INTEGER, Reason, decode
+from kaizen_analytics.ingest.rows import count_event, event_row, new_tally
+
+PARSERS = {
+    "claude_code": lambda: claude_code.Parser("s1"),
+    "codex": lambda: codex_module.Parser("s1"),
+    "cursor": lambda: cursor.Parser("s1", file_ms=0),
+}
+ADVICE = {"type": "advisor_message", "model": "m", "input_tokens": 1}
+SAMPLES = [
+    ("claude_code", prompt("a", 1, permissionMode="plan", forkedFrom={"sessionId": "x"})),
+    ("claude_code", answer("a", 1, "m1", call("t1", file_path="/a"), tokens=usage() | {"iterations": [ADVICE]})),
+    ("claude_code", result("a", 1, "t1", [{"type": "text", "text": "x"}]) | {"toolUseResult": {"file": {}}}),
+    ("claude_code", envelope("system", "a", 1, subtype="compact_boundary", compactMetadata={"preTokens": 1})),
+    ("claude_code", envelope("attachment", "a", 1, attachment={"type": "queued_command", "prompt": "x"})),
+    ("codex", meta("s", source={"subagent": {"thread_spawn": {"parent_thread_id": "p"}}})),
+    ("codex", turn(1, user_instructions="x")),
+    ("codex", token_count(1, counts(9, 1, 1, 1), counts(9, 1, 1, 1))),
+    (
+        "codex",
+        codex("response_item", 1, type="function_call", name="shell", call_id="c", arguments='{"command":["ls"]}'),
+    ),
+    (
+        "codex",
+        codex("response_item", 1, type="function_call_output", call_id="c", output='{"metadata":{"exit_code":1}}'),
+    ),
+    ("codex", codex("response_item", 1, type="custom_tool_call", name="exec", call_id="c", input="x")),
+    ("codex", codex("event_msg", 1, type="exec_command_end", call_id="c", exit_code=1)),
+    ("codex", codex("event_msg", 1, type="mcp_tool_call_end", call_id="c", result={"Ok": {"isError": True}})),
+    ("cursor", {"role": "user", "message": {"content": [{"type": "text", "text": "<user_query>x</user_query>"}]}}),
+    (
+        "cursor",
+        {"role": "assistant", "message": {"content": [{"type": "tool_use", "name": "Read", "input": {"path": "/a"}}]}},
+    ),
+    ("cursor", {"type": "turn_ended", "status": "error"}),
+]
+
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        2**63,
+        2**64,
+        10**400,
+        1.5,
+        "",
+        "\0",
+        "\ud800",
+        "x",
+        "9999-12-31T23:59:59Z",
+        [],
+        [[]],
+        {},
+        {"a": []},
+    ]
+)
+
+
+def places_in(value, at=()):
+    """Yield the path to every value inside a JSON document."""
+    yield at
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from places_in(item, (*at, name))
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from places_in(item, (*at, index))
+
+
+def changed(value, at, odd):
+    if not at:
+        return odd
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[at[0]] = changed(value[at[0]], at[1:], odd)
+    return copy
+
+
+def store_rows(parser):
+    """Turn the events into rows as the pipeline does; returns the rows."""
+    prices, tally = PriceList(), new_tally()
+    if hasattr(parser, "finish"):
+        parser.finish()
+    rows = []
+    for event in parser.parsed.events:
+        rows.append(event_row("s", tally["events"], event, prices))
+        count_event(tally, event, rows[-1])
+    return rows
+
+
+def check(parser, content):
+    parsed = feed(parser, content).parsed
+    n_lines = sum(1 for text in content.split(b"\n") if text)
+    assert parsed.n_lines == n_lines == parsed.n_accepted + len(parsed.rejects)
+    for row in store_rows(parser):
+        for cell in row:
+            assert cell is None or isinstance(cell, (int, str))
+            if isinstance(cell, int):
+                assert abs(cell) <= MAX_INTEGER
+            elif cell is not None:
+                assert "\0" not in cell
+                cell.encode()
+    json.dumps(getattr(parser, "state", {}))
+    Places().workspace_of(next((event.place.cwd for event in parsed.events), None))
+
+
+@given(sample=st.sampled_from(SAMPLES), data=st.data())
+def test_a_wrong_type_in_any_field_is_at_most_a_reject(sample, data):
+    agent, record = sample
+    at = data.draw(st.sampled_from(sorted(places_in(record), key=str)))
+
+    check(PARSERS[agent](), line(changed(record, at, data.draw(ODD))))
+
+
+@given(sample=st.sampled_from(SAMPLES), data=st.data())
+def test_mutated_bytes_are_at_most_a_reject(sample, data):
+    agent, record = sample
+    content = bytearray(line(record))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+
+    check(PARSERS[agent](), bytes(content))
+
+
+@given(agent=st.sampled_from(sorted(PARSERS)), content=st.binary(max_size=200))
+def test_any_bytes_are_at_most_a_reject(agent, content):
+    check(PARSERS[agent](), content)
+
+
+@pytest.mark.parametrize("agent", sorted(PARSERS))
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b'{"type": "user"', Reason.NOT_JSON),
+        (b"[1]", Reason.NOT_AN_OBJECT),
+        (b'{"a": "\xff"}', Reason.NOT_UTF8),
+        (b'{"a": "\0"}', Reason.NOT_JSON),
+        (b'{"a": NaN}', Reason.NOT_JSON),
+        (b"[" * 100_000, Reason.TOO_DEEP),
+        (b'{"a":' * 100_000, Reason.TOO_DEEP),
+    ],
+)
+def test_each_kind_of_bad_line_has_its_reason(agent, content, reason):
+    parsed = feed(PARSERS[agent](), content).parsed
+
+    assert [reject.reason for reject in parsed.rejects] == [reason]
+
+
+@pytest.mark.parametrize("count", [2**63, 10**30, -1, 1.5])
+def test_a_count_that_no_store_can_hold_is_rejected(count):
+    parsed = feed(claude_code.Parser("s1"), line(answer("a", 1, "m1", tokens={"input_tokens": count}))).parsed
+
+    assert [(reject.reason, reject.detail) for reject in parsed.rejects] == [(Reason.BAD_NUMBER, "input_tokens")]
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T00:00:00", "0001-01-01T00:00:00Z"])
+def test_a_time_that_is_none_is_rejected(moment):
+    parsed = feed(claude_code.Parser("s1"), line(prompt("a", 1) | {"timestamp": moment})).parsed
+
+    assert [reject.reason for reject in parsed.rejects] == [Reason.BAD_TIME]
+
+
+def test_a_lone_surrogate_loses_a_character_and_not_the_line():
+    [document], reason = decode(b'{"a": "cut \\ud83d"}')
+
+    assert reason is None
+    assert document["a"].startswith("cut ")
+
+
+def test_a_reject_tells_line_and_offset():
+    good = line(prompt("a", 1))
+
+    [reject] = feed(claude_code.Parser("s1"), good + b"nonsense\n" + good).parsed.rejects
+
+    assert (reject.line, reject.offset) == (2, len(good))
