@@ -7,7 +7,7 @@ what it promises, and the value behind the operator is believed as far as the pr
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from kaizen_analytics.redact.names import Promise, judge_name
 from kaizen_analytics.redact.rules import Hit, Span
@@ -31,15 +31,14 @@ VENDORS = tuple(
     b" sonar squarespace sumologic sumo_ travis trello twilio twitch twitter typeform vultr yandex zendesk cloudflare".split(),
 )
 
-_IDENTIFIER = re.compile(rb"[A-Za-z0-9_$.\-\xc3\xb1]{1,64}")
 _OPERATOR = (
     rb"(?P<close>[\"'`\])}]{0,3})"
-    rb"(?:\s{0,2}:\s{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}\s{0,2}(?==))?"
-    rb"(?P<op>[\s+]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[\s+]{0,8}"
+    rb"(?:\s{0,2}:\s{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
+    rb"(?P<op>\s{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)\s{0,8}"
     rb"|\s{0,3},\s{0,4}(?=[\"'`])"
     rb"|[ \t]{1,4}(?=[\"'`])"
-    rb"|[ +](?:is|was|are|=)[ +]?:?[ +]{1,2}"
-    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?[\s+]{0,4}[:=][\s+]{0,4})"
+    rb"| (?:is|was|are|=) ?:?[ ]{1,2}"
+    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=]\s{0,4})"
 )
 _VALUE = (
     rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
@@ -50,49 +49,51 @@ _VALUE = (
 )
 _BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,4000})"
 _ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
-_ARGUMENT = re.compile(rb"[ \t+]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
+_ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
 _COMMAND_BEFORE = re.compile(
     rb"(?:\b(?:ENV|ARG|set|setx|SET|export|config:set|(?i:login[ \t]+\S{1,80}|user[ \t]+\S{1,80}|account[ \t]+\S{1,80}|with|identified|enable|username[ \t]+\S{1,60}"
-    rb"|machine[ \t]+\S{1,100}|my|the))[ \t+]+)\Z",
+    rb"|machine[ \t]+\S{1,100}|my|the))[ \t]+)\Z",
 )
-_NAME_BYTES = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1")
-_LONGEST_NAME = 48
-_QUOTES = frozenset(b"\"'`")
+_NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
+_LONGEST_NAME = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
-    """An identifier around an anchor: its range, and its text with the word before it if only a space parts them."""
+class Name(NamedTuple):
+    """An identifier around an anchor: its range, its text, and what that promises."""
 
     start: int
     end: int
-    text: str
+    text: bytes
+    promise: Promise
 
 
-def find_assignment(hit: Hit) -> tuple[int, Span | None]:
-    """Return where the identifier at the anchor ends, and the range of its value if that is a credential."""
-    identifier = _IDENTIFIER.match(hit.view, hit.start, min(hit.high, hit.start + 64))
-    if identifier is None:
-        return hit.start, None
-    end = identifier.end()
-    assigned = _ASSIGNED.match(hit.view, end, min(hit.high, end + 5200))
+def find_assignment(hit: Hit, *, vendor: bool = False) -> tuple[int, Span | None]:
+    """Return where the identifier at the anchor ends, and the range of its value if that is a credential.
+
+    With `vendor`, the anchor is the name of a vendor: the name need not promise more, but the value must be random.
+    """
+    name = _read_name(hit)
+    if name.promise is Promise.NOTHING and not vendor:
+        return name.end, None
+    assigned = _ASSIGNED.match(hit.view, name.end, min(hit.high, name.end + 5200))
     if assigned:
-        return end, _judge_assigned(hit, end, assigned)
-    argument = _ARGUMENT.match(hit.view, end, min(hit.high, end + 500))
-    return end, _judge_argument(hit, end, argument) if argument else None
+        return name.end, _judge_assigned(hit, name, assigned)
+    argument = _ARGUMENT.match(hit.view, name.end, min(hit.high, name.end + 500))
+    return name.end, _judge_argument(hit, name, argument) if argument and not vendor else None
 
 
-def _read_name(hit: Hit, end: int) -> Name:
-    view, start = hit.view, hit.start
-    limit = max(hit.low, start - _LONGEST_NAME)
-    while start > limit and view[start - 1] in _NAME_BYTES:
-        start -= 1
-    first = start
-    if start == hit.start and start > limit and view[start - 1] in b" -+":
-        start -= 1
-        while start > limit and view[start - 1] in _NAME_BYTES:
-            start -= 1
-    return Name(first, end, view[start:end].decode("latin-1"))
+def _read_name(hit: Hit) -> Name:
+    """Read the identifier around the anchor; for a bare `key` also the word before it, as in `API key`."""
+    view = hit.view
+    left = view[max(hit.low, hit.start - _LONGEST_NAME) : hit.start]
+    right = view[hit.start : min(hit.high, hit.start + _LONGEST_NAME)]
+    start = hit.start - len(left) + len(left.rstrip(_NAME_BYTES))
+    end = hit.start + len(right) - len(right.lstrip(_NAME_BYTES))
+    text = view[start:end]
+    if start == hit.start and left[-1:] == b" " and text[:3].lower() in (b"key", b"tok", b"sec", b"pas"):
+        words = left[:-1]
+        text = words[len(words.rstrip(_NAME_BYTES)) :] + b" " + text
+    return Name(start, end, text, judge_name(text))
 
 
 def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
@@ -106,16 +107,15 @@ def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
     return (start, start + len(value)), bool(match["quote"])
 
 
-def _judge_assigned(hit: Hit, end: int, match: re.Match[bytes]) -> Span | None:
+def _judge_assigned(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
     operator = match["op"].strip(b" \t\r\n+")
-    name = _read_name(hit, end)
     if not _operator_fits(hit, name, operator, quoted=quoted):
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
         return None
-    return span if _believe(name.text, value, quoted=quoted) else None
+    return span if _believe(name, value, quoted=quoted) else None
 
 
 def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bool:
@@ -127,46 +127,45 @@ def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bo
     return True
 
 
-def _judge_argument(hit: Hit, end: int, match: re.Match[bytes]) -> Span | None:
-    name = _read_name(hit, end)
+def _judge_argument(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
+    """Judge `--password VALUE` and `ENV DB_PASSWORD VALUE`: the word behind a name, without an operator."""
     flagged = hit.view[name.start : name.start + 1] == b"-"
-    if not flagged:
-        before = hit.view[max(hit.low, name.start - 120) : name.start]
-        if not _COMMAND_BEFORE.search(before[-120:]):
-            return None
+    if not flagged and not _COMMAND_BEFORE.search(hit.view[max(hit.low, name.start - 120) : name.start]):
+        return None
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
-    promise = judge_name(name.text.rsplit(" ", 1)[-1])
     if not flagged and not any(48 <= byte <= 57 for byte in value):
         return None
-    return span if _believe_promise(promise, name.text, value, quoted=quoted or flagged) else None
+    return span if _believe(name, value, quoted=quoted or flagged) else None
 
 
-def _believe(name: str, value: bytes, *, quoted: bool) -> bool:
-    promise = judge_name(name)
-    if promise is Promise.NOTHING:
-        return _names_vendor(name) and _is_vendor_value(value)
-    return _believe_promise(promise, name, value, quoted=quoted)
+def _believe(name: Name, value: bytes, *, quoted: bool) -> bool:
+    """Whether a value is what its name promises; a name that promises nothing is that of a vendor."""
+    if name.promise is Promise.NOTHING:
+        return _is_vendor_value(value)
+    if name.promise is Promise.WEAK:
+        return _is_random_key(value)
+    if b" " in value:
+        return _is_sentence_secret(name.text, value)
+    if is_uuid(value) and _SESSION.search(name.text):
+        return False  # sessions are numbered with UUIDs everywhere, and those open nothing
+    check = is_password if name.promise is Promise.PASSWORD else is_secret
+    return check(value, quoted=quoted)
 
 
-def _believe_promise(promise: Promise, name: str, value: bytes, *, quoted: bool) -> bool:
-    if promise is Promise.PASSWORD:
-        return _is_sentence_secret(name, value) if b" " in value else is_password(value, quoted=quoted)
-    if promise is Promise.SECRET:
-        return _is_sentence_secret(name, value) if b" " in value else is_secret(value, quoted=quoted)
-    return promise is Promise.WEAK and _is_random_key(value)
-
-
+_SESSION = re.compile(rb"(?i)sess(?:ion)?[_-]?(?:id|key)$")
 _PHRASE = re.compile(rb"[a-z]{3,9}(?: [a-z]{3,9}){2,23}")
 
 
-def _is_sentence_secret(name: str, value: bytes) -> bool:
+def _is_sentence_secret(name: bytes, value: bytes) -> bool:
     """Whether a value with spaces is a pass phrase or recovery words, not prose."""
     lowered = name.lower()
-    if any(word in lowered for word in ("phrase", "mnemonic", "seed", "recovery")):
+    if any(word in lowered for word in (b"phrase", b"mnemonic", b"seed", b"recovery")):
         return _PHRASE.fullmatch(value) is not None
     shape = measure_shape(value)
-    return value.count(b" ") <= 3 and shape.digits >= 2 and shape.symbols - value.count(b" ") >= 2 and shape.entropy >= 3.3
+    return (
+        value.count(b" ") <= 3 and shape.digits >= 2 and shape.symbols - value.count(b" ") >= 2 and shape.entropy >= 3.3
+    )
 
 
 def _is_random_key(value: bytes) -> bool:
@@ -183,11 +182,6 @@ def _is_random_key(value: bytes) -> bool:
         and not is_uuid(value)
         and is_secret(value, quoted=True)
     )
-
-
-def _names_vendor(name: str) -> bool:
-    lowered = name.lower().encode("latin-1")
-    return any(vendor in lowered for vendor in VENDORS)
 
 
 _VENDOR_VALUE = re.compile(rb"[\w+/=.~-]{16,400}")

@@ -1,8 +1,9 @@
 """Views of a text with one layer of escaping taken off, and the way back to the original bytes.
 
 A secret inside JSON inside JSON, a URL or an HTML attribute is not spelled as its rule expects. `unescape` removes
-one layer at once: backslash escapes (with any number of backslashes, so nested JSON falls in one step), `%XX`,
-character references, terminal colours and zero-width characters. The view may lose non-ASCII characters: it is
+one layer at once: backslash escapes (with any number of backslashes, so nested JSON falls in one step), `%XX` (with
+`+` for a space beside it) and character references. `remove_invisible` drops terminal colours and zero-width
+characters. The view may lose non-ASCII characters: it is
 only searched, never written out.
 """
 
@@ -39,13 +40,17 @@ _REFERENCE = re.compile(
     rb"|#[0-9]{1,5}|#[xX][0-9a-fA-F]{1,5});"
 )
 _COLOUR = rb"\[[0-9;:?]{0,24}[A-Za-z]"
-_INVISIBLE = {
+_CONTROLS = {
     # One pattern for each literal start: a literal prefix is searched ten times as fast as an alternation.
     b"\x1b[": re.compile(rb"\x1b" + _COLOUR),
-    b"\\033[": re.compile(rb"\\033" + _COLOUR),
+    b"\\033": re.compile(rb"\\033" + _COLOUR),
     b"\\e[": re.compile(rb"\\e" + _COLOUR),
     b"\x1b]": re.compile(rb"\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)"),
 }
+
+
+_BREAKS = np.zeros(256, np.bool_)
+_BREAKS[list(b" \t\r\n\"'<>\0")] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ class Escapes:
 
 @dataclass(frozen=True, slots=True)
 class OffsetMap:
-    """From positions in a view to positions in the text that it was made of."""
+    """From positions in a view to positions in the text that it was made of, and back."""
 
     positions: Indexes
     """Where each escape stands in the view, ascending."""
@@ -71,6 +76,11 @@ class OffsetMap:
         """Return the original offset of a boundary before `position`; never inside an escape."""
         return position + int(self.removed[np.searchsorted(self.positions, position, side="left")])
 
+    def is_plain(self, positions: Indexes, before: int, after: int) -> NDArray[np.bool_]:
+        """Whether no escape stood from `before` bytes ahead of each position to `after` bytes behind it."""
+        first = np.searchsorted(self.positions, positions - before, side="left")
+        return first == np.searchsorted(self.positions, positions + after, side="right")
+
     def to_view(self, raw_positions: Indexes) -> Indexes:
         """Return where original offsets that do not lie inside an escape stand in the view."""
         return raw_positions - self.removed[np.searchsorted(self.raw_starts, raw_positions, side="left")]
@@ -78,27 +88,44 @@ class OffsetMap:
 
 def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     """Return the text with one layer of escapes removed and its offset map, or None when it holds no escape."""
-    escapes = _find_escapes(raw)
+    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
+    percents = _percents(characters)
+    escapes = _in_order([_backslashes(characters), percents, _from_matches(_references(raw))])
+    view = np.frombuffer(raw, np.uint8).copy()
+    if b"+" in raw and len(percents.starts):
+        view[_form_spaces(characters, percents.starts)] = _SPACE
+    return _apply(view, escapes)
+
+
+def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
+    """Return the text without terminal colours and zero-width characters, or None when it holds none."""
+    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
+    escapes = _in_order([_zero_widths(characters), _from_matches(_controls(raw))])
+    return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
+
+
+def _apply(view: Bytes, escapes: Escapes) -> tuple[bytes, OffsetMap] | None:
+    """Put the value of each escape at its last byte and drop the bytes before it."""
     if not len(escapes.starts):
         return None
-    kept = np.ones(len(raw), np.bool_)
+    kept = np.ones(len(view), np.bool_)
     lengths = escapes.ends - escapes.starts
     for step in range(int(lengths.max())):
         kept[escapes.starts[lengths > step] + step] = False
     shown = escapes.values < _DELETE
     last = escapes.ends[shown] - 1
     kept[last] = True
-    view = np.frombuffer(raw, np.uint8).copy()
     view[last] = escapes.values[shown]
     removed = np.concatenate(([0], np.cumsum(lengths - shown)))
     return view[kept].tobytes(), OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts)
 
 
-def _find_escapes(raw: bytes) -> Escapes:
-    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    found = [_backslashes(characters), _percents(characters), _zero_widths(characters)]
-    found += [_from_matches(_references(raw)), _from_matches(_invisibles(raw))]
-    return _in_order(found)
+def _form_spaces(characters: Bytes, percents: Indexes) -> Indexes:
+    """Return the `+` that mean a space: those in a word that also holds `%XX`."""
+    breaks = np.flatnonzero(_BREAKS[characters])
+    pluses = np.flatnonzero(characters == ord("+"))
+    encoded = np.searchsorted(breaks, percents)
+    return pluses[np.isin(np.searchsorted(breaks, pluses), encoded)]
 
 
 def _in_order(found: list[Escapes]) -> Escapes:
@@ -186,10 +213,10 @@ def _reference_value(reference: bytes) -> int:
     return int(_narrow(np.array([ord(html.unescape(reference.decode("ascii"))[0])]))[0])
 
 
-def _invisibles(raw: bytes) -> list[tuple[int, int, int]]:
+def _controls(raw: bytes) -> list[tuple[int, int, int]]:
     return [
         (*match.span(), _DELETE)
-        for start, pattern in _INVISIBLE.items()
+        for start, pattern in _CONTROLS.items()
         if start in raw
         for match in pattern.finditer(raw)
     ]

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.redact.placeholders import Category
-from kaizen_analytics.redact.rules import Hit, Rule, Span
+from kaizen_analytics.redact.rules import Accept, Hit, Rule, Span
 from kaizen_analytics.redact.values import is_placeholder, is_secret, measure_shape
 
 if TYPE_CHECKING:
@@ -20,7 +20,9 @@ _EXAMPLE_LOGIN = re.compile(
 def _is_login(match: re.Match[bytes]) -> bool:
     value = match["value"]
     password = value.partition(b":")[2]
-    return not (_EXAMPLE_LOGIN.fullmatch(value) or b"<R:" in value or password.startswith((b"$", b"{", b"<", b"%(", b"*")))
+    return not (
+        _EXAMPLE_LOGIN.fullmatch(value) or b"<R:" in value or password.startswith((b"$", b"{", b"<", b"%(", b"*"))
+    )
 
 
 def _has_digit(match: re.Match[bytes]) -> bool:
@@ -51,7 +53,12 @@ def _is_bearer(match: re.Match[bytes]) -> bool:
 def _is_query_value(match: re.Match[bytes]) -> bool:
     value = match["value"]
     shape = measure_shape(value)
-    return shape.size >= 8 and shape.digits >= 1 and not is_placeholder(value) and (shape.digits < shape.size or shape.size >= 16)
+    return (
+        shape.size >= 8
+        and shape.digits >= 1
+        and not is_placeholder(value)
+        and (shape.digits < shape.size or shape.size >= 16)
+    )
 
 
 def _is_cookie(match: re.Match[bytes]) -> bool:
@@ -69,6 +76,15 @@ def _is_typed_password(match: re.Match[bytes]) -> bool:
     return bool(shape.digits or shape.symbols) or (shape.size >= 7 and shape.upper > 0 and shape.lower > 0)
 
 
+def _is_option_password(match: re.Match[bytes]) -> bool:
+    """Whether the argument of `-p` is a password: the option means something else to many commands."""
+    value = match["value"]
+    shape = measure_shape(value)
+    if not _is_typed_password(match) or not shape.letters:
+        return False
+    return bool(shape.digits) or (shape.size >= 10 and shape.upper >= 3 and shape.lower >= 3 and shape.entropy >= 3.2)
+
+
 _SECRET_PARAMETER = (
     rb"(?:[\w.%-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|apikey|signature|credential|auth|accesskeyid|sessionid|session_id)"
     rb"|key|sig|code|pass|pw|sv_sig|hmac|jwt|sid|session)"
@@ -77,7 +93,7 @@ _SCHEMES = rb"(?:bearer|basic|token|bot|digest|negotiate|apikey|api-key|api-toke
 _WORD = rb"[^\s\"'<>|;&]{3,200}"
 
 
-def _command(kind: str, anchors: bytes, pattern: bytes) -> Rule:
+def _command(kind: str, anchors: bytes, pattern: bytes, accept: Accept = _is_typed_password) -> Rule:
     return Rule(
         kind=kind,
         category=Category.COMMAND,
@@ -85,7 +101,7 @@ def _command(kind: str, anchors: bytes, pattern: bytes) -> Rule:
         pattern=re.compile(pattern),
         after=700,
         group="value",
-        accept=_is_typed_password,
+        accept=accept,
     )
 
 
@@ -111,8 +127,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.HEADER,
         anchors=(b"authorization", b"authorisation"),
         pattern=re.compile(
-            rb"(?i)authori[sz]ation[\"'`\])]{0,3}[\s+]{0,4}(?:[:=,]|=>)[\s+]{0,4}f?[\"'`]{0,3}\s{0,2}"
-            rb"(?:(?P<scheme>" + _SCHEMES + rb")(?:[\s+]{1,4}|=))?[\"'`]?(?P<value>[^\s\"'`,;<>{}\\]{8,8000}={0,2})",
+            rb"(?i)authori[sz]ation[\"'`\])]{0,3}\s{0,4}(?:[:=,]|=>)\s{0,4}f?[\"'`]{0,3}\s{0,2}"
+            rb"(?:(?P<scheme>" + _SCHEMES + rb")(?:\s{1,4}|=))?[\"'`]?(?P<value>[^\s\"'`,;<>{}\\]{8,8000}={0,2})",
         ),
         after=9000,
         group="value",
@@ -122,7 +138,7 @@ RULES: tuple[Rule, ...] = (
         kind="bearer-value",
         category=Category.HEADER,
         anchors=(b"bearer", b"basic"),
-        pattern=re.compile(rb"(?i)(?<![a-z0-9])(?:bearer|basic)[ +]{1,3}(?P<value>[A-Za-z0-9._~+/=-]{12,8000})"),
+        pattern=re.compile(rb"(?i)(?<![a-z0-9])(?:bearer|basic)[ ]{1,3}(?P<value>[A-Za-z0-9._~+/=-]{12,8000})"),
         after=9000,
         group="value",
         accept=_is_bearer,
@@ -151,42 +167,91 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="command-login",
         category=Category.COMMAND,
-        anchors=(b"-u", b"--user", b"-a", b"--auth", b"--proxy-user", b"--creds"),
+        anchors=(
+            b" -u",
+            b"+-u",
+            b"'-u",
+            b'"-u',
+            b" -a ",
+            b' -a"',
+            b" -a'",
+            b" --user",
+            b" --auth",
+            b" --proxy-user",
+            b" --creds",
+        ),
         pattern=re.compile(
-            rb"(?<=[\s+\"',\[])(?:-u|-U|--user|-a|--auth|--proxy-user|--creds)(?:[\s+]{1,3}|=|[\"'],\s?)?[\"']?"
+            rb"[\s+\"'](?:-u|-U|--user|-a|--auth|--proxy-user|--creds)(?:\s{1,3}|=|[\"'],\s?)?[\"']?"
             rb"(?P<value>[^\s:\"'/=-][^\s:\"'/=]{0,100}:[\"']?[^\s\"'<>]{3,200})",
         ),
         group="value",
         accept=_is_login,
     ),
-    _command("sshpass", b"sshpass", rb"sshpass[ +]+-p[ +]*[\"']?(?P<value>[^\s\"']{3,200})"),
-    _command("mysql-password", b"mysql|mariadb", rb"(?:mysql\w{0,10}|mariadb[\w-]{0,10})\b[^\n|;]{0,300}?[ +]-p(?P<quote>[\"']?)(?P<value>[^\s\"'|;]{4,200})"),
-    _command("redis-password", b"redis-cli", rb"redis-cli\b[^\n|;]{0,300}?[ +]-a[ +]+[\"']?(?P<value>[^\s\"'|;]{3,200})"),
+    _command("sshpass", b"sshpass", rb"sshpass +-p *[\"']?(?P<value>[^\s\"']{3,200})"),
+    _command(
+        "mysql-password",
+        b"mysql|mariadb",
+        rb"(?:mysql\w{0,10}|mariadb[\w-]{0,10})\b[^\n|;]{0,300}? -p(?P<quote>[\"']?)(?P<value>[^\s\"'|;]{4,200})",
+    ),
+    _command("redis-password", b"redis-cli", rb"redis-cli\b[^\n|;]{0,300}? -a +[\"']?(?P<value>[^\s\"'|;]{3,200})"),
     _command(
         "registry-login",
         b"docker login|podman login|helm registry login|az login|az acr login|oc login|nerdctl login|buildah login|skopeo login|crane auth login|cf login|kinit|ldapsearch|ldapadd|ldapmodify|ldapwhoami|mongo |mongosh |mongodump |mongorestore |sqlcmd|snowsql|influx |winexe |smbclient|rdesktop|xfreerdp|vncviewer|impacket|crackmapexec|netexec|evil-winrm|7z |zip |unzip |unrar |rar |htpasswd|ipmitool|keytool|jarsigner|curl |wget |lftp |ftp |aria2c|rclone|restic|svn |hg |ansible|vault login|consul|etcdctl|nomad|mc alias set|mc config",
-        rb"[a-z0-9-]+\b[^\n|;]{0,300}?[ +](?:-p|-w|-P|-pw|--pass|--passwd|-storepass|-keypass|/p:|/pass:)[ +=]?[ +]{0,2}[\"']?(?P<value>(?=[^\s\"']*\d)(?=[^\s\"'\d]*[A-Za-z])[^\s\"'|;:/]{6,200})(?![\w/:])",
+        rb"[a-z0-9-]+\b[^\n|;]{0,300}? (?:-p|-w|-P|-pw|--pass|--passwd|-storepass|-keypass|/p:|/pass:)[ +=]?[ ]{0,2}[\"']?(?P<value>[^\s\"'|;:/{}]{6,200})(?![\w/:{}])",
+        _is_option_password,
     ),
     _command("pass-source", b"pass:", rb"pass:(?P<value>[^\s\"'<>|;&:/]{4,200})"),
-    _command("identified-by", b"identified by|with password|encrypted password", rb"(?i)(?:identified by|with password|encrypted password)[ +]+(?:as[ +]+)?[\"'](?P<value>[^\"'\n]{4,200})[\"']"),
-    _command("identified-with", b"identified with", rb"(?i)identified with[ +]+\S{1,40}[ +]+(?:by|as)[ +]+[\"'](?P<value>[^\"'\n]{4,200})[\"']"),
-    _command("net-user", b"net user ", rb"(?i)net user[ +]+\S{1,60}[ +]+(?P<value>(?=\S*\d)[^\s/\"'][^\s\"']{5,100})"),
-    _command("stdin-password", b"echo ", rb"echo[ +]+(?:-n[ +]+)?[\"']?(?P<value>[^\s\"'|;&]{5,200})[\"']?[ +]*\|[ +]*(?:sudo[ +]+-S|su\b|docker|podman|helm|passwd|gpg|openssl|cryptsetup|sudo)"),
-    _command("stdin-account", b"echo ", rb"echo[ +]+[\"']?[\w.-]{1,40}:(?P<value>[^\s\"'|;&]{5,200})[\"']?[ +]*\|[ +]*(?:sudo[ +]+)?chpasswd"),
+    _command(
+        "identified-by",
+        b"identified by|with password|encrypted password",
+        rb"(?i)(?:identified by|with password|encrypted password) +(?:as +)?[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+    ),
+    _command(
+        "identified-with",
+        b"identified with",
+        rb"(?i)identified with +\S{1,40} +(?:by|as) +[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+    ),
+    _command("net-user", b"net user ", rb"(?i)net user +\S{1,60} +(?P<value>(?=\S*\d)[^\s/\"'][^\s\"']{5,100})"),
+    _command(
+        "stdin-password",
+        b"echo ",
+        rb"echo +(?:-n +)?[\"']?(?P<value>[^\s\"'|;&]{5,200})[\"']? *\| *(?:sudo +-S|su\b|docker|podman|helm|passwd|gpg|openssl|cryptsetup|sudo)",
+    ),
+    _command(
+        "stdin-account",
+        b"echo ",
+        rb"echo +[\"']?[\w.-]{1,40}:(?P<value>[^\s\"'|;&]{5,200})[\"']? *\| *(?:sudo +)?chpasswd",
+    ),
     _command("pgpass", b":5432:", rb":5432:[\w.*-]+:[\w.*-]+:(?P<value>[^\s:\"']{4,200})"),
     _command("snmp-community", b"snmp-server community", rb"(?i)snmp-server community (?P<value>\S{4,60})"),
-    _command("network-device-secret", b"enable secret|enable password|key 7 |password 7 |secret 5 |secret 9 |secret 8 ", rb"(?i)(?:enable (?:secret|password)|key|password|secret) (?:level \d+ )?(?:\d )?(?P<value>[\w$./+]{6,120})"),
-    _command("basic-login-call", b"login(|httpbasicauth(|auth=(|basic_auth(|setcredentials(|passwordcredentials(", rb"(?i)(?:login|httpbasicauth|auth=|basic_auth|setcredentials|passwordcredentials)\(\s{0,4}[\"'][^\"'\n]{1,100}[\"']\s{0,3},\s{0,4}[\"'](?P<value>[^\"'\n]{4,200})[\"']"),
-    _command("wordpress-define", b"define(", rb"(?i)define\(\s{0,3}[\"'](?:DB_PASSWORD|\w{0,20}(?:KEY|SALT|SECRET|TOKEN|PASSWORD))[\"']\s{0,3},\s{0,3}[\"'](?P<value>[^\"'\n]{4,200})[\"']"),
+    _command(
+        "network-device-secret",
+        b"enable secret|enable password|key 7 |password 7 |secret 5 |secret 9 |secret 8 ",
+        rb"(?i)(?:enable (?:secret|password)|key|password|secret) (?:level \d+ )?(?:\d )?(?P<value>[\w$./+]{6,120})",
+    ),
+    _command(
+        "basic-login-call",
+        b"login(|httpbasicauth(|auth=(|basic_auth(|setcredentials(|passwordcredentials(",
+        rb"(?i)(?:login|httpbasicauth|auth=|basic_auth|setcredentials|passwordcredentials)\(\s{0,4}[\"'][^\"'\n]{1,100}[\"']\s{0,3},\s{0,4}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+    ),
+    _command(
+        "wordpress-define",
+        b"define(",
+        rb"(?i)define\(\s{0,3}[\"'](?:DB_PASSWORD|\w{0,20}(?:KEY|SALT|SECRET|TOKEN|PASSWORD))[\"']\s{0,3},\s{0,3}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+    ),
     _command("json-web-key", b'"d"', rb"\"d\"\s{0,3}:\s{0,3}\"(?P<value>[\w-]{40,2000})\""),
     _command("docker-auth", b'"auth"', rb"\"auth\"\s{0,3}:\s{0,3}\"(?P<value>[A-Za-z0-9+/]{12,2000}={0,2})\""),
-    _command("npmrc-auth", b"_auth|_password", rb"_(?:auth|authToken|password)[ +]*=[ +]*[\"']?(?P<value>[\w+/=.-]{8,2000})"),
-    _command("ethereum-private-key", b"private", rb"(?i)private[ _-]?key[\"']?[\s:=]{1,6}[\"']?(?P<value>(?:0x)?[0-9a-f]{64})(?![0-9a-f])"),
+    _command("npmrc-auth", b"_auth|_password", rb"_(?:auth|authToken|password) *= *[\"']?(?P<value>[\w+/=.-]{8,2000})"),
+    _command(
+        "ethereum-private-key",
+        b"private",
+        rb"(?i)private[ _-]?key[\"']?[\s:=]{1,6}[\"']?(?P<value>(?:0x)?[0-9a-f]{64})(?![0-9a-f])",
+    ),
 )
 
 PRIVATE_KEY_ANCHORS = (b"private key", b"private+key", b"putty-user-key-file", b"private-lines")
-_PRIVATE_BEGIN = re.compile(rb"-{4,5}[ +]?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE[ +]KEY(?:[ +]BLOCK)?[ +]?-{4,5}")
-_PRIVATE_END = re.compile(rb"-{4,5}[ +]?END[ +A-Z0-9_-]{0,60}PRIVATE[ +]KEY(?:[ +]BLOCK)?[ +]?-{4,5}")
+_PRIVATE_BEGIN = re.compile(rb"-{4,5} ?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_PRIVATE_END = re.compile(rb"-{4,5} ?END[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _PRIVATE_BODY = re.compile(
     rb"(?:\s|\\+[nrt]|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| ])*",
 )

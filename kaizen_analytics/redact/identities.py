@@ -49,12 +49,21 @@ _IMPERSONAL = re.compile(
     rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
     rb"|.*\.(?:png|jpe?g|gif|svg|webp|js|ts|css|json|ya?ml|md|py|rs|go|zip|whl|tgz|lock|html)",
 )
+_WORD_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
+_HOST_BYTES = _WORD_BYTES + b".-"
+_MAILBOX_BYTES = _HOST_BYTES + b"%+" + bytes(range(0x80, 0x100))
+_SLASHES = b"/\\"
 _NAME_CHARACTERS = rb"[^\s/\\\"'<>:|)\]},;`&?*(${%#=!]"
 
 
 def _is_person(match: re.Match[bytes]) -> bool:
     value = match["value"].strip(b".").lower()
-    return len(value) >= 2 and value not in ROLE_ACCOUNTS and b"<" not in value and not value.startswith((b"$", b"{", b"%", b"..."))
+    return (
+        len(value) >= 2
+        and value not in ROLE_ACCOUNTS
+        and b"<" not in value
+        and not value.startswith((b"$", b"{", b"%", b"..."))
+    )
 
 
 def _is_personal_email(match: re.Match[bytes]) -> bool:
@@ -65,21 +74,29 @@ def _is_private_organisation(match: re.Match[bytes]) -> bool:
     return match["value"].lower() not in PUBLIC_ORGANISATIONS
 
 
-_HOST_WORDS = frozenset(b"localhost unknown none null undefined true false string hostname host example.com github.com default gitlab.com bitbucket.org".split())
+_HOST_WORDS = frozenset(
+    b"localhost unknown none null undefined true false string hostname host example.com github.com default gitlab.com bitbucket.org".split()
+)
 
 
 def _is_machine(match: re.Match[bytes]) -> bool:
     value = match["value"].lower()
-    return value not in _HOST_WORDS and value not in ROLE_ACCOUNTS and not value.startswith((b"$", b"127.", b"0.0.", b"os.", b"socket."))
+    return (
+        value not in _HOST_WORDS
+        and value not in ROLE_ACCOUNTS
+        and not value.startswith((b"$", b"127.", b"0.0.", b"os.", b"socket."))
+    )
 
 
 _PERSON_WORD = rb"[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{0,30}\.?"
-_PERSON = _PERSON_WORD + rb"(?:[ +]" + _PERSON_WORD + rb"){1,4}"
-_MACHINES = frozenset(b"claude gpt copilot dependabot renovate cursor codex gemini github bot actions devin aider".split())
+_PERSON = _PERSON_WORD + rb"(?: " + _PERSON_WORD + rb"){1,4}"
+_MACHINES = frozenset(
+    b"claude gpt copilot dependabot renovate cursor codex gemini github bot actions devin aider".split()
+)
 
 
 def _is_human(match: re.Match[bytes]) -> bool:
-    words = re.split(rb"[ +]", match["value"].lower())
+    words = re.split(rb" ", match["value"].lower())
     return not any(word.strip(b".[]") in _MACHINES for word in words)
 
 
@@ -89,6 +106,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.EMAIL,
         anchors=(b"@",),
         pattern=re.compile(rb"(?P<value>" + EMAIL.pattern + rb")"),
+        left=_MAILBOX_BYTES,
+        gate=re.compile(rb"@[A-Za-z0-9\x80-\xff-]{1,63}\."),
         before=65,
         after=300,
         group="value",
@@ -97,10 +116,22 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="home-folder",
         category=Category.USER,
-        anchors=(b"/home/", b"/users/", b"/home\\", b"/users\\", b"\\users\\", b"\\home\\", b"\\users/", b"documents and settings"),
-        pattern=re.compile(
-            rb"(?i:[\\/]{1,64}(?:home|users)|documents and settings)[\\/]{1,64}(?P<value>" + _NAME_CHARACTERS + rb"{1,64})",
+        anchors=(
+            b"/home/",
+            b"/users/",
+            b"/home\\",
+            b"/users\\",
+            b"\\users\\",
+            b"\\home\\",
+            b"\\users/",
+            b"documents and settings",
         ),
+        pattern=re.compile(
+            rb"(?i:[\\/]{1,64}(?:home|users)|documents and settings)[\\/]{1,64}(?P<value>"
+            + _NAME_CHARACTERS
+            + rb"{1,64})",
+        ),
+        left=_SLASHES,
         before=64,
         after=260,
         group="value",
@@ -110,7 +141,9 @@ RULES: tuple[Rule, ...] = (
         kind="home-folder-slug",
         category=Category.USER,
         anchors=(b"-users-", b"-home-"),
-        pattern=re.compile(rb"(?i)(?<![A-Za-z0-9])[A-Z]?-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|[/\"'\s.\\]|$)"),
+        pattern=re.compile(
+            rb"(?i)(?<![A-Za-z0-9])[A-Z]?-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|[/\"'\s.\\]|$)"
+        ),
         before=3,
         after=140,
         group="value",
@@ -127,7 +160,9 @@ RULES: tuple[Rule, ...] = (
         kind="run-user",
         category=Category.USER,
         anchors=(b"/media/", b"/var/mail/", b"/var/spool/cron/"),
-        pattern=re.compile(rb"/(?:run/media|media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z][\w.-]{1,32})(?=/|\s|$|[\"'])"),
+        pattern=re.compile(
+            rb"/(?:run/media|media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z][\w.-]{1,32})(?=/|\s|$|[\"'])"
+        ),
         before=5,
         group="value",
         accept=_is_person,
@@ -136,7 +171,9 @@ RULES: tuple[Rule, ...] = (
         kind="git-remote",
         category=Category.ORGANISATION,
         anchors=(b"git@", b"ssh://", b"org-"),
-        pattern=re.compile(rb"(?:ssh://)?(?:git|org-\d+)@[\w.-]{1,100}(?::\d{1,5}/|:|/)(?:v3/|scm/|~)?(?P<value>[\w.-]{1,64}(?:/[\w.-]{1,64}){0,4}?)(?=/[\w.-]+)"),
+        pattern=re.compile(
+            rb"(?:ssh://)?(?:git|org-\d+)@[\w.-]{1,100}(?::\d{1,5}/|:|/)(?:v3/|scm/|~)?(?P<value>[\w.-]{1,64}(?:/[\w.-]{1,64}){0,4}?)(?=/[\w.-]+)"
+        ),
         group="value",
         accept=_is_private_organisation,
     ),
@@ -160,10 +197,24 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="author",
         category=Category.NAME,
-        anchors=(b"author", b"committer", b"signed-off-by", b"reviewed-by", b"acked-by", b"tested-by", b"reported-by", b"tagger", b"maintainer", b"merge:", b"commit:"),
+        anchors=(
+            b"author",
+            b"committer",
+            b"signed-off-by",
+            b"reviewed-by",
+            b"acked-by",
+            b"tested-by",
+            b"reported-by",
+            b"tagger",
+            b"maintainer",
+            b"merge:",
+            b"commit:",
+        ),
         pattern=re.compile(
             rb"(?i:authored-by|author|committer|commit|signed-off-by|reviewed-by|acked-by|tested-by|reported-by|tagger|maintainers?|merge)"
-            rb"(?i:date|name)?[\"']?[ \t+]{0,3}[:=]?[ \t+]{1,8}[\"']?(?P<value>" + _PERSON + rb"|[\w.-]{2,40}(?=[ +]<))(?=[ +]{0,3}(?:[<\"'(\r\n\\]|$|&lt;))",
+            rb"(?i:date|name)?[\"']?[ \t]{0,3}[:=]?[ \t]{1,8}[\"']?(?P<value>"
+            + _PERSON
+            + rb"|[^<>\"'\r\n:\\]{2,60}?(?= <))(?=[ ]{0,3}(?:[<\"'(\r\n\\]|$|&lt;))",
         ),
         group="value",
         accept=_is_human,
@@ -172,7 +223,8 @@ RULES: tuple[Rule, ...] = (
         kind="named-mailbox",
         category=Category.NAME,
         anchors=(b" <", b"+<"),
-        pattern=re.compile(rb"(?<![\w.])(?P<value>" + _PERSON + rb")[ +]<(?=[\w.%+-]{1,64}@)"),
+        pattern=re.compile(rb"(?<![\w.])(?P<value>" + _PERSON + rb") <(?=[\w.%+-]{1,64}@)"),
+        gate=re.compile(rb" <[\w.%+-]{1,64}@"),
         before=100,
         group="value",
         accept=_is_human,
@@ -180,10 +232,31 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="git-configuration",
         category=Category.NAME,
-        anchors=(b"user.name", b"author_name", b"committer_name", b"full_name", b"fullname", b"real_name", b"display_name", b"displayname", b"author.name", b"git_author", b"real name", b"first_name", b"last_name", b"authorname", b"committername", b"gecos"),
+        anchors=(
+            b"user.name",
+            b"author_name",
+            b"committer_name",
+            b"full_name",
+            b"fullname",
+            b"real_name",
+            b"display_name",
+            b"displayname",
+            b"author.name",
+            b"git_author",
+            b"real name",
+            b"first_name",
+            b"last_name",
+            b"authorname",
+            b"committername",
+            b"gecos",
+        ),
         pattern=re.compile(
             rb"(?i:user\.name|author_name|committer_name|full_?name|real[_ ]name|display_?name|author\.name|git_author_name|first_name|last_name|authorname|committername|gecos)"
-            rb"[\"']?[\s+]{0,4}[=:]?[\s+]{0,4}[\"']?(?P<value>(?:" + _PERSON_WORD + rb")(?:[ +]" + _PERSON_WORD + rb"){0,4})(?=[\"'\r\n\\,;&]|$)",
+            rb"[\"']?\s{0,4}[=:]?\s{0,4}[\"']?(?P<value>(?:"
+            + _PERSON_WORD
+            + rb")(?: "
+            + _PERSON_WORD
+            + rb"){0,4})(?=[\"'\r\n\\,;&]|$)",
         ),
         group="value",
         accept=_is_human,
@@ -221,9 +294,19 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="host-name",
         category=Category.HOST,
-        anchors=(b"hostname", b"host_name", b"nodename", b"computername", b"computer_name", b"machine_name", b"machinename", b"host:", b"host="),
+        anchors=(
+            b"hostname",
+            b"host_name",
+            b"nodename",
+            b"computername",
+            b"computer_name",
+            b"machine_name",
+            b"machinename",
+            b"host:",
+            b"host=",
+        ),
         pattern=re.compile(
-            rb"(?i)(?:hostname|host_name|nodename|computer_?name|machine_?name|(?<![a-z0-9._-])host)[\"']?[\s+]{0,3}[:=][\s+]{0,3}[\"']?"
+            rb"(?i)(?:hostname|host_name|nodename|computer_?name|machine_?name|(?<![a-z0-9._-])host)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
             rb"(?P<value>(?=[\w.-]*[-.\d])[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})(?=[\"'\s,;&:\\+/<]|$)",
         ),
         group="value",
@@ -232,7 +315,21 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="machine-name",
         category=Category.HOST,
-        anchors=(b"macbook", b"imac", b"mac-mini", b"mac-studio", b"desktop-", b"laptop", b"thinkpad", b"workstation", b"-pc", b"-mbp", b"xps", b"surface-", b"win-"),
+        anchors=(
+            b"macbook",
+            b"imac",
+            b"mac-mini",
+            b"mac-studio",
+            b"desktop-",
+            b"laptop",
+            b"thinkpad",
+            b"workstation",
+            b"-pc",
+            b"-mbp",
+            b"xps",
+            b"surface-",
+            b"win-",
+        ),
         pattern=re.compile(
             rb"(?<![\w.-])(?P<value>[A-Za-z0-9-]{0,40}(?i:macbook(?:-?(?:pro|air))?|imac|mac-mini|mac-studio|thinkpad|-mbp|-pc)(?:-[A-Za-z0-9]{1,20}){0,3}(?:\.(?:local|lan|home|localdomain|fritz\.box))"
             rb"|[A-Za-z0-9]{1,30}s?-(?i:macbook|imac|mac-mini|mac-studio|thinkpad|laptop|mbp|workstation|desktop|pc)(?:-(?i:pro|air|max|mini|[a-z0-9]{1,3})){0,3}"
@@ -245,10 +342,25 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="internal-host",
         category=Category.HOST,
-        anchors=(b".local", b".lan", b".internal", b".corp", b".intranet", b".intra", b".localdomain", b".home.arpa", b".fritz.box", b".private", b".ts.net", b".prod.", b".vpn."),
+        anchors=(
+            b".local",
+            b".lan",
+            b".internal",
+            b".corp",
+            b".intranet",
+            b".intra",
+            b".localdomain",
+            b".home.arpa",
+            b".fritz.box",
+            b".private",
+            b".ts.net",
+            b".prod.",
+            b".vpn.",
+        ),
         pattern=re.compile(
             rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}(?:local|lan|internal|corp|intranet|intra|localdomain|home\.arpa|fritz\.box|private|ts\.net)(?:\.[a-z0-9-]{2,40}){0,2})(?![\w(-]|\.[A-Za-z])",
         ),
+        left=_HOST_BYTES,
         before=200,
         group="value",
         accept=lambda match: _is_machine(match) and _is_named_host(match["value"]),
@@ -257,7 +369,9 @@ RULES: tuple[Rule, ...] = (
         kind="cloud-instance",
         category=Category.HOST,
         anchors=(b"ip-", b"ec2-"),
-        pattern=re.compile(rb"(?<![\w-])(?P<value>(?:ip|ec2)-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[a-z0-9-]{2,40}){0,5})"),
+        pattern=re.compile(
+            rb"(?<![\w-])(?P<value>(?:ip|ec2)-\d{1,3}-\d{1,3}-\d{1,3}-\d{1,3}(?:\.[a-z0-9-]{2,40}){0,5})"
+        ),
         group="value",
     ),
     Rule(
@@ -265,8 +379,10 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"@",),
         pattern=re.compile(
-            rb"(?<![\w.+/@:-])(?P<value>[a-z][\w-]{0,30}(?:\.[\w-]{1,30})?)@(?=(?:[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,5}:[~/\w.][^\s]{0,200}|(?:\d{1,3}\.){3}\d{1,3}|[A-Za-z0-9-]{2,63}(?::|[ +]~|\s[\w~/.-]{1,60}[ +]?[%$#])))",
+            rb"(?<![\w.+/@:-])(?P<value>[a-z][\w-]{0,30}(?:\.[\w-]{1,30})?)@(?=(?:[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,5}:[~/\w.][^\s]{0,200}|(?:\d{1,3}\.){3}\d{1,3}|[A-Za-z0-9-]{2,63}(?::| ~|\s[\w~/.-]{1,60} ?[%$#])))",
         ),
+        left=_HOST_BYTES,
+        gate=re.compile(rb"@[A-Za-z0-9.-]{2,120}(?::| ~|\s[\w~/.-]{1,60} ?[%$#]|(?<=\d))"),
         before=64,
         group="value",
         accept=lambda match: _is_person(match) and match["value"] not in {b"git", b"npm", b"pkg"},
@@ -276,8 +392,10 @@ RULES: tuple[Rule, ...] = (
         category=Category.HOST,
         anchors=(b"@",),
         pattern=re.compile(
-            rb"(?<![\w.+/@:-])[a-z][\w.-]{0,60}@(?P<value>(?=[A-Za-z0-9-]*[-\d])[A-Za-z][A-Za-z0-9-]{2,62}|[A-Za-z0-9-]{2,63}(?=:[~/]))(?=:[~/\w]|[ +]~|\s[\w~/.-]{1,60}[ +]?[%$#])",
+            rb"(?<![\w.+/@:-])[a-z][\w.-]{0,60}@(?P<value>(?=[A-Za-z0-9-]*[-\d])[A-Za-z][A-Za-z0-9-]{2,62}|[A-Za-z0-9-]{2,63}(?=:[~/]))(?=:[~/\w]| ~|\s[\w~/.-]{1,60} ?[%$#])",
         ),
+        left=_HOST_BYTES,
+        gate=re.compile(rb"@[A-Za-z0-9.-]{2,120}(?::| ~|\s[\w~/.-]{1,60} ?[%$#])"),
         before=64,
         group="value",
         accept=_is_machine,
@@ -286,7 +404,9 @@ RULES: tuple[Rule, ...] = (
         kind="login-command",
         category=Category.USER,
         anchors=(b"ssh ", b"scp ", b"sftp ", b"rsync ", b"ssh-copy-id "),
-        pattern=re.compile(rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}?[ +](?P<value>[a-z][\w.-]{1,40})@(?=[\w.-]+)"),
+        pattern=re.compile(
+            rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}? (?P<value>[a-z][\w.-]{1,40})@(?=[\w.-]+)"
+        ),
         group="value",
         accept=_is_person,
     ),
@@ -294,7 +414,9 @@ RULES: tuple[Rule, ...] = (
         kind="login-command-host",
         category=Category.HOST,
         anchors=(b"ssh ", b"scp ", b"sftp ", b"rsync ", b"ssh-copy-id "),
-        pattern=re.compile(rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}?[ +][a-z][\w.-]{1,40}@(?P<value>[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})"),
+        pattern=re.compile(
+            rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}? [a-z][\w.-]{1,40}@(?P<value>[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})"
+        ),
         group="value",
         accept=_is_machine,
     ),
@@ -302,7 +424,9 @@ RULES: tuple[Rule, ...] = (
         kind="file-owner",
         category=Category.USER,
         anchors=(b"rwx", b"rw-", b"r--"),
-        pattern=re.compile(rb"[dlcbsp-](?:[r-][w-][xsStT-]){3}[@+.]?[ ]{1,6}\d{1,6}[ ]{1,6}(?P<value>[A-Za-z_][\w.-]{1,32})[ ]{1,12}[A-Za-z_]"),
+        pattern=re.compile(
+            rb"[dlcbsp-](?:[r-][w-][xsStT-]){3}[@+.]?[ ]{1,6}\d{1,6}[ ]{1,6}(?P<value>[A-Za-z_][\w.-]{1,32})[ ]{1,12}[A-Za-z_]"
+        ),
         before=12,
         group="value",
         accept=_is_person,
@@ -323,14 +447,23 @@ def _is_named_host(value: bytes) -> bool:
     """Whether a dotted name is a host and not an attribute such as `threading.local` or `crate.internal`."""
     first, _, rest = value.partition(b".")
     labels = value.split(b".")
-    return b"-" in first or len(labels) >= 3 or any(48 <= byte <= 57 for byte in first) or not rest.startswith((b"local", b"internal", b"private"))
+    return (
+        b"-" in first
+        or len(labels) >= 3
+        or any(48 <= byte <= 57 for byte in first)
+        or not rest.startswith((b"local", b"internal", b"private"))
+    )
 
 
 ADDRESS = re.compile(
-    rb"(?<![\w.:-])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
+    rb"(?<![\w.:%-])(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
 )
-_NOBODY = re.compile(rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9|169\.254\.169\.254|\d\.\d\.\d\.\d")
-_VERSION_BEFORE = re.compile(rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$")
+_NOBODY = re.compile(
+    rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
+)
+_VERSION_BEFORE = re.compile(
+    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$"
+)
 ADDRESS_6 = re.compile(
     rb"(?<![\w:.])(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,6}(?::[0-9a-fA-F]{1,4}){1,6}|(?:[0-9a-fA-F]{1,4}:){2,7}:)(?![\w:])",
 )
@@ -347,7 +480,12 @@ def is_machine_address(view: bytes, start: int, end: int) -> bool:
 
 def is_machine_address_6(value: bytes) -> bool:
     """Whether an IPv6 form is long enough to be one and not loopback, a time or a mere prefix."""
-    return value.count(b":") >= 3 and len(value) >= 8 and any(byte in b"abcdefABCDEF" or byte == 58 for byte in value) and value.lower() != b"fe80::1"
+    return (
+        value.count(b":") >= 3
+        and len(value) >= 8
+        and any(byte in b"abcdefABCDEF" or byte == 58 for byte in value)
+        and value.lower() != b"fe80::1"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +547,10 @@ def identities_of_machine(
         + [re.split(r"[\\/]", home.rstrip("\\/"))[-1]],
         names=[environment.get("GIT_AUTHOR_NAME", ""), git_settings.get("user.name", "")],
         hosts=[host, host.partition(".")[0], environment.get("HOSTNAME", "")],
-        emails=[environment.get("EMAIL", ""), environment.get("GIT_AUTHOR_EMAIL", ""), git_settings.get("user.email", "")],
+        emails=[
+            environment.get("EMAIL", ""),
+            environment.get("GIT_AUTHOR_EMAIL", ""),
+            git_settings.get("user.email", ""),
+        ],
         organisations=owners,
     )

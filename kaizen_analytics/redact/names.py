@@ -16,8 +16,6 @@ class Promise(Enum):
     WEAK = auto()  # a bare "key" or "auth": believe only a random value
 
 
-ANCHORS = (b"pass", b"pwd", b"secret", b"token", b"cred", b"key", b"auth", b"sig", b"seed", b"mnemonic", b"pin", b"otp", b"sas", b"jwt", b"bearer", b"cookie", b"session", b"sid", b"salt", b"connectionstring", b"dsn", b"webhook", b"kennwort", b"passwort", b"contrase", b"clave", b"senha", b"mot_de_passe")
-
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _PASSWORDS = frozenset(
     "password passwd pwd pass passphrase passwort kennwort passcode contrasena contraseña senha pw pswd passwrd userpass dbpass rootpw adminpw"
@@ -58,9 +56,9 @@ _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
 
 @lru_cache(maxsize=16384)
-def judge_name(name: str) -> Promise:
+def judge_name(name: bytes) -> Promise:
     """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value."""
-    words = [word.lower() for word in _SPLIT.findall(name)]
+    words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1"))]
     words = [word for word in words if not word.isdigit()]
     if not words:
         return Promise.NOTHING
@@ -82,7 +80,10 @@ def _judge_words(words: list[str]) -> Promise:
         return Promise.NOTHING if before & _HARMLESS_QUALIFIERS or last == "tokens" else Promise.SECRET
     if any(word in _SECRETS for word in words):
         return Promise.SECRET if not before & _HARMLESS_QUALIFIERS else Promise.WEAK
-    if last in {"key", "keys", "auth", "signature", "sig", "seed", "salt", "data", "base", "pem", "pin"} or "key" in words:
+    if (
+        last in {"key", "keys", "auth", "signature", "sig", "seed", "salt", "data", "base", "pem", "pin"}
+        or "key" in words
+    ):
         return _judge_key(before, words)
     return Promise.NOTHING
 

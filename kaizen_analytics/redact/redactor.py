@@ -7,7 +7,9 @@ touched again.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import ahocorasick_rs
@@ -19,9 +21,14 @@ from kaizen_analytics.redact.spans import Finding, merge_findings
 from kaizen_analytics.redact.values import is_strong
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from kaizen_analytics.redact.pseudonyms import Pseudonyms
+
+
+BATCH = 1 << 18
+"""Bytes of small units that are scanned together; less than the scanner's window, so that none is ever cut."""
+_SEPARATOR = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,32 +53,32 @@ class Redactor:
             raw = _spread(self.replace(raw, findings), strong)
 
     def redact_units(self, units: Sequence[bytes]) -> list[bytes]:
-        """Return each unit redacted on its own; together they are scanned in one buffer, which is faster."""
+        """Return each unit redacted on its own; many are scanned in one buffer, which is faster."""
         done = list(units)
         open_units = list(range(len(done)))
         while open_units:
-            batch = [done[index] for index in open_units]
-            replaced = self._replace_units(batch)
-            changed = []
-            for index, before, after in zip(open_units, batch, replaced, strict=True):
-                if before != after:
-                    done[index] = after
-                    changed.append(index)
-            open_units = changed
+            before = [done[index] for index in open_units]
+            found = self.find_in_units(before)
+            open_units = [index for index, findings in zip(open_units, found, strict=True) if findings]
+            for index, findings in zip(open_units, filter(None, found), strict=True):
+                done[index] = self.replace(done[index], findings)
         return done
 
     def find_in_units(self, units: Sequence[bytes]) -> list[list[Finding]]:
-        """Return the findings of each unit, in its own offsets."""
-        raw, ends = _join_units(units)
-        per_unit: list[list[Finding]] = [[] for _ in units]
-        starts = [0, *ends[:-1]]
-        unit = 0
+        """Return the findings of each unit, in its own offsets; a unit never sees its neighbours."""
+        return [findings for batch in _batches(units) for findings in self._find_in_batch(batch)]
+
+    def _find_in_batch(self, units: Sequence[bytes]) -> list[list[Finding]]:
+        raw = _SEPARATOR.join(units)
+        starts = [0, *accumulate(len(unit) + len(_SEPARATOR) for unit in units)]
+        ends = [*starts[1:-1], len(raw)]
+        found: list[list[Finding]] = [[] for _ in units]
         for finding in merge_findings(raw, self.scanner.find(raw, ends)):
-            while finding.start >= ends[unit]:
-                unit += 1
-            base = starts[unit]
-            per_unit[unit].append(Finding(finding.start - base, finding.end - base, finding.category, finding.kind))
-        return per_unit
+            unit = bisect_right(starts, finding.start) - 1
+            first, last = finding.start - starts[unit], min(finding.end - starts[unit], len(units[unit]))
+            if first < last:
+                found[unit].append(finding._replace(start=first, end=last))
+        return found
 
     def replace(self, raw: bytes, findings: Iterable[Finding]) -> bytes:
         """Put placeholders in the place of disjoint, ordered `findings`."""
@@ -83,10 +90,6 @@ class Redactor:
         parts.append(raw[position:])
         return b"".join(parts)
 
-    def _replace_units(self, units: Sequence[bytes]) -> list[bytes]:
-        found = self.find_in_units(units)
-        return [self.replace(unit, findings) if findings else unit for unit, findings in zip(units, found, strict=True)]
-
     def _placeholder(self, raw: bytes, finding: Finding) -> bytes:
         if finding.is_secret:
             return render_placeholder(finding.category, None)
@@ -94,12 +97,18 @@ class Redactor:
         return render_placeholder(finding.category, self.pseudonyms.name(finding.category, value))
 
 
-def _join_units(units: Sequence[bytes]) -> tuple[bytes, list[int]]:
-    ends, size = [], 0
+def _batches(units: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Group units into buffers that the scanner takes whole; a unit that is longer stands alone."""
+    batch: list[bytes] = []
+    size = 0
     for unit in units:
-        size += len(unit)
-        ends.append(size)
-    return b"".join(units), ends
+        if batch and size + len(unit) > BATCH:
+            yield batch
+            batch, size = [], 0
+        batch.append(unit)
+        size += len(unit) + len(_SEPARATOR)
+    if batch:
+        yield batch
 
 
 def _strong_values(raw: bytes, findings: Iterable[Finding]) -> set[bytes]:

@@ -30,7 +30,9 @@ class Rule:
     """A pattern with anchors in lower case.
 
     `before` is how far ahead of its anchor a match may begin (0: exactly at it), `after` how far behind the anchor
-    it may reach; both are bytes. `group` holds the value that is to be replaced.
+    it may reach; both are bytes. With `left`, a match begins exactly where the bytes of that set begin that lead up
+    to the anchor; without, every start is tried, which only rare anchors can afford. `gate` must match at the anchor
+    before anything else is tried. `group` holds the value that is to be replaced.
     """
 
     kind: str
@@ -41,13 +43,17 @@ class Rule:
     after: int = 1200
     group: str | int = 0
     accept: Accept | None = None
+    left: bytes = b""
+    gate: re.Pattern[bytes] | None = None
 
     def find(self, hit: Hit) -> Iterator[Span]:
         """Yield the ranges of values whose match holds the anchor."""
         end = min(hit.high, hit.start + self.after)
-        if not self.before:
-            match = self.pattern.match(hit.view, hit.start, end)
-            if match and (self.accept is None or self.accept(match)):
+        if self.gate is not None and not self.gate.match(hit.view, hit.start, end):
+            return
+        if not self.before or self.left:
+            match = self.pattern.match(hit.view, self._start(hit), end)
+            if match and match.end() > hit.start and (self.accept is None or self.accept(match)):
                 yield match.span(self.group)
             return
         for match in self.pattern.finditer(hit.view, max(hit.low, hit.start - self.before), end):
@@ -55,3 +61,9 @@ class Rule:
                 return
             if match.end() > hit.start and (self.accept is None or self.accept(match)):
                 yield match.span(self.group)
+
+    def _start(self, hit: Hit) -> int:
+        if not self.left:
+            return hit.start
+        ahead = hit.view[max(hit.low, hit.start - self.before) : hit.start]
+        return hit.start - len(ahead) + len(ahead.rstrip(self.left))

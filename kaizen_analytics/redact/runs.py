@@ -40,15 +40,20 @@ _IN_RUN = _LETTER | _DIGIT | _MARK | _DASH
 
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
-_HEX_RUN = re.compile(rb"(?:[0-9a-fA-F]{2}){12,}")
-_DISCORD = re.compile(rb"[MNO][\w-]{22,27}\.[\w-]{6}\.[\w-]{27,}")
-_PREFIXED = re.compile(rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)")
-_TELLING = re.compile(rb"(?:^|[_-])(?:api|key|tok|token|sec|secret|pat|live|test|prod|sandbox|sk|pk|rk|ak|at|rt|oauth|auth|access|priv|bot|svc)(?:[_-]|$)")
+_HEX_RUN = re.compile(rb"(?:[0-9a-fA-F]{2}){10,}")
+_DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
+_PREFIXED = re.compile(
+    rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)"
+)
+_TELLING = re.compile(
+    rb"(?:^|[_-])(?:api|key|tok|token|sec|secret|pat|live|test|prod|sandbox|sk|pk|rk|ak|at|rt|oauth|auth|access|priv|bot|svc)(?:[_-]|$)"
+)
 _OBJECT = re.compile(
     rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch|cs|si|il|seti|txn|po|acct"
     rb"|index|chunk|main|bundle|vendor|vendors|commit|sha|hash|build|image|img|session|sess|rev|ref|tag|branch|trace|span|node|pod|job|task|snap|vol|subnet|vpc"
     rb"|sg|ami|eni|rtb|igw|acl|uuid|user|org|proj|project|team|batch|vs|ft|ftjob|conv|gen|rollout|worktree|agent|bash|shell|container|page|polyfills|runtime|sha\d{1,3}|md5|css|app|assets?|data|test|tests|id|obj|doc|key|cache|etag)[_-]",
 )
+_WHOLES = re.compile(b"|".join(b"(" + form.pattern.pattern + b")" for form in WHOLES))
 _TAIL_MARKS = frozenset(b"|!.:")
 
 
@@ -65,17 +70,21 @@ def find_runs(classes: NDArray[np.uint8]) -> list[tuple[int, int]]:
     return list(zip((edges[long] + 1).tolist(), edges[long + 1].tolist(), strict=True))
 
 
-def decode_run(view: bytes, start: int, end: int) -> bytes | None:
+_DIGITS = b"0123456789"
+
+
+def decode_run(run: bytes) -> bytes | None:
     """Return the text that a base64 or hex run stands for, or None when it stands for none."""
-    if end - start > _LONGEST_DECODED:
-        end = start + _LONGEST_DECODED
-    if end - start >= 24:
-        text = _decode_base64(view[start:end])
-        if text is not None:
-            return text
-        if _HEX_RUN.fullmatch(view, start, end):
-            return _as_text(bytes.fromhex(view[start:end].decode("ascii")))
-    return None
+    run = run[:_LONGEST_DECODED]
+    if len(run) < SHORTEST_RUN:
+        return None
+    digits = run[2:] if run[:2].lower() == b"0x" else run
+    if run.isalnum() and _HEX_RUN.fullmatch(digits):
+        return _as_text(bytes.fromhex(digits.decode("ascii")))
+    # Base64 of text mixes cases; paths and lower-case names, which are most runs, do not.
+    if run.islower() or run.isupper() or run.isdigit() or run.count(b"/") * 10 > len(run):
+        return None
+    return _decode_base64(run)
 
 
 def _decode_base64(run: bytes) -> bytes | None:
@@ -117,20 +126,23 @@ def _as_text(decoded: bytes) -> bytes | None:
 
 
 def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
-    """Yield what a run is by its own form."""
-    if 34 <= end - start <= 130:
-        for form in WHOLES:
-            padded = min(len(view), end + 2)
-            match = form.pattern.match(view, start, padded)
-            if match and match.end() >= end:
-                yield (*match.span(), form.category, form.kind)
+    """Yield what a run is by its own form; every such form holds digits."""
+    if 34 <= end - start <= 130 and (match := _WHOLES.match(view, start, min(len(view), end + 2))):
+        if match.end() >= end:
+            yield (*match.span(), Category.TOKEN, WHOLES[match.lastindex - 1].kind if match.lastindex else "")
     if view[start - 1 : start] and view[start - 1] in _TAIL_MARKS:
         yield from _find_tails(view, start, end)
     if view[end : end + 1] == b"." and view[start] in b"MNO":
         match = _DISCORD.match(view, start, end + 64)
         if match:
             yield (*match.span(), Category.TOKEN, "discord-bot")
-    yield from _find_prefixed(view, start, end)
+    if 97 <= view[start] <= 122:
+        yield from _find_prefixed(view, start, end)
+
+
+def has_digit(run: bytes) -> bool:
+    """Whether a digit stands in `run`."""
+    return len(run.translate(None, _DIGITS)) < len(run)
 
 
 def _find_tails(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
@@ -145,10 +157,22 @@ def _find_tails(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, C
 
 
 def _find_prefixed(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
-    if end - start > 200 or b"/" in view[start:end] or b"+" in view[start:end] or view[start - 1 : start] in (b".", b"/", b"=", b"%"):
+    run = view[start:end]
+    if (
+        len(run) > 200
+        or b"/" in run
+        or b"+" in run
+        or (b"_" not in run and b"-" not in run)
+        or view[start - 1 : start] in (b".", b"/", b"%")
+    ):
         return
     match = _PREFIXED.match(view, start, end)
-    if match and match.end() == end and view[end : end + 1] not in (b"/", b"+", b"=", b"(") and _is_issued(match["prefix"], match["tail"]):
+    if (
+        match
+        and match.end() == end
+        and view[end : end + 1] not in (b"/", b"+", b"=", b"(")
+        and _is_issued(match["prefix"], match["tail"])
+    ):
         yield start, end, Category.GENERIC, "prefixed-token"
 
 
@@ -159,7 +183,7 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
         return False
     core = re.split(rb"[_-]", tail)[0]
     shape = measure_shape(core)
-    if shape.digits < 3 or shape.letters < 5:
+    if shape.digits < 2 or shape.letters < 5:
         return False
     if shape.upper and shape.lower:
         return shape.entropy >= 3.4
@@ -203,7 +227,10 @@ def _find_marked(view: bytes, marks: NDArray[np.int64], gap: int) -> Iterator[tu
     for mark in marks.tolist():
         if mark < done:
             continue
-        for pattern, category, kind in ((MAC, Category.MAC, "mac-address"), (ADDRESS_6, Category.ADDRESS, "ip-address-6")):
+        for pattern, category, kind in (
+            (MAC, Category.MAC, "mac-address"),
+            (ADDRESS_6, Category.ADDRESS, "ip-address-6"),
+        ):
             match = pattern.search(view, max(0, mark - 5), mark + 42)
             if match and match.start() <= mark < match.end() and (pattern is MAC or is_machine_address_6(match[0])):
                 done = match.end()

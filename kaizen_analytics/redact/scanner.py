@@ -14,7 +14,7 @@ import ahocorasick_rs
 import numpy as np
 
 from kaizen_analytics.redact import assignments, contexts, identities, runs
-from kaizen_analytics.redact.canonical import OffsetMap, chain_to_raw, unescape
+from kaizen_analytics.redact.canonical import OffsetMap, chain_to_raw, remove_invisible, unescape
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Hit, Rule
 from kaizen_analytics.redact.spans import Finding
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.redact.identities import KnownIdentities
 
+Maps = tuple[OffsetMap, ...]
+
 WINDOW = 1 << 20
 """Bytes scanned at once; what is longer is scanned in windows that overlap by `OVERLAP`."""
 OVERLAP = 1 << 15
 _DEEPEST_VIEW = 4
 _DEEPEST_ENCODING = 2
+_SURROUNDINGS = (250, 1200)
+"""Bytes before and behind a literal that rules look at; where no escape stood in them, one view is enough."""
 _LONGEST_TOKEN = 16_384
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 
@@ -75,29 +79,41 @@ class Scanner:
 
     def _find_in_window(self, raw: bytes, ends: np.ndarray, depth: int) -> list[Finding]:
         findings: set[Finding] = set()
-        view, maps = raw, ()
+        view: bytes = raw
+        maps: Maps = ()
+        if not self._tokens_only and (clean := remove_invisible(raw)):
+            view, maps = clean[0], (clean[1],)
+            ends = clean[1].to_view(ends)
         self._search(view, ends.tolist(), maps, findings)
         if self._tokens_only:
             return list(findings)
+        deeper = unescape(view)
+        if deeper is None:
+            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
         for _ in range(_DEEPEST_VIEW):
-            plain = unescape(view)
-            if plain is None:
+            if deeper is None:
                 break
-            view, step = plain
+            view, step = deeper
             maps = (step, *maps)
             ends = step.to_view(ends)
-            self._search(view, ends.tolist(), maps, findings)
-            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
-        if not maps:
+            self._search(view, ends.tolist(), maps, findings, step)
+            deeper = unescape(view)
             self._inspect_runs(view, ends.tolist(), maps, findings, depth)
         return list(findings)
 
-    def _search(self, view: bytes, ends: list[int], maps: tuple[OffsetMap, ...], findings: set[Finding]) -> None:
-        """Try the rules of every literal that stands in `view`."""
+    def _search(
+        self,
+        view: bytes,
+        ends: list[int],
+        maps: Maps,
+        findings: set[Finding],
+        step: OffsetMap | None = None,
+    ) -> None:
+        """Try the rules of every literal in `view`, where `step` changed the view that was searched before it."""
         finders = self._finders
         done: dict[int, int] = {}
         unit, low, high = 0, 0, ends[0]
-        for literal, start, _ in self._automaton.find_matches_as_indexes(view.lower(), overlapping=True):
+        for literal, start, _ in self._find_literals(view, step):
             if not low <= start < high:
                 unit = bisect_right(ends, start)
                 low, high = (ends[unit - 1] if unit else 0), ends[unit]
@@ -106,34 +122,45 @@ class Scanner:
                 if start >= done.get(finder.number, 0):
                     finder.find(hit, maps, findings, done)
 
+    def _find_literals(self, view: bytes, step: OffsetMap | None) -> list[tuple[int, int, int]]:
+        """Return (literal, start, end) of all literals, without those that the view outside showed just so."""
+        hits = self._automaton.find_matches_as_indexes(view.lower(), overlapping=True)
+        if step is None or not hits:
+            return hits
+        plain = step.is_plain(np.array(hits, np.int64)[:, 1], *_SURROUNDINGS)
+        return [hit for hit, seen in zip(hits, plain.tolist(), strict=True) if not seen]
+
     def _inspect_runs(
         self,
         view: bytes,
         ends: list[int],
-        maps: tuple[OffsetMap, ...],
+        maps: Maps,
         findings: set[Finding],
         depth: int,
     ) -> None:
         classes = runs.classify(view)
         for start, end in runs.find_runs(classes):
-            for first, last, category, kind in runs.find_run_tokens(view, start, end):
-                findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
-            if depth < _DEEPEST_ENCODING:
-                self._inspect_encoded(view, (start, end), maps, findings, depth)
+            run = view[start:end]
+            if runs.has_digit(run):
+                for first, last, category, kind in runs.find_run_tokens(view, start, end):
+                    findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
+            if depth < _DEEPEST_ENCODING and (text := runs.decode_run(run)) is not None:
+                self._inspect_encoded(text, view, (start, end), maps, findings, depth)
         for first, last, category, kind in runs.find_addresses(view, classes):
             findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
 
     def _inspect_encoded(
         self,
+        text: bytes,
         view: bytes,
         run: tuple[int, int],
-        maps: tuple[OffsetMap, ...],
+        maps: Maps,
         findings: set[Finding],
         depth: int,
     ) -> None:
+        """Judge a run of `view` by the text that it encodes; the whole run is the finding."""
         start, end = run
-        text = runs.decode_run(view, start, end)
-        if text is not None and self._find_in_window(text, np.array([len(text)]), depth + 1):
+        if self._find_in_window(text, np.array([len(text)]), depth + 1):
             while view[end : end + 1] == b"=":
                 end += 1
             findings.add(Finding(*chain_to_raw(maps, start, end), Category.ENCODED, "encoded-text"))
@@ -142,9 +169,6 @@ class Scanner:
 def _windows(size: int) -> Iterable[tuple[int, int]]:
     for start in range(0, size, WINDOW):
         yield max(0, start - OVERLAP), min(size, start + WINDOW + OVERLAP)
-
-
-Maps = tuple[OffsetMap, ...]
 
 
 class _Finder:
@@ -171,9 +195,10 @@ def _all_finders(
     for rule in (*contexts.RULES, *identities.RULES):
         yield _Finder(number, _rule_finder(number, rule)), rule.anchors
         number += 1
-    yield _Finder(number, _assignment_finder(number)), (*assignments.ANCHORS, *assignments.VENDORS)
-    yield _Finder(number + 1, _private_key_finder(number + 1)), contexts.PRIVATE_KEY_ANCHORS
-    for offset, (word, category) in enumerate(known.items(), number + 2):
+    yield _Finder(number, _assignment_finder(number, vendor=False)), assignments.ANCHORS
+    yield _Finder(number + 1, _assignment_finder(number + 1, vendor=True)), assignments.VENDORS
+    yield _Finder(number + 2, _private_key_finder(number + 2)), contexts.PRIVATE_KEY_ANCHORS
+    for offset, (word, category) in enumerate(known.items(), number + 3):
         yield _Finder(offset, _word_finder(word, category)), (word,)
 
 
@@ -198,9 +223,9 @@ def _rule_finder(number: int, rule: Rule) -> Callable[[Hit, Maps, set[Finding], 
     return find
 
 
-def _assignment_finder(number: int) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
+def _assignment_finder(number: int, *, vendor: bool) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
     def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        done[number], span = assignments.find_assignment(hit)
+        done[number], span = assignments.find_assignment(hit, vendor=vendor)
         if span:
             findings.add(Finding(*chain_to_raw(maps, *span), Category.ASSIGNMENT, "assignment"))
 

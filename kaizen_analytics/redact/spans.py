@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.redact.placeholders import IDENTITIES, PLACEHOLDER, Category
 
@@ -11,8 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Finding:
+class Finding(NamedTuple):
     """Bytes `start` to `end` (exclusive) of a text are a value of `category`, found by the rule `kind`."""
 
     start: int

@@ -94,7 +94,6 @@ _CLOUD = (
     _prefixed("yandex", "AQVN AQAAA t1.9eu y0_", r"[\w=.-]{30,}"),
     _prefixed("civo-or-upcloud", "ucat_", r"[A-Z0-9]{20,}"),
     _prefixed("clickhouse", "4b1d", r"[A-Za-z0-9]{38}(?![A-Za-z0-9])"),
-    _prefixed("nats-seed", "SUA SUB SUC SUD SAA SAB SAC SAD", r"[A-Z2-7]{55}(?![A-Za-z0-9])"),
     _prefixed("docker-swarm", "SWMTKN-1- SWMKEY-1-", r"[\w+/-]{30,}"),
 )
 
@@ -135,11 +134,23 @@ _CODE_HOSTS = (
 _MESSAGING = (
     _format("slack-token", "xoxa xoxb xoxc xoxd xoxe xoxo xoxp xoxr xoxs", r"xox[a-eoprs][.-][\w.%+/=-]{8,}"),
     _prefixed("slack-app-token", "xapp- xwfp-", r"[\w-]{16,}"),
-    _format("slack-webhook", "hooks.slack.com", r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w+/-]{20,}", edge=False),
-    _format("discord-webhook", "api/webhooks/", r"(?:discord(?:app)?\.com/)?api/webhooks/\d{10,}/[\w-]{30,}", before=15),
+    _format(
+        "slack-webhook",
+        "hooks.slack.com",
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w+/-]{20,}",
+        edge=False,
+    ),
+    _format(
+        "discord-webhook", "api/webhooks/", r"(?:discord(?:app)?\.com/)?api/webhooks/\d{10,}/[\w-]{30,}", before=15
+    ),
     _prefixed("discord-mfa-token", "mfa.", r"[\w-]{50,}"),
     _format("teams-webhook", ".webhook.office.com", r"\.webhook\.office\.com/webhookb2/[\w@/-]{40,}", edge=False),
-    _format("teams-workflow", "powerplatform.com", r"powerplatform\.com[\w:/.-]{10,200}\?[^\s\"'<>]{0,200}sig=[\w%-]{20,}", edge=False),
+    _format(
+        "teams-workflow",
+        "powerplatform.com",
+        r"powerplatform\.com[\w:/.-]{10,200}\?[^\s\"'<>]{0,200}sig=[\w%-]{20,}",
+        edge=False,
+    ),
     _format("zapier-webhook", "hooks.zapier.com", r"hooks\.zapier\.com/hooks/catch/[\w/]{10,}", edge=False),
     _format("telegram-bot", ":aa", r"(?<!\d)\d{7,11}:AA[\w-]{30,}", before=12),
     _prefixed("sendgrid", "SG.", r"[\w=-]{16,}\.[\w=-]{16,}"),
@@ -151,7 +162,11 @@ _MESSAGING = (
     _prefixed("resend", "re_", r"[A-Za-z0-9]{6,10}_[A-Za-z0-9]{20,}"),
     _prefixed("intercom", "dG9rO", r"[A-Za-z0-9+/]{40,}={0,2}"),
     _prefixed("courier", "pk_prod_ dk_prod_", r"[A-Z0-9]{20,}"),
-    _prefixed("facebook", "EAACEdEose0cBA EAAA EAAB EAAC EAAD EAAF EAAG EAAH EAAI EAAJ EAAL EAAM EAAO EAAP EAAQ EAAR EAAS EAAW", r"[\w-]{40,}"),
+    _prefixed(
+        "facebook",
+        "EAACEdEose0cBA EAAA EAAB EAAC EAAD EAAF EAAG EAAH EAAI EAAJ EAAL EAAM EAAO EAAP EAAQ EAAR EAAS EAAW",
+        r"[\w-]{40,}",
+    ),
     _prefixed("instagram", "IGQVJ IGQWR IGAA", r"[\w-]{80,}"),
 )
 
@@ -283,6 +298,7 @@ WHOLES: tuple[TokenFormat, ...] = (
     _format("newrelic-license", "", r"[a-f0-9]{30,36}(?:FF)?NRAL"),
     _format("maxmind", "", r"[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"),
     _format("twilio", "", r"(?:SK|AC)[0-9a-f]{32}"),
+    _format("nats-seed", "", r"S[ACNOUX][A-Z2-7]{56}"),
     _format("twitter-bearer", "", r"A{20,24}[A-Za-z0-9%]{80,100}"),
 )
 """Formats that fill a whole run of letters, digits, `+`, `/`, `_` and `-`, with `=` at its end."""
@@ -325,7 +341,12 @@ _GENERAL = (
         edge=False,
         category=Category.HASH,
     ),
-    _format("ansible-vault", "$ansible_vault", r"\$ANSIBLE_VAULT;[\d.]+;AES256[\s\S]{0,8}(?:[0-9a-f]{20,80}\s{0,8}){1,400}", edge=False),
+    _format(
+        "ansible-vault",
+        "$ansible_vault",
+        r"\$ANSIBLE_VAULT;[\d.]+;AES256[\s\S]{0,8}(?:[0-9a-f]{20,80}\s{0,8}){1,400}",
+        edge=False,
+    ),
     _format("otp-uri", "otpauth://", r"otpauth://[^\s\"'<>]{10,300}", edge=False),
     _format("bitcoin-extended-key", "xprv yprv zprv", r"[xyz]prv[A-HJ-NP-Za-km-z1-9]{100,112}"),
     _format("amqp-or-sas", "sharedaccesssignature", r"SharedAccessSignature sr=[^\s\"'<>]{40,600}", edge=False),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
     rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
-    rb"|<.*|\$\{?.*|%\w+%?|%\(?\w*\)?[sdv]|\{\{?.*|#\{.*|@@?\w.*|&\w*|\[.*"
+    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+|&[A-Za-z_]+|\[.*\]"
     rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx|context|data|props"
     rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System|Environment|kwargs|import"
     rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV|Deno|Bun)"
@@ -34,6 +34,7 @@ _WORDS = re.compile(rb"[a-z]{2,}(?:[-_./: ][a-z0-9]{1,10}){1,8}")
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*")
 _PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
 _LETTERS_DIGITS = re.compile(rb"[a-z]{3,}\d{1,2}|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+")
+_EXPRESSION = re.compile(rb"[\w.+*/-]+")
 _ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 
 
@@ -113,7 +114,13 @@ def is_password(value: bytes, *, quoted: bool) -> bool:
         return shape.size >= 6 and (quoted or not _LETTERS_DIGITS.fullmatch(value))
     if shape.digits == shape.size:
         return quoted and shape.size >= 6
-    return shape.symbols > 0 and shape.letters >= 3 and shape.size >= 8 and not _WORDS.fullmatch(value) and (quoted or not b"_" in value)
+    return (
+        shape.symbols > 0
+        and shape.letters >= 3
+        and shape.size >= 8
+        and not _WORDS.fullmatch(value)
+        and (quoted or shape.upper > 0 or not _EXPRESSION.fullmatch(value))
+    )
 
 
 def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
@@ -121,7 +128,11 @@ def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
     if _LETTERS_DIGITS.fullmatch(value) or not (shape.upper and shape.lower):
         return False
     changes = sum(1 for left, right in zip(value, value[1:], strict=False) if (left < 91) != (right < 91))
-    return shape.size >= 8 and changes >= shape.size // 3 and shape.entropy >= (2.8 if quoted else 3.2)
+    return (
+        shape.size >= 8
+        and changes >= max(3, shape.size // (5 if quoted else 3))
+        and shape.entropy >= (2.8 if quoted else 3.2)
+    )
 
 
 def is_secret(value: bytes, *, quoted: bool) -> bool:
