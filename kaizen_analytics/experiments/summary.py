@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WIDTH = 100
 _LABEL_WIDTH = 11
 
-_FLAG_SENTENCES = {
+FLAG_SENTENCES = {
     "retrospective": "Retrospective: the rule was fixed after the data, so this explores; one look at a fixed level.",
     "adopted": "Adopted: another tool started this experiment; its plan was fixed later.",
     "not_frozen": "Not frozen: no sample was kept when it was concluded; the numbers were recomputed.",
@@ -62,7 +62,7 @@ def _entries(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Interval", _describe_interval(evaluation)),
         *(("Guardrail", _describe_guardrail(guardrail)) for guardrail in evaluation.guardrails),
         ("Sessions", _describe_sessions(evaluation)),
-        *(("Note", _FLAG_SENTENCES[flag]) for flag in evaluation.flags if flag in _FLAG_SENTENCES),
+        *(("Note", FLAG_SENTENCES[flag]) for flag in evaluation.flags if flag in FLAG_SENTENCES),
         *(("Warning", warning) for warning in evaluation.quality.warnings),
         *(("Next", action) for action in evaluation.next_actions),
     ]
