@@ -146,10 +146,12 @@ def _contradiction(criterion: Delta) -> tuple[str, ...]:
     rising = criterion.direction is Direction.INCREASE
     if criterion.target_pct == 0 or rising == (criterion.target_pct > 0):
         return ()
-    return (
-        f"The criterion says {criterion.direction} but its target is {criterion.target_pct:+g} %; the direction decides, "
-        f"so it is read as {_change_word(criterion.direction)} of at least {abs(criterion.target_pct):g} %.",
+    read = f"{_change_word(criterion.direction)} of at least {abs(criterion.target_pct):g} %"
+    note = (
+        f"The criterion says {criterion.direction} but its target is {criterion.target_pct:+g} %; "
+        f"the direction decides, so it is read as {read}."
     )
+    return (note,)
 
 
 def _without_interval(verdict: Verdict, sentence: str, notes: tuple[str, ...]) -> Judgement:
@@ -176,10 +178,10 @@ _CONSEQUENCES = {
     Verdict.MET: "so the target of {goal} is reached",
     Verdict.REGRESSED: "so the change made things worse: revert it or find out why",
     Verdict.NO_EFFECT: "which is too small to matter: treat the change as without effect",
-    Verdict.IMPROVED_TARGET_PLAUSIBLE: "so things improved, but {goal} is not proven yet: collect more sessions to know",
+    Verdict.IMPROVED_TARGET_PLAUSIBLE: "so things improved, but {goal} is not proven yet: collect more sessions",
     Verdict.IMPROVED_BELOW_TARGET: "so things improved, but by less than the target of {goal}",
     Verdict.INCONCLUSIVE: "so neither no improvement nor {goal} can be ruled out: collect more sessions",
-    Verdict.TARGET_EXCLUDED: "so {goal} is ruled out and no improvement is shown: drop the target or try another change",
+    Verdict.TARGET_EXCLUDED: "so {goal} is ruled out and no improvement is shown: try another change",
 }
 
 
@@ -233,7 +235,8 @@ def _absolute_sentence(
     share = effect.kind is EffectKind.PROPORTION
     form = _format_share if share else format_number
     level = f"{effect.confidence_percent():.4g} % interval"
-    measured = f"The treatment arm alone is at {form(interval.estimate)} ({level} {form(interval.low)} to {form(interval.high)})"
+    limits = f"{level} {form(interval.low)} to {form(interval.high)}"
+    measured = f"The treatment arm alone is at {form(interval.estimate)} ({limits})"
     end = {
         Verdict.MET: f"so {side} {form(value)} is reached",
         Verdict.TARGET_EXCLUDED: f"so {side} {form(value)} is missed: drop the target or try another change",
@@ -351,15 +354,22 @@ def _guardrail_sentence(spec: GuardrailSpec, effect: Effect, status: GuardrailSt
     worst = _worst(spec, effect.percent)
     limit = "" if worst is None or math.isinf(worst) else f" (at worst {format_percent(max(worst, 0.0))})"
     if status is GuardrailStatus.VIOLATED:
-        return f"{spec.metric} shows {feared} beyond chance{limit}; {tolerated} is tolerated: do not ship before it is explained."
+        return (
+            f"{spec.metric} shows {feared} beyond chance{limit}; {tolerated} is tolerated: "
+            f"do not ship before it is explained."
+        )
     if status is GuardrailStatus.PASSED:
         return f"{spec.metric} is safe: {feared} of more than {tolerated} is ruled out{limit}."
     if worst is None:
         return (
-            f"{spec.metric} is open: without a percent change {feared} of more than {tolerated} cannot be judged; look at "
+            f"{spec.metric} is open: without a percent change {feared} of more than {tolerated} cannot be "
+            "judged; look at "
             f"the difference."
         )
-    return f"{spec.metric} is open: {feared} of more than {tolerated} cannot be ruled out yet{limit}: collect more sessions."
+    return (
+        f"{spec.metric} is open: {feared} of more than {tolerated} cannot be ruled out yet{limit}: "
+        f"collect more sessions."
+    )
 
 
 class Headline(StrEnum):
@@ -377,7 +387,8 @@ class Decision:
     headline: Headline
     sentence: str
     rule: str = (
-        "Ship when the success metric improves and every guardrail is shown to be within its tolerance; do not ship when "
+        "Ship when the success metric improves and every guardrail is shown to be within its tolerance; "
+        "do not ship when "
         "a guardrail is violated, or when the success metric got worse or is shown not to reach its target."
     )
 
@@ -410,7 +421,9 @@ def decide(judgement: Judgement, guardrails: Sequence[GuardrailJudgement]) -> De
     """
     verdict = judgement.verdict
     if verdict is Verdict.INVALID:
-        return Decision(headline=Headline.UNDECIDED, sentence=f"Do not decide on these data: {_lowered(judgement.sentence)}")
+        return Decision(
+            headline=Headline.UNDECIDED, sentence=f"Do not decide on these data: {_lowered(judgement.sentence)}"
+        )
     violated = _named(guardrails, GuardrailStatus.VIOLATED)
     if violated:
         return Decision(headline=Headline.DO_NOT_SHIP, sentence=f"Do not ship: {violated} got worse beyond chance.")
@@ -420,7 +433,9 @@ def decide(judgement: Judgement, guardrails: Sequence[GuardrailJudgement]) -> De
         return Decision(headline=Headline.UNDECIDED, sentence=f"Do not decide yet: {_OPEN[verdict]}.")
     unresolved = _named(guardrails, GuardrailStatus.UNRESOLVED)
     if unresolved:
-        sentence = f"Do not ship yet: the success metric improved, but {unresolved} may have got worse; collect more sessions."
+        sentence = (
+            f"Do not ship yet: the success metric improved, but {unresolved} may have got worse; collect more sessions."
+        )
         return Decision(headline=Headline.UNDECIDED, sentence=sentence)
     safe = " and every guardrail is within its tolerance" if guardrails else "; no guardrail was set"
     return Decision(headline=Headline.SHIP, sentence=f"Ship: the success metric improved{_SHORTFALL[verdict]}{safe}.")

@@ -46,7 +46,8 @@ class Comparison:
         if not asymptotic or smallest >= MIN_SEQUENTIAL_N:
             return None
         return (
-            f"It is too early to look: the smaller arm has {smallest} sessions, and the {self.design.kind} design starts "
+            f"It is too early to look: the smaller arm has {smallest} sessions, and the {self.design.kind} "
+            "design starts "
             f"at {MIN_SEQUENTIAL_N} per arm, so wait for more."
         )
 
@@ -148,10 +149,12 @@ def summarise(
 
 def cluster_note(samples: SamplePair, control: float, treatment: float) -> list[str]:
     """Return a sentence on what clustering cost, when there are clusters."""
-    if samples.control.clusters is None:
+    first, second = samples.control, samples.treatment
+    if first.clusters is None:
         return []
-    return [
-        f"Sessions of one cluster resemble each other: {samples.control.n} control and {samples.treatment.n} treatment "
-        f"sessions from {samples.control.cluster_count} and {samples.treatment.cluster_count} clusters count as about "
-        f"{control:.0f} and {treatment:.0f} independent ones.",
-    ]
+    note = (
+        f"Sessions of one cluster resemble each other: {first.n} control and {second.n} treatment sessions from "
+        f"{first.cluster_count} and {second.cluster_count} clusters count as about {control:.0f} and {treatment:.0f} "
+        f"independent ones."
+    )
+    return [note]

@@ -79,12 +79,12 @@ class LawPair:
             return None
         pair = self._positive_control()
         share = (tail - undefined) / (1 - undefined)
-        return _low(pair, _PercentChange(), share), -_low(pair._mirrored_treatment(), _NegativePercent(), share)
+        return _low(pair, _PercentChange(), share), -_low(pair.mirrored_treatment(), _NegativePercent(), share)
 
     def difference_tails(self) -> tuple[float, float]:
         """Return P(difference <= 0) and P(difference >= 0)."""
-        at_most = self._probability(self.control.values, side="right")
-        at_least = 1 - self._probability(self.control.values, side="left")
+        at_most = self.probability(self.control.values, side="right")
+        at_least = 1 - self.probability(self.control.values, side="left")
         return at_most, at_least
 
     def at_most(self, percent: float) -> float:
@@ -100,9 +100,9 @@ class LawPair:
         control = pair.control.values
         points = control + control * (percent / 100)
         slack = _RELATIVE * np.maximum(np.abs(points), control)
-        return pair._probability(points + slack if side == "right" else points - slack, side=side)
+        return pair.probability(points + slack if side == "right" else points - slack, side=side)
 
-    def _probability(self, points: FloatArray, side: str) -> float:
+    def probability(self, points: FloatArray, side: str) -> float:
         """Return P(treatment <= point of its control value), or < for side 'left'."""
         kind = "right" if side == "right" else "left"
         index = np.searchsorted(self.treatment.values, points, side=kind)  # type: ignore[call-overload]
@@ -123,7 +123,8 @@ class LawPair:
     def _swapped(self) -> LawPair:
         return LawPair(self.treatment, self.control, self.correlation)
 
-    def _mirrored_treatment(self) -> LawPair:
+    def mirrored_treatment(self) -> LawPair:
+        """Return the joint law of the control and the negative treatment."""
         return LawPair(self.control, self.treatment.negated(), -self.correlation)
 
     def _positive_control(self) -> LawPair:
@@ -134,7 +135,7 @@ class LawPair:
         total = masses.sum()
         cumulative = np.concatenate((np.zeros(1), np.cumsum(masses / total)))
         np.minimum(cumulative, 1.0, out=cumulative)
-        control = Law(self.control.values[first:], masses / total, cumulative)
+        control = Law(self.control.values[first:], masses / total, cumulative, self.control.blind)
         return LawPair(control, self.treatment, self.correlation)
 
 
@@ -151,9 +152,9 @@ class _NegativePercent:
 def _low(pair: LawPair, operation: _Operation, tail: float) -> float:
     """Return the smallest point that has at least `tail` of the contrast's law at or below it.
 
-    -inf when the law, cut off at `TAIL`, cannot tell.
+    -inf when the two laws cannot tell: their tails are cut off, and lie beyond the samples when clusters are few.
     """
-    if tail < 2 * TAIL:
+    if tail < max(pair.control.blind * pair.treatment.blind, 2 * TAIL):
         return -math.inf
     bracket = _Bracket.whole(pair)
     conditional = pair.conditional()

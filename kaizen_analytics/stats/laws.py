@@ -9,7 +9,7 @@ the about 8 sqrt(n) sessions around the quantile matter: one partial sort finds 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -46,11 +46,13 @@ class Law:
         values: Shape (k,), increasing.
         masses: Shape (k,), summing to 1.
         cumulative: Shape (k + 1,), starting at 0: mass of the first i values.
+        blind: Tail mass that the law cannot resolve: smaller tails may lie beyond the sample.
     """
 
     values: FloatArray
     masses: FloatArray
     cumulative: FloatArray
+    blind: float = 2 * TAIL
 
     def at_most(self, value: float) -> float:
         """Return the probability of a value of at most `value`."""
@@ -66,14 +68,15 @@ class Law:
 
     def negated(self) -> Law:
         """Return the law of the negative."""
-        return _law(-self.values[::-1], self.masses[::-1])
+        return replace(_law(-self.values[::-1], self.masses[::-1]), blind=self.blind)
 
     def limits(self, alpha: float) -> tuple[float, float]:
         """Return the interval that leaves `alpha` / 2 on each side; infinite where the law cannot see that far."""
-        return self._low(alpha / 2), -self.negated()._low(alpha / 2)
+        return self.low(alpha / 2), -self.negated().low(alpha / 2)
 
-    def _low(self, tail: float) -> float:
-        if tail < 2 * TAIL:
+    def low(self, tail: float) -> float:
+        """Return the smallest value with at least `tail` at or below it; -inf where the law cannot see that far."""
+        if tail < self.blind:
             return -math.inf
         index = int(np.searchsorted(self.cumulative[1:], tail * (1 - 1e-12), side="left"))
         return float(self.values[min(index, self.values.size - 1)])

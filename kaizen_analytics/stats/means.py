@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scipy import special
 
-from kaizen_analytics.stats.comparison import Comparison, Level, cluster_note, summarise
+from kaizen_analytics.stats.comparison import Comparison, cluster_note, summarise
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure
 from kaizen_analytics.stats.samples import Sample, read_samples

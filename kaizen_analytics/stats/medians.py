@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.stats.comparison import Comparison, cluster_note, summarise
@@ -144,7 +145,11 @@ class _Arm:
         if self.precision is None:
             return self.plain.law()
         draws = self.n_effective / student_inflation(degrees, alpha) + 1
-        return beta_law(self.sample.values, draws * self.level, draws * (1 - self.level))
+        a, b = draws * self.level, draws * (1 - self.level)
+        edge = 1 / self.sample.n
+        # Few effective sessions put real mass on the single outermost session; what lies beyond it is unknown.
+        beyond = max(float(special.betainc(a, b, edge)), float(special.betainc(b, a, edge)))
+        return replace(beta_law(self.sample.values, a, b), blind=max(beyond, 2 * TAIL))
 
     def summarise(self, kind: EffectKind, limits: tuple[float, float]) -> ArmSummary:
         return summarise(

@@ -225,7 +225,8 @@ def plan(
         "no session comes in today, so it would never end" if days is None else f"about {days} days at today's rate"
     )
     sentence = (
-        f"To prove {goal} when the truth is {true_pct:g} % takes {n} sessions per arm, {duration}; that many find a fall "
+        f"To prove {goal} when the truth is {true_pct:g} % takes {n} sessions per arm, {duration}; that "
+        "many find a fall "
         f"of {format_percent(-fall)} or a rise of {format_percent(rise)} in {100 * power:.0f} of 100 experiments."
     )
     return Plan(n_per_arm=n, days=days, mde_fall_pct=fall, mde_rise_pct=rise, sentence=sentence)

@@ -80,7 +80,7 @@ def measure(sample: Sample, score: FloatArray, covariate_mean: float | None) -> 
 
 
 def _cluster_totals(clusters: IntArray, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return, per code, the total residual, corrected for the pull of its cluster; and the sizes of clusters that occur.
+    """Return, per code, the total residual, corrected for its own pull; and the sizes of clusters that occur.
 
     A large cluster pulls the mean towards itself and so hides its own error. Dividing by the root of the share of
     other sessions undoes that (CR2, Bell & McCaffrey 2002); with equal sizes it is the usual G/(G - 1) correction.

@@ -62,7 +62,8 @@ def _check_binary(sample: Sample) -> None:
     bad = np.flatnonzero((sample.values != 0) & (sample.values != 1))
     if bad.size:
         raise StatisticsError(
-            f"The {sample.name} arm of a proportion holds {sample.values[bad[0]]} at position {bad[0]}; expected 0 or 1. "
+            f"The {sample.name} arm of a proportion holds {sample.values[bad[0]]} at position {bad[0]}; "
+            "expected 0 or 1. "
             f"Compare shares that vary within a session with median_effect or mean_effect.",
         )
 
@@ -241,7 +242,7 @@ def _effect(
     )
 
 
-_NO_PERCENT = "No control session succeeded, and a percent change of zero has no meaning: read the difference in percentage points."
+_NO_PERCENT = "No control session succeeded, and a percent change of zero has no meaning: read the difference instead."
 
 
 def _exact_effect(comparison: Comparison) -> Effect:

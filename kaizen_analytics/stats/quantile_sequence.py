@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
-from kaizen_analytics.stats.laws import FloatArray, IntArray
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kaizen_analytics.stats.laws import FloatArray, IntArray
 
 
 def log_mixture(n: int, chance: float, n_opt: float, alpha: float) -> FloatArray:
@@ -132,7 +136,7 @@ def share_p_value(successes_c: int, n_c: int, successes_t: int, n_t: int) -> flo
     return min(1.0, math.exp(-max(log_evidence, 0.0)))
 
 
-def _boundary(log_evidence: _Evidence, inside: float, outside: float, alpha: float) -> float:
+def _boundary(log_evidence: Callable[[float], float], inside: float, outside: float, alpha: float) -> float:
     if log_evidence(outside) < math.log(1 / alpha):
         return outside
     for _ in range(60):
@@ -142,10 +146,3 @@ def _boundary(log_evidence: _Evidence, inside: float, outside: float, alpha: flo
         else:
             outside = middle
     return outside
-
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    _Evidence = Callable[[float], float]

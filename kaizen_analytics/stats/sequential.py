@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
 from kaizen_analytics.errors import StatisticsError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import numpy.typing as npt
 

@@ -122,7 +122,8 @@ def _status(p_value: float) -> RatioStatus:
 def _sentence(status: RatioStatus, successes: int, n: int, share: float, p_value: float) -> str:
     if n == 0:
         return "No session has been assigned yet."
-    seen = f"The treatment holds {successes} of {n} sessions ({100 * successes / n:.1f} %), declared were {100 * share:.1f} %"
+    observed = f"{successes} of {n} sessions ({100 * successes / n:.1f} %)"
+    seen = f"The treatment holds {observed}, declared were {100 * share:.1f} %"
     if status is RatioStatus.INVALID:
         return (
             f"{seen}: chance does not explain that (p = {p_value:.2g}), so find out which sessions went missing before "

@@ -22,14 +22,14 @@ def bench():
 
 def test_quick_run_writes_every_table(bench, tmp_path, capsys):
     output = tmp_path / "evidence.md"
-    output.write_text(f"# Evidence\n\n{bench.BEGIN}\nold\n{bench.END}\n\nKept.\n", encoding="utf-8")
+    output.write_text(f"# Evidence\n\n{bench.BEGIN}\nstale tables\n{bench.END}\n\nKept.\n", encoding="utf-8")
 
     assert bench.main(["--quick", "--output", str(output)]) == 0
 
     text = output.read_text(encoding="utf-8")
     assert text.startswith("# Evidence\n")
     assert text.endswith("Kept.\n")
-    assert "old" not in text
+    assert "stale tables" not in text
     assert text.count("\n## ") == 7
     assert text.split("## ", 1)[1].split(bench.END)[0].strip() in capsys.readouterr().out
 

@@ -111,13 +111,23 @@ def test_an_effect_survives_pickling():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0, "0"), (-0.0, "0"), (1234.5, "1,234"), (0.123456, "0.1235"), (1e-9, "1.000e-09"), (1e15, "1.000e+15"), (math.inf, "no limit")],
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1234.5, "1,234"),
+        (0.123456, "0.1235"),
+        (1e-9, "1.000e-09"),
+        (1e15, "1.000e+15"),
+        (math.inf, "no limit"),
+    ],
 )
 def test_numbers_are_short(value, text):
     assert format_number(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(-12.34, "-12.3 %"), (-0.01, "0.0 %"), (12345.6, "12,345.6 %"), (math.inf, "no limit")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(-12.34, "-12.3 %"), (-0.01, "0.0 %"), (12345.6, "12,345.6 %"), (math.inf, "no limit")]
+)
 def test_percents_have_one_decimal(value, text):
     assert format_percent(value) == text
 

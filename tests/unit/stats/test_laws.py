@@ -102,7 +102,9 @@ def test_large_even_law_keeps_the_midpoints_of_ties():
 
 def test_ties_among_many_values_keep_their_midpoints():
     rng = np.random.default_rng(5)
-    sample = np.concatenate((np.full(1000, 1.0), np.full(1000, 2.0), 2.0 + rng.random(10_000) * 1e-3, -rng.random(10_000)))
+    sample = np.concatenate(
+        (np.full(1000, 1.0), np.full(1000, 2.0), 2.0 + rng.random(10_000) * 1e-3, -rng.random(10_000))
+    )
     rng.shuffle(sample)
 
     law = median_law(sample)
@@ -140,6 +142,8 @@ def test_beta_law_of_plain_sessions_is_the_order_law():
     assert as_dict(beta_law(sample, 8, 8)) == as_dict(order_law(sample, 8))
 
 
-@pytest.mark.parametrize(("n", "quantile", "rank"), [(10, 0.9, 9), (10, 0.91, 10), (10, 0.05, 1), (7, 0.5, 4), (100, 0.29, 29)])
+@pytest.mark.parametrize(
+    ("n", "quantile", "rank"), [(10, 0.9, 9), (10, 0.91, 10), (10, 0.05, 1), (7, 0.5, 4), (100, 0.29, 29)]
+)
 def test_quantile_rank_is_the_inverted_cdf(n, quantile, rank):
     assert quantile_rank(n, quantile) == rank

@@ -230,7 +230,7 @@ def test_a_control_that_may_be_zero_is_charged_to_both_tails():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
 def test_values_that_are_not_finite_are_rejected_at_the_door(bad):
-    with pytest.raises(StatisticsError, match="control arm holds .* at position 2"):
+    with pytest.raises(StatisticsError, match=r"control arm holds .* at position 2"):
         median_effect([1, 2, bad, 4, 5], [1, 2, 3, 4, 5])
 
 

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import (
     confint_proportions_2indep,
     proportion_confint,
+)
+from statsmodels.stats.proportion import (
     test_proportions_2indep as oracle_test,
 )
 

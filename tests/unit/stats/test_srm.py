@@ -8,7 +8,9 @@ from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.stats import RatioStatus, check_sample_ratio
 
 
-@pytest.mark.parametrize(("control", "treatment", "share"), [(50, 61, 0.5), (3, 0, 0.5), (900, 110, 0.1), (2000, 2000, 0.5)])
+@pytest.mark.parametrize(
+    ("control", "treatment", "share"), [(50, 61, 0.5), (3, 0, 0.5), (900, 110, 0.1), (2000, 2000, 0.5)]
+)
 def test_p_value_is_the_exact_binomial_one(control, treatment, share):
     expected = stats.binomtest(treatment, control + treatment, share).pvalue
 
@@ -37,7 +39,9 @@ def test_sequential_p_value_survives_a_look_after_every_session():
     alarms = 0
     for _ in range(200):
         counts = np.cumsum(rng.random(400) < 0.5)
-        p_values = [check_sample_ratio(n - k, k, sequential=True).p_value for n, k in enumerate(counts.tolist(), start=1)]
+        p_values = [
+            check_sample_ratio(n - k, k, sequential=True).p_value for n, k in enumerate(counts.tolist(), start=1)
+        ]
         alarms += min(p_values) < 0.05
 
     assert alarms <= 10

@@ -96,7 +96,8 @@ def test_every_verdict_has_a_sentence_of_its_own():
     sentences = [judgement.sentence for judgement in judged]
     assert len(set(sentences)) == 7
     assert sentences[0] == (
-        "The data show a fall of 21.0 % (95 % interval -30.0 % to -12.0 %), so the target of a fall of at least 10 % is "
+        "The data show a fall of 21.0 % (95 % interval -30.0 % to -12.0 %), so the target of a fall of "
+        "at least 10 % is "
         "reached."
     )
     assert all(sentence.count(".") >= 1 and sentence.endswith(".") for sentence in sentences)
