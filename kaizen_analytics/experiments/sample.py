@@ -55,6 +55,8 @@ SAMPLE_SCHEMA: dict[str, pl.DataType] = {
 }
 """Columns of a sample, one row per session; `flags` are words with a blank between them."""
 
+_CONDITIONS = ("agent", "model", "workspace", "branch")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -95,7 +97,38 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
 
 def read_scope(store: Store, workspaces: tuple[str, ...]) -> pl.DataFrame:
     """Return every metric of the root sessions of these workspaces (empty: of all)."""
-    return SESSION_METRICS.run(store).filter(_in_scope(workspaces))
+    return SESSION_METRICS.run(store).filter(in_workspaces(workspaces))
+
+
+def select_sessions(
+    store: Store,
+    where: Mapping[str, str],
+    *,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+) -> list[str]:
+    """Return the root sessions that fit every condition, oldest first.
+
+    Args:
+        store: The open store.
+        where: Exact values of `agent`, `model`, `workspace` or `branch`.
+        since_ms: First start that counts.
+        until_ms: First start that no longer counts.
+
+    Raises:
+        ExperimentError: a condition names another column.
+    """
+    unknown = sorted(set(where) - set(_CONDITIONS))
+    if unknown:
+        raise ExperimentError(f"Sessions cannot be chosen by {unknown[0]!r}; expected one of {', '.join(_CONDITIONS)}.")
+    known = CANDIDATES.run(store).select("session_id", "branch")
+    sessions = SESSION_METRICS.run(store).join(known, on="session_id")
+    started = pl.col("started_at_ms")
+    conditions = [pl.col(name) == value for name, value in where.items()]
+    conditions += [started >= since_ms] if since_ms is not None else []
+    conditions += [started < until_ms] if until_ms is not None else []
+    chosen = sessions.filter(*conditions) if conditions else sessions
+    return chosen.sort("started_at_ms", "session_id")["session_id"].to_list()
 
 
 def choose_candidates(
@@ -107,7 +140,7 @@ def choose_candidates(
     """Return the sessions in scope and window, and every tagged one: a tag is not cut by the window."""
     in_window = pl.col("started_at_ms").is_between(start.window_start_ms, start.window_end_ms)
     tagged = pl.col("session_id").is_in(list(tags))
-    return sessions.filter((_in_scope(plan.workspaces) & in_window) | tagged).sort("started_at_ms", "session_id")
+    return sessions.filter((in_workspaces(plan.workspaces) & in_window) | tagged).sort("started_at_ms", "session_id")
 
 
 def describe_tags(tags: Mapping[str, Classification], stored: set[str], roots: set[str]) -> list[str]:
@@ -137,7 +170,8 @@ def restore_sample(records: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     return frame.sort("started_at_ms", "session_id")
 
 
-def _in_scope(workspaces: tuple[str, ...]) -> pl.Expr:
+def in_workspaces(workspaces: tuple[str, ...]) -> pl.Expr:
+    """Return the condition that a session ran in one of these workspaces or below (empty: in any)."""
     if not workspaces:
         return pl.lit(value=True)
     workspace = pl.col("workspace")
@@ -147,7 +181,7 @@ def _in_scope(workspaces: tuple[str, ...]) -> pl.Expr:
 
 
 def _outside(chosen: pl.DataFrame, plan: Plan) -> frozenset[str]:
-    return frozenset(chosen.filter(~_in_scope(plan.workspaces))["session_id"])
+    return frozenset(chosen.filter(~in_workspaces(plan.workspaces))["session_id"])
 
 
 def _read_evidence(

@@ -8,7 +8,7 @@ import pytest
 
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.sessions import Footprint, checksum_term, record_footprints, write_sessions
+from kaizen_analytics.store.sessions import write_sessions
 
 DAY_MS = 86_400_000
 
@@ -26,7 +26,7 @@ def add_sessions(store: Store) -> Callable[[list[Row]], None]:
     """Store sessions; `tokens` (one response) and `payload` (of that response) are not columns of a session."""
 
     def add(rows: list[Row]) -> None:
-        sessions, events, footprints = [], [], {}
+        sessions, events = [], []
         for given in rows:
             row = {"tokens": 100, "payload": "{}", **given}
             event = {
@@ -39,22 +39,10 @@ def add_sessions(store: Store) -> Callable[[list[Row]], None]:
                 "payload": row.pop("payload"),
                 "ts_exact": 1,
             }
-            term = checksum_term(
-                seq=0,
-                ts_ms=event["ts_ms"],
-                tokens_in=event["tokens_in"],
-                tokens_out=None,
-                cost_usd_e6=None,
-                payload=event["payload"],
-                kind="Message",
-            )
             events.append(event)
-            footprints[str(row["id"])] = Footprint(1, term)
             defaults = {"agent": "claude_code", "workspace": "/w", "status": "Done", "trace_path": ""}
             sessions.append({**defaults, "repo_binding_source": "", **row})
         write_sessions(store, pl.DataFrame(sessions, infer_schema_length=None), {"events": pl.DataFrame(events)})
-        with store.write():
-            record_footprints(store, footprints)
 
     return add
 
