@@ -1,0 +1,206 @@
+"""From a store to a published mirror: everything anew, or only the sessions whose events changed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from kaizen_analytics.columnar import extraction
+from kaizen_analytics.columnar.fingerprint import settle_fingerprint
+from kaizen_analytics.columnar.manifest import (
+    MANIFEST,
+    Manifest,
+    mirror_version,
+    publish_manifest,
+    read_frame,
+    sweep,
+    write_frame,
+)
+from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
+from kaizen_analytics.columnar.rollup import ROLLUPS, compute_metrics
+from kaizen_analytics.engines import ParquetFiles
+from kaizen_analytics.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kaizen_analytics.columnar.manifest import CachedFile
+
+COMPARED_WHOLE_EVENTS = 2_000_000
+"""Up to this size, every change of the store is followed by a comparison of all events."""
+
+COMPARED_EVERY_MS = 3_600_000
+"""A larger store is compared whole at its first change after this time, else by ids and counts."""
+
+_REBUILT_SHARE = 0.2
+_SESSIONS_A_TIME = 500
+
+
+class Progress(Protocol):
+    """Is told how far a build has come."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """`done` of about `total` events were read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One refresh: where to, from which store, how, and who is told of the progress."""
+
+    folder: Path
+    store_path: Path
+    progress: Progress
+    compare_whole: bool
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """The events as of one snapshot: the numbers of the sessions, the parts, and when all were last compared."""
+
+    keys: pl.DataFrame
+    parts: tuple[CachedFile, ...]
+    compared_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Sessions to read again, and whether they were found by comparing every event."""
+
+    session_ids: list[str]
+    events: int
+    is_whole: bool
+
+
+def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
+    """Read what changed since `previous`, or everything, and publish the result; needs the lock.
+
+    Raises:
+        StoreError: the store is missing, damaged, or holds a cell of another type than its column.
+        DamagedError: a file of the previous state is not what it was.
+    """
+    started_ns = time.monotonic_ns()
+    folder = request.folder
+    sweep(folder, {file.name for file in previous.files} | {MANIFEST} if previous else set())
+    with Store.open(request.store_path, read_only=True) as store:
+        # Before the snapshot: what is written in between is read, and changes the fingerprint as well.
+        fingerprint = settle_fingerprint(request.store_path)
+        with store.snapshot():
+            watermark, events = extraction.read_watermark(store)
+            tables = {name: extraction.read_table(store, name) for name in extraction.TABLES}
+            copy = _copy_events(store, request, previous, watermark, events)
+    keys = complete_keys(copy.keys, [tables["sessions"]["id"], tables["files_touched"]["session_id"]])
+    parts = compact_parts(folder, keys, copy.parts)
+    files = {name: write_frame(folder, name, frame) for name, frame in {**tables, "keys": keys}.items()}
+    files |= _keep_rollups(previous, files, parts) or _write_rollups(folder, tables, keys, parts)
+    manifest = Manifest(
+        version=mirror_version(),
+        store=str(request.store_path),
+        fingerprint=fingerprint,
+        watermark=watermark,
+        events=events,
+        compared_at_ms=copy.compared_at_ms,
+        refreshed_at_ms=request.now_ms,
+        refresh_duration_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
+        parts=parts,
+        tables=files,
+    )
+    publish_manifest(folder, manifest)
+    return manifest
+
+
+def _copy_events(
+    store: Store,
+    request: Request,
+    previous: Manifest | None,
+    watermark: int,
+    events: int,
+) -> Copy:
+    if previous is None:
+        return _copy_all(store, request, events)
+    known = read_frame(request.folder, previous.tables["keys"])
+    changes = None
+    if _may_trust_ids(request, previous, events):
+        changes = _find_appended(store, previous, watermark, events)
+    if changes is None:
+        changes = _compare_all(store, known)
+    if changes.events > events * _REBUILT_SHARE:
+        return _copy_all(store, request, events)
+    return _copy_changed(store, request, previous, known, changes)
+
+
+def _may_trust_ids(request: Request, previous: Manifest, events: int) -> bool:
+    age_ms = request.now_ms - previous.compared_at_ms
+    return not request.compare_whole and events > COMPARED_WHOLE_EVENTS and 0 <= age_ms < COMPARED_EVERY_MS
+
+
+def _find_appended(store: Store, previous: Manifest, watermark: int, events: int) -> Changes | None:
+    """Return the sessions with new events, or None where ids and counts say that others were deleted."""
+    [(appended,)] = store.native("select count(*) from events where id > ?", previous.watermark)
+    if watermark < previous.watermark or events != previous.events + int(appended or 0):
+        return None
+    return Changes(extraction.read_appended(store, previous.watermark), int(appended or 0), is_whole=False)
+
+
+def _compare_all(store: Store, known: pl.DataFrame) -> Changes:
+    found = extraction.read_checks(store)
+    stored = known.filter(pl.col("events") > 0)
+    same = stored.join(found, on=["session_id", "events", "row_checks"], how="semi").select("session_id")
+    changed = found.join(same, on="session_id", how="anti")
+    gone = stored.join(found, on="session_id", how="anti")
+    session_ids = [*changed["session_id"], *gone["session_id"]]
+    return Changes(session_ids, int(changed["events"].sum()), is_whole=True)
+
+
+def _copy_all(store: Store, request: Request, events: int) -> Copy:
+    with PartWriter(request.folder, first_key=0) as writer:
+        for batch in extraction.stream_events(store):
+            writer.add(batch)
+            request.progress(writer.rows, events)
+        keys, parts = writer.finish()
+    return Copy(keys, parts, request.now_ms)
+
+
+def _copy_changed(
+    store: Store,
+    request: Request,
+    previous: Manifest,
+    known: pl.DataFrame,
+    changes: Changes,
+) -> Copy:
+    ids = changes.session_ids
+    with PartWriter(request.folder, first_key=next_key(known)) as writer:
+        for first in range(0, len(ids), _SESSIONS_A_TIME):
+            writer.add(extraction.read_events(store, ids[first : first + _SESSIONS_A_TIME]))
+            request.progress(writer.rows, max(writer.rows, changes.events))
+        added, parts = writer.finish()
+    kept = known.filter(~pl.col("session_id").is_in(ids))
+    compared_at_ms = request.now_ms if changes.is_whole else previous.compared_at_ms
+    return Copy(pl.concat([kept, added]), (*previous.parts, *parts), compared_at_ms)
+
+
+def _keep_rollups(
+    previous: Manifest | None,
+    files: dict[str, CachedFile],
+    parts: tuple[CachedFile, ...],
+) -> dict[str, CachedFile] | None:
+    """Return the former rollups if all that they are computed from is what it was."""
+    if previous is None or previous.parts != parts:
+        return None
+    if any(previous.tables[name] != files[name] for name in ("sessions", "files_touched", "keys")):
+        return None
+    return {name: previous.tables[name] for name in ROLLUPS}
+
+
+def _write_rollups(
+    folder: Path,
+    tables: dict[str, pl.DataFrame],
+    keys: pl.DataFrame,
+    parts: tuple[CachedFile, ...],
+) -> dict[str, CachedFile]:
+    relation = ParquetFiles(tuple(folder / part.name for part in parts)) if parts else None
+    metrics = compute_metrics(tables, keys, relation, folder)
+    return {name: write_frame(folder, name, metrics[name]) for name in ROLLUPS}
