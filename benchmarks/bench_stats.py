@@ -388,7 +388,8 @@ def run_jobs(jobs: list[Job]) -> dict[str, dict[tuple, Tally]]:
     for job in jobs:
         totals[job.table].setdefault(job.row, defaultdict(float))
     with multiprocessing.get_context("fork").Pool(min(2, os.cpu_count() or 1)) as pool:
-        for job, tally in pool.imap_unordered(run_job, jobs):
+        for done, (job, tally) in enumerate(pool.imap_unordered(run_job, jobs), start=1):
+            print(f"\r{done} of {len(jobs)} jobs", end="", file=sys.stderr, flush=True)
             for key, value in tally.items():
                 totals[job.table][job.row][key] += value
     return totals
@@ -659,7 +660,7 @@ def main(arguments: list[str] | None = None) -> int:
     if output is not None:
         text = output.read_text(encoding="utf-8") if output.exists() else ""
         output.write_text(render(text, tables), encoding="utf-8")
-    print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+    print(f"\n{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if report.missed and not options.quick:
         print("Missed targets:", *report.missed, sep="\n  ", file=sys.stderr)
         return 1

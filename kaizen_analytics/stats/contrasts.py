@@ -156,57 +156,72 @@ def _low(pair: LawPair, operation: _Operation, tail: float) -> float:
     """
     if tail < max(pair.control.blind * pair.treatment.blind, 2 * TAIL):
         return -math.inf
-    bracket = _Bracket.whole(pair)
+    threshold = tail * (1 - 1e-12)
+    bracket = _Bracket.whole(pair, operation)
     conditional = pair.conditional()
     everything = np.arange(pair.control.values.size)
-    low, high = _outer_points(pair, operation)
-    threshold = tail * (1 - 1e-12)
-    while bracket.candidates > _few(pair) and low < (middle := low + 0.5 * (high - low)) < high:
-        index = np.searchsorted(pair.treatment.values, operation.treatment(pair.control.values, middle), "right")
-        reached = float(pair.control.masses @ conditional(everything, index)) >= threshold
-        bracket = bracket.below(index) if reached else bracket.above(index)
-        low, high = (low, middle) if reached else (middle, high)
+    few = pair.control.values.size + pair.treatment.values.size
+    while bracket.candidates > few and bracket.low < (point := bracket.guess(threshold)) < bracket.high:
+        index = np.searchsorted(pair.treatment.values, operation.treatment(pair.control.values, point), "right")
+        mass = float(pair.control.masses @ conditional(everything, index))
+        bracket = bracket.narrowed(point, index, mass, threshold)
     return _pick(pair, operation, bracket, threshold)
-
-
-def _few(pair: LawPair) -> int:
-    return pair.control.values.size + pair.treatment.values.size
-
-
-def _outer_points(pair: LawPair, operation: _Operation) -> tuple[float, float]:
-    corners = operation.point(
-        pair.treatment.values[[0, 0, -1, -1]],
-        pair.control.values[[0, -1, 0, -1]],
-    )
-    return float(corners.min()), float(corners.max())
 
 
 @dataclass(frozen=True, slots=True)
 class _Bracket:
-    """For each control value, the treatment values that are still candidates: first .. end - 1."""
+    """Where the answer lies: above `low`, at most `high`.
 
+    For each control value, the treatment values first .. end - 1 are still candidates. `mass_low` and `mass_high` are
+    the law's mass up to the two points.
+    """
+
+    low: float
+    high: float
+    mass_low: float
+    mass_high: float
     first: IntArray
     end: IntArray
+    steps: int = 0
 
     @classmethod
-    def whole(cls, pair: LawPair) -> _Bracket:
-        size = pair.control.values.size
-        return cls(np.zeros(size, dtype=np.int64), np.full(size, pair.treatment.values.size, dtype=np.int64))
+    def whole(cls, pair: LawPair, operation: _Operation) -> _Bracket:
+        control, treatment = pair.control.values, pair.treatment.values
+        corners = operation.point(treatment[[0, 0, -1, -1]], control[[0, -1, 0, -1]])
+        first = np.zeros(control.size, dtype=np.int64)
+        return cls(float(corners.min()), float(corners.max()), 0.0, 1.0, first, first + treatment.size)
 
     @property
     def candidates(self) -> int:
-        return int((self.end - self.first).sum())
+        return int(self.end.sum() - self.first.sum())
 
-    def below(self, index: IntArray) -> _Bracket:
-        return _Bracket(self.first, np.clip(index, self.first, self.end))
+    def guess(self, threshold: float) -> float:
+        """Return the next point to try: mostly where a normal law between the two ends would have `threshold`.
 
-    def above(self, index: IntArray) -> _Bracket:
-        return _Bracket(np.clip(index, self.first, self.end), self.end)
+        Every third step halves the bracket, which bounds the number of steps for laws that are far from normal.
+        """
+        middle = self.low + 0.5 * (self.high - self.low)
+        if self.steps % 3 == 2 or self.mass_low <= 0 or self.mass_high >= 1:
+            return middle
+        below, at, above = (float(z) for z in special.ndtri([self.mass_low, threshold, self.mass_high]))
+        if not below < at < above:
+            return middle
+        share = (at - below) / (above - below)
+        # Slightly towards the wider side, so that both ends move.
+        share += 0.02 if share < 0.5 else -0.02
+        return self.low + share * (self.high - self.low)
+
+    def narrowed(self, point: float, index: IntArray, mass: float, threshold: float) -> _Bracket:
+        """Return the part of the bracket on the answer's side of `point`."""
+        if mass >= threshold:
+            return _Bracket(self.low, point, self.mass_low, mass, self.first, index, self.steps + 1)
+        return _Bracket(point, self.high, mass, self.mass_high, index, self.end, self.steps + 1)
 
 
 def _pick(pair: LawPair, operation: _Operation, bracket: _Bracket, threshold: float) -> float:
     """Return the first candidate at which the law reaches `threshold`."""
-    counts = bracket.end - bracket.first
+    # Rounding can let a bound of one row pass the other by one value.
+    counts = np.maximum(bracket.end - bracket.first, 0)
     rows = np.repeat(np.arange(counts.size), counts)
     columns = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts) + bracket.first[rows]
     conditional = pair.conditional()
