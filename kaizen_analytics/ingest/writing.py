@@ -145,9 +145,12 @@ class Batch:
         ):
             report = Report.from_json(tokens) if tokens else None
             number, place = int(record or 0), str(path)
-            work_here = self.works.get(place)
-            if work_here is not None:
+            work = self.works.get(place)
+            if work is not None:
                 self._own.setdefault(place, {})[number] = (None if seq is None else int(seq), report)
+                if work.appended:
+                    claim = Claim(number, place, original == "1", work.parser.last_ms, seq is not None, False, report)
+                    self._claims.setdefault(number, []).append(claim)
                 continue
             gone = not self._is_there(place)
             claim = Claim(number, place, original == "1", int(last_ms or 0), seq is not None, gone, report)
@@ -215,7 +218,7 @@ class Batch:
         """Return files that would own another share of the records than the store gives them."""
         again: set[str] = set()
         for claims in self._claims.values():
-            if len(claims) > 1:
+            if len({claim.path for claim in claims}) > 1:
                 again |= self._misread_record(claims)
         for work in self.works.values():
             if work.shared:

@@ -40,7 +40,14 @@ class Footprint:
 
 
 def checksum_term(
-    *, seq: int, ts_ms: int, tokens_in: int | None, tokens_out: int | None, cost_usd_e6: int | None, payload: str, kind: str
+    *,
+    seq: int,
+    ts_ms: int,
+    tokens_in: int | None,
+    tokens_out: int | None,
+    cost_usd_e6: int | None,
+    payload: str,
+    kind: str,
 ) -> int:
     """Return one event's share of its session's checksum."""
     return (

@@ -87,5 +87,5 @@ def test_a_cost_beyond_sqlites_integers_is_none(own_prices):
                {"a": {"input": 1, "output": 1, "outptu": 1}}],
 )  # fmt: skip
 def test_a_bad_price_file_is_refused_with_its_name(own_prices, prices):
-    with pytest.raises(ConfigError, match="prices.json"):
+    with pytest.raises(ConfigError, match=r"prices\.json"):
         own_prices(prices)

@@ -1,0 +1,533 @@
+"""The incremental run: the store is a function of the files, whatever the order, number or end of the runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ingest_lines import (
+    START_MS,
+    answer,
+    call,
+    claude_file,
+    codex,
+    codex_file,
+    counts,
+    line,
+    lines,
+    meta,
+    prompt,
+    result,
+    token_count,
+    turn,
+    usage,
+    write,
+)
+
+from kaizen_analytics.ingest import checkpoints, pipeline
+from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.ingest.records import Agent
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.sessions import foreign_sessions
+
+CONTENT = {
+    "events": "session_id, seq, ts_ms, kind, tool, tokens_in, tokens_out, cost_usd_e6, payload, tool_call_id,"
+    " reasoning_tokens, stop_reason, context_used_tokens, cache_creation_tokens, cache_read_tokens",
+    "sessions": "id, agent, model, workspace, started_at_ms, ended_at_ms, branch, parent_session_id, agent_version",
+    "files_touched": "session_id, path",
+    "skills_used": "session_id, skill",
+    "ka_sources": "session_id, n_events, checksum",
+    "ka_files": "path, session_id, stored_as, read_bytes, prefix_hash, last_ms, shared, n_lines, rejects, tally",
+    "ka_records": "(select path from ka_files where id = file_id), record, seq, original, tokens",
+}
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "store.db", create=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder
+
+
+def ingest(store, home, **options):
+    return run_ingest(store, [home], **options)
+
+
+def content_of(store):
+    assert foreign_sessions(store) == []
+    return {table: sorted(store.native(f"select {columns} from {table}")) for table, columns in CONTENT.items()}
+
+
+def rows(store, sql):
+    return [tuple(row) for row in store.native(sql)]
+
+
+def total(store, column="tokens_out"):
+    return int(store.native(f"select coalesce(sum({column}), 0) from events")[0][0])
+
+
+def conversation(stem, start_s=0, *, response="m", first=None, count=3):
+    """Return the records of a small session: prompt, then responses of two lines with a tool call and its result."""
+    records = [prompt(f"{stem}-{response}-p", start_s, session=stem)]
+    for n in range(count):
+        at, name = start_s + 10 * n + 1, f"{response}{n}"
+        told = {"session_id": first} if first else {}
+        read = call(f"{name}-t", file_path=f"/work/demo/{n}.py")
+        records += [
+            answer(f"{name}-a", at, name, session=stem, tokens=usage(output=1), stop=None) | told,
+            answer(f"{name}-b", at + 1, name, read, session=stem, tokens=usage(output=40 + n), stop="tool_use") | told,
+            result(f"{name}-r", at + 2, f"{name}-t", session=stem) | told,
+        ]
+    return records
+
+
+def renamed(records, stem):
+    """Return the records as a fork copies them: everything the same but the session id."""
+    return [record | {"sessionId": stem} for record in records]
+
+
+def rollout(session, n=2):
+    totals = [counts(100 * k, 50 * k, 10 * k, 2 * k) for k in range(1, n + 1)]
+    turns = [token_count(k, one, counts(100, 50, 10, 2)) for k, one in enumerate(totals, start=1)]
+    return lines(meta(session), turn(0.5), codex("event_msg", 0.6, type="user_message", message="go"), *turns)
+
+
+def test_a_second_run_reads_and_changes_nothing(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    codex_file(home, "c1", rollout("c1"))
+    ingest(store, home)
+    before = content_of(store)
+
+    second = ingest(store, home)
+
+    assert [(s.files, s.files_read, s.sessions) for s in second.agents.values()] == [(1, 0, 1), (1, 0, 1), (0, 0, 0)]
+    assert content_of(store) == before
+
+
+def test_reading_everything_again_changes_nothing(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    codex_file(home, "c1", rollout("c1"))
+    ingest(store, home)
+    before = content_of(store)
+
+    ingest(store, home, full=True)
+
+    assert content_of(store) == before
+
+
+def test_only_what_was_appended_is_read(store, home):
+    content = lines(*conversation("s1", count=5))
+    cut = content.index(b"\n", len(content) // 2) + 1
+    path = claude_file(home, "s1", content[:cut])
+    ingest(store, home)
+    first_ids = rows(store, "select id from events order by id")
+    path.write_bytes(content)
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert summary.bytes_read == len(content) - cut
+    assert rows(store, "select id from events order by id")[: len(first_ids)] == first_ids
+
+
+def test_a_response_whose_lines_arrive_in_two_runs_is_completed(store, home):
+    first = answer("a", 1, "m1", {"type": "thinking", "thinking": ""}, tokens=usage(output=1), stop=None)
+    second = answer("b", 2, "m1", {"type": "text", "text": "hi"}, tokens=usage(output=50), stop="end_turn")
+    path = claude_file(home, "s1", line(first))
+    ingest(store, home)
+    path.write_bytes(lines(first, second))
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    [(tokens, stop, payload)] = rows(store, "select tokens_out, stop_reason, payload from events")
+    assert (tokens, stop, json.loads(payload)["text"]) == ("50", "end_turn", "hi")
+    assert (summary.tokens["tokens_out"], summary.unreliable_responses, summary.responses) == (50, 0, 1)
+
+
+def test_a_torn_last_line_waits_for_its_rest(store, home):
+    content = lines(*conversation("s1"))
+    path = claude_file(home, "s1", content[:-20])
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].waiting == 1
+    path.write_bytes(content)
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert (summary.waiting, summary.tool_results, summary.rejects) == (0, 3, {})
+
+
+@pytest.mark.parametrize("change", [lambda text: text[: len(text) // 2], lambda text: text.replace(b"40", b"41", 1)])
+def test_a_file_that_shrank_or_was_rewritten_is_read_again(store, home, change):
+    content = lines(*conversation("s1"))
+    path = claude_file(home, "s1", content)
+    ingest(store, home)
+    shorter = change(content)[: change(content).rindex(b"\n") + 1]
+    path.write_bytes(shorter)
+    os.utime(path, ns=(1, 1))
+
+    ingest(store, home)
+
+    found = content_of(store)
+    with Store.open(home / "fresh.db", create=True) as fresh:
+        ingest(fresh, home)
+        assert content_of(fresh) == found
+
+
+def test_a_source_that_vanishes_keeps_its_rows(store, home):
+    path = claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home)
+    before = content_of(store)
+    path.unlink()
+
+    ingest(store, home)
+
+    assert content_of(store) == before
+
+
+def test_a_session_is_described_by_its_own_records(store, home):
+    claude_file(home, "s1", lines(*conversation("s1", start_s=100)))
+    claude_file(home, "agent-a", lines(*conversation("s1", 105, response="x", count=1)), slug="-work-demo/s1/subagents")
+
+    ingest(store, home)
+
+    found = rows(
+        store, "select id, model, workspace, branch, started_at_ms, parent_session_id from sessions order by id"
+    )
+    model = "claude-sonnet-4-5-20250929"
+    assert found == [
+        ("agent-a", model, "/work/demo", "main", str(START_MS + 105_000), "s1"),
+        ("s1", model, "/work/demo", "main", str(START_MS + 100_000), None),
+    ]
+
+
+def test_copied_history_counts_once_and_stays_with_the_file_it_was_written_to(store, home):
+    original = conversation("s1")
+    claude_file(home, "zz-fork", lines(*renamed(original, "zz-fork"), *conversation("zz-fork", 500, response="n")))
+    claude_file(home, "s1", lines(*original))
+
+    ingest(store, home)
+
+    owners = rows(store, "select session_id, count(*) from events where kind = 'Message' group by 1 order by 1")
+    assert owners == [("s1", "4"), ("zz-fork", "4")]
+
+
+def test_the_session_that_a_record_names_owns_it_even_when_it_went_on_for_longer(store, home):
+    original = conversation("s1", first="s1")
+    claude_file(home, "a-fork", lines(*renamed(original, "a-fork")))
+    claude_file(home, "s1", lines(*original, *conversation("s1", 900, response="n")))
+
+    ingest(store, home)
+
+    responses = rows(
+        store, "select session_id, count(*) from events where tokens_out is not null group by 1 order by 1"
+    )
+    assert responses == [("s1", "6")]
+
+
+def test_the_largest_usage_over_all_copies_counts(store, home):
+    whole = conversation("s1", count=1)
+    claude_file(home, "s1", lines(*whole[:2]))
+    claude_file(home, "fork", lines(*renamed(whole, "fork"), prompt("later", 900, session="fork")))
+
+    ingest(store, home)
+
+    assert rows(store, "select session_id, tokens_out from events where tokens_out is not null") == [("s1", "40")]
+
+
+def test_a_side_question_does_not_count_its_parents_history(store, home):
+    history = conversation("s1")
+    copied = [record | {"isSidechain": True, "agentId": "aside_question-1"} for record in history]
+    claude_file(home, "agent-aside_question-1", lines(*copied), slug="-work-demo/s1/subagents")
+    claude_file(home, "s1", lines(*history))
+
+    ingest(store, home)
+
+    assert rows(store, "select distinct session_id from events") == [("s1",)]
+
+
+def test_an_owner_that_turns_up_later_takes_its_records(store, home):
+    original = conversation("s1")
+    claude_file(home, "fork", lines(*renamed(original, "fork"), *conversation("fork", 500, response="n")))
+    ingest(store, home)
+    before = total(store)
+    claude_file(home, "s1", lines(*original))
+
+    ingest(store, home)
+
+    assert total(store) == before
+    assert rows(store, "select count(*) from events where session_id = 's1'") == [("10",)]
+    assert rows(store, "select seq from events where session_id = 'fork' order by seq")[0] == ("0",)
+
+
+def test_a_vanished_owner_keeps_its_records_when_a_copy_turns_up(store, home):
+    original = conversation("s1")
+    path = claude_file(home, "s1", lines(*original))
+    ingest(store, home)
+    path.unlink()
+    claude_file(home, "a-fork", lines(*renamed(original, "a-fork")))
+
+    ingest(store, home)
+
+    assert rows(store, "select distinct session_id from events") == [("s1",)]
+
+
+def test_active_and_archived_copies_count_once(store, home):
+    codex_file(home, "c1", rollout("c1", 3))
+    codex_file(home, "c1", rollout("c1", 2), folder="archived_sessions")
+
+    ingest(store, home)
+
+    assert total(store, "tokens_in") == 150
+
+
+def test_a_session_that_was_archived_between_two_runs_counts_once(store, home):
+    path = codex_file(home, "c1", rollout("c1", 2))
+    ingest(store, home)
+    path.unlink()
+    codex_file(home, "c1", rollout("c1", 3), folder="archived_sessions")
+
+    ingest(store, home)
+
+    assert total(store, "tokens_in") == 150
+    assert rows(store, "select count(*) from sessions") == [("1",)]
+
+
+def test_one_file_larger_than_a_slice_is_read_in_slices(store, home, monkeypatch):
+    content = lines(*conversation("s1", count=40))
+    claude_file(home, "s1", content)
+    ingest(store, home)
+    expected = content_of(store)
+    with Store.open(home / "sliced.db", create=True) as sliced:
+        monkeypatch.setattr(checkpoints, "_CHUNK_BYTES", 500)
+        monkeypatch.setattr(pipeline.read_source, "__kwdefaults__", {"whole": False, "limit": 3000})
+        summary = ingest(sliced, home)
+
+        assert content_of(sliced) == expected
+    assert summary.agents[Agent.CLAUDE_CODE].files_read > 2
+
+
+def test_sessions_of_another_tool_are_left_alone_until_adopted(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    with store.write():
+        store.native(
+            "insert into events (session_id, seq, ts_ms, kind, source, payload)"
+            " values ('s1', 0, 1, 'Message', 'Hook', '{}') returning 1"
+        )
+
+    kept = ingest(store, home).agents[Agent.CLAUDE_CODE]
+    assert (kept.foreign, kept.events, rows(store, "select count(*) from events")) == (1, 0, [("1",)])
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 0
+
+    adopted = ingest(store, home, adopt=True).agents[Agent.CLAUDE_CODE]
+    assert (adopted.foreign, adopted.events) == (0, 10)
+    assert foreign_sessions(store) == []
+
+
+def test_rows_that_another_tool_adds_to_our_session_are_seen_and_not_built_upon(store, home):
+    content = lines(*conversation("s1"))
+    path = claude_file(home, "s1", content)
+    ingest(store, home)
+    with store.write():
+        store.native(
+            "insert into events (session_id, seq, ts_ms, kind, source, payload)"
+            " values ('s1', 99, 1, 'Message', 'Hook', '{}') returning 1"
+        )
+    assert foreign_sessions(store) == ["s1"]
+    path.write_bytes(content + line(prompt("more", 900)))
+
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].foreign == 1
+    assert ingest(store, home, adopt=True).agents[Agent.CLAUDE_CODE].events == 11
+
+
+def test_only_the_workspace_that_was_asked_for_is_taken(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home, workspace=Path("/work/other"))
+    assert rows(store, "select count(*) from sessions") == [("0",)]
+
+    ingest(store, home, workspace=Path("/work"))
+
+    assert rows(store, "select id from sessions") == [("s1",)]
+
+
+def test_old_files_and_other_agents_are_left_out(store, home):
+    old = claude_file(home, "s1", lines(*conversation("s1")))
+    os.utime(old, (1, 1))
+    codex_file(home, "c1", rollout("c1"))
+
+    summary = ingest(store, home, since_ms=START_MS, agents=[Agent.CLAUDE_CODE])
+
+    assert list(summary.agents) == [Agent.CLAUDE_CODE]
+    assert summary.agents[Agent.CLAUDE_CODE].files == 0
+
+
+def test_an_unknown_model_leaves_the_cost_open_and_is_named(store, home):
+    claude_file(home, "s1", line(answer("a", 1, "m1", model="claude-nobody-9")))
+
+    summary = ingest(store, home)
+
+    assert rows(store, "select cost_usd_e6 from events") == [(None,)]
+    assert summary.agents[Agent.CLAUDE_CODE].unknown_models == {"claude-nobody-9": 1}
+    assert any("claude-nobody-9" in warning for warning in summary.warnings)
+
+
+def test_rejected_lines_are_stored_and_counted_by_reason(store, home):
+    claude_file(home, "s1", line(prompt("a", 1)) + b"nonsense\n[1]\n" + line(prompt("b", 2) | {"cwd": 7}))
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert summary.rejects == {"not_json": 1, "not_an_object": 1, "wrong_type": 1}
+    assert rows(store, "select line, reason, detail from ka_rejects order by line") == [
+        ("2", "not_json", ""),
+        ("3", "not_an_object", ""),
+        ("4", "wrong_type", "cwd"),
+    ]
+
+
+def test_a_source_that_cannot_be_read_is_named_and_the_others_are_read(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    write(home, ".config/Cursor/User/globalStorage/state.vscdb", b"not a database, much longer than sixteen bytes")
+
+    summary = ingest(store, home)
+
+    assert summary.agents[Agent.CURSOR].unreadable == 1
+    assert summary.agents[Agent.CLAUDE_CODE].sessions == 1
+
+
+def test_the_conversations_of_a_cursor_database_are_read_once(store, home):
+    folder = home / ".config/Cursor/User/workspaceStorage/h"
+    folder.mkdir(parents=True)
+    (folder / "workspace.json").write_text('{"folder": "file:///work/my%20demo"}')
+    composer = {"composerId": "c1", "createdAt": START_MS, "conversation": [{"type": 1, "text": "hi"}]}
+    newer = {"composerId": "c2", "createdAt": START_MS, "fullConversationHeadersOnly": [{"bubbleId": "b1"}]}
+    script = (
+        "import sqlite3,sys,json; c=sqlite3.connect(sys.argv[1])\n"
+        "c.execute('create table ItemTable (key TEXT UNIQUE, value BLOB)')\n"
+        "c.execute('create table cursorDiskKV (key TEXT UNIQUE, value BLOB)')\n"
+        "c.execute('insert into ItemTable values (?,?)', ('composer.composerData', sys.argv[2]))\n"
+        "c.execute('insert into ItemTable values (?,?)', ('cursorAuth/token', 'never'))\n"
+        "c.executemany('insert into cursorDiskKV values (?,?)', json.loads(sys.argv[3])); c.commit()"
+    )
+    bubble = {"bubbleId": "b1", "type": 2, "text": "yes", "tokenCount": {"inputTokens": 0, "outputTokens": 0}}
+    pairs = [["composerData:c2", json.dumps(newer)], ["bubbleId:c2:b1", json.dumps(bubble)]]
+    database = str(folder / "state.vscdb")
+    first = json.dumps({"allComposers": [composer]})
+    subprocess.run([sys.executable, "-c", script, database, first, json.dumps(pairs)], check=True)
+
+    ingest(store, home)
+    again = ingest(store, home).agents[Agent.CURSOR]
+
+    assert rows(store, "select session_id, tokens_in from events order by 1") == [("c1", None), ("c2", None)]
+    assert {workspace for (workspace,) in rows(store, "select workspace from sessions")} == {"/work/my demo"}
+    assert (again.files_read, again.sessions) == (0, 2)
+
+
+FORKED = conversation("s1", count=2)
+FILES = {
+    "s1": lines(*FORKED, *conversation("s1", 200, response="n", count=1)),
+    "fork": lines(*renamed(FORKED, "fork"), *conversation("fork", 500, response="o", count=1)),
+    "fork2": lines(*renamed(FORKED[:3], "fork2"), prompt("x", 20, session="fork2")),
+    "agent-a": lines(*FORKED[:4], *conversation("s1", 300, response="q", count=1)),
+}
+ROLLOUTS = {"sessions/2026/01/01": rollout("c1", 3), "archived_sessions": rollout("c1", 2)}
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), max_size=4))
+def test_any_split_of_the_files_over_any_number_of_runs_gives_the_same_store(tmp_path, steps):
+    home = tmp_path / "home"
+    home.mkdir(exist_ok=True)
+    for leftover in (home / ".claude", home / ".codex", tmp_path / "split.db", tmp_path / "once.db"):
+        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    files = [(lambda text, stem=stem: claude_file(home, stem, text), text) for stem, text in FILES.items()]
+    files += [
+        (lambda text, folder=folder: codex_file(home, "c1", text, folder), text) for folder, text in ROLLOUTS.items()
+    ]
+    written = [0] * len(files)
+    with Store.open(tmp_path / "split.db", create=True) as split:
+        for which, share in steps:
+            save, text = files[which]
+            written[which] = max(written[which], int(len(text) * share))
+            save(text[: written[which]])
+            ingest(split, home)
+        for save, text in files:
+            save(text)
+        ingest(split, home)
+        found = content_of(split)
+    with Store.open(tmp_path / "once.db", create=True) as once:
+        ingest(once, home)
+        assert content_of(once) == found
+
+
+RUN = """
+import sys
+from pathlib import Path
+from kaizen_analytics.ingest import pipeline
+from kaizen_analytics.store import Store
+pipeline.BATCH_FILES = 3
+with Store.open(sys.argv[1], create=True) as store:
+    pipeline.run_ingest(store, [Path(sys.argv[2])])
+"""
+
+
+def start(store_path, home):
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(store_path), str(home)], env=os.environ | {"PYTHONPATH": "."}
+    )
+
+
+@pytest.mark.slow
+def test_killed_runs_lose_nothing_and_double_nothing(tmp_path, home):
+    for n in range(30):
+        claude_file(home, f"s{n}", lines(*conversation(f"s{n}", response=f"r{n}-", count=4)))
+        if n % 5 == 0:
+            copied = renamed(conversation(f"s{n}", response=f"r{n}-", count=2), f"f{n}")
+            claude_file(home, f"f{n}", lines(*copied))
+    path = tmp_path / "killed.db"
+    for attempt in range(12):
+        process = start(path, home)
+        time.sleep(0.25 + attempt * 0.07)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(path, home).wait() == 0
+
+    with Store.open(path) as killed, Store.open(tmp_path / "once.db", create=True) as once:
+        ingest(once, home)
+        assert content_of(killed) == content_of(once)
+
+
+@pytest.mark.slow
+def test_two_runs_at_once_do_no_harm(tmp_path, home):
+    for n in range(20):
+        claude_file(home, f"s{n}", lines(*conversation(f"s{n}", response=f"r{n}-", count=4)))
+    path = tmp_path / "both.db"
+
+    ends = [process.wait() for process in [start(path, home) for _ in range(3)]]
+
+    assert ends == [0, 0, 0]
+    with Store.open(path) as both, Store.open(tmp_path / "once.db", create=True) as once:
+        ingest(once, home)
+        assert content_of(both) == content_of(once)
+
+
+def test_a_new_parser_reads_every_file_again(store, home, monkeypatch):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home)
+    newer = checkpoints.PARSER_VERSION + 1
+    for module in ("checkpoints", "pipeline", "writing"):
+        monkeypatch.setattr(f"kaizen_analytics.ingest.{module}.PARSER_VERSION", newer)
+
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 1
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 0
