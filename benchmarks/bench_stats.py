@@ -9,6 +9,7 @@ Every table ends with the target it has to reach; the command fails when one is 
 from __future__ import annotations
 
 import argparse
+import functools
 import math
 import multiprocessing
 import os
@@ -228,7 +229,7 @@ def count_false_positives(rng: Rng, repetitions: int, shape: str, growing: str) 
 def _find(control, treatment, looks, designs) -> dict[DesignKind, bool]:
     """Return which designs find an effect at any look; FIXED reads a plain 95 % interval each time."""
     alphas = {
-        kind: [effective_alpha(design, 0.05, design.information(*look)) for look in looks]
+        kind: [_level(design, *look) for look in looks]
         for kind, design in designs.items()
         if kind is not DesignKind.EXACT
     }
@@ -245,6 +246,11 @@ def _find(control, treatment, looks, designs) -> dict[DesignKind, bool]:
     if DesignKind.EXACT in designs:
         found[DesignKind.EXACT] = any(_exact_finds(control[:n_c], treatment[:n_t]) for n_c, n_t in looks[::10])
     return found
+
+
+@functools.cache
+def _level(design: Design, n_control: int, n_treatment: int) -> float:
+    return effective_alpha(design, 0.05, design.information(n_control, n_treatment))
 
 
 def _exact_finds(control, treatment) -> bool:

@@ -19,6 +19,12 @@ from kaizen_analytics.stats.laws import TAIL, FloatArray, IntArray, Law
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+TINY = 1e-150
+"""Controls up to this value count as zero: a percent change of them could not be represented."""
+
+_FINE = 1 / 512
+"""Largest mass in a law that is tied to another one: conditioning on a whole atom would hide the spread within it."""
+
 _RELATIVE = 1e-12
 """Percent changes closer than this are equal: 1 - 10 % is not exactly representable."""
 
@@ -62,6 +68,13 @@ class LawPair:
     treatment: Law
     correlation: float = 0.0
 
+    @classmethod
+    def joined(cls, control: Law, treatment: Law, correlation: float) -> LawPair:
+        """Return the joint law; a correlated one splits large atoms, so that both marginal laws are kept."""
+        if correlation == 0.0:
+            return cls(control, treatment)
+        return cls(control.refined(_FINE), treatment.refined(_FINE), correlation)
+
     def difference_limits(self, alpha: float) -> tuple[float, float]:
         """Return the interval of treatment - control that leaves `alpha` / 2 on each side."""
         # Swapping the arms mirrors the difference, so both ends come from the same code.
@@ -73,7 +86,7 @@ class LawPair:
         The mass of control quantiles that are not positive has no percent change. It is charged to both tails in
         full, so the interval can only become wider; from `alpha` / 2 on there is no interval.
         """
-        undefined = self.control.at_most(0.0)
+        undefined = self.control.at_most(TINY)
         tail = alpha / 2
         if undefined >= tail:
             return None
@@ -128,7 +141,7 @@ class LawPair:
         return LawPair(self.control, self.treatment.negated(), -self.correlation)
 
     def _positive_control(self) -> LawPair:
-        first = int(np.searchsorted(self.control.values, 0.0, side="right"))
+        first = int(np.searchsorted(self.control.values, TINY, side="right"))
         if first == 0:
             return self
         masses = self.control.masses[first:]

@@ -43,7 +43,7 @@ class Law:
     """A discrete law.
 
     Attributes:
-        values: Shape (k,), increasing.
+        values: Shape (k,), increasing; only a refined law repeats values.
         masses: Shape (k,), summing to 1.
         cumulative: Shape (k + 1,), starting at 0: mass of the first i values.
         blind: Tail mass that the law cannot resolve: smaller tails may lie beyond the sample.
@@ -69,6 +69,12 @@ class Law:
     def negated(self) -> Law:
         """Return the law of the negative."""
         return replace(_law(-self.values[::-1], self.masses[::-1]), blind=self.blind)
+
+    def refined(self, most: float) -> Law:
+        """Return the same law with every mass above `most` cut into equal pieces at the same value."""
+        pieces = np.ceil(self.masses / most).astype(np.int64)
+        masses = np.repeat(self.masses / np.maximum(pieces, 1), pieces)
+        return replace(_law(np.repeat(self.values, pieces), masses), blind=self.blind)
 
     def limits(self, alpha: float) -> tuple[float, float]:
         """Return the interval that leaves `alpha` / 2 on each side; infinite where the law cannot see that far."""

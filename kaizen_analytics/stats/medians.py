@@ -10,7 +10,7 @@ from scipy import special
 
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.stats.comparison import Comparison, cluster_note, summarise
-from kaizen_analytics.stats.contrasts import LawPair
+from kaizen_analytics.stats.contrasts import TINY, LawPair
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval, format_number
 from kaizen_analytics.stats.laws import TAIL, Law, Quantile, beta_law
 from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure, student_inflation
@@ -209,7 +209,7 @@ def _pair(samples: SamplePair, control: _Arm, treatment: _Arm, alpha: float) -> 
         return LawPair(control.plain.law(), treatment.plain.law())
     degrees = contrast_degrees(samples, control.precision, treatment.precision)
     correlation = correlate(samples, control.precision, treatment.precision)
-    return LawPair(control.law(alpha, degrees), treatment.law(alpha, degrees), correlation)
+    return LawPair.joined(control.law(alpha, degrees), treatment.law(alpha, degrees), correlation)
 
 
 def _arm_limits(arm: _Arm, law: Law, alpha: float) -> tuple[float, float]:
@@ -225,7 +225,7 @@ def _interval(estimate: float, limits: tuple[float, float]) -> Interval:
 
 
 def _percent(limits: tuple[float, float] | None, control: float, treatment: float) -> Interval | None:
-    if limits is None or control <= 0:
+    if limits is None or control <= TINY:
         return None
     return _interval(100 * (treatment - control) / control, limits)
 
@@ -236,7 +236,7 @@ def _p_value(pair: LawPair) -> float:
 
 
 def _no_percent(control: Law, alpha: float) -> str:
-    share = 100 * control.at_most(0.0)
+    share = 100 * control.at_most(TINY)
     if share > 100 * (1 - alpha / 2):
         return (
             "The control's value is zero or negative, and a percent change of that has no meaning: read the difference "

@@ -268,6 +268,15 @@ def test_huge_magnitudes_keep_their_precision():
     assert ends(huge.percent) == pytest.approx(ends(small.percent))
 
 
+def test_controls_next_to_nothing_have_no_percent():
+    tiny = np.arange(1.0, 12) * 1e-300
+
+    effect = median_effect(tiny, np.arange(1.0, 12) * 1e140)
+
+    assert effect.percent is None
+    assert effect.difference.low > 0
+
+
 def test_negative_values_have_a_difference_but_no_percent():
     effect = median_effect([-5, -4, -3, -2, -1, -6], [-15, -14, -13, -12, -11, -16])
 

@@ -5,6 +5,8 @@ import pytest
 
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.stats import mean_effect, median_effect, proportion_effect
+from kaizen_analytics.stats.contrasts import LawPair
+from kaizen_analytics.stats.laws import median_law
 from kaizen_analytics.stats.precision import contrast_degrees, correlate, measure, student_inflation
 from kaizen_analytics.stats.samples import Sample, read_samples
 
@@ -98,6 +100,18 @@ def test_swapping_arms_with_shared_clusters_mirrors_the_difference():
     back = median_effect(treatment, control, clusters=codes[::-1]).difference
 
     assert (there.low, there.high) == (-back.high, -back.low)
+
+
+def test_a_correlated_pair_keeps_the_law_of_each_arm():
+    rng = np.random.default_rng(0)
+    constant, spread = median_law(np.zeros(50)), median_law(rng.normal(size=51))
+
+    pair = LawPair.joined(constant, spread, 0.9)
+
+    for point in np.quantile(spread.values, (0.2, 0.4, 0.5, 0.6, 0.8)):
+        shifted = LawPair.joined(median_law(np.full(50, point)), spread, 0.9)
+        assert shifted.difference_tails()[0] == pytest.approx(spread.at_most(point), abs=5e-3)
+    assert pair.difference_limits(0.05) == pytest.approx(spread.limits(0.05), abs=0.02)
 
 
 def test_names_and_numbers_of_clusters_mean_the_same():
