@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ExperimentError, did_you_mean
+from kaizen_analytics.errors import ConfigError, did_you_mean
 from kaizen_analytics.model import Direction, Metric
 
 if TYPE_CHECKING:
@@ -167,13 +167,13 @@ def parse_metric(text: str) -> Metric:
     """Return the metric named `text`: `tokens_per_session`, `tokens-per-session` or `TokensPerSession`.
 
     Raises:
-        ExperimentError: no metric has this name.
+        ConfigError: no metric has this name.
     """
     wanted = text.replace("-", "").replace("_", "").lower()
     for metric in Metric:
         if metric.value.lower() == wanted:
             return metric
     names = [metric.column for metric in Metric]
-    raise ExperimentError(
+    raise ConfigError(
         f"Unknown metric {text!r}; expected one of {', '.join(names)}.{did_you_mean(text.lower(), names)}",
     )

@@ -298,7 +298,8 @@ def tag(
     if as_json:
         print_json({"variant": variant.capitalize(), "sessions": chosen, "added": added})
     else:
-        print(f"{added} of {len(chosen)} sessions tagged {variant.lower()}; the others were so before.")
+        before = f", {len(chosen) - added} were before" if added < len(chosen) else ""
+        print(f"Tagged {added} sessions {variant.lower()}{before}.")
 
 
 def untag(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ExperimentError, did_you_mean
+from kaizen_analytics.errors import ConfigError, did_you_mean
 from kaizen_analytics.metrics import REGISTRY, parse_metric
 from kaizen_analytics.model import (
     Absolute,
@@ -36,23 +36,23 @@ def parse_direction(text: str) -> Direction:
     """Return the direction named `increase` or `decrease`.
 
     Raises:
-        ExperimentError: it is another word.
+        ConfigError: it is another word.
     """
     try:
         return Direction(text.capitalize())
     except ValueError:
-        raise ExperimentError(f"The direction is {text!r}; expected increase or decrease.") from None
+        raise ConfigError(f"The direction is {text!r}; expected increase or decrease.") from None
 
 
 def parse_guardrail(text: str) -> GuardrailSpec:
     """Return the guardrail written as `metric:increase:5`: the metric must not rise by more than 5 %.
 
     Raises:
-        ExperimentError: it does not have three parts, or one of them is wrong.
+        ConfigError: it does not have three parts, or one of them is wrong.
     """
     parts = text.split(":")
     if len(parts) != 3:
-        raise ExperimentError(
+        raise ConfigError(
             f"The guardrail is {text!r}; expected metric:increase:PERCENT or metric:decrease:PERCENT, "
             "such as cost_per_session:increase:5.",
         )
@@ -80,22 +80,20 @@ def build_criterion(
         absolute: A value that the treatment arm is to reach, instead of a change.
 
     Raises:
-        ExperimentError: both or neither are given, or the sign of the target contradicts the direction.
+        ConfigError: both or neither are given, or the sign of the target contradicts the direction.
     """
     if (target_pct is None) == (absolute is None):
-        raise ExperimentError("A success criterion is needed: give either --target-pct or --absolute, and not both.")
+        raise ConfigError("A success criterion is needed: give either --target-pct or --absolute, and not both.")
     if absolute is not None:
         if direction is not None:
-            raise ExperimentError(
-                "--direction belongs to --target-pct; with --absolute the metric's better side counts."
-            )
+            raise ConfigError("--direction belongs to --target-pct; with --absolute the metric's better side counts.")
         return Absolute(metric_value=absolute)
     wanted = REGISTRY[metric].better if direction is None else parse_direction(direction)
     target = 0.0 if target_pct is None else target_pct
     sign = Direction.INCREASE if target > 0 else Direction.DECREASE
     if target != 0 and sign is not wanted:
         source = f"the better side of {metric.column}" if direction is None else "--direction"
-        raise ExperimentError(
+        raise ConfigError(
             f"--target-pct {target:+g} asks for {_article(sign)} and {source} says {wanted.lower()}: they contradict "
             "each other. Change the sign of --target-pct, or give --direction.",
         )
@@ -111,7 +109,7 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
         variant_field: The payload key of a manual binding; empty for tags alone.
 
     Raises:
-        ExperimentError: the kind is unknown, or an option is missing or belongs to another kind.
+        ConfigError: the kind is unknown, or an option is missing or belongs to another kind.
     """
     given = {name for name, value in options.items() if value is not None}
     if kind == "manual":
@@ -119,20 +117,20 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
         return ManualTag(variant_field=variant_field)
     if kind not in _BINDINGS:
         hint = did_you_mean(kind, BINDING_NAMES)
-        raise ExperimentError(f"The binding is {kind!r}; expected one of {', '.join(BINDING_NAMES)}.{hint}")
+        raise ConfigError(f"The binding is {kind!r}; expected one of {', '.join(BINDING_NAMES)}.{hint}")
     binding, noun = _BINDINGS[kind]
     names = (f"control_{noun}", f"treatment_{noun}")
     values = {name: value for name in names if (value := options.get(name))}
     missing = [name for name in names if name not in values]
     if missing:
-        raise ExperimentError(f"--bind {kind} needs {' and '.join(map(_option, missing))}.")
+        raise ConfigError(f"--bind {kind} needs {' and '.join(map(_option, missing))}.")
     _refuse_others(kind, given - set(names))
     return binding(**values)
 
 
 def _refuse_others(kind: str, others: set[str]) -> None:
     if others:
-        raise ExperimentError(f"--bind {kind} does not take {', '.join(map(_option, sorted(others)))}.")
+        raise ConfigError(f"--bind {kind} does not take {', '.join(map(_option, sorted(others)))}.")
 
 
 def _option(name: str) -> str:
@@ -149,7 +147,5 @@ def _parse_percent(text: str, guardrail: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ExperimentError(
-            f"The guardrail {guardrail!r} tolerates {text!r} percent; expected a number of 0 or more."
-        )
+        raise ConfigError(f"The guardrail {guardrail!r} tolerates {text!r} percent; expected a number of 0 or more.")
     return value

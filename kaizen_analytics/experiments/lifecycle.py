@@ -343,7 +343,7 @@ def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int
         if not recent:
             raise ExperimentError(
                 f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
-                "the experiment cannot be planned from them; give --planned-n, or choose --design open or fixed.",
+                "the experiment cannot be planned from them; give --planned-n, or plan it anew with --design open.",
             )
         planned_n = max(MIN_SEQUENTIAL_N, math.ceil(recent / (1 if before_after else 2)))
     if plan.planned_control_n is None and n_control is not None:

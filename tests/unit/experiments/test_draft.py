@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaizen_analytics.errors import ExperimentError
+from kaizen_analytics.errors import ConfigError
 from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
 from kaizen_analytics.metrics import parse_metric
 from kaizen_analytics.model import (
@@ -27,7 +27,7 @@ def test_a_metric_has_one_name_in_every_spelling(text: str) -> None:
 
 
 def test_an_unknown_metric_is_answered_with_the_closest_one() -> None:
-    with pytest.raises(ExperimentError, match="Did you mean 'cost_per_session'"):
+    with pytest.raises(ConfigError, match="Did you mean 'cost_per_session'"):
         parse_metric("cost_per_sesion")
 
 
@@ -57,15 +57,15 @@ def test_the_direction_defaults_to_the_better_side(
     ],
 )
 def test_a_contradiction_names_both_sides(target_pct: float | None, direction: str | None, message: str) -> None:
-    with pytest.raises(ExperimentError, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_criterion(TOKENS, target_pct=target_pct, direction=direction)
 
 
 def test_an_absolute_criterion_stands_alone() -> None:
     assert build_criterion(TOKENS, absolute=900.0) == Absolute(metric_value=900.0)
-    with pytest.raises(ExperimentError, match="and not both"):
+    with pytest.raises(ConfigError, match="and not both"):
         build_criterion(TOKENS, absolute=900.0, target_pct=-10.0)
-    with pytest.raises(ExperimentError, match="belongs to --target-pct"):
+    with pytest.raises(ConfigError, match="belongs to --target-pct"):
         build_criterion(TOKENS, absolute=900.0, direction="decrease")
 
 
@@ -78,12 +78,12 @@ def test_a_guardrail_has_three_parts() -> None:
     "text", ["cost_per_session", "cost_per_session:up:5", "cost:increase:5", "tool_loops:increase:-1", "a:b:c:d"]
 )
 def test_a_wrong_guardrail_is_refused(text: str) -> None:
-    with pytest.raises(ExperimentError):
+    with pytest.raises(ConfigError):
         parse_guardrail(text)
 
 
 def test_an_unreadable_tolerance_is_quoted() -> None:
-    with pytest.raises(ExperimentError, match="tolerates 'nan' percent"):
+    with pytest.raises(ConfigError, match="tolerates 'nan' percent"):
         parse_guardrail("tool_loops:increase:nan")
 
 
@@ -119,5 +119,5 @@ def test_bindings(kind: str, options: dict[str, str | None], expected: object) -
     ],
 )
 def test_options_of_another_binding_are_refused(kind: str, options: dict[str, str | None], message: str) -> None:
-    with pytest.raises(ExperimentError, match=message):
+    with pytest.raises(ConfigError, match=message):
         build_binding(kind, options)
