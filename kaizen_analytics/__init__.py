@@ -4,11 +4,14 @@ The rooms, in the order in which data flows through them:
 
     ingest        transcripts of Claude Code, Codex and Cursor -> sessions, events, rejects
     store         the SQLite file that kaizen-cli can share, reached through DuckDB's sqlite extension
+    columnar      a columnar copy of what analysis needs, never older than the store
+    engines       where a portable query runs
     metrics       what is measured for each session (sql/marts)
     experiments   which session belongs to which arm, the life of an experiment, its evaluation
     stats         the statistics, pure functions on arrays
     reports       notebooks, run unattended and rendered to one page
     redact        what must not leave the machine
+    analysis      a store as read-only frames, for notebooks
     cli           the command line over all of it
 
 The names below are the public interface. They are imported on first use, so that importing the package is cheap.
@@ -20,6 +23,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kaizen_analytics.analysis import Analysis, open_analysis
     from kaizen_analytics.errors import KaizenError
     from kaizen_analytics.model import (
         Absolute,
@@ -51,6 +55,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Absolute",
+    "Analysis",
     "Branch",
     "Classification",
     "Delta",
@@ -67,6 +72,7 @@ __all__ = [
     "list_experiments",
     "load_experiment",
     "manual_tags",
+    "open_analysis",
     "save_experiment",
     "set_state",
     "tag_session",
@@ -74,7 +80,7 @@ __all__ = [
     "untag_session",
 ]
 
-_ROOMS = ("errors", "model", "store")
+_ROOMS = ("errors", "model", "store", "analysis")
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object

@@ -22,7 +22,6 @@ from kaizen_analytics.columnar import (
     clear_mirror,
     manifest,
     mirror,
-    parts,
     read_mirror,
     refresh,
     session_metrics,
@@ -185,7 +184,7 @@ def run_step(path: Path, root: Path, foreign: ForeignWriter, action: str, detail
 
 
 def test_a_missing_store_is_named(tmp_path: Path, root: Path) -> None:
-    with pytest.raises(StoreMissingError, match="none.db"):
+    with pytest.raises(StoreMissingError, match=r"none\.db"):
         session_metrics(tmp_path / "none.db", root=root)
 
 
