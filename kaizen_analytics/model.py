@@ -86,7 +86,7 @@ class Classification(StrEnum):
     EXCLUDED = "Excluded"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GitCommit:
     """Sessions before and after a change, told apart by the commit they started on."""
 
@@ -94,7 +94,7 @@ class GitCommit:
     treatment_commit: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Branch:
     """Sessions on two branches."""
 
@@ -102,7 +102,7 @@ class Branch:
     treatment_branch: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PromptFingerprint:
     """Sessions that ran under two sets of instructions."""
 
@@ -110,7 +110,7 @@ class PromptFingerprint:
     treatment_fingerprint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class ManualTag:
     """Sessions tagged by hand, or by the value of one key in an event's payload."""
 
@@ -120,7 +120,7 @@ class ManualTag:
 Binding = GitCommit | Branch | PromptFingerprint | ManualTag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Delta:
     """Success is a percent change of at least `|target_pct|` in `direction`."""
 
@@ -131,7 +131,7 @@ class Delta:
         object.__setattr__(self, "target_pct", float(self.target_pct))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Absolute:
     """Success is a treatment arm on the good side of `metric_value`."""
 
@@ -144,7 +144,7 @@ class Absolute:
 Criterion = Delta | Absolute
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GuardrailSpec:
     """A metric that must not move in `regression_direction` by more than `threshold_pct` percent."""
 
