@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
+from kaizen_analytics.cli.cache import refresh_mirror
+from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
 
@@ -44,11 +45,12 @@ def metrics(
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
     """
-    from kaizen_analytics.queries import SESSION_METRICS, SESSION_METRICS_APART
+    from kaizen_analytics.columnar import session_metrics
 
     now_ms = read_clock()
-    with open_store(store) as opened:
-        frame = (SESSION_METRICS_APART if apart else SESSION_METRICS).run(opened)
+    path = locate(store).path
+    refresh_mirror(path)
+    frame = session_metrics(path, rollup=not apart)
     chosen = _filter(
         frame,
         since_ms=parse_optional_time(since, now_ms),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kaizen_analytics.columnar import session_metrics
 from kaizen_analytics.errors import ExperimentError
 from kaizen_analytics.experiments.binding import (
     Assignment,
@@ -25,7 +26,7 @@ from kaizen_analytics.experiments.binding import (
 )
 from kaizen_analytics.git import Repository
 from kaizen_analytics.model import Branch, Classification, GitCommit, ManualTag, Metric
-from kaizen_analytics.queries import CANDIDATES, SESSION_METRICS, SESSION_ROOTS, VARIANT_VALUES
+from kaizen_analytics.queries import CANDIDATES, SESSION_ROOTS, VARIANT_VALUES
 from kaizen_analytics.store.experiments import manual_tags
 from kaizen_analytics.store.sessions import find_foreign
 
@@ -82,7 +83,7 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
     if start is None:
         raise ExperimentError(f"Experiment {experiment.id} has not started; run 'exp start {experiment.id}' first.")
     known = CANDIDATES.run(store)
-    metrics = SESSION_METRICS.run(store)
+    metrics = session_metrics(store)
     sessions = metrics.join(known.drop("workspace", "started_at_ms"), on="session_id")
     tags = manual_tags(store, experiment.id)
     chosen = choose_candidates(sessions, plan, start, tags)
@@ -97,7 +98,7 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
 
 def read_scope(store: Store, workspaces: tuple[str, ...]) -> pl.DataFrame:
     """Return every metric of the root sessions of these workspaces (empty: of all)."""
-    return SESSION_METRICS.run(store).filter(in_workspaces(workspaces))
+    return session_metrics(store).filter(in_workspaces(workspaces))
 
 
 def select_sessions(
@@ -122,7 +123,7 @@ def select_sessions(
     if unknown:
         raise ExperimentError(f"Sessions cannot be chosen by {unknown[0]!r}; expected one of {', '.join(_CONDITIONS)}.")
     known = CANDIDATES.run(store).select("session_id", "branch")
-    sessions = SESSION_METRICS.run(store).join(known, on="session_id")
+    sessions = session_metrics(store).join(known, on="session_id")
     started = pl.col("started_at_ms")
     conditions = [pl.col(name) == value for name, value in where.items()]
     conditions += [started >= since_ms] if since_ms is not None else []
