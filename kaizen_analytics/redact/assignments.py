@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from kaizen_analytics.redact.names import Promise, judge_name
+from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
 from kaizen_analytics.redact.rules import Hit, Span
 from kaizen_analytics.redact.values import (
     is_password,
@@ -47,7 +48,7 @@ _VALUE = (
     rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
     rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
 )
-_BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,4000})"
+_BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
 _ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
 _ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
 _COMMAND_BEFORE = re.compile(
@@ -110,7 +111,9 @@ def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
 def _judge_assigned(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
-    operator = match["op"].strip(b" \t\r\n+")
+    operator = match["op"].strip()
+    if hit.view.startswith(PLACEHOLDER_START, span[1]):
+        return None
     if not _operator_fits(hit, name, operator, quoted=quoted):
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():

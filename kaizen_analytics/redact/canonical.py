@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +80,8 @@ class OffsetMap:
     def is_plain(self, positions: Indexes, before: int, after: int) -> NDArray[np.bool_]:
         """Whether no escape stood from `before` bytes ahead of each position to `after` bytes behind it."""
         first = np.searchsorted(self.positions, positions - before, side="left")
-        return first == np.searchsorted(self.positions, positions + after, side="right")
+        last: Indexes = np.searchsorted(self.positions, positions + after, side="right")
+        return np.equal(first, last)
 
     def to_view(self, raw_positions: Indexes) -> Indexes:
         """Return where original offsets that do not lie inside an escape stand in the view."""
@@ -209,6 +211,7 @@ def _references(raw: bytes) -> list[tuple[int, int, int]]:
     return [(*match.span(), _reference_value(match[0])) for match in _REFERENCE.finditer(raw)]
 
 
+@lru_cache(maxsize=1024)
 def _reference_value(reference: bytes) -> int:
     return int(_narrow(np.array([ord(html.unescape(reference.decode("ascii"))[0])]))[0])
 

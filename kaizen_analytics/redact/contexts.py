@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Accept, Hit, Rule, Span
 from kaizen_analytics.redact.values import is_placeholder, is_secret, measure_shape
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _EXAMPLE_LOGIN = re.compile(
     rb"(?i)(?:user(?:name)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+|\.{3,}|\$.*|\{.*|<.*|%\w|bar)",
@@ -89,6 +84,7 @@ _SECRET_PARAMETER = (
     rb"(?:[\w.%-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|apikey|signature|credential|auth|accesskeyid|sessionid|session_id)"
     rb"|key|sig|code|pass|pw|sv_sig|hmac|jwt|sid|session)"
 )
+_PARAMETER_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.%-"
 _SCHEMES = rb"(?:bearer|basic|token|bot|digest|negotiate|apikey|api-key|api-token|aws4-hmac-sha256|glpat|splunk|key|oauth|genie-?key|ssws|discord|hawk|klaviyo-api-key|deepl-auth-key|sso-key)"
 _WORD = rb"[^\s\"'<>|;&]{3,200}"
 
@@ -149,8 +145,9 @@ RULES: tuple[Rule, ...] = (
         anchors=tuple(
             b"token= secret= password= passwd= pwd= key= apikey= signature= credential= auth= accesskeyid= sessionid= session_id= sig= code= pass= pw= hmac= jwt= sid= session=".split(),
         ),
-        pattern=re.compile(rb"(?i)[?&;#]" + _SECRET_PARAMETER + rb"=(?P<value>[^&\s\"'#<>\\]{6,4000})"),
+        pattern=re.compile(rb"(?i)(?<=[?&;#])" + _SECRET_PARAMETER + rb"=(?P<value>[^&?\s\"'#<>\\]{6,4000})"),
         before=44,
+        left=_PARAMETER_BYTES,
         after=4100,
         group="value",
         accept=_is_query_value,
@@ -159,7 +156,7 @@ RULES: tuple[Rule, ...] = (
         kind="cookie",
         category=Category.COOKIE,
         anchors=(b"cookie",),
-        pattern=re.compile(rb"(?i)cookies?[\"'`]?\s{0,3}[:=,]\s{0,3}[\"'`]?(?P<value>[^\n\r\"'`\\]{8,4000})"),
+        pattern=re.compile(rb"(?i)cookies?[\"'`]?\s{0,3}[:=,]\s{0,3}[\"'`]?(?P<value>[^\n\r\"'`\\]{8,2000})"),
         after=4100,
         group="value",
         accept=_is_cookie,
@@ -252,6 +249,7 @@ RULES: tuple[Rule, ...] = (
 PRIVATE_KEY_ANCHORS = (b"private key", b"private+key", b"putty-user-key-file", b"private-lines")
 _PRIVATE_BEGIN = re.compile(rb"-{4,5} ?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _PRIVATE_END = re.compile(rb"-{4,5} ?END[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
+_EDGE = re.compile(rb"-{4,5} ?(?:BEGIN|END) ")
 _PRIVATE_BODY = re.compile(
     rb"(?:\s|\\+[nrt]|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| ])*",
 )
@@ -259,21 +257,18 @@ _PUTTY_BODY = re.compile(rb"(?i)(?:PuTTY-User-Key-File|Private-Lines)[^\n]{0,80}
 _LONGEST_KEY = 20_000
 
 
-def find_private_key(hit: Hit) -> Iterator[Span]:
-    """Yield the block that begins at this header; without an end line, everything that looks like its body."""
+def find_private_key(hit: Hit) -> Span | None:
+    """Return the block that begins at this header; without an end line, everything that looks like its body."""
     if hit.view[hit.start : hit.start + 2].lower() == b"pu" or hit.view[hit.start + 7 : hit.start + 8] == b"-":
         match = _PUTTY_BODY.match(hit.view, hit.start, min(hit.high, hit.start + 6000))
-        if match:
-            yield match.span()
-        return
+        return match.span() if match else None
     begin = _PRIVATE_BEGIN.search(hit.view, max(hit.low, hit.start - 80), min(hit.high, hit.start + 40))
     if begin is None or begin.end() < hit.start:
-        return
+        return None
     limit = min(hit.high, begin.end() + _LONGEST_KEY)
-    end = _PRIVATE_END.search(hit.view, begin.end(), limit)
-    following = _PRIVATE_BEGIN.search(hit.view, begin.end(), limit)
-    if end and not (following and following.start() < end.start()):
-        yield begin.start(), end.end()
-        return
+    edge = _EDGE.search(hit.view, begin.end(), limit)
+    end = _PRIVATE_END.match(hit.view, edge.start(), limit) if edge else None
+    if end:
+        return begin.start(), end.end()
     body = _PRIVATE_BODY.match(hit.view, begin.end(), limit)
-    yield begin.start(), body.end() if body else begin.end()
+    return begin.start(), body.end() if body else begin.end()

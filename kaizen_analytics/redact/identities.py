@@ -142,9 +142,10 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"-users-", b"-home-"),
         pattern=re.compile(
-            rb"(?i)(?<![A-Za-z0-9])[A-Z]?-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|[/\"'\s.\\]|$)"
+            rb"(?i)(?<![a-z0-9])-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|[/\"'\s.\\]|$)"
         ),
         before=3,
+        left=b"-",
         after=140,
         group="value",
         accept=_is_person,
@@ -161,9 +162,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"/media/", b"/var/mail/", b"/var/spool/cron/"),
         pattern=re.compile(
-            rb"/(?:run/media|media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z][\w.-]{1,32})(?=/|\s|$|[\"'])"
+            rb"/(?:media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z][\w.-]{1,32})(?=/|\s|$|[\"'])"
         ),
-        before=5,
         group="value",
         accept=_is_person,
     ),
@@ -222,10 +222,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         kind="named-mailbox",
         category=Category.NAME,
-        anchors=(b" <", b"+<"),
-        pattern=re.compile(rb"(?<![\w.])(?P<value>" + _PERSON + rb") <(?=[\w.%+-]{1,64}@)"),
+        anchors=(b" <",),
+        pattern=re.compile(rb"[^<>@]{0,100}?(?<![\w.])(?P<value>" + _PERSON + rb") <(?=[\w.%+-]{1,64}@)"),
         gate=re.compile(rb" <[\w.%+-]{1,64}@"),
         before=100,
+        left=_MAILBOX_BYTES + b" '",
         group="value",
         accept=_is_human,
     ),
@@ -269,6 +270,7 @@ RULES: tuple[Rule, ...] = (
             rb"(?<![A-Za-z0-9_])(?:SUDO_USER|USER|USERNAME|LOGNAME|GITHUB_ACTOR|GITLAB_USER_LOGIN)=[\"']?(?P<value>[A-Za-z][\w.-]{1,40})",
         ),
         before=12,
+        left=_WORD_BYTES,
         group="value",
         accept=_is_person,
     ),
@@ -280,6 +282,7 @@ RULES: tuple[Rule, ...] = (
             rb"(?i)(?:user_?name|user_login|login|account_name)[\"']\s{0,3}:\s{0,3}[\"'](?P<value>[A-Za-z][\w.-]{1,40})(?=[\"'])",
         ),
         before=6,
+        left=_WORD_BYTES,
         group="value",
         accept=_is_person,
     ),
@@ -336,6 +339,7 @@ RULES: tuple[Rule, ...] = (
             rb"|(?:DESKTOP|LAPTOP|WIN|PC)-(?=[A-Z0-9]*\d)[A-Z0-9]{6,15})(?![\w-])",
         ),
         before=45,
+        left=_WORD_BYTES + b"-",
         group="value",
         accept=_is_machine,
     ),
@@ -428,6 +432,7 @@ RULES: tuple[Rule, ...] = (
             rb"[dlcbsp-](?:[r-][w-][xsStT-]){3}[@+.]?[ ]{1,6}\d{1,6}[ ]{1,6}(?P<value>[A-Za-z_][\w.-]{1,32})[ ]{1,12}[A-Za-z_]"
         ),
         before=12,
+        left=b"bcdlpsrwxStT-",
         group="value",
         accept=_is_person,
     ),

@@ -47,6 +47,7 @@ IDENTITIES = frozenset(
 )
 """Categories that keep a pseudonym, so that equal values stay equal."""
 
+PLACEHOLDER_START = b"<R:"
 PLACEHOLDER = re.compile(rb"<R:(?:" + "|".join(Category).encode() + rb")(?::[0-9a-f]{10})?>")
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
 
 if TYPE_CHECKING:
     import re
@@ -29,10 +31,10 @@ Accept = Callable[["re.Match[bytes]"], bool]
 class Rule:
     """A pattern with anchors in lower case.
 
-    `before` is how far ahead of its anchor a match may begin (0: exactly at it), `after` how far behind the anchor
-    it may reach; both are bytes. With `left`, a match begins exactly where the bytes of that set begin that lead up
-    to the anchor; without, every start is tried, which only rare anchors can afford. `gate` must match at the anchor
-    before anything else is tried. `group` holds the value that is to be replaced.
+    A match is tried once for each anchor: where the bytes of the set `left` begin that lead up to the anchor (at most
+    `before` of them), or, without `left`, exactly `before` bytes ahead of it. So a text full of anchors costs no more
+    than its length. `after` is how far behind the anchor a match may reach. `gate` must match at the anchor before
+    anything else is tried. `group` holds the value that is to be replaced.
     """
 
     kind: str
@@ -46,24 +48,23 @@ class Rule:
     left: bytes = b""
     gate: re.Pattern[bytes] | None = None
 
-    def find(self, hit: Hit) -> Iterator[Span]:
-        """Yield the ranges of values whose match holds the anchor."""
+    def find(self, hit: Hit) -> Span | None:
+        """Return the range of the value, if this rule matches around the anchor.
+
+        What a placeholder cuts short was judged when it was whole; judging its rest would peel a long value off
+        piece by piece.
+        """
         end = min(hit.high, hit.start + self.after)
         if self.gate is not None and not self.gate.match(hit.view, hit.start, end):
-            return
-        if not self.before or self.left:
-            match = self.pattern.match(hit.view, self._start(hit), end)
-            if match and match.end() > hit.start and (self.accept is None or self.accept(match)):
-                yield match.span(self.group)
-            return
-        for match in self.pattern.finditer(hit.view, max(hit.low, hit.start - self.before), end):
-            if match.start() > hit.start:
-                return
-            if match.end() > hit.start and (self.accept is None or self.accept(match)):
-                yield match.span(self.group)
+            return None
+        start = self._start(hit)
+        match = self.pattern.match(hit.view, start, end) if start >= hit.low else None
+        if match is None or match.end() <= hit.start or hit.view.startswith(PLACEHOLDER_START, match.end(self.group)):
+            return None
+        return match.span(self.group) if self.accept is None or self.accept(match) else None
 
     def _start(self, hit: Hit) -> int:
         if not self.left:
-            return hit.start
+            return hit.start - self.before
         ahead = hit.view[max(hit.low, hit.start - self.before) : hit.start]
         return hit.start - len(ahead) + len(ahead.rstrip(self.left))

@@ -209,6 +209,7 @@ def _format_finder(number: int, form: TokenFormat) -> Callable[[Hit, Maps, set[F
         anchors=form.anchors,
         pattern=form.pattern,
         before=form.before,
+        left=form.left,
         after=_LONGEST_TOKEN,
     )
     return _rule_finder(number, rule)
@@ -216,9 +217,10 @@ def _format_finder(number: int, form: TokenFormat) -> Callable[[Hit, Maps, set[F
 
 def _rule_finder(number: int, rule: Rule) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
     def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        for start, end in rule.find(hit):
-            done[number] = end
-            findings.add(Finding(*chain_to_raw(maps, start, end), rule.category, rule.kind))
+        span = rule.find(hit)
+        if span:
+            done[number] = span[1]
+            findings.add(Finding(*chain_to_raw(maps, *span), rule.category, rule.kind))
 
     return find
 
@@ -234,9 +236,10 @@ def _assignment_finder(number: int, *, vendor: bool) -> Callable[[Hit, Maps, set
 
 def _private_key_finder(number: int) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
     def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        for start, end in contexts.find_private_key(hit):
-            done[number] = end
-            findings.add(Finding(*chain_to_raw(maps, start, end), Category.PEM, "private-key"))
+        span = contexts.find_private_key(hit)
+        if span:
+            done[number] = span[1]
+            findings.add(Finding(*chain_to_raw(maps, *span), Category.PEM, "private-key"))
 
     return find
 

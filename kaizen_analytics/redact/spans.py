@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.redact.placeholders import IDENTITIES, PLACEHOLDER, Category
@@ -26,15 +27,14 @@ class Finding(NamedTuple):
 
 def merge_findings(raw: bytes, findings: Iterable[Finding]) -> list[Finding]:
     """Return disjoint findings in order, on character boundaries, none touching a placeholder of `raw`."""
-    taken = [match.span() for match in PLACEHOLDER.finditer(raw)] if b"<R:" in raw else []
+    taken = [edge for match in PLACEHOLDER.finditer(raw) for edge in match.span()] if b"<R:" in raw else []
     merged: list[Finding] = []
     for finding in sorted(findings):
         if merged and finding.start < merged[-1].end:
             merged[-1] = _join(merged[-1], finding)
         elif finding.end > finding.start:
             merged.append(finding)
-    widened = (_widen(raw, finding) for finding in merged)
-    return [part for finding in widened for part in _around(finding, taken)] if taken else list(widened)
+    return [item for item in (_widen(raw, finding) for finding in merged) if not _touches(item, taken)]
 
 
 def _join(left: Finding, right: Finding) -> Finding:
@@ -54,6 +54,7 @@ def _widen(raw: bytes, finding: Finding) -> Finding:
     return Finding(start, end, finding.category, finding.kind)
 
 
-def _around(finding: Finding, taken: list[tuple[int, int]]) -> list[Finding]:
-    """Drop a finding that overlaps a placeholder: what surrounds one has been judged already."""
-    return [] if any(finding.start < end and finding.end > start for start, end in taken) else [finding]
+def _touches(finding: Finding, edges: list[int]) -> bool:
+    """Whether a finding overlaps a placeholder; `edges` are the placeholders' starts and ends in turn."""
+    first, last = bisect_right(edges, finding.start), bisect_left(edges, finding.end)
+    return first % 2 == 1 or first != last

@@ -21,6 +21,7 @@ class TokenFormat:
     anchors: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
     before: int = 0
+    left: bytes = b""
     category: Category = Category.TOKEN
 
 
@@ -33,12 +34,13 @@ def _format(
     pattern: str,
     *,
     before: int = 0,
+    left: bytes = b"",
     edge: bool = True,
     category: Category = Category.TOKEN,
 ) -> TokenFormat:
     start = _EDGE if edge and not before else ""
     compiled = re.compile((start + pattern).encode("ascii"))
-    return TokenFormat(kind, tuple(anchor.encode() for anchor in anchors.split()), compiled, before, category)
+    return TokenFormat(kind, tuple(anchor.encode() for anchor in anchors.split()), compiled, before, left, category)
 
 
 def _prefixed(kind: str, prefixes: str, tail: str) -> TokenFormat:
@@ -78,7 +80,7 @@ _CLOUD = (
     _prefixed("cloudflare-token", "cfut_ cfat_ cfk_", r"[\w-]{30,}"),
     _prefixed("databricks", "dapi dkea dose", r"[a-f0-9]{30,}(?:-\d)?"),
     _prefixed("hashicorp-vault", "hvs. hvb. hvr.", r"[\w-]{20,}"),
-    _format("hashicorp-terraform", ".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{40,}", before=15),
+    _format("hashicorp-terraform", ".atlasv1.", r"[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{40,}", before=14),
     _prefixed("supabase", "sbp_ sb_secret_ sbp_v0_ sb_publishable_", r"[\w-]{20,}"),
     _prefixed("neon", "napi_", r"[a-z0-9]{40,}"),
     _prefixed("planetscale", "pscale_pw_ pscale_tkn_ pscale_oauth_", r"[\w=.-]{20,}"),
@@ -140,9 +142,7 @@ _MESSAGING = (
         r"hooks\.slack\.com/(?:services|workflows|triggers)/[\w+/-]{20,}",
         edge=False,
     ),
-    _format(
-        "discord-webhook", "api/webhooks/", r"(?:discord(?:app)?\.com/)?api/webhooks/\d{10,}/[\w-]{30,}", before=15
-    ),
+    _format("discord-webhook", "/api/webhooks/", r"/api/webhooks/\d{10,}/[\w-]{30,}", edge=False),
     _prefixed("discord-mfa-token", "mfa.", r"[\w-]{50,}"),
     _format("teams-webhook", ".webhook.office.com", r"\.webhook\.office\.com/webhookb2/[\w@/-]{40,}", edge=False),
     _format(
@@ -152,13 +152,13 @@ _MESSAGING = (
         edge=False,
     ),
     _format("zapier-webhook", "hooks.zapier.com", r"hooks\.zapier\.com/hooks/catch/[\w/]{10,}", edge=False),
-    _format("telegram-bot", ":aa", r"(?<!\d)\d{7,11}:AA[\w-]{30,}", before=12),
+    _format("telegram-bot", ":aa", r"(?<!\d)\d{7,11}:AA[\w-]{30,}", before=12, left=b"0123456789"),
     _prefixed("sendgrid", "SG.", r"[\w=-]{16,}\.[\w=-]{16,}"),
     _prefixed("brevo", "xkeysib- xsmtpsib-", r"[\w-]{40,}"),
     _prefixed("mailersend", "mlsn.", r"[A-Za-z0-9]{30,}"),
     _prefixed("mailgun", "key-", r"[0-9a-f]{32}(?![0-9a-zA-Z])"),
     _prefixed("mailgun-public", "pubkey-", r"[0-9a-f]{32}(?![0-9a-zA-Z])"),
-    _format("mailchimp", "-us", r"(?<![0-9A-Za-z])[0-9a-f]{32}-us\d{1,2}(?!\w)", before=33),
+    _format("mailchimp", "-us", r"(?<![0-9A-Za-z])[0-9a-f]{32}-us\d{1,2}(?!\w)", before=32),
     _prefixed("resend", "re_", r"[A-Za-z0-9]{6,10}_[A-Za-z0-9]{20,}"),
     _prefixed("intercom", "dG9rO", r"[A-Za-z0-9+/]{40,}={0,2}"),
     _prefixed("courier", "pk_prod_ dk_prod_", r"[A-Z0-9]{20,}"),
@@ -268,7 +268,6 @@ _BUSINESS = (
     _prefixed("rootly", "rootly_", r"[a-f0-9]{40,}"),
     _format("nexmo-sid", "s-s4t2", r"s-s4t2(?:ud|af)-[A-Fa-f0-9]{40,}"),
     _format("cloudinary-url", "cloudinary://", r"cloudinary://\d{10,20}:[\w-]{20,}@[\w-]+", edge=False),
-    _format("firebase-registration", "apa91b", r"(?<![\w-])[\w-]{11,22}:APA91b[\w-]{100,}", before=23),
 )
 
 TAILS: tuple[TokenFormat, ...] = (

@@ -21,6 +21,11 @@ _PLACEHOLDER = re.compile(
     rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?[_-]?(?:key|token|secret|password|value)|admin|root|guest|user(?:name)?|abc|value\d?|key\d?"
     rb"|https?://[^@\s]*|wss?://[^@\s]*|s3://.*|gs://.*|\.{1,2}/.*|~/.*|[A-Za-z]:[\\/].*)"
 )
+_DIGITS = b"0123456789"
+_UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LOWER = _UPPER.lower()
+_LONGEST_PASSWORD = 128
+_LONGEST_PLACEHOLDER = 128
 _OBJECT_ID = re.compile(
     rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|event|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch"
     rb"|batch|vs|ft|ftjob|sess|snap|vol|subnet|vpc|sg|ami|eni|rtb|igw|acl|lt|sha1|sha224|sha256|sha384|sha512|md5|h1|blake2b|blake3"
@@ -66,16 +71,17 @@ class Shape:
 
 
 def measure_shape(value: bytes) -> Shape:
-    """Count the kinds of characters in `value`."""
-    digits = sum(48 <= byte <= 57 for byte in value)
-    upper = sum(65 <= byte <= 90 for byte in value)
-    lower = sum(97 <= byte <= 122 for byte in value)
+    """Count the kinds of characters in `value`; the first 512 tell enough about a longer one."""
+    value = value[:512]
+    digits = len(value) - len(value.translate(None, _DIGITS))
+    upper = len(value) - len(value.translate(None, _UPPER))
+    lower = len(value) - len(value.translate(None, _LOWER))
     return Shape(len(value), digits, upper, lower, measure_entropy(value))
 
 
 def is_placeholder(value: bytes) -> bool:
     """Whether a value only stands for one: a template, a reference, a word of documentation."""
-    return b"<R:" in value or _PLACEHOLDER.fullmatch(value) is not None
+    return b"<R:" in value or (len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None)
 
 
 def is_strong(value: bytes) -> bool:
@@ -101,6 +107,8 @@ def _is_reference(value: bytes, shape: Shape) -> bool:
 
 def is_password(value: bytes, *, quoted: bool) -> bool:
     """Whether a value named as a password is one; people choose short ones, so little is asked of it."""
+    if len(value) > _LONGEST_PASSWORD:
+        return is_secret(value, quoted=quoted)
     shape = measure_shape(value)
     if shape.size < 5 or is_placeholder(value) or (not shape.symbols and not shape.letters and shape.size < 6):
         return False
@@ -138,7 +146,7 @@ def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
 def is_secret(value: bytes, *, quoted: bool) -> bool:
     """Whether a value named as a key, token or secret is one: long enough and random enough."""
     if len(value) >= 200:
-        return len(set(value)) > 20 and b" " not in value
+        return len(set(value[:400])) > 20 and b" " not in value
     shape = measure_shape(value)
     if shape.size < 8 or is_placeholder(value) or _is_reference(value, shape) or b" " in value:
         return False
