@@ -93,6 +93,13 @@ def title(text: str, subtitle: str) -> Block:
     )
 
 
+def subheading(text: str) -> Block:
+    """Return a heading inside a section."""
+    return Block(
+        html=f"<h3>{escape_html(text)}</h3>", markdown=f"### {escape_markdown(text)}", plain=escape_plain(text)
+    )
+
+
 def paragraph(text: str, *, label: str | None = None, quiet: bool = False) -> Block:
     """Return one paragraph, with a bold `label` in front if there is one."""
     head = "" if label is None else f"<strong>{escape_html(label)}</strong> "
@@ -138,11 +145,14 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> Block:
         f"{f'<span>{escape_html(context)}</span>' if context else ''}</dd></div>"
         for label, value, context in items
     )
-    lines = [(label, f"{value}, {context}" if context else value) for label, value, context in items]
+    lines = [(label, value, f", {context}" if context else "") for label, value, context in items]
     return Block(
         html=f'<dl class="tiles">{cards}</dl>',
-        markdown="\n".join(f"- {escape_markdown(label)}: **{escape_markdown(value)}**" for label, value in lines),
-        plain="\n".join(f"{escape_plain(label)}: {escape_plain(value)}" for label, value in lines),
+        markdown="\n".join(
+            f"- {escape_markdown(label)}: **{escape_markdown(value)}**{escape_markdown(context)}"
+            for label, value, context in lines
+        ),
+        plain="\n".join(escape_plain(f"{label}: {value}{context}") for label, value, context in lines),
     )
 
 
@@ -232,7 +242,7 @@ def _table_markdown(
 
 
 def _table_plain(columns: Sequence[str], rows: Sequence[Sequence[Cell]], caption: str) -> str:
-    lines = [list(columns), *([escape_plain(_cell_text(cell)) for cell in row] for row in rows)]
+    lines = [[escape_plain(_cell_text(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(columns))]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     return "\n".join([escape_plain(caption), *padded])

@@ -101,9 +101,11 @@ def judge_execution(notebook: Any) -> Execution:  # noqa: ANN401 - nbformat has 
 
 
 def strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
-    """Return `notebook` without the times and paths that papermill and nbclient note in its metadata."""
+    """Return `notebook` without the times, paths and random ids that papermill and nbclient put into it."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.id = "injected-parameters"
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook

@@ -95,12 +95,12 @@ def _parameter(found: Mapping[str, str], report: str) -> Parameter:
 
 def _default(source: str, kind: type[Value], name: str, report: str) -> Value:
     try:
-        value = ast.literal_eval(source)
+        value: Value = ast.literal_eval(source)
     except (ValueError, SyntaxError) as error:
         raise ReportError(f"Report {report!r} gives {name} the default {source}; expected a plain value.") from error
     if type(value) is not kind:
         raise ReportError(f"Report {report!r} gives {name} the default {source}; expected a {kind.__name__}.")
-    return kind(value)
+    return value
 
 
 def _known(declared: Mapping[str, Parameter], key: str, report: str) -> Parameter:

@@ -43,7 +43,7 @@ def slug(text: str) -> str:
     two different texts (short of a collision of SHA-256).
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_READABLE]
-    if plain == text and plain != LATEST:
+    if plain and plain == text and plain != LATEST:
         return plain
     return f"{plain or 'subject'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 

@@ -16,7 +16,7 @@ _HIDDEN = re.compile(
 )
 _MARKDOWN_INLINE = re.compile(r"([\\`*_\[\]<>#|~&$@])")
 _MARKDOWN_LINK = re.compile(r"(?<=:)//|(?<=www)\.", re.IGNORECASE)
-_MARKDOWN_START = re.compile(r"^(\d{1,9})?([-+=.)])")
+_MARKDOWN_START = re.compile(r"^(\d{1,9})([.)])(?=\s|$)|^([-+=])(?=\s|$|[-=])")
 _SPACES = re.compile(r"\s+")
 
 
@@ -35,7 +35,7 @@ def escape_markdown(text: str) -> str:
     line = _SPACES.sub(" ", clean(text)).strip()
     line = _MARKDOWN_INLINE.sub(r"\\\1", line)
     line = _MARKDOWN_LINK.sub(lambda found: f"\\{found.group()}", line)
-    return _MARKDOWN_START.sub(r"\1\\\2", line)
+    return _MARKDOWN_START.sub(lambda found: f"{found.group(1) or ''}\\{found.group(2) or found.group(3)}", line)
 
 
 def escape_plain(text: str) -> str:

@@ -1,0 +1,62 @@
+"""Small notebooks for the tests of report runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nflag: bool = False'
+
+
+@pytest.fixture
+def write_notebook(tmp_path: Path):
+    """Return a function that writes a notebook of the given cells and returns its path."""
+    import nbformat
+
+    def write(*sources: str, name: str = "sample", parameters: str = PARAMETERS, **declared: object) -> Path:
+        v4 = nbformat.v4
+        notebook = v4.new_notebook()
+        notebook.cells = [v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+        notebook.cells += [v4.new_code_cell(source) for source in sources]
+        notebook.metadata["kaizen"] = {"title": "Sample", **declared}
+        path = tmp_path / f"{name}.ipynb"
+        path.write_text(nbformat.writes(notebook), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def start_report():
+    """Return a function that starts `report run` in a process of its own; what is left is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(notebook: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+        command = [
+            sys.executable,
+            "-m",
+            "kaizen_analytics",
+            "report",
+            "run",
+            str(notebook),
+            "--out",
+            str(out),
+            *options,
+        ]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()

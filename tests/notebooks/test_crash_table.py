@@ -1,0 +1,257 @@
+"""Whatever happens to a run: its exit code, what it leaves, and that the last good report is untouched."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kaizen_analytics.errors import ConfigError, StoreMissingError
+from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.ledger import RunState, load_report_runs, read_record
+from kaizen_analytics.reports.runner import BusyError, Runner, RunRequest, RunResult
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Return a folder with one good report, as a run before the crash left it."""
+    folder = tmp_path / "reports"
+    good = folder / "sample" / "20260105T060000Z-00000000"
+    good.mkdir(parents=True)
+    (good / "report.html").write_text("the last good report")
+    (folder / "sample" / "latest").symlink_to(good.name)
+    return folder
+
+
+# The notebook as executed has one more cell: the parameters of the run, after the declared ones.
+
+
+def run(notebook: Path, out: Path, *, timeout_s: float = 60, **parameters: object) -> RunResult:
+    return Runner().run(RunRequest(report=read_report(notebook), parameters=parameters, out=out, timeout_s=timeout_s))
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def assert_untouched(out: Path) -> None:
+    """Assert that the good report is still the latest one and that nothing half-made lies beside it."""
+    sample = out / "sample"
+    assert (sample / "latest" / "report.html").read_text() == "the last good report"
+    assert names(sample) <= {"latest", "20260105T060000Z-00000000", ".lock", "_failed"}
+
+
+def assert_failed(out: Path, state: RunState, *, notebook: bool) -> dict[str, object]:
+    assert_untouched(out)
+    [folder] = (out / "sample" / "_failed").iterdir()
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["state"], names(folder)) == (state, {"run.json", *(["report.ipynb"] if notebook else [])})
+    return record
+
+
+def wait_until_running(out: Path) -> int:
+    """Wait until the kernel of the only run works on a cell, and return the process that runs it."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        marks = list(out.glob("started"))
+        if marks and marks[0].read_text():
+            return int(marks[0].read_text())
+        time.sleep(0.05)
+    raise AssertionError("the notebook did not start")
+
+
+def announce(out: Path) -> str:
+    return f"import os, pathlib; pathlib.Path({str(out / 'started')!r}).write_text(str(os.getpid()))"
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"the kernel {pid} is still there")
+
+
+def test_a_cell_that_raises(write_notebook, out: Path) -> None:
+    result = run(write_notebook("1 / 0", "print('never')"), out)
+    assert result.exit_code == 1
+    record = assert_failed(out, RunState.FAILED, notebook=True)
+    assert record["error"] == "Code cell 3 of 4 failed: ZeroDivisionError: division by zero"
+
+
+def test_a_notebook_that_leaves_half_way_with_success(write_notebook, out: Path) -> None:
+    result = run(write_notebook("import sys; sys.exit(0)", "print('never')"), out)
+    assert result.exit_code == 1
+    record = assert_failed(out, RunState.FAILED, notebook=True)
+    assert record["error"] == "Code cell 3 of 4 left the notebook with sys.exit(0)."
+
+
+def test_a_kernel_that_dies(write_notebook, out: Path) -> None:
+    result = run(write_notebook("import os; os._exit(0)", "print('never')"), out)
+    assert result.exit_code == 138
+    record = assert_failed(out, RunState.KERNEL_DIED, notebook=True)
+    assert "cell 3 of 4" in str(record["error"])
+
+
+def test_a_notebook_that_hangs(write_notebook, out: Path) -> None:
+    out_file = announce(out)
+    result = run(write_notebook(out_file, "import time; time.sleep(600)"), out, timeout_s=4)
+    assert result.exit_code == 124
+    record = assert_failed(out, RunState.TIMED_OUT, notebook=True)
+    assert "longer than 4 s, in cell 4 of 4" in str(record["error"])
+    wait_until_gone(wait_until_running(out))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped(write_notebook, start_report, out: Path, number: signal.Signals) -> None:
+    process = start_report(write_notebook(announce(out), "import time; time.sleep(600)"), out)
+    kernel = wait_until_running(out)
+    process.send_signal(number)
+    assert process.wait(30) == 130
+    assert_failed(out, RunState.INTERRUPTED, notebook=False)
+    wait_until_gone(kernel)
+
+
+def test_a_run_that_is_killed_is_found_by_the_next(write_notebook, start_report, out: Path) -> None:
+    process = start_report(write_notebook(announce(out), "import time; time.sleep(600)"), out)
+    kernel = wait_until_running(out)
+    process.kill()
+    process.wait(30)
+    wait_until_gone(kernel)
+
+    result = run(write_notebook("1 + 1"), out)
+
+    assert result.exit_code == 0
+    [folder] = (out / "sample" / "_failed").iterdir()
+    record = read_record(folder)
+    assert record is not None
+    assert (record.state, record.error) == (RunState.ABANDONED, f"Process {process.pid} disappeared during the run.")
+    assert names(out / "sample") == {"latest", ".lock", "_failed", "20260105T060000Z-00000000", result.record.run_id}
+    assert (out / "sample" / "20260105T060000Z-00000000" / "report.html").read_text() == "the last good report"
+
+
+def test_two_runs_at_once(write_notebook, start_report, out: Path) -> None:
+    first = start_report(write_notebook(announce(out), "import time; time.sleep(600)"), out)
+    wait_until_running(out)
+    with pytest.raises(BusyError, match=rf"Another run is writing .* \(process {first.pid} on ") as caught:
+        run(write_notebook("1 + 1"), out)
+    assert caught.value.exit_code == 75
+
+
+def test_an_unknown_parameter_starts_nothing(write_notebook, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no parameter 'nam'\. Did you mean 'name'\?") as caught:
+        run(write_notebook("1 + 1"), tmp_path / "reports", nam="x")
+    assert caught.value.exit_code == 2
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_parameter_of_a_wrong_type_starts_nothing(write_notebook, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="Parameter count is '3' \\(str\\); expected a whole number"):
+        run(write_notebook("1 + 1"), tmp_path / "reports", count="3")
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_missing_input_starts_nothing(write_notebook, tmp_path: Path) -> None:
+    notebook = write_notebook("1 + 1", parameters='store: str = ""  # required: the store', inputs=["store"])
+    with pytest.raises(StoreMissingError, match="expected an existing file") as caught:
+        run(notebook, tmp_path / "reports", store=str(tmp_path / "none.db"))
+    assert caught.value.exit_code == 74
+    assert not (tmp_path / "reports").exists()
+
+
+def test_a_folder_that_is_a_file(write_notebook, start_report, tmp_path: Path) -> None:
+    (tmp_path / "reports").write_text("a file")
+    process = start_report(write_notebook("1 + 1"), tmp_path / "reports")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 74
+    assert "choose a folder (--out)" in error
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, need_tool):
+    """Mount a file system of 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        [need_tool("mount"), "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        message = f"cannot mount a tmpfs: {mounted.stderr.decode()}"
+        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
+    yield folder
+    subprocess.run([need_tool("umount"), str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    path = folder / "filler"
+    space = os.statvfs(folder)
+    path.write_bytes(b"x" * (space.f_bavail * space.f_frsize))
+    return path
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("cell", ["print('x' * 500_000)", "print('small')"], ids=["by the report", "from the start"])
+def test_a_full_disk(write_notebook, start_report, small_disk: Path, cell: str) -> None:
+    good = run(write_notebook("print('good')"), small_disk)
+    before = (good.folder / "report.html").read_bytes()
+    filler = fill(small_disk) if "small" in cell else None
+
+    process = start_report(write_notebook(cell), small_disk)
+    _, error = process.communicate(timeout=60)
+
+    assert process.returncode == 74
+    assert "free some space and run again" in error
+    assert (small_disk / "sample" / "latest" / "report.html").read_bytes() == before
+    if filler is not None:
+        filler.unlink()
+    again = run(write_notebook("print('small')"), small_disk)
+    assert again.exit_code == 0
+    assert not [path for path in small_disk.rglob(".*") if path.name != ".lock"]
+
+
+def test_an_interrupted_notebook_is_not_taken_for_the_latest(write_notebook, out: Path) -> None:
+    failed = run(write_notebook("1 / 0"), out)
+    good = run(write_notebook("1 / 1"), out)
+    frame = load_report_runs(out)
+    assert set(frame["state"]) == {"failed", "success"}
+    assert frame.filter(run_id=good.record.run_id)["exit_code"].to_list() == [0]
+    assert frame.filter(run_id=failed.record.run_id)["folder"].to_list() == [str(failed.folder)]
+    assert (out / "sample" / "latest").resolve() == good.folder
+
+
+def test_the_same_inputs_are_not_run_twice(write_notebook, out: Path) -> None:
+    notebook = write_notebook("print(name)")
+    first = run(notebook, out, name="007")
+    second = run(notebook, out, name="007")
+    other = run(notebook, out, name="7")
+    assert (first.skipped, second.skipped, other.skipped) == (False, True, False)
+    assert second.folder == first.folder
+    assert "007" in (first.folder / "report.md").read_text()
+
+
+def test_reruns_with_a_fixed_clock_are_identical(write_notebook, tmp_path: Path) -> None:
+    notebook = write_notebook("print(name, count, share, flag)", "{1, 2, 'b', 'a'}")
+    request = {"report": read_report(notebook), "parameters": {"name": "x"}, "formats": ("html", "md", "json", "ipynb")}
+    runner = Runner(clock=lambda: 1_767_592_800_000)
+    first = runner.run(RunRequest(out=tmp_path / "one", **request))
+    second = runner.run(RunRequest(out=tmp_path / "two", **request))
+    assert first.record.run_id == second.record.run_id
+    for name in ("report.html", "report.md", "report.json", "report.ipynb"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
+
+
+def test_every_file_is_private(write_notebook, tmp_path: Path) -> None:
+    result = run(write_notebook("1 + 1"), tmp_path / "reports")
+    assert result.folder.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in result.folder.iterdir()} == {0o600}

@@ -1,0 +1,95 @@
+"""Blocks: one content, three forms, nothing of it markup from data."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+
+from kaizen_analytics.reports import components
+from kaizen_analytics.reports.components import DATA_MIME, Figure, Mark, Tone
+
+EVIL = "</td><script>alert(1)</script>\u202e\x00 **x**"
+
+
+class Elements(HTMLParser):
+    """The names of all elements, and all text."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(source)
+        assert not self.open, f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
+        self.names.append(tag)
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+BLOCKS = {
+    "title": lambda text: components.title(text, text),
+    "subheading": components.subheading,
+    "paragraph": lambda text: components.paragraph(text, label=text),
+    "bullets": lambda text: components.bullets([text, text]),
+    "callout": lambda text: components.callout(Tone.BAD, text, components.paragraph(text)),
+    "tiles": lambda text: components.tiles([(text, text, text)]),
+    "facts": lambda text: components.facts([(text, text)]),
+    "table": lambda text: components.table([text, text], [(text, Mark(tone=Tone.GOOD, text=text))], caption=text),
+    "figure": lambda text: components.figure(Figure(wide="", narrow="", alt=text), text),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_text_from_data_adds_no_element(name: str) -> None:
+    hostile, harmless = Elements(BLOCKS[name](EVIL).html), Elements(BLOCKS[name]("x").html)
+    assert hostile.names == harmless.names
+    assert "script" not in hostile.names
+    for form in (BLOCKS[name](EVIL).html, BLOCKS[name](EVIL).markdown, BLOCKS[name](EVIL).plain):
+        assert not set("\x00\u202e") & set(form)
+        assert "alert(1)" in form
+
+
+def test_a_table_in_markdown_keeps_its_columns() -> None:
+    block = components.table(["name", "n"], [("a|b", "1"), ("c\nd", "2")], caption="Counts", numeric=(1,))
+    assert block.markdown == "Counts:\n\n| name | n |\n| --- | ---: |\n| a\\|b | 1 |\n| c d | 2 |"
+
+
+def test_a_table_heads_rows_and_columns() -> None:
+    block = components.table(["name", "n"], [("a", "1")], caption="Counts", numeric=(1,))
+    assert '<th scope="col" class="num">n</th>' in block.html
+    assert '<th scope="row" dir="auto">a</th><td class="num" data-label="n">1</td>' in block.html
+
+
+def test_a_state_is_not_said_by_colour_alone() -> None:
+    block = components.table(["check", "state"], [("split", Mark(tone=Tone.BAD, text="off"))], caption="Checks")
+    assert "\u2717" in block.html
+    assert "\u2717 off" in block.markdown
+    assert "\u2717 off" in block.plain
+
+
+def test_facts_without_a_value_are_left_out() -> None:
+    assert components.facts([("a", "1"), ("b", "")]).plain == "a: 1"
+
+
+def test_a_box_is_a_quotation_in_markdown() -> None:
+    block = components.callout(Tone.GOOD, "Ship", components.paragraph("It works."))
+    assert block.markdown == "> **Ship**\n>\n> It works."
+
+
+def test_a_notebook_gets_every_form_and_the_mark_of_trust() -> None:
+    data, metadata = components.paragraph("x")._repr_mimebundle_()
+    assert set(data) == {"text/html", "text/markdown", "text/plain"}
+    assert metadata == {"kaizen": True}
+
+
+def test_data_shows_nothing() -> None:
+    data, _ = components.data({"a": 1})._repr_mimebundle_()
+    assert data == {"text/html": "", "text/markdown": "", "text/plain": "", DATA_MIME: {"a": 1}}
