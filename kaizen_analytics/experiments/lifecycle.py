@@ -212,7 +212,7 @@ def _require_step(experiment: Experiment, state: State) -> None:
     possible = _NEXT_STATES[experiment.state]
     if state not in possible:
         steps = f"it can become {' or '.join(possible)}" if possible else "nothing follows"
-        raise ExperimentError(f"Experiment {experiment.id} is {experiment.state}, not to be {state}; {steps}.")
+        raise ExperimentError(f"Experiment {experiment.id} is {experiment.state} and cannot become {state}; {steps}.")
 
 
 def _require_open(store: Store, experiment_id: str) -> Experiment:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -502,3 +504,62 @@ def test_a_repository_that_is_gone_is_an_error_not_a_control_session(
     folder.rename(folder.with_name("moved"))
     with pytest.raises(RepositoryError, match="is not a folder"):
         lifecycle.evaluate(store, "exp-1", now_ms=LATER_MS)
+
+
+def test_the_planned_control_arm_of_a_commit_experiment_is_the_past(
+    store: Store, add_sessions: AddSessions, repository: tuple[Path, dict[str, str]]
+) -> None:
+    folder, ids = repository
+    common = {"workspace": str(folder), "start_commit": ids["base"]}
+    add_sessions([{"id": f"s{i}", "started_at_ms": NOW_MS - DAY_MS + i, **common} for i in range(45)])
+    binding = GitCommit(control_commit="main~1", treatment_commit="main")
+    planned = replace(commit_plan(folder), design=PlanDesign.PLANNED)
+    lifecycle.new_experiment(store, experiment(binding=binding), planned)
+    plan = lifecycle.start(store, "exp-1", now_ms=NOW_MS)
+    assert (plan.planned_control_n, plan.planned_n) == (45, 45)
+
+
+# Several processes, and one that dies.
+
+SCRIPT = """
+import os, signal, sys
+from kaizen_analytics.errors import ExperimentError
+from kaizen_analytics.experiments import lifecycle
+from kaizen_analytics.store import Store
+
+if sys.argv[2] == "die":
+    lifecycle.write_result = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+with Store.open(sys.argv[1]) as store:
+    try:
+        lifecycle.conclude(store, "exp-1", now_ms=int(sys.argv[3]))
+    except ExperimentError as error:
+        print(error)
+    else:
+        print("concluded")
+"""
+
+
+def conclude_elsewhere(store: Store, how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(store.path), how, str(LATER_MS)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    )
+
+
+def test_of_two_processes_that_conclude_one_does(running: Store) -> None:
+    processes = [conclude_elsewhere(running, "live") for _ in range(2)]
+    answers = sorted(process.communicate(timeout=120)[0].strip() for process in processes)
+    assert answers == [
+        "Experiment exp-1 is Concluded and cannot become Concluded; it can become Archived.",
+        "concluded",
+    ]
+    assert lifecycle.load_frozen(running, "exp-1").sample.height == 16
+
+
+def test_a_process_that_dies_while_concluding_leaves_the_experiment_running(running: Store) -> None:
+    process = conclude_elsewhere(running, "die")
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert load_experiment(running, "exp-1").state is State.RUNNING
+    assert lifecycle.load_frozen(running, "exp-1") is None
+    assert lifecycle.conclude(running, "exp-1", now_ms=LATER_MS).verdict is Verdict.MET
