@@ -74,7 +74,7 @@ def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _parquet_columns(path: Path) -> Iterator[tuple[str, bytes]]:
-    import polars as pl  # noqa: PLC0415 - heavy, and only Parquet needs it
+    import polars as pl
 
     frame = pl.read_parquet(path)
     yield "column name", "\n".join(frame.columns).encode()

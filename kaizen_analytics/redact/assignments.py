@@ -7,11 +7,10 @@ what it promises, and the value behind the operator is believed as far as the pr
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.redact.names import Promise, judge_name
 from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
-from kaizen_analytics.redact.rules import Hit, Span
 from kaizen_analytics.redact.values import (
     is_password,
     is_placeholder,
@@ -20,18 +19,12 @@ from kaizen_analytics.redact.values import (
     measure_shape,
 )
 
+if TYPE_CHECKING:
+    from kaizen_analytics.redact.rules import Hit, Span
+
 ANCHORS = tuple(
     b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp sid kennwort contrase senha".split(),
 )
-VENDORS = tuple(
-    b"adafruit adobe airtable alchemy algolia alibaba aliyun artifactory asana assemblyai atlassian auth0 aws azure beamer bitbucket bittrex"
-    b" clickhouse clojars codecov cohere coinbase confluence confluent contentful databricks datadog deepgram deepseek digitalocean discord dropbox"
-    b" droneci dynatrace elevenlabs etherscan etsy facebook fastly finicity finnhub flickr freshbooks gitter gocardless hetzner heroku hubspot infura"
-    b" intercom jfrog jira kraken kucoin launchdarkly linkedin linode lob_ looker mailchimp mailgun mapbox mattermost messagebird mistral netlify"
-    b" newrelic new_relic nytimes okta openweather opsgenie ovh pagerduty plaid privateai rapidapi scaleway sendbird sentry snowflake snyk"
-    b" sonar squarespace sumologic sumo_ travis trello twilio twitch twitter typeform vultr yandex zendesk cloudflare".split(),
-)
-
 _OPERATOR = (
     rb"(?P<close>[\"'`\])}]{0,3})"
     rb"(?:\s{0,2}:\s{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
@@ -52,8 +45,8 @@ _BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
 _ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
 _ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
 _COMMAND_BEFORE = re.compile(
-    rb"(?:\b(?:ENV|ARG|set|setx|SET|export|config:set|(?i:login[ \t]+\S{1,80}|user[ \t]+\S{1,80}|account[ \t]+\S{1,80}|with|identified|enable|username[ \t]+\S{1,60}"
-    rb"|machine[ \t]+\S{1,100}|my|the))[ \t]+)\Z",
+    rb"\b(?:ENV|ARG|set|setx|SET|export|config:set|my|the"
+    rb"|(?i:with|identified|enable|(?:login|user|account|username|machine)[ \t]+\S{1,80}))[ \t]+\Z",
 )
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
 _LONGEST_NAME = 64
@@ -103,7 +96,7 @@ def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
     for name in ("double", "single", "back"):
         if groups.get(name) is not None:
             return match.span(name), True
-    start, end = match.span("bare")
+    start = match.start("bare")
     value = match["bare"].rstrip(b".,:;!?)")
     return (start, start + len(value)), bool(match["quote"])
 
@@ -123,7 +116,7 @@ def _judge_assigned(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None
 
 def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bool:
     """Whether this notation assigns at all: `a > b` and `a::b` do only in some surroundings."""
-    if operator in {b">"}:
+    if operator == b">":
         return name.start > hit.low and hit.view[name.start - 1] in b"</:"
     if operator in {b"::", b"->", b"<-", b"==", b"===", b"!=", b"!=="}:
         return quoted

@@ -143,7 +143,7 @@ def _in_order(found: list[Escapes]) -> Escapes:
 
 
 def _backslashes(characters: Bytes) -> Escapes:
-    """Find `\\n`, `\\"`, `\\/`, `\\xHH` and `\\uHHHH` behind any run of backslashes."""
+    r"""Find `\n`, `\"`, `\/`, `\xHH` and `\uHHHH` behind any run of backslashes."""
     positions = np.flatnonzero(characters == ord("\\"))
     if not len(positions):
         return _none()

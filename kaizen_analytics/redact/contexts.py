@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Accept, Hit, Rule, Span
 from kaizen_analytics.redact.values import is_placeholder, is_secret, measure_shape
 
 _EXAMPLE_LOGIN = re.compile(
-    rb"(?i)(?:user(?:name)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+|\.{3,}|\$.*|\{.*|<.*|%\w|bar)",
+    rb"(?i)(?:user(?:name)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+"
+    rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)",
 )
 
 
@@ -81,11 +83,15 @@ def _is_option_password(match: re.Match[bytes]) -> bool:
 
 
 _SECRET_PARAMETER = (
-    rb"(?:[\w.%-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|apikey|signature|credential|auth|accesskeyid|sessionid|session_id)"
+    rb"(?:[\w.%-]{0,30}(?:token|secret|passw(?:or)?d|passwd|pwd|api[_-]?key|apikey|signature|credential|auth"
+    rb"|accesskeyid|sessionid|session_id)"
     rb"|key|sig|code|pass|pw|sv_sig|hmac|jwt|sid|session)"
 )
 _PARAMETER_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.%-"
-_SCHEMES = rb"(?:bearer|basic|token|bot|digest|negotiate|apikey|api-key|api-token|aws4-hmac-sha256|glpat|splunk|key|oauth|genie-?key|ssws|discord|hawk|klaviyo-api-key|deepl-auth-key|sso-key)"
+_SCHEMES = (
+    rb"(?:bearer|basic|token|bot|digest|negotiate|apikey|api-key|api-token|aws4-hmac-sha256|glpat|splunk|key"
+    rb"|oauth|genie-?key|ssws|discord|hawk|klaviyo-api-key|deepl-auth-key|sso-key)"
+)
 _WORD = rb"[^\s\"'<>|;&]{3,200}"
 
 
@@ -143,7 +149,8 @@ RULES: tuple[Rule, ...] = (
         kind="query-parameter",
         category=Category.QUERY,
         anchors=tuple(
-            b"token= secret= password= passwd= pwd= key= apikey= signature= credential= auth= accesskeyid= sessionid= session_id= sig= code= pass= pw= hmac= jwt= sid= session=".split(),
+            b"token= secret= password= passwd= pwd= key= apikey= signature= credential= auth= accesskeyid="
+            b" sessionid= session_id= sig= code= pass= pw= hmac= jwt= sid= session=".split(),
         ),
         pattern=re.compile(rb"(?i)(?<=[?&;#])" + _SECRET_PARAMETER + rb"=(?P<value>[^&?\s\"'#<>\\]{6,4000})"),
         before=44,
@@ -193,8 +200,14 @@ RULES: tuple[Rule, ...] = (
     _command("redis-password", b"redis-cli", rb"redis-cli\b[^\n|;]{0,300}? -a +[\"']?(?P<value>[^\s\"'|;]{3,200})"),
     _command(
         "registry-login",
-        b"docker login|podman login|helm registry login|az login|az acr login|oc login|nerdctl login|buildah login|skopeo login|crane auth login|cf login|kinit|ldapsearch|ldapadd|ldapmodify|ldapwhoami|mongo |mongosh |mongodump |mongorestore |sqlcmd|snowsql|influx |winexe |smbclient|rdesktop|xfreerdp|vncviewer|impacket|crackmapexec|netexec|evil-winrm|7z |zip |unzip |unrar |rar |htpasswd|ipmitool|keytool|jarsigner|curl |wget |lftp |ftp |aria2c|rclone|restic|svn |hg |ansible|vault login|consul|etcdctl|nomad|mc alias set|mc config",
-        rb"[a-z0-9-]+\b[^\n|;]{0,300}? (?:-p|-w|-P|-pw|--pass|--passwd|-storepass|-keypass|/p:|/pass:)[ +=]?[ ]{0,2}[\"']?(?P<value>[^\s\"'|;:/{}]{6,200})(?![\w/:{}])",
+        b"docker login|podman login|helm registry login|az login|az acr login|oc login|nerdctl login|"
+        b"buildah login|skopeo login|crane auth login|cf login|kinit|ldapsearch|ldapadd|ldapmodify|"
+        b"ldapwhoami|mongo |mongosh |mongodump |mongorestore |sqlcmd|snowsql|influx |winexe |smbclient|"
+        b"rdesktop|xfreerdp|vncviewer|impacket|crackmapexec|netexec|evil-winrm|7z |zip |unzip |unrar |"
+        b"rar |htpasswd|ipmitool|keytool|jarsigner|curl |wget |lftp |ftp |aria2c|rclone|restic|svn |hg |"
+        b"ansible|vault login|consul|etcdctl|nomad|mc alias set|mc config",
+        rb"[a-z0-9-]+\b[^\n|;]{0,300}? (?:-p|-w|-P|-pw|--pass|--passwd|-storepass|-keypass|/p:|/pass:)[ +=]?"
+        rb"[ ]{0,2}[\"']?(?P<value>[^\s\"'|;:/{}]{6,200})(?![\w/:{}])",
         _is_option_password,
     ),
     _command("pass-source", b"pass:", rb"pass:(?P<value>[^\s\"'<>|;&:/]{4,200})"),
@@ -212,7 +225,8 @@ RULES: tuple[Rule, ...] = (
     _command(
         "stdin-password",
         b"echo ",
-        rb"echo +(?:-n +)?[\"']?(?P<value>[^\s\"'|;&]{5,200})[\"']? *\| *(?:sudo +-S|su\b|docker|podman|helm|passwd|gpg|openssl|cryptsetup|sudo)",
+        rb"echo +(?:-n +)?[\"']?(?P<value>[^\s\"'|;&]{5,200})[\"']? *\| *(?:sudo +-S|su\b|docker|podman|helm"
+        rb"|passwd|gpg|openssl|cryptsetup|sudo)",
     ),
     _command(
         "stdin-account",
@@ -229,12 +243,14 @@ RULES: tuple[Rule, ...] = (
     _command(
         "basic-login-call",
         b"login(|httpbasicauth(|auth=(|basic_auth(|setcredentials(|passwordcredentials(",
-        rb"(?i)(?:login|httpbasicauth|auth=|basic_auth|setcredentials|passwordcredentials)\(\s{0,4}[\"'][^\"'\n]{1,100}[\"']\s{0,3},\s{0,4}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+        rb"(?i)(?:login|httpbasicauth|auth=|basic_auth|setcredentials|passwordcredentials)\(\s{0,4}[\"']"
+        rb"[^\"'\n]{1,100}[\"']\s{0,3},\s{0,4}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
     ),
     _command(
         "wordpress-define",
         b"define(",
-        rb"(?i)define\(\s{0,3}[\"'](?:DB_PASSWORD|\w{0,20}(?:KEY|SALT|SECRET|TOKEN|PASSWORD))[\"']\s{0,3},\s{0,3}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
+        rb"(?i)define\(\s{0,3}[\"'](?:DB_PASSWORD|\w{0,20}(?:KEY|SALT|SECRET|TOKEN|PASSWORD))"
+        rb"[\"']\s{0,3},\s{0,3}[\"'](?P<value>[^\"'\n]{4,200})[\"']",
     ),
     _command("json-web-key", b'"d"', rb"\"d\"\s{0,3}:\s{0,3}\"(?P<value>[\w-]{40,2000})\""),
     _command("docker-auth", b'"auth"', rb"\"auth\"\s{0,3}:\s{0,3}\"(?P<value>[A-Za-z0-9+/]{12,2000}={0,2})\""),
@@ -251,7 +267,8 @@ _PRIVATE_BEGIN = re.compile(rb"-{4,5} ?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLO
 _PRIVATE_END = re.compile(rb"-{4,5} ?END[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _EDGE = re.compile(rb"-{4,5} ?(?:BEGIN|END) ")
 _PRIVATE_BODY = re.compile(
-    rb"(?:\s|\\+[nrt]|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| ])*",
+    rb"(?:\s|\\+[nrt]|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))|(?:Proc-Type|DEK-Info|Version"
+    rb"|Comment|Hash):[^\n\\]{0,200}|[+>| ])*",
 )
 _PUTTY_BODY = re.compile(rb"(?i)(?:PuTTY-User-Key-File|Private-Lines)[^\n]{0,80}(?:\s[^\n]{0,120}){0,60}")
 _LONGEST_KEY = 20_000

@@ -12,41 +12,20 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Rule
+from kaizen_analytics.redact.vocabulary import HOST_WORDS, MACHINE_AUTHORS, PUBLIC_ORGANISATIONS, ROLE_ACCOUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-ROLE_ACCOUNTS = frozenset(
-    b"root admin administrator ubuntu debian centos fedora ec2-user runner runneradmin circleci jenkins vscode codespace gitpod node app"
-    b" www-data nobody daemon bin sys user username users default public shared guest everyone all your_user youruser yourname your-username you me"
-    b" git docker postgres mysql redis nginx apache linuxbrew travis vagrant pi coder sandbox appveyor containeradministrator buildkite-agent"
-    b" builder build system service staff wheel adm man mail games lp sync www http https localhost example test testuser foo bar name none null"
-    b" true false self this string str undefined unknown anonymous system32 library appdata local bot".split(),
-)
-PUBLIC_ORGANISATIONS = frozenset(
-    b"actions anthropics openai google googleapis googlechrome golang microsoft azure azuread dotnet aws awslabs amazon apache apple facebook facebookresearch facebookincubator meta-llama"
-    b" huggingface pytorch tensorflow keras-team kubernetes kubernetes-sigs helm docker moby containerd opencontainers hashicorp terraform-aws-modules ansible prometheus grafana elastic redis antirez"
-    b" mongodb postgres mysql sqlite duckdb clickhouse apple swiftlang rust-lang rust-random serde-rs tokio-rs hyperium dtolnay burntsushi crossbeam-rs clap-rs bytecodealliance wasmerio"
-    b" python psf pypa pypi pallets django encode tiangolo fastapi pydantic astral-sh numpy scipy pandas-dev matplotlib scikit-learn jupyter ipython pola-rs apache-arrow dask ray-project"
-    b" nodejs npm yarnpkg pnpm denoland oven-sh vercel vuejs vitejs nuxt angular reactjs remix-run sveltejs withastro babel webpack rollup evanw swc-project eslint prettier typescript-eslint"
-    b" definitelytyped microsoftedge lodash expressjs axios sindresorhus isaacs chalk jestjs mochajs cypress-io puppeteer storybookjs tailwindlabs twbs jquery d3 chartjs three mrdoob"
-    b" torvalds git gitlab-org github cli git-lfs gitleaks trufflesecurity sourcegraph jetbrains gradle spring-projects spring-cloud square junit-team mockito projectlombok google-gemini"
-    b" rails ruby rubygems heroku symfony laravel composer sebastianbergmann doctrine seldaek guzzle php-fig wordpress drupal nikic phpunit monolog"
-    b" golangci spf13 stretchr sirupsen gorilla gin-gonic labstack uber-go go-yaml davecgh pmezard etcd-io grpc protocolbuffers nats-io cockroachdb pingcap influxdata traefik caddyserver istio envoyproxy"
-    b" llvm gcc-mirror cmake ninja-build bazelbuild conan-io microsoft vim neovim emacs-mirror ohmyzsh homebrew nixos archlinux alpinelinux debian ubuntu fedora-infra freebsd openssl openssh curl"
-    b" nvidia intel amd arm-software openssf ossf sigstore cncf linuxfoundation mozilla chromium electron flutter dart-lang jetpack elixir-lang erlang haskell ocaml scala clojure julialang ziglang nim-lang"
-    b" snyk dependabot renovatebot codecov sonarsource circleci travis-ci netlify cloudflare digitalocean supabase prisma graphql apollographql hasura strapi n8n-io langchain-ai run-llama ollama ggml-org ggerganov vllm-project"
-    b" modelcontextprotocol cursor zed-industries features about pricing login logout settings sponsors marketplace topics trending explore orgs users apps notifications search new organizations enterprise"
-    b" security collections events readme customer-stories contact site join signup user example examples your-org your-username yourusername owner org organization username repo"
-    b" tmux junegunn sharkdp ogham jqlang stedolan mikefarah koalaman mvdan charmbracelet textualize psf kennethreitz pytest-dev hypothesisworks mitsuhiko mozilla-services".split(),
-)
-
 EMAIL = re.compile(
-    rb"(?<![A-Za-z0-9._%+\-\x80-\xff])[A-Za-z0-9\x80-\xff][A-Za-z0-9._%+'\-\x80-\xff]{0,63}@(?:[A-Za-z0-9\x80-\xff-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])",
+    rb"(?<![A-Za-z0-9._%+\-\x80-\xff])[A-Za-z0-9\x80-\xff][A-Za-z0-9._%+'\-\x80-\xff]{0,63}@(?:"
+    rb"[A-Za-z0-9\x80-\xff-]{1,63}\.){1,6}[A-Za-z]{2,24}(?![A-Za-z0-9])",
 )
 _IMPERSONAL = re.compile(
-    rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply)@.*|.*@(?:users\.noreply\.github\.com|noreply\.\S+|sha256|v\d.*)"
-    rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
+    rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply)@.*|.*@(?:users\.noreply\.github\.com"
+    rb"|noreply\.\S+|sha256|v\d.*)"
+    rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@"
+    rb"(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
     rb"|.*\.(?:png|jpe?g|gif|svg|webp|js|ts|css|json|ya?ml|md|py|rs|go|zip|whl|tgz|lock|html)",
 )
 _WORD_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_"
@@ -74,15 +53,10 @@ def _is_private_organisation(match: re.Match[bytes]) -> bool:
     return match["value"].lower() not in PUBLIC_ORGANISATIONS
 
 
-_HOST_WORDS = frozenset(
-    b"localhost unknown none null undefined true false string hostname host example.com github.com default gitlab.com bitbucket.org".split()
-)
-
-
 def _is_machine(match: re.Match[bytes]) -> bool:
     value = match["value"].lower()
     return (
-        value not in _HOST_WORDS
+        value not in HOST_WORDS
         and value not in ROLE_ACCOUNTS
         and not value.startswith((b"$", b"127.", b"0.0.", b"os.", b"socket."))
     )
@@ -90,14 +64,11 @@ def _is_machine(match: re.Match[bytes]) -> bool:
 
 _PERSON_WORD = rb"[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{0,30}\.?"
 _PERSON = _PERSON_WORD + rb"(?: " + _PERSON_WORD + rb"){1,4}"
-_MACHINES = frozenset(
-    b"claude gpt copilot dependabot renovate cursor codex gemini github bot actions devin aider".split()
-)
 
 
 def _is_human(match: re.Match[bytes]) -> bool:
     words = re.split(rb" ", match["value"].lower())
-    return not any(word.strip(b".[]") in _MACHINES for word in words)
+    return not any(word.strip(b".[]") in MACHINE_AUTHORS for word in words)
 
 
 RULES: tuple[Rule, ...] = (
@@ -142,7 +113,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"-users-", b"-home-"),
         pattern=re.compile(
-            rb"(?i)(?<![a-z0-9])-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|[/\"'\s.\\]|$)"
+            rb"(?i)(?<![a-z0-9])-{1,2}(?:users|home)-(?P<value>[^\s/\\\"'<>:|)\]},;`.-]{2,64})(?=-[A-Za-z]|"
+            rb"[/\"'\s.\\]|$)"
         ),
         before=3,
         left=b"-",
@@ -172,7 +144,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.ORGANISATION,
         anchors=(b"git@", b"ssh://", b"org-"),
         pattern=re.compile(
-            rb"(?:ssh://)?(?:git|org-\d+)@[\w.-]{1,100}(?::\d{1,5}/|:|/)(?:v3/|scm/|~)?(?P<value>[\w.-]{1,64}(?:/[\w.-]{1,64}){0,4}?)(?=/[\w.-]+)"
+            rb"(?:ssh://)?(?:git|org-\d+)@[\w.-]{1,100}(?::\d{1,5}/|:|/)(?:v3/|scm/|~)?(?P<value>[\w.-]{1,64}"
+            rb"(?:/[\w.-]{1,64}){0,4}?)(?=/[\w.-]+)"
         ),
         group="value",
         accept=_is_private_organisation,
@@ -182,7 +155,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.ORGANISATION,
         anchors=(b"github.", b"gitlab.", b"bitbucket.", b"codeberg.", b"dev.azure.com", b"gitea."),
         pattern=re.compile(
-            rb"(?i)(?<=[/@.])(?:github|gitlab|bitbucket|codeberg|gitea)\.[a-z0-9.-]{2,60}(?::\d{1,5})?/(?:scm/|orgs/)?(?P<value>[\w.-]{1,64})(?=/[\w.-]+)",
+            rb"(?i)(?<=[/@.])(?:github|gitlab|bitbucket|codeberg|gitea)\.[a-z0-9.-]{2,60}(?::\d{1,5})?/(?:scm/"
+            rb"|orgs/)?(?P<value>[\w.-]{1,64})(?=/[\w.-]+)",
         ),
         group="value",
         accept=_is_private_organisation,
@@ -211,7 +185,8 @@ RULES: tuple[Rule, ...] = (
             b"commit:",
         ),
         pattern=re.compile(
-            rb"(?i:authored-by|author|committer|commit|signed-off-by|reviewed-by|acked-by|tested-by|reported-by|tagger|maintainers?|merge)"
+            rb"(?i:authored-by|author|committer|commit|signed-off-by|reviewed-by|acked-by|tested-by|reported-by"
+            rb"|tagger|maintainers?|merge)"
             rb"(?i:date|name)?[\"']?[ \t]{0,3}[:=]?[ \t]{1,8}[\"']?(?P<value>"
             + _PERSON
             + rb"|[^<>\"'\r\n:\\]{2,60}?(?= <))(?=[ ]{0,3}(?:[<\"'(\r\n\\]|$|&lt;))",
@@ -252,7 +227,8 @@ RULES: tuple[Rule, ...] = (
             b"gecos",
         ),
         pattern=re.compile(
-            rb"(?i:user\.name|author_name|committer_name|full_?name|real[_ ]name|display_?name|author\.name|git_author_name|first_name|last_name|authorname|committername|gecos)"
+            rb"(?i:user\.name|author_name|committer_name|full_?name|real[_ ]name|display_?name|author\.name"
+            rb"|git_author_name|first_name|last_name|authorname|committername|gecos)"
             rb"[\"']?\s{0,4}[=:]?\s{0,4}[\"']?(?P<value>(?:"
             + _PERSON_WORD
             + rb")(?: "
@@ -267,7 +243,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"user=", b"username=", b"logname=", b"actor=", b"gitlab_user_login="),
         pattern=re.compile(
-            rb"(?<![A-Za-z0-9_])(?:SUDO_USER|USER|USERNAME|LOGNAME|GITHUB_ACTOR|GITLAB_USER_LOGIN)=[\"']?(?P<value>[A-Za-z][\w.-]{1,40})",
+            rb"(?<![A-Za-z0-9_])(?:SUDO_USER|USER|USERNAME|LOGNAME|GITHUB_ACTOR|GITLAB_USER_LOGIN)=[\"']?"
+            rb"(?P<value>[A-Za-z][\w.-]{1,40})",
         ),
         before=12,
         left=_WORD_BYTES,
@@ -279,7 +256,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"username", b"user_name", b"login", b"account_name"),
         pattern=re.compile(
-            rb"(?i)(?:user_?name|user_login|login|account_name)[\"']\s{0,3}:\s{0,3}[\"'](?P<value>[A-Za-z][\w.-]{1,40})(?=[\"'])",
+            rb"(?i)(?:user_?name|user_login|login|account_name)[\"']\s{0,3}:\s{0,3}[\"'](?P<value>[A-Za-z]"
+            rb"[\w.-]{1,40})(?=[\"'])",
         ),
         before=6,
         left=_WORD_BYTES,
@@ -309,7 +287,8 @@ RULES: tuple[Rule, ...] = (
             b"host=",
         ),
         pattern=re.compile(
-            rb"(?i)(?:hostname|host_name|nodename|computer_?name|machine_?name|(?<![a-z0-9._-])host)[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
+            rb"(?i)(?:hostname|host_name|nodename|computer_?name|machine_?name|(?<![a-z0-9._-])host)"
+            rb"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
             rb"(?P<value>(?=[\w.-]*[-.\d])[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})(?=[\"'\s,;&:\\+/<]|$)",
         ),
         group="value",
@@ -334,8 +313,10 @@ RULES: tuple[Rule, ...] = (
             b"win-",
         ),
         pattern=re.compile(
-            rb"(?<![\w.-])(?P<value>[A-Za-z0-9-]{0,40}(?i:macbook(?:-?(?:pro|air))?|imac|mac-mini|mac-studio|thinkpad|-mbp|-pc)(?:-[A-Za-z0-9]{1,20}){0,3}(?:\.(?:local|lan|home|localdomain|fritz\.box))"
-            rb"|[A-Za-z0-9]{1,30}s?-(?i:macbook|imac|mac-mini|mac-studio|thinkpad|laptop|mbp|workstation|desktop|pc)(?:-(?i:pro|air|max|mini|[a-z0-9]{1,3})){0,3}"
+            rb"(?<![\w.-])(?P<value>[A-Za-z0-9-]{0,40}(?i:macbook(?:-?(?:pro|air))?|imac|mac-mini|mac-studio"
+            rb"|thinkpad|-mbp|-pc)(?:-[A-Za-z0-9]{1,20}){0,3}(?:\.(?:local|lan|home|localdomain|fritz\.box))"
+            rb"|[A-Za-z0-9]{1,30}s?-(?i:macbook|imac|mac-mini|mac-studio|thinkpad|laptop|mbp|workstation"
+            rb"|desktop|pc)(?:-(?i:pro|air|max|mini|[a-z0-9]{1,3})){0,3}"
             rb"|(?:DESKTOP|LAPTOP|WIN|PC)-(?=[A-Z0-9]*\d)[A-Z0-9]{6,15})(?![\w-])",
         ),
         before=45,
@@ -362,7 +343,9 @@ RULES: tuple[Rule, ...] = (
             b".vpn.",
         ),
         pattern=re.compile(
-            rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}(?:local|lan|internal|corp|intranet|intra|localdomain|home\.arpa|fritz\.box|private|ts\.net)(?:\.[a-z0-9-]{2,40}){0,2})(?![\w(-]|\.[A-Za-z])",
+            rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}(?:local|lan"
+            rb"|internal|corp|intranet|intra|localdomain|home\.arpa|fritz\.box|private|ts\.net)(?:\."
+            rb"[a-z0-9-]{2,40}){0,2})(?![\w(-]|\.[A-Za-z])",
         ),
         left=_HOST_BYTES,
         before=200,
@@ -383,7 +366,9 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"@",),
         pattern=re.compile(
-            rb"(?<![\w.+/@:-])(?P<value>[a-z][\w-]{0,30}(?:\.[\w-]{1,30})?)@(?=(?:[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){0,5}:[~/\w.][^\s]{0,200}|(?:\d{1,3}\.){3}\d{1,3}|[A-Za-z0-9-]{2,63}(?::| ~|\s[\w~/.-]{1,60} ?[%$#])))",
+            rb"(?<![\w.+/@:-])(?P<value>[a-z][\w-]{0,30}(?:\.[\w-]{1,30})?)@(?=(?:[A-Za-z0-9-]{1,63}(?:\."
+            rb"[A-Za-z0-9-]{1,63}){0,5}:[~/\w.][^\s]{0,200}|(?:\d{1,3}\.){3}\d{1,3}|[A-Za-z0-9-]{2,63}(?::| ~"
+            rb"|\s[\w~/.-]{1,60} ?[%$#])))",
         ),
         left=_HOST_BYTES,
         gate=re.compile(rb"@[A-Za-z0-9.-]{2,120}(?::| ~|\s[\w~/.-]{1,60} ?[%$#]|(?<=\d))"),
@@ -396,7 +381,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.HOST,
         anchors=(b"@",),
         pattern=re.compile(
-            rb"(?<![\w.+/@:-])[a-z][\w.-]{0,60}@(?P<value>(?=[A-Za-z0-9-]*[-\d])[A-Za-z][A-Za-z0-9-]{2,62}|[A-Za-z0-9-]{2,63}(?=:[~/]))(?=:[~/\w]| ~|\s[\w~/.-]{1,60} ?[%$#])",
+            rb"(?<![\w.+/@:-])[a-z][\w.-]{0,60}@(?P<value>(?=[A-Za-z0-9-]*[-\d])[A-Za-z][A-Za-z0-9-]{2,62}|"
+            rb"[A-Za-z0-9-]{2,63}(?=:[~/]))(?=:[~/\w]| ~|\s[\w~/.-]{1,60} ?[%$#])",
         ),
         left=_HOST_BYTES,
         gate=re.compile(rb"@[A-Za-z0-9.-]{2,120}(?::| ~|\s[\w~/.-]{1,60} ?[%$#])"),
@@ -419,7 +405,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.HOST,
         anchors=(b"ssh ", b"scp ", b"sftp ", b"rsync ", b"ssh-copy-id "),
         pattern=re.compile(
-            rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}? [a-z][\w.-]{1,40}@(?P<value>[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})"
+            rb"(?:ssh|scp|sftp|rsync|ssh-copy-id)\b[^\n|;&]{0,200}? [a-z][\w.-]{1,40}@(?P<value>[A-Za-z]"
+            rb"[\w-]{1,62}(?:\.[\w-]{1,63}){0,6})"
         ),
         group="value",
         accept=_is_machine,
@@ -429,7 +416,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"rwx", b"rw-", b"r--"),
         pattern=re.compile(
-            rb"[dlcbsp-](?:[r-][w-][xsStT-]){3}[@+.]?[ ]{1,6}\d{1,6}[ ]{1,6}(?P<value>[A-Za-z_][\w.-]{1,32})[ ]{1,12}[A-Za-z_]"
+            rb"[dlcbsp-](?:[r-][w-][xsStT-]){3}[@+.]?[ ]{1,6}\d{1,6}[ ]{1,6}(?P<value>[A-Za-z_][\w.-]{1,32})"
+            rb"[ ]{1,12}[A-Za-z_]"
         ),
         before=12,
         left=b"bcdlpsrwxStT-",
@@ -464,13 +452,16 @@ ADDRESS = re.compile(
     rb"(?<![\w.:%-])(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
 )
 _NOBODY = re.compile(
-    rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
+    rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9"
+    rb"|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
 )
 _VERSION_BEFORE = re.compile(
-    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$"
+    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]"
+    rb"|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$",
 )
 ADDRESS_6 = re.compile(
-    rb"(?<![\w:.])(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,6}(?::[0-9a-fA-F]{1,4}){1,6}|(?:[0-9a-fA-F]{1,4}:){2,7}:)(?![\w:])",
+    rb"(?<![\w:.])(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,6}(?::"
+    rb"[0-9a-fA-F]{1,4}){1,6}|(?:[0-9a-fA-F]{1,4}:){2,7}:)(?![\w:])",
 )
 MAC = re.compile(rb"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){4}(?![\w:-])")
 
@@ -521,7 +512,7 @@ class KnownIdentities:
         for values, category in groups:
             for value in values:
                 word = value.strip().lower().encode("utf-8", "replace")
-                if len(word) >= 3 and word not in ROLE_ACCOUNTS | PUBLIC_ORGANISATIONS | _HOST_WORDS:
+                if len(word) >= 3 and word not in ROLE_ACCOUNTS | PUBLIC_ORGANISATIONS | HOST_WORDS:
                     kept.setdefault(word, category)
         return cls(tuple(kept.items()))
 

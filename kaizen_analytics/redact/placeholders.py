@@ -13,7 +13,7 @@ from enum import StrEnum
 class Category(StrEnum):
     """What a redacted value is; the values are the two-letter codes inside placeholders."""
 
-    TOKEN = "t1"  # a vendor's own token format
+    TOKEN = "t1"  # noqa: S105 - a code; a vendor's own token format
     GENERIC = "t2"  # prefix and random tail, vendor unknown
     JWT = "jw"
     PEM = "pm"  # private key blocks

@@ -91,7 +91,8 @@ class Projection:
         cell = _CONVERTERS[column.kind](column, value, redactor)
         if cell is None:
             raise RedactionError(
-                f"{self.name}.{column.name} holds a {type(value).__name__}; expected {column.kind.value}. Nothing was sent.",
+                f"{self.name}.{column.name} holds a {type(value).__name__}; expected {column.kind.value}. "
+                "Nothing has left.",
             )
         return cell
 

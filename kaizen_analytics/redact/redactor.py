@@ -16,7 +16,6 @@ import ahocorasick_rs
 
 from kaizen_analytics.redact.canonical import resolve_value
 from kaizen_analytics.redact.placeholders import Category, render_placeholder
-from kaizen_analytics.redact.scanner import Scanner
 from kaizen_analytics.redact.spans import Finding, merge_findings
 from kaizen_analytics.redact.values import is_strong
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from kaizen_analytics.redact.pseudonyms import Pseudonyms
+    from kaizen_analytics.redact.scanner import Scanner
 
 
 BATCH = 1 << 18

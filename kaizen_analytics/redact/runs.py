@@ -127,9 +127,9 @@ def _as_text(decoded: bytes) -> bytes | None:
 
 def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
     """Yield what a run is by its own form; every such form holds digits."""
-    if 34 <= end - start <= 130 and (match := _WHOLES.match(view, start, min(len(view), end + 2))):
-        if match.end() >= end:
-            yield (*match.span(), Category.TOKEN, WHOLES[match.lastindex - 1].kind if match.lastindex else "")
+    match = _WHOLES.match(view, start, min(len(view), end + 2)) if 34 <= end - start <= 130 else None
+    if match and match.end() >= end and match.lastindex:
+        yield (*match.span(), Category.TOKEN, WHOLES[match.lastindex - 1].kind)
     if view[start - 1 : start] and view[start - 1] in _TAIL_MARKS:
         yield from _find_tails(view, start, end)
     if view[end : end + 1] == b"." and view[start] in b"MNO":

@@ -19,6 +19,7 @@ from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Hit, Rule
 from kaizen_analytics.redact.spans import Finding
 from kaizen_analytics.redact.tokens import FORMATS, TokenFormat
+from kaizen_analytics.redact.vocabulary import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -89,7 +90,7 @@ class Scanner:
             return list(findings)
         deeper = unescape(view)
         if deeper is None:
-            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
+            self._inspect_runs(view, maps, findings, depth)
         for _ in range(_DEEPEST_VIEW):
             if deeper is None:
                 break
@@ -98,7 +99,7 @@ class Scanner:
             ends = step.to_view(ends)
             self._search(view, ends.tolist(), maps, findings, step)
             deeper = unescape(view)
-            self._inspect_runs(view, ends.tolist(), maps, findings, depth)
+            self._inspect_runs(view, maps, findings, depth)
         return list(findings)
 
     def _search(
@@ -133,7 +134,6 @@ class Scanner:
     def _inspect_runs(
         self,
         view: bytes,
-        ends: list[int],
         maps: Maps,
         findings: set[Finding],
         depth: int,
@@ -196,7 +196,7 @@ def _all_finders(
         yield _Finder(number, _rule_finder(number, rule)), rule.anchors
         number += 1
     yield _Finder(number, _assignment_finder(number, vendor=False)), assignments.ANCHORS
-    yield _Finder(number + 1, _assignment_finder(number + 1, vendor=True)), assignments.VENDORS
+    yield _Finder(number + 1, _assignment_finder(number + 1, vendor=True)), VENDORS
     yield _Finder(number + 2, _private_key_finder(number + 2)), contexts.PRIVATE_KEY_ANCHORS
     for offset, (word, category) in enumerate(known.items(), number + 3):
         yield _Finder(offset, _word_finder(word, category)), (word,)

@@ -17,7 +17,7 @@ READ_BYTES = 1 << 18
 
 
 class Line(NamedTuple):
-    """A line without its end, what of it was redacted, and its end (`\\n`, `\\r\\n`, `\\r` or nothing)."""
+    r"""A line without its end, what of it was redacted, and its end (`\n`, `\r\n`, `\r` or nothing)."""
 
     text: bytes
     findings: list[Finding]

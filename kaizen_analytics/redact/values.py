@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
@@ -41,6 +42,7 @@ _PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
 _LETTERS_DIGITS = re.compile(rb"[a-z]{3,}\d{1,2}|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+")
 _EXPRESSION = re.compile(rb"[\w.+*/-]+")
 _ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
+_NO_PASSWORDS = (_VERSION, _MEMBER, _TIME, _ENUM)
 
 
 def measure_entropy(value: bytes) -> float:
@@ -102,7 +104,8 @@ def _is_reference(value: bytes, shape: Shape) -> bool:
         return shape.digits < 3 or shape.entropy < 3.6
     if _PATH.fullmatch(value):
         return shape.size < 32 or shape.entropy < 4.2 or b"." in value
-    return bool(_WORDS.fullmatch(value)) and shape.digits <= 4
+    named = _WORDS.fullmatch(value) and shape.digits <= 4
+    return bool(named) or bool(_ENUM.fullmatch(value) and shape.digits < 4)
 
 
 def is_password(value: bytes, *, quoted: bool) -> bool:
@@ -110,32 +113,23 @@ def is_password(value: bytes, *, quoted: bool) -> bool:
     if len(value) > _LONGEST_PASSWORD:
         return is_secret(value, quoted=quoted)
     shape = measure_shape(value)
-    if shape.size < 5 or is_placeholder(value) or (not shape.symbols and not shape.letters and shape.size < 6):
-        return False
-    if _VERSION.fullmatch(value) or _MEMBER.fullmatch(value) or _TIME.fullmatch(value) or _ENUM.fullmatch(value):
+    if shape.size < 5 or is_placeholder(value) or any(form.fullmatch(value) for form in _NO_PASSWORDS):
         return False
     if _PATH.fullmatch(value):
         return shape.size >= 24 and shape.entropy >= 4.0
     if shape.letters == shape.size or _IDENTIFIER.fullmatch(value):
         return _is_random_word(value, shape, quoted=quoted)
-    if shape.digits and shape.letters:
-        return shape.size >= 6 and (quoted or not _LETTERS_DIGITS.fullmatch(value))
-    if shape.digits == shape.size:
-        return quoted and shape.size >= 6
-    return (
-        shape.symbols > 0
-        and shape.letters >= 3
-        and shape.size >= 8
-        and not _WORDS.fullmatch(value)
-        and (quoted or shape.upper > 0 or not _EXPRESSION.fullmatch(value))
-    )
+    if shape.digits:
+        return shape.size >= 6 and (quoted or (shape.digits < shape.size and not _LETTERS_DIGITS.fullmatch(value)))
+    spelled = _WORDS.fullmatch(value) or not (quoted or shape.upper or not _EXPRESSION.fullmatch(value))
+    return shape.letters >= 3 and shape.size >= 8 and not spelled
 
 
 def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
     """Whether letters alone look drawn at random: capitals in unlikely places and hardly any repetition."""
     if _LETTERS_DIGITS.fullmatch(value) or not (shape.upper and shape.lower):
         return False
-    changes = sum(1 for left, right in zip(value, value[1:], strict=False) if (left < 91) != (right < 91))
+    changes = sum(1 for left, right in pairwise(value) if (left < 91) != (right < 91))
     return (
         shape.size >= 8
         and changes >= max(3, shape.size // (5 if quoted else 3))
@@ -148,14 +142,16 @@ def is_secret(value: bytes, *, quoted: bool) -> bool:
     if len(value) >= 200:
         return len(set(value[:400])) > 20 and b" " not in value
     shape = measure_shape(value)
-    if shape.size < 8 or is_placeholder(value) or _is_reference(value, shape) or b" " in value:
+    if shape.size < 8 or b" " in value or is_placeholder(value) or _is_reference(value, shape):
         return False
     if shape.digits == shape.size:
         return shape.size >= 14
     if shape.letters == shape.size or _IDENTIFIER.fullmatch(value):
         return _is_random_word(value, shape, quoted=quoted) and shape.size >= 16
-    if _ENUM.fullmatch(value) and shape.digits < 4:
-        return False
+    return _is_random_mixture(shape)
+
+
+def _is_random_mixture(shape: Shape) -> bool:
     if shape.size < 12:
         return shape.digits >= 2 and shape.letters >= 2 and shape.entropy >= 2.5
     if shape.digits >= 2:
