@@ -37,6 +37,9 @@ def compute_metrics(
         "staged_events": parts or pl.DataFrame(schema=PART_SCHEMA),
     }
     engine = EmbeddedEngine(spill_folder=folder)
+    if tables["sessions"]["parent_session_id"].is_null().all():
+        # Without sub-agents there is nothing to tell apart.
+        return dict.fromkeys(ROLLUPS, _compute(engine, relations, ROLLUPS["metrics_apart"], keys))
     return {name: _compute(engine, relations, roots, keys) for name, roots in ROLLUPS.items()}
 
 
