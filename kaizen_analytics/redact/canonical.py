@@ -72,10 +72,21 @@ class OffsetMap:
     removed: Indexes
     """Bytes removed before the i-th escape; one entry more than `positions`."""
     raw_starts: Indexes
+    raw_ends: Indexes
 
     def to_raw(self, position: int) -> int:
         """Return the original offset of a boundary before `position`; never inside an escape."""
         return position + int(self.removed[np.searchsorted(self.positions, position, side="left")])
+
+    def clip(self, start: int, end: int) -> tuple[int, int]:
+        """Move the ends of an original range that lie inside an escape out of it, so that none is torn."""
+        first = int(np.searchsorted(self.raw_starts, start, side="left")) - 1
+        if first >= 0 and start < self.raw_ends[first]:
+            start = int(self.raw_ends[first])
+        last = int(np.searchsorted(self.raw_starts, end, side="left")) - 1
+        if last >= 0 and end < self.raw_ends[last]:
+            end = int(self.raw_starts[last])
+        return start, end
 
     def is_plain(self, positions: Indexes, before: int, after: int) -> NDArray[np.bool_]:
         """Whether no escape stood from `before` bytes ahead of each position to `after` bytes behind it."""
@@ -119,7 +130,7 @@ def _apply(view: Bytes, escapes: Escapes) -> tuple[bytes, OffsetMap] | None:
     kept[last] = True
     view[last] = escapes.values[shown]
     removed = np.concatenate(([0], np.cumsum(lengths - shown)))
-    return view[kept].tobytes(), OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts)
+    return view[kept].tobytes(), OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts, escapes.ends)
 
 
 def _form_spaces(characters: Bytes, percents: Indexes) -> Indexes:

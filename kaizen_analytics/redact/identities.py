@@ -53,13 +53,14 @@ def _is_private_organisation(match: re.Match[bytes]) -> bool:
     return match["value"].lower() not in PUBLIC_ORGANISATIONS
 
 
+_ATTRIBUTE = re.compile(
+    rb"\$|127\.|0\.0\.|(?:os|socket|config|self|this|opts|options|args|settings|req|request|url|env|process)\.|.*hostname"
+)
+
+
 def _is_machine(match: re.Match[bytes]) -> bool:
     value = match["value"].lower()
-    return (
-        value not in HOST_WORDS
-        and value not in ROLE_ACCOUNTS
-        and not value.startswith((b"$", b"127.", b"0.0.", b"os.", b"socket."))
-    )
+    return value not in HOST_WORDS and value not in ROLE_ACCOUNTS and not _ATTRIBUTE.match(value)
 
 
 _PERSON_WORD = rb"[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{0,30}\.?"
@@ -215,8 +216,6 @@ RULES: tuple[Rule, ...] = (
             b"full_name",
             b"fullname",
             b"real_name",
-            b"display_name",
-            b"displayname",
             b"author.name",
             b"git_author",
             b"real name",
@@ -227,7 +226,7 @@ RULES: tuple[Rule, ...] = (
             b"gecos",
         ),
         pattern=re.compile(
-            rb"(?i:user\.name|author_name|committer_name|full_?name|real[_ ]name|display_?name|author\.name"
+            rb"(?i:user\.name|author_name|committer_name|full_?name|real[_ ]name|author\.name"
             rb"|git_author_name|first_name|last_name|authorname|committername|gecos)"
             rb"[\"']?\s{0,4}[=:]?\s{0,4}[\"']?(?P<value>(?:"
             + _PERSON_WORD
@@ -339,13 +338,12 @@ RULES: tuple[Rule, ...] = (
             b".fritz.box",
             b".private",
             b".ts.net",
-            b".prod.",
-            b".vpn.",
         ),
         pattern=re.compile(
-            rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}(?:local|lan"
-            rb"|internal|corp|intranet|intra|localdomain|home\.arpa|fritz\.box|private|ts\.net)(?:\."
-            rb"[a-z0-9-]{2,40}){0,2})(?![\w(-]|\.[A-Za-z])",
+            rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
+            rb"(?:local|lan|localdomain|home\.arpa|fritz\.box|private|ts\.net"
+            rb"|(?:internal|corp|intranet|intra)(?:\.[a-z0-9-]{2,40}){0,2}(?<!\.json|\.yaml|\.conf|\.toml)))"
+            rb"(?![\w(-]|\.[A-Za-z])",
         ),
         left=_HOST_BYTES,
         before=200,
@@ -427,13 +425,17 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+_HOME_ROOTS = re.compile(
+    rb"(?:^|[^\w.-]|[^\w.-][A-Za-z]|(?i:var|export|usr|data|mnt|net|nfs|private|rootfs|hostfs|host|file|volumes))$"
+)
+
+
 def _is_home(match: re.Match[bytes]) -> bool:
-    """Whether `/home/x` or `/users/x` is a folder: API routes such as `/users/42` are written in lower case."""
-    text = match[0]
-    if b"/users/" not in text:
-        return True
-    before = match.string[max(0, match.start() - 3) : match.start()]
-    return bool(re.search(rb"(?:[A-Za-z]:|/mnt/?[a-z]?)$", before)) and not match["value"].isdigit()
+    """Whether this is a home folder: `src/users/list` is not, nor are API routes such as `/users/42`."""
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    if not _HOME_ROOTS.search(before):
+        return False
+    return b"/users/" not in match[0] or before[-1:].isalpha() or before[-1:] == b":"
 
 
 def _is_named_host(value: bytes) -> bool:

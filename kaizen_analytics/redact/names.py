@@ -31,15 +31,19 @@ _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 @lru_cache(maxsize=16384)
 def judge_name(name: bytes) -> Promise:
     """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value."""
-    words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1"))]
-    words = [word for word in words if not word.isdigit()]
-    if not words:
+    words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1")) if not word.isdigit()]
+    if not words or _is_random(name):
         return Promise.NOTHING
     if tuple(words[-2:]) in _IDENTIFYING or words[-1] in {"sessionid", "phpsessid", "jsessionid", "sid", "sessid"}:
         return Promise.SECRET
     if words[-1] in HARMLESS_ENDS:
         return Promise.NOTHING
     return _judge_words(words)
+
+
+def _is_random(name: bytes) -> bool:
+    """Whether a name is an id rather than words; random letters hold `pw` or `key` by chance."""
+    return len(name) >= 20 and sum(48 <= byte <= 57 for byte in name) >= 3
 
 
 def _judge_words(words: list[str]) -> Promise:

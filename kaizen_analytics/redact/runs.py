@@ -181,6 +181,8 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
     telling = _TELLING.search(prefix.rstrip(b"_-")) is not None
     if not telling and (_OBJECT.match(prefix) or prefix.endswith(b"-")):
         return False
+    if not telling and tail.startswith(b"01"):
+        return False  # numbered objects: `msg_01…`, `req_01…`
     core = re.split(rb"[_-]", tail)[0]
     shape = measure_shape(core)
     if shape.digits < 2 or shape.letters < 5:

@@ -91,6 +91,8 @@ class Scanner:
         deeper = unescape(view)
         if deeper is None:
             self._inspect_runs(view, maps, findings, depth)
+        elif not maps:
+            findings = {_clip(finding, deeper[1]) for finding in findings}
         for _ in range(_DEEPEST_VIEW):
             if deeper is None:
                 break
@@ -164,6 +166,14 @@ class Scanner:
             while view[end : end + 1] == b"=":
                 end += 1
             findings.add(Finding(*chain_to_raw(maps, start, end), Category.ENCODED, "encoded-text"))
+
+
+def _clip(finding: Finding, escapes: OffsetMap) -> Finding:
+    r"""Keep escapes whole: of `\tjane@…` only the address goes. In paths, backslashes are no escapes."""
+    if finding.kind == "home-folder":
+        return finding
+    start, end = escapes.clip(finding.start, finding.end)
+    return finding._replace(start=start, end=end)
 
 
 def _windows(size: int) -> Iterable[tuple[int, int]]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
     rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
-    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+|&[A-Za-z_]+|\[.*\]"
+    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+|&[A-Za-z_]+|\[.*\]"
     rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx|context|data|props"
     rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System|Environment|kwargs|import"
     rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV|Deno|Bun)"
