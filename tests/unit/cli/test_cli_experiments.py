@@ -1,6 +1,7 @@
 """The commands `exp …`, `metrics` and `doctor`, from words to exit codes."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.core import TyperGroup as Group
+from typer.main import get_command
 
+from kaizen_analytics.cli import app, main
 from kaizen_analytics.cli import experiments as commands
-from kaizen_analytics.cli import main
 from kaizen_analytics.cli.times import parse_time
 from kaizen_analytics.errors import ConfigError
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.sessions import write_sessions
 
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 DAY_MS = 86_400_000
 NOW_MS = parse_time("2026-10-10", 0)
 
@@ -217,3 +221,26 @@ def test_times(text: str, expected: int) -> None:
 def test_what_is_no_time_is_quoted() -> None:
     with pytest.raises(ConfigError, match="'7 moons' is not a time"):
         parse_time("7 moons", NOW_MS)
+
+
+def test_report_hands_the_full_id_to_the_conclusion_report(
+    run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called = {}
+    monkeypatch.setattr("kaizen_analytics.cli.reports.run", lambda name, **options: called.update(options, name=name))
+    run(*DRAFT)
+    assert run("exp", "report", "plan", "--out", "o", "--format", "md").code == 0
+    assert (called["name"], called["parameter"]) == ("experiment_conclusion", ["experiment_id=plan-1"])
+    assert (called["out"], called["formats"]) == (Path("o"), "md")
+
+
+def test_the_pages_name_only_options_that_exist_and_every_command() -> None:
+    group = get_command(app)
+    assert isinstance(group, Group)
+    leaves = [
+        leaf for command in group.commands.values() for leaf in getattr(command, "commands", {"": command}).values()
+    ]
+    options = {name for leaf in leaves for parameter in leaf.params for name in parameter.opts}
+    pages = "".join((DOCS / name).read_text(encoding="utf-8") for name in ("experiments.md", "metrics.md"))
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", pages)) <= options
+    assert {name for name in group.commands["exp"].commands if f"exp {name}" not in pages} == set()
