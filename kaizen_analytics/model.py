@@ -8,6 +8,7 @@ not know kept as they came.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -128,7 +129,7 @@ class Delta:
     target_pct: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target_pct", float(self.target_pct))
+        object.__setattr__(self, "target_pct", _finite(self.target_pct, "target_pct"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Absolute:
     metric_value: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "metric_value", float(self.metric_value))
+        object.__setattr__(self, "metric_value", _finite(self.metric_value, "metric_value"))
 
 
 Criterion = Delta | Absolute
@@ -153,7 +154,7 @@ class GuardrailSpec:
     threshold_pct: float
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "threshold_pct", float(self.threshold_pct))
+        object.__setattr__(self, "threshold_pct", _finite(self.threshold_pct, "guardrail.threshold_pct"))
 
     @classmethod
     def from_fields(cls, metric: object, regression_direction: object, threshold_pct: object) -> GuardrailSpec:
@@ -165,7 +166,7 @@ class GuardrailSpec:
         return cls(
             metric=_member(Metric, metric, "guardrail.metric"),
             regression_direction=_member(Direction, regression_direction, "guardrail.regression_direction"),
-            threshold_pct=_number(threshold_pct, "guardrail.threshold_pct"),
+            threshold_pct=_finite(threshold_pct, "guardrail.threshold_pct"),
         )
 
 
@@ -177,7 +178,8 @@ class Experiment:
     """One planned change and how it will be judged; arguments are named like the JSON fields.
 
     `created_at_ms` and `concluded_at_ms` are milliseconds since the Unix epoch. `extra` holds fields of a stored
-    experiment that this version does not know; they survive a load and a save.
+    experiment that this version does not know, those inside `binding`, `success_criterion` and `guardrails` by the name
+    of their variant or guardrail; they survive a load and a save.
     """
 
     id: str
@@ -210,7 +212,45 @@ class Experiment:
 
     def to_json(self) -> str:
         """Return the compact JSON that kaizen-cli keeps in `experiments.metadata`."""
-        record: dict[str, Any] = {
+        record = self._record()
+        for name, unknown in self.extra.items():
+            if name in record:
+                for key, body in _bodies(record[name]):
+                    body.update(unknown.get(key, {}))
+            else:
+                record[name] = unknown
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Experiment:
+        """Read what `to_json`, or kaizen-cli, wrote.
+
+        Raises:
+            ExperimentError: the text is not JSON, or a field is missing, unknown as a variant, or of a wrong type.
+        """
+        record = _object(_parse(text), "experiment")
+        missing = [name for name in _REQUIRED if name not in record]
+        if missing:
+            raise ExperimentError(f"The stored experiment lacks {', '.join(missing)}.")
+        experiment = cls(
+            id=_text(record["id"], "id"),
+            name=_text(record["name"], "name"),
+            hypothesis=_text(record["hypothesis"], "hypothesis"),
+            change_description=_text(record["change_description"], "change_description"),
+            metric=_member(Metric, record["metric"], "metric"),
+            binding=_binding(record["binding"]),
+            duration_days=_whole(record["duration_days"], "duration_days"),
+            success_criterion=_criterion(record["success_criterion"]),
+            state=_member(State, record["state"], "state"),
+            created_at_ms=_whole(record["created_at_ms"], "created_at_ms"),
+            concluded_at_ms=_optional_whole(record.get("concluded_at_ms"), "concluded_at_ms"),
+            guardrails=tuple(_guardrail(item) for item in _list(record.get("guardrails"), "guardrails")),
+        )
+        unknown = _unknown(record, experiment._record())
+        return replace(experiment, extra=MappingProxyType(unknown)) if unknown else experiment
+
+    def _record(self) -> dict[str, Any]:
+        return {
             "id": self.id,
             "name": self.name,
             "hypothesis": self.hypothesis,
@@ -224,36 +264,6 @@ class Experiment:
             "concluded_at_ms": self.concluded_at_ms,
             "guardrails": [_fields(guardrail) for guardrail in self.guardrails],
         }
-        record.update(self.extra)
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> Experiment:
-        """Read what `to_json`, or kaizen-cli, wrote.
-
-        Raises:
-            ExperimentError: the text is not JSON, or a field is missing, unknown as a variant, or of a wrong type.
-        """
-        record = _object(_parse(text), "experiment")
-        known = {name: record.pop(name) for name in _FIELDS if name in record}
-        missing = [name for name in _REQUIRED if name not in known]
-        if missing:
-            raise ExperimentError(f"The stored experiment lacks {', '.join(missing)}.")
-        return cls(
-            id=_text(known["id"], "id"),
-            name=_text(known["name"], "name"),
-            hypothesis=_text(known["hypothesis"], "hypothesis"),
-            change_description=_text(known["change_description"], "change_description"),
-            metric=_member(Metric, known["metric"], "metric"),
-            binding=_binding(known["binding"]),
-            duration_days=_whole(known["duration_days"], "duration_days"),
-            success_criterion=_criterion(known["success_criterion"]),
-            state=_member(State, known["state"], "state"),
-            created_at_ms=_whole(known["created_at_ms"], "created_at_ms"),
-            concluded_at_ms=_optional_whole(known.get("concluded_at_ms"), "concluded_at_ms"),
-            guardrails=tuple(_guardrail(item) for item in known.get("guardrails") or ()),
-            extra=MappingProxyType(record) if record else _NO_EXTRA,
-        )
 
 
 E = TypeVar("E", bound=StrEnum)
@@ -270,7 +280,7 @@ _REQUIRED = (
     "state",
     "created_at_ms",
 )
-_FIELDS = (*_REQUIRED, "concluded_at_ms", "guardrails")
+_NESTED = ("binding", "success_criterion", "guardrails")
 _BINDINGS: dict[str, type[GitCommit | Branch | PromptFingerprint | ManualTag]] = {
     kind.__name__: kind for kind in (GitCommit, Branch, PromptFingerprint, ManualTag)
 }
@@ -278,9 +288,31 @@ _BINDINGS: dict[str, type[GitCommit | Branch | PromptFingerprint | ManualTag]] =
 
 def _parse(text: str) -> object:
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise ExperimentError(f"The stored experiment is not valid JSON: {error}.") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _bodies(value: Any) -> list[tuple[str, dict[str, Any]]]:  # noqa: ANN401 - a tagged object or a list of guardrails
+    """Return the objects inside a nested field, each under a name that outlives a change of the others."""
+    if isinstance(value, dict):
+        return list(value.items())
+    return [(f"{body['metric']} {body['regression_direction']}", body) for body in value or ()]
+
+
+def _unknown(given: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a stored record that `ours`, the same experiment as we write it, does not have."""
+    unknown: dict[str, Any] = {name: value for name, value in given.items() if name not in ours}
+    for name in _NESTED:
+        known = dict(_bodies(ours[name]))
+        inner = {key: {n: v for n, v in body.items() if n not in known[key]} for key, body in _bodies(given.get(name))}
+        if any(inner.values()):
+            unknown[name] = {key: fields for key, fields in inner.items() if fields}
+    return unknown
 
 
 def _fields(item: object) -> dict[str, Any]:
@@ -309,13 +341,19 @@ def _whole(value: object, name: str) -> int:
     return value
 
 
+def _list(value: object, name: str) -> list[object]:
+    if value is not None and not isinstance(value, list):
+        raise ExperimentError(f"{name} is {value!r}; expected a list.")
+    return value or []
+
+
 def _optional_whole(value: object, name: str) -> int | None:
     return None if value is None else _whole(value, name)
 
 
-def _number(value: object, name: str) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise ExperimentError(f"{name} is {value!r}; expected a number.")
+def _finite(value: object, name: str) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
+        raise ExperimentError(f"{name} is {value!r}; expected a finite number.")
     return float(value)
 
 
@@ -343,7 +381,7 @@ def _binding(value: object) -> Binding:
     if kind is None:
         raise ExperimentError(f"binding is {tag!r}; expected one of {', '.join(_BINDINGS)}.")
     names = tuple(kind.__dataclass_fields__)
-    if set(body) != set(names):
+    if not set(names) <= set(body):
         raise ExperimentError(f"binding.{tag} has {', '.join(body)}; expected {', '.join(names)}.")
     return kind(**{name: _text(body[name], name) for name in names})
 
@@ -352,9 +390,9 @@ def _criterion(value: object) -> Criterion:
     tag, body = _variant(value, "success_criterion")
     if tag == "Delta":
         direction = _member(Direction, body.get("direction"), "direction")
-        return Delta(direction=direction, target_pct=_number(body.get("target_pct"), "target_pct"))
+        return Delta(direction=direction, target_pct=_finite(body.get("target_pct"), "target_pct"))
     if tag == "Absolute":
-        return Absolute(metric_value=_number(body.get("metric_value"), "metric_value"))
+        return Absolute(metric_value=_finite(body.get("metric_value"), "metric_value"))
     raise ExperimentError(f"success_criterion is {tag!r}; expected Delta or Absolute.")
 
 

@@ -1,43 +1,62 @@
 """The one door to SQLite: a `Store` is a SQLite file attached to a private DuckDB through its sqlite extension.
 
-The extension loses writes in several quiet ways (docs/store.md lists them with the test that holds each). Three rules
+The extension loses writes in several quiet ways (docs/store.md lists them with the test that holds each). These rules
 keep them out, and only this module can break them:
 
 * every statement is drained with `fetchall`, because a writing query that is not drained is never committed;
 * a write runs as native SQLite through `sqlite_query`, which waits for a lock, or inside `Store.write`, which takes
   the write lock before it reads;
+* after an error the connection is thrown away, because a commit that failed keeps its locks, and a commit after a
+  failed statement reports success and rolls back;
 * no second SQLite library touches the file, and the file is never opened to look at its bytes: closing any other
   descriptor would drop this process's locks.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import os
+import re
 import stat
 import threading
 import time
 from contextlib import contextmanager
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
 import duckdb
 
 from kaizen_analytics.errors import StoreError, StoreMissingError
-from kaizen_analytics.store import schema
+from kaizen_analytics.store import cells, schema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import polars as pl
+    import pyarrow as pa
 
 JournalMode = Literal["WAL", "DELETE"]
 Parameter = int | float | str | None
+Row = tuple[str | None, ...]
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 60_000
 """SQLite's wait for a lock is not fair; a minute lets eight writers of batches pass."""
 
 _ATTACHED = "k"
 _LOCKED = "database is locked"
+_BAD_CELL = ("Invalid type in column", "Invalid unicode", "Invalid UTF8")
+_MAX_INTEGER = 2**63 - 1
+
+# Creating a file opens and closes it, which would drop the locks of another thread that has just attached it.
+_creating = threading.Lock()
+
+
+class _Block(Enum):
+    READ = "snapshot"
+    WRITE = "write"
 
 
 def quote_text(text: str) -> str:
@@ -50,14 +69,28 @@ def quote_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def encode_list(values: Iterable[object]) -> str:
+    """Return values as the JSON array that `json_each(?)` takes in a native statement.
+
+    Raises:
+        StoreError: a text holds U+0000, where SQLite would silently cut it off.
+    """
+    encoded = json.dumps(list(values), ensure_ascii=False, allow_nan=False)
+    if r"\u0000" in encoded.replace(r"\\", ""):
+        raise StoreError(f"A text for the store contains U+0000: {encoded[:200]}. Remove that character.")
+    return encoded
+
+
 class Store:
     """An open store. Use `Store.open`; a store is a context manager and safe to share between threads."""
 
-    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection, *, read_only: bool) -> None:
+    def __init__(self, path: Path, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
-        self._connection = connection
+        self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.RLock()
+        self._block: _Block | None = None
+        self._streaming = False
         self._closed = False
 
     @classmethod
@@ -74,7 +107,7 @@ class Store:
         Args:
             path: A SQLite file that this package or kaizen-cli wrote.
             create: Make the file (and its folder) when it does not exist.
-            read_only: Never write, not even a missing table.
+            read_only: Never write, not even a missing table; what needs such a table is an error then.
             journal_mode: `DELETE` only where the file system cannot hold a WAL (a network share).
 
         Raises:
@@ -83,35 +116,27 @@ class Store:
                 not fit, or not writable. The file is left as it was.
         """
         path = Path(path).absolute()
-        _check_path(path, create=create)
-        if create and not path.exists():
-            _create(path)
-        connection = _connect()
+        with _creating:
+            if not _check_path(path, create=create):
+                _create(path)
+        if not read_only:
+            _check_writable(path)
+        store = cls(path, read_only=read_only)
+        store._connection = connection = _connect()
         try:
             _attach(connection, path, "read_only")
-            probe = cls(path, connection, read_only=True)
-            _check_size(probe)
-            pending = schema.pending(probe, create=create)
-            if not read_only:
-                connection.execute(f"detach {_ATTACHED}")
-                if pending:
-                    script = schema.script(pending, now_ms=time.time_ns() // 1_000_000)
-                    # The extension hands the journal mode to SQLite as written: its only way to run native DDL.
-                    _attach(connection, path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
-                    connection.execute(f"detach {_ATTACHED}")
-                _attach(connection, path, f"journal_mode {quote_text(journal_mode)}")
+            store._prepare(connection, journal_mode, create=create)
             _lock_down(connection)
         except BaseException:
-            connection.close()
+            store.close()
             raise
-        return cls(path, connection, read_only=read_only)
+        return store
 
     def close(self) -> None:
-        """Close the store; a second call does nothing."""
+        """Close the store; a second call does nothing. A `write` block that is still open is rolled back."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._connection.close()
+            self._closed = True
+            self._discard()
 
     def __enter__(self) -> Self:
         return self
@@ -119,116 +144,246 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def native(self, sql: str, *parameters: Parameter) -> list[tuple[str | None, ...]]:
+    def native(self, sql: str, *parameters: Parameter) -> list[Row]:
         """Run one statement as native SQLite and return its rows, every value as text.
 
         The statement must return rows (add `RETURNING 1` to a write), and must be a single one: SQLite ignores what
         follows the first. A write waits up to `BUSY_TIMEOUT_MS` for the lock and is committed on return, or belongs to
-        the surrounding `write` block.
+        the surrounding `write` block. SQLite writes a REAL with 15 digits only; `read` returns it exactly.
 
         Raises:
-            StoreError: SQLite refused the statement; inside `write` the whole block is rolled back.
+            StoreError: SQLite refused the statement or a parameter; inside `write` the whole block is rolled back.
         """
         if not parameters:
-            return self._fetch(f"select * from sqlite_query('{_ATTACHED}', $sql)", {"sql": sql})
-        row = ", ".join(_placeholder(f"p{i}", value) for i, value in enumerate(parameters))
-        named: dict[str, object] = {f"p{i}": value for i, value in enumerate(parameters)}
-        return self._fetch(f"select * from sqlite_query('{_ATTACHED}', $sql, params=row({row}))", {"sql": sql, **named})
+            return self._fetch(f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)})")
+        named = {f"p{i}": _check_parameter(value) for i, value in enumerate(parameters)}
+        row = ", ".join(f"cast(${name} as {_sqlite_type(value)})" for name, value in named.items())
+        return self._fetch(f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}, params=row({row}))", named)
 
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Run one DuckDB `select` over the store's tables and return its rows as a Polars frame.
 
         Scans run on one connection, so each statement, and each `snapshot` block, sees one state of the file.
+
+        Raises:
+            StoreError: DuckDB refused the query, or a cell that it read does not have its column's type.
         """
-        with self._lock:
-            self._require_open()
-            try:
-                return self._connection.execute(sql, dict(parameters or {})).pl()
-            except duckdb.Error as error:
-                raise _store_error(self.path, error) from error
+        import polars as pl
+
+        return pl.DataFrame(self._execute(sql, parameters or {}, _take_table))
 
     def read_batches(self, sql: str, *, rows: int) -> Iterator[pl.DataFrame]:
         """Run one DuckDB `select` and yield its rows in frames of about `rows` rows, without holding them all.
 
-        No other statement may run on this store until the last frame was taken.
+        Until the last frame was taken, the store refuses every other statement: DuckDB would end the stream early
+        and not say so.
+
+        Raises:
+            StoreError: as for `read`.
         """
         import polars as pl
-        import pyarrow as pa
 
         with self._lock:
-            self._require_open()
+            batches = self._execute(sql, {}, lambda connection: connection.to_arrow_reader(rows))
+            self._streaming = True
             try:
-                for batch in self._connection.execute(sql).to_arrow_reader(rows):
+                while (batch := self._attempt(lambda: _take_batch(batches))) is not None:
                     yield pl.DataFrame(batch)
-            except (duckdb.Error, pa.ArrowException) as error:
-                raise _store_error(self.path, error) from error
+            finally:
+                self._streaming = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """All reads inside the block see the same state of the file."""
+        """All reads inside the block see the same state of the file; inside another block it adds nothing."""
         with self._lock:
-            self._fetch("begin")
+            if self._block is not None:
+                yield
+                return
+            self._begin(_Block.READ)
             try:
                 yield
             finally:
-                self._fetch("rollback")
+                self._block = None
+                if self._connection is not None:
+                    self._fetch("rollback")
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """One transaction that holds SQLite's write lock from its start: all of it is committed, or none."""
-        if self.read_only:
-            raise StoreError(f"{self.path} is open read-only; open it without read_only to write.")
+        """One transaction that holds SQLite's write lock from its start: all of it is committed, or none.
+
+        Blocks nest: the outermost commits, and an exception that leaves any of them rolls back the whole.
+
+        Raises:
+            StoreError: the store is open read-only, the block stands inside a `snapshot`, the lock did not come free,
+                or the commit failed.
+        """
         with self._lock:
-            self._fetch("begin")
+            self._require_writable()
+            outermost = self._block is None
             try:
-                self.native("update ka_migrations set version = version where 0 returning 1")
+                if outermost:
+                    self._begin(_Block.WRITE)
+                    self.native("update ka_migrations set version = version where 0 returning 1")
                 yield
-                self._fetch("commit")
+                if outermost:
+                    self._fetch("commit")
             except BaseException:
                 # An open transaction would block every other writer, kaizen-cli included.
-                self._connection.rollback()
+                self._discard()
                 raise
+            finally:
+                if outermost:
+                    self._block = None
 
     def insert(self, table: str, frame: pl.DataFrame) -> int:
-        """Append `frame` to `table` by column name, inside a `write` block, and return the number of rows."""
+        """Append `frame` to `table` by column name, inside a `write` block, and return the number of rows.
+
+        Raises:
+            StoreError: outside a `write` block, where it would not wait for a lock; or a row breaks the schema.
+        """
         columns = ", ".join(quote_name(name) for name in frame.columns)
+        sql = f"insert into {_ATTACHED}.{quote_name(table)} ({columns}) select {columns} from ka_frame"
         with self._lock:
-            self._connection.register("ka_frame", frame)
-            try:
-                [(rows,)] = self._fetch(
-                    f"insert into {_ATTACHED}.{quote_name(table)} ({columns}) select {columns} from ka_frame"
-                )
-            finally:
-                self._connection.unregister("ka_frame")
+            if self._block is not _Block.WRITE:
+                raise StoreError(f"Rows for {table} must be inserted inside a Store.write block.")
+            connection = self._require_connection()
+            connection.register("ka_frame", frame)
+            [(rows,)] = self._fetch(sql)
+            connection.unregister("ka_frame")
         return int(rows or 0)
 
-    def _fetch(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[str | None, ...]]:
-        # The only place that executes a statement that may write: always drained.
-        with self._lock:
-            self._require_open()
-            try:
-                return self._connection.execute(sql, dict(parameters or {})).fetchall()
-            except duckdb.Error as error:
-                raise _store_error(self.path, error) from error
+    def _prepare(self, connection: duckdb.DuckDBPyConnection, journal_mode: JournalMode, *, create: bool) -> None:
+        """Check the file, attached read-only so far, and attach it again for writing, migrated where it must be."""
+        _check_size(self)
+        pending = schema.pending(self, create=create)
+        [(current_mode,)] = self.native("pragma journal_mode")
+        if self.read_only:
+            return
+        connection.execute(f"detach {_ATTACHED}")
+        if pending or current_mode != journal_mode.lower():
+            script = schema.script(pending, now_ms=time.time_ns() // 1_000_000)
+            # The extension hands the journal mode to SQLite as written: its only way to run native DDL.
+            _attach(connection, self.path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
+            connection.execute(f"detach {_ATTACHED}")
+        _attach(connection, self.path)
 
-    def _require_open(self) -> None:
+    def _begin(self, block: _Block) -> None:
+        self._fetch("begin")
+        self._block = block
+
+    def _fetch(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        # The only place that executes a statement that may write: always drained.
+        return self._execute(sql, parameters or {}, _take_rows)
+
+    def _execute(self, sql: str, parameters: Mapping[str, object], take: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        for value in parameters.values():
+            _check_text(value)
+        with self._lock:
+            connection = self._require_connection()
+            return self._attempt(lambda: take(connection.execute(sql, dict(parameters))))
+
+    def _attempt(self, action: Callable[[], T]) -> T:
+        try:
+            return action()
+        except (duckdb.Error, OSError, ValueError) as error:  # the latter two are Arrow's
+            self._discard()
+            raise self._explain(error) from error
+        except RuntimeError as error:
+            self._discard()
+            if "interrupted" not in str(error):
+                raise
+            raise KeyboardInterrupt from error  # how DuckDB reports it
+
+    def _explain(self, error: Exception) -> StoreError:
+        if not any(mark in str(error) for mark in _BAD_CELL):
+            return _store_error(self.path, error)
+        with Store(self.path, read_only=True) as other:
+            found = list(cells.find_bad_cells(other))
+        named = [cell for cell in found if f'"{cell.column}"' in str(error)] or found
+        where = f"table {named[0].table}, column {named[0].column}, row {named[0].row_id}" if named else "unknown place"
+        return StoreError(
+            f"{self.path} holds a value that does not have its column's type: {where} "
+            f"({_first_line(error)}). 'kaizen-analytics doctor' lists all such values.",
+        )
+
+    def _require_connection(self) -> duckdb.DuckDBPyConnection:
         if self._closed:
             raise StoreError(f"{self.path} is closed; open it again with Store.open.")
+        if self._streaming:
+            raise StoreError(f"{self.path}: take all frames of read_batches before the next statement.")
+        if self._block is None:
+            _check_path(self.path)  # a query on a file that is gone would make an empty one
+            if self._connection is None:
+                self._connection = _connect_to(self.path, read_only=self.read_only)
+        if self._connection is None:
+            raise StoreError(f"{self.path}: a statement of this block failed, so all of the block was rolled back.")
+        return self._connection
+
+    def _require_writable(self) -> None:
+        if self.read_only:
+            raise StoreError(f"{self.path} is open read-only; open it without read_only to write.")
+        if self._block is _Block.READ:
+            raise StoreError(f"{self.path}: a write block cannot stand inside a snapshot block; end that first.")
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
-def _placeholder(name: str, value: Parameter) -> str:
-    # sqlite_query takes BIGINT, DOUBLE and VARCHAR only.
+def _take_rows(connection: duckdb.DuckDBPyConnection) -> list[Row]:
+    return connection.fetchall()
+
+
+def _take_table(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    table = connection.to_arrow_table()
+    table.validate(full=True)  # DuckDB passes invalid UTF-8 on, and Polars would trust it
+    return table
+
+
+def _take_batch(batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
+    batch = next(batches, None)
+    if batch is not None:
+        batch.validate(full=True)
+    return batch
+
+
+def _sqlite_type(value: Parameter) -> str:
+    # sqlite_query takes these three types and nothing else.
     if isinstance(value, int):
-        return f"cast(${name} as bigint)"
-    return f"cast(${name} as double)" if isinstance(value, float) else f"cast(${name} as varchar)"
+        return "bigint"
+    return "double" if isinstance(value, float) else "varchar"
 
 
-def _check_path(path: Path, *, create: bool) -> None:
+def _check_parameter(value: Parameter) -> Parameter:
+    if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
+        raise StoreError(f"{value} does not fit into SQLite's 64-bit integers.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise StoreError(f"{value} cannot be stored: SQLite would keep NaN as NULL. Expected a finite number.")
+    return value
+
+
+def _check_text(value: object) -> None:
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise StoreError(
+                f"{value[:200]!r} holds a lone surrogate, which is not valid Unicode; remove it."
+            ) from error
+
+
+def _check_path(path: Path, *, create: bool = False) -> bool:
+    """Whether a file lies at `path`; anything else there is an error, and so is nothing without `create`."""
+    if "\0" in str(path) or os.fsencode(path).decode(errors="ignore") != str(path):
+        raise StoreError(f"{str(path)!r} is not a file name that SQLite can open: expected UTF-8 without NUL.")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
+        if path.is_symlink():
+            raise StoreError(f"{path} is a symbolic link to {path.readlink()}, which does not exist.") from None
         if create:
-            return
+            return False
         raise StoreMissingError(
             f"No store at {path}. Create one with 'kaizen-analytics init --store {path}', "
             "or let 'kaizen-analytics ingest' create it.",
@@ -238,20 +393,27 @@ def _check_path(path: Path, *, create: bool) -> None:
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
         raise StoreError(f"{path} is {kind}; expected a SQLite file. Name the file itself with --store.")
+    return True
 
 
 def _create(path: Path) -> None:
     """Make an empty file, which SQLite takes for an empty database; only its owner may read it."""
-    previous = os.umask(0o077)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in reversed([parent for parent in path.parents if not parent.exists()]):
+            folder.mkdir(mode=0o700, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         return  # another process has just created it
     except OSError as error:
         raise StoreError(f"Cannot create a store at {path}: {error.strerror}.") from error
-    finally:
-        os.umask(previous)
+
+
+def _check_writable(path: Path) -> None:
+    # SQLite keeps a journal beside the file, so both must be writable.
+    real = path.resolve()
+    for place in (real, real.parent):
+        if not os.access(place, os.W_OK):
+            raise StoreError(f"{path} cannot be opened for writing: {place} is not writable. Change its rights.")
 
 
 def _check_size(store: Store) -> None:
@@ -286,6 +448,8 @@ def _connect() -> duckdb.DuckDBPyConnection:
             # Checking the signature of 35 MB takes a third of a second at every start. The wheel's extension lies among
             # the packages that pip checked, next to the code that loads it; one that DuckDB fetched is checked here.
             "allow_unsigned_extensions": extension is not None,
+            # What does not fit into memory would be written, readable to all, into the folder we run in.
+            "temp_directory": "",
         },
     )
     connection.execute("set enable_progress_bar = false")
@@ -304,12 +468,23 @@ def _connect() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, access: str) -> None:
+def _connect_to(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    connection = _connect()
+    try:
+        _attach(connection, path, "read_only" if read_only else "")
+        _lock_down(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *options: str) -> None:
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    options = f"type sqlite, busy_timeout {BUSY_TIMEOUT_MS}, {access}"
+    clauses = ", ".join(["type sqlite", f"busy_timeout {BUSY_TIMEOUT_MS}", *filter(None, options)])
     while True:
         try:
-            connection.execute(f"attach {quote_text(str(path))} as {_ATTACHED} ({options})")
+            connection.execute(f"attach {quote_text(str(path))} as {_ATTACHED} ({clauses})")
             # Attaching validates nothing: the first query opens the file.
             connection.execute(f"select * from sqlite_query('{_ATTACHED}', 'select 1 from sqlite_master')").fetchall()
         except duckdb.Error as error:
@@ -330,14 +505,26 @@ def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("set lock_configuration = true")
 
 
+_HINTS = {
+    "file is not a database": "Name a SQLite file with --store.",
+    "malformed": "The file is damaged. Restore it from a backup, or ingest into a new store.",
+    "unable to open": "SQLite cannot open it. Check its rights and its folder's: a WAL is kept beside the file.",
+    "readonly database": "It is not writable. Check its rights, and those of its folder.",
+    _LOCKED: f"Another program held its lock for {BUSY_TIMEOUT_MS // 1000} s. Try again when that has ended.",
+    "disk is full": "Nothing of this step was stored. Make room, and try again.",
+    "disk I/O error": "Nothing of this step was stored. Check the disk, then run 'kaizen-analytics doctor'.",
+    "no such table: ka_": "Run 'kaizen-analytics init' on it once; it adds the tables of this version.",
+    "Out of Memory": "The query needs more memory than this machine has.",
+}
+"""What to do about an error, by a part of its text."""
+
+
 def _store_error(path: Path, error: Exception) -> StoreError:
-    text = str(error).split("\n\nLINE ")[0]
-    if "file is not a database" in text:
-        return StoreError(f"{path} is not a SQLite file; name the store with --store.")
-    if "malformed" in text:
-        return StoreError(f"{path} is damaged ({text}). Restore it from a backup, or ingest into a new store.")
-    if "unable to open" in text or "readonly" in text:
-        return StoreError(f"{path} cannot be opened for writing ({text}). Check the rights of its folder.")
-    if _LOCKED in text:
-        return StoreError(f"{path} stayed locked by another program for {BUSY_TIMEOUT_MS // 1000} s.")
-    return StoreError(f"{path}: {text}")
+    text = _first_line(error)
+    hint = next((hint for part, hint in _HINTS.items() if part in text), "")
+    return StoreError(f"{path}: {text}. {hint}".rstrip())
+
+
+def _first_line(error: Exception) -> str:
+    text = re.sub(r'Failed to \w+ query ".*": ', "", str(error), flags=re.DOTALL)
+    return text.split("\n", 1)[0].rstrip(".")

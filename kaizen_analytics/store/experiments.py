@@ -19,11 +19,12 @@ from kaizen_analytics.errors import (
     did_you_mean,
 )
 from kaizen_analytics.model import Classification, Experiment, GuardrailSpec, State
+from kaizen_analytics.store.connection import encode_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaizen_analytics.store.connection import Store
+    from kaizen_analytics.store.connection import Row, Store
 
 _TABLES = ("experiments", "ka_experiments")
 
@@ -56,11 +57,8 @@ def load_experiment(store: Store, experiment_id: str) -> Experiment | None:
     Raises:
         ExperimentError: the stored row does not parse.
     """
-    for table in _TABLES:
-        rows = store.native(f"select {_COLUMNS} from {table} as e {_GUARDRAILS} where e.id = ?", experiment_id)
-        if rows:
-            return _experiment(rows[0])
-    return None
+    rows = store.native(f"{_STORED} where e.id = ?", experiment_id)
+    return _experiment(rows[0]) if rows else None
 
 
 def get_experiment(store: Store, prefix: str) -> Experiment:
@@ -73,7 +71,7 @@ def get_experiment(store: Store, prefix: str) -> Experiment:
     exact = load_experiment(store, prefix)
     if exact is not None:
         return exact
-    ids = [row[0] or "" for table in _TABLES for row in store.native(f"select id from {table}")]
+    ids = [known or "" for (known,) in store.native("select id from experiments union select id from ka_experiments")]
     matches = [known for known in ids if known.startswith(prefix)]
     if not matches or not prefix:
         hint = did_you_mean(prefix, ids)
@@ -149,12 +147,13 @@ def tag_sessions(
         FrozenError: the experiment is frozen.
     """
     variant = classification.value
-    ids = json.dumps(list(dict.fromkeys(session_ids)), ensure_ascii=False)
+    ids = encode_list(dict.fromkeys(session_ids))
     with store.write():
         require_unfrozen(store, experiment_id)
         added = store.native(
             "insert into experiment_tags (experiment_id, session_id, variant) "
-            "select ?1, value, ?2 from json_each(?3) where true on conflict do nothing returning session_id",
+            "select ?1, value, ?2 from json_each(?3) where true "
+            "on conflict (experiment_id, session_id) do nothing returning session_id",
             experiment_id,
             variant,
             ids,
@@ -168,9 +167,9 @@ def tag_sessions(
         )
         if conflicts:
             _raise_conflict(experiment_id, variant, conflicts)
-        new = [session_id for (session_id,) in added]
-        _log_tags(store, experiment_id, new, variant, "tag", None, now_ms)
-    return len(new)
+        if added:
+            _log_tags(store, experiment_id, [row[0] for row in added], variant, "tag", None, now_ms)
+    return len(added)
 
 
 def untag_session(
@@ -226,7 +225,7 @@ def require_unfrozen(store: Store, experiment_id: str) -> None:
 
 def write_experiment(store: Store, experiment: Experiment) -> None:
     """Write the row as it is, inside a `Store.write` block."""
-    table = "experiments" if experiment.metric.known_to_kaizen else "ka_experiments"
+    table, other = _TABLES if experiment.metric.known_to_kaizen else reversed(_TABLES)
     kept, ours = _split_guardrails(experiment)
     store.native(
         f"insert into {table} (id, name, created_at_ms, metadata, state, concluded_at_ms) "
@@ -239,19 +238,24 @@ def write_experiment(store: Store, experiment: Experiment) -> None:
         experiment.state.value,
         experiment.concluded_at_ms,
     )
+    store.native(f"delete from {other} where id = ? returning 1", experiment.id)  # its metric has changed
     store.native("delete from ka_guardrails where experiment_id = ? returning 1", experiment.id)
     if ours:
         store.native("insert into ka_guardrails values (?, ?) returning 1", experiment.id, json.dumps(ours))
 
 
-_COLUMNS = "e.id, e.metadata, e.state, e.concluded_at_ms, e.created_at_ms, g.guardrails"
-_GUARDRAILS = "left join ka_guardrails as g on g.experiment_id = e.id"
+# As hexadecimal digits, so that text which is not UTF-8 spoils its own row only.
+_STORED = """
+    select e.*, g.guardrails from (
+        select id, hex(metadata) as metadata, state, concluded_at_ms, created_at_ms from experiments
+        union all
+        select id, hex(metadata) as metadata, state, concluded_at_ms, created_at_ms from ka_experiments
+    ) as e left join ka_guardrails as g on g.experiment_id = e.id"""
 
 
 def _parse_all(store: Store) -> list[Experiment | Unreadable]:
-    rows = [row for table in _TABLES for row in store.native(f"select {_COLUMNS} from {table} as e {_GUARDRAILS}")]
     parsed: list[Experiment | Unreadable] = []
-    for row in rows:
+    for row in store.native(_STORED):
         try:
             parsed.append(_experiment(row))
         except ExperimentError as error:
@@ -259,23 +263,21 @@ def _parse_all(store: Store) -> list[Experiment | Unreadable]:
     return parsed
 
 
-def _experiment(row: tuple[str | None, ...]) -> Experiment:
+def _experiment(row: Row) -> Experiment:
     """Read a row; its own columns decide over the copies in the JSON, which a foreign tool may have left behind."""
     experiment_id, metadata, state, concluded_at_ms, created_at_ms, ours = row
     try:
-        experiment = Experiment.from_json(metadata or "")
-    except ExperimentError as error:
+        experiment = Experiment.from_json(bytes.fromhex(metadata or "").decode())
+        return replace(
+            experiment,
+            id=experiment_id or experiment.id,
+            state=State(state or ""),
+            created_at_ms=int(created_at_ms or 0),
+            concluded_at_ms=None if concluded_at_ms is None else int(concluded_at_ms),
+            guardrails=_join_guardrails(experiment.guardrails, ours),
+        )
+    except (ExperimentError, ValueError) as error:
         raise ExperimentError(f"Experiment {experiment_id} cannot be read: {error}") from error
-    if state is None or state not in set(State):
-        raise ExperimentError(f"Experiment {experiment_id} has state {state!r}; expected one of {', '.join(State)}.")
-    return replace(
-        experiment,
-        id=experiment_id or experiment.id,
-        state=State(state),
-        created_at_ms=int(created_at_ms or 0),
-        concluded_at_ms=None if concluded_at_ms is None else int(concluded_at_ms),
-        guardrails=_join_guardrails(experiment.guardrails, ours),
-    )
 
 
 def _split_guardrails(experiment: Experiment) -> tuple[Experiment, list[tuple[int, str, str, float]]]:
@@ -302,7 +304,7 @@ def _classification(text: str) -> Classification:
     return Classification(text) if text in set(Classification) else Classification.EXCLUDED
 
 
-def _raise_conflict(experiment_id: str, variant: str, conflicts: list[tuple[str | None, ...]]) -> None:
+def _raise_conflict(experiment_id: str, variant: str, conflicts: list[Row]) -> None:
     session_id, stored = conflicts[0]
     more = f" ({len(conflicts) - 1} more sessions likewise)" if len(conflicts) > 1 else ""
     raise VariantConflictError(
@@ -329,5 +331,5 @@ def _log_tags(
         action,
         reason,
         time.time_ns() // 1_000_000 if now_ms is None else now_ms,
-        json.dumps(list(session_ids), ensure_ascii=False),
+        encode_list(session_ids),
     )

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kaizen_analytics.store.connection import Store
 
 
@@ -108,6 +110,17 @@ _INGEST_TABLES = (
     "create index if not exists ka_records_record on ka_records (record)",
 )
 
+_RETRO_TABLES = (
+    # One row per window and scope: a rerun replaces its own. An empty workspace means all of them.
+    """create table if not exists ka_retros (
+        id TEXT PRIMARY KEY, workspace TEXT NOT NULL, window_start_ms INTEGER NOT NULL,
+        window_end_ms INTEGER NOT NULL, computed_at_ms INTEGER NOT NULL, retro TEXT NOT NULL)""",
+    """create table if not exists ka_bets (
+        retro_id TEXT NOT NULL, position INTEGER NOT NULL, bet_id TEXT NOT NULL, bet TEXT NOT NULL,
+        PRIMARY KEY (retro_id, position))""",
+    "create index if not exists ka_bets_bet on ka_bets (bet_id)",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         1,
@@ -119,35 +132,29 @@ MIGRATIONS: tuple[Migration, ...] = (
         ),
     ),
     Migration(2, "m002_ingest", _INGEST_TABLES),
+    Migration(3, "m003_retros", _RETRO_TABLES),
 )
 
 LATEST = MIGRATIONS[-1].version
 
-_REQUIRED_COLUMNS: dict[str, frozenset[str]] = {
-    "experiments": frozenset({"id", "name", "created_at_ms", "metadata", "state", "concluded_at_ms"}),
-    "experiment_tags": frozenset({"experiment_id", "session_id", "variant"}),
-    "sessions": frozenset(
-        {"id", "agent", "model", "workspace", "started_at_ms", "ended_at_ms", "status", "trace_path"}
-        | {"start_commit", "branch", "repo_binding_source", "prompt_fingerprint", "parent_session_id"}
-    ),
-    "events": frozenset(
-        {
-            "id",
-            "session_id",
-            "seq",
-            "ts_ms",
-            "kind",
-            "source",
-            "tool",
-            "tokens_in",
-            "tokens_out",
-            "cost_usd_e6",
-        }
-        | {"payload", "ts_exact", "tool_call_id", "reasoning_tokens", "stop_reason", "cache_creation_tokens"}
-        | {"cache_read_tokens"}
-    ),
-    "files_touched": frozenset({"session_id", "path"}),
+_REQUIRED_COLUMNS: dict[str, dict[str, str]] = {
+    "experiments": {"TEXT": "id name metadata state", "INT": "created_at_ms concluded_at_ms"},
+    "experiment_tags": {"TEXT": "experiment_id session_id variant"},
+    "sessions": {
+        "TEXT": "id agent model workspace status trace_path start_commit branch repo_binding_source prompt_fingerprint "
+        "parent_session_id",
+        "INT": "started_at_ms ended_at_ms",
+    },
+    "events": {
+        "TEXT": "session_id kind source tool payload tool_call_id stop_reason",
+        "INT": "id seq ts_ms tokens_in tokens_out cost_usd_e6 ts_exact reasoning_tokens cache_creation_tokens "
+        "cache_read_tokens",
+    },
+    "files_touched": {"TEXT": "session_id path"},
+    "skills_used": {"TEXT": "session_id skill"},
+    "rules_used": {"TEXT": "session_id rule"},
 }
+"""The columns that we read of kaizen-cli's tables, by a word of their declared type."""
 
 
 def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
@@ -158,16 +165,17 @@ def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
         create: Whether an empty file may become a store.
 
     Raises:
-        StoreError: an empty file or somebody else's database, a store written by a newer version, or a table that
-            lacks a column that we read.
+        StoreError: an empty file or somebody else's database, a store written by a newer version, a table that
+            lacks a column that we read or declares it otherwise, or a trigger on a table that we would write.
     """
-    tables = {name for (name,) in store.native("select name from sqlite_master where type = 'table'")}
-    if not tables & {"experiments", "sessions", "events", "ka_migrations"}:
-        _check_blank(store, tables, create=create)
-    for table, required in _REQUIRED_COLUMNS.items():
-        if table in tables:
-            _check_columns(store, table, required)
-    if "ka_migrations" not in tables:
+    objects = store.native("select lower(name), type, lower(tbl_name) from sqlite_master")
+    kinds = {name or "": kind for name, kind, _ in objects}
+    if not kinds.keys() & {*_REQUIRED_COLUMNS, "ka_migrations"}:
+        _check_blank(store, kinds, create=create)
+        return MIGRATIONS
+    _check_objects(store, objects)
+    _check_columns(store)
+    if "ka_migrations" not in kinds:
         return MIGRATIONS
     applied = {int(version or 0) for (version,) in store.native("select version from ka_migrations")}
     newer = max(applied, default=0)
@@ -176,7 +184,7 @@ def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
             f"{store.path} has schema version {newer}; this version of kaizen_analytics knows {LATEST}. "
             "Upgrade kaizen_analytics to open it.",
         )
-    missing = not set(_REQUIRED_COLUMNS) <= tables
+    missing = not _REQUIRED_COLUMNS.keys() <= kinds.keys()
     return tuple(m for m in MIGRATIONS if m.version not in applied or (missing and m.version == 1))
 
 
@@ -185,7 +193,7 @@ def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:
 
     The extension doubles single quotes on the way, so no statement may contain one.
     """
-    lines = ["pragma busy_timeout = 60000"]
+    lines: list[str] = []
     for migration in migrations:
         lines += ["begin immediate", *migration.statements]
         lines += [f"insert or ignore into ka_migrations values ({migration.version}, {now_ms})", "commit"]
@@ -195,22 +203,50 @@ def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:
     return text
 
 
-def _check_blank(store: Store, tables: set[str | None], *, create: bool) -> None:
-    if tables:
-        found = ", ".join(sorted(name or "" for name in tables)[:5])
-        raise StoreError(f"{store.path} is another program's database (tables {found}); name a store with --store.")
+def _check_blank(store: Store, names: Iterable[str], *, create: bool) -> None:
+    if names:
+        found = ", ".join(sorted(names)[:5])
+        raise StoreError(f"{store.path} is another program's database (it has {found}); name a store with --store.")
     if not create:
         raise StoreError(
             f"{store.path} is an empty database. Make it a store with 'kaizen-analytics init --store {store.path}'.",
         )
 
 
-def _check_columns(store: Store, table: str, required: frozenset[str]) -> None:
-    found = {name for (name,) in store.native("select name from pragma_table_info(?)", table)}
-    missing = sorted(required - found)
-    if missing:
-        raise StoreError(
-            f"{store.path}: table {table} has no column {', '.join(missing)}; its columns are "
-            f"{', '.join(sorted(name or '' for name in found))}. "
-            "If kaizen-cli wrote it, run a current kaizen-cli once.",
-        )
+def _check_objects(store: Store, objects: Iterable[tuple[str | None, ...]]) -> None:
+    """Refuse a view in place of a table, and a trigger, which would run with every write of ours."""
+    for name, kind, table in objects:
+        ours = table in _REQUIRED_COLUMNS or (table or "").startswith("ka_")
+        if ours and (kind == "view" or (kind == "trigger" and not store.read_only)):
+            raise StoreError(
+                f"{store.path} has the {kind} {name} on {table}, which neither kaizen-cli nor kaizen_analytics makes. "
+                "Ingest into a new store; this one can be opened read-only if it has no views of that kind.",
+            )
+
+
+def _check_columns(store: Store) -> None:
+    names = ", ".join(f"'{table}'" for table in _REQUIRED_COLUMNS)
+    rows = store.native(
+        "select m.name as table_name, c.name as column_name, upper(c.type) as kind "
+        "from sqlite_master as m join pragma_table_info(m.name) as c "
+        f"where m.type = 'table' and lower(m.name) in ({names})",
+    )
+    found: dict[str, dict[str, str]] = {}
+    for table, column, kind in rows:
+        found.setdefault((table or "").lower(), {})[column or ""] = kind or ""
+    for table, columns in found.items():
+        for kind, names in _REQUIRED_COLUMNS[table].items():
+            wrong = [name for name in names.split() if kind not in columns.get(name, "")]
+            if wrong:
+                _raise_wrong_columns(store, table, wrong, kind, columns)
+
+
+def _raise_wrong_columns(store: Store, table: str, wrong: list[str], kind: str, columns: dict[str, str]) -> None:
+    missing = [name for name in wrong if name not in columns]
+    declared = [f"{name} {columns[name]}" for name in wrong if name in columns]
+    has = f"has no column {', '.join(missing)}" if missing else f"declares {', '.join(declared)}"
+    type_name = "INTEGER" if kind == "INT" else kind
+    raise StoreError(
+        f"{store.path}: table {table} {has}; expected {', '.join(wrong)} of type {type_name}. "
+        "If kaizen-cli wrote it, run a current kaizen-cli once; if not, name a store with --store.",
+    )
