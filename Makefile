@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := build/demo
 
-.PHONY: help install demo test test-all check format lab bench bench-stats sample lock clean
+.PHONY: help install demo test test-all check format lab bench bench-stats docs sample lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -52,6 +52,10 @@ bench: $(STAMP)
 
 bench-stats: $(STAMP)
 	$(BIN)/python -m benchmarks.bench_stats
+
+# Write the pages of docs/ that are derived from the code.
+docs: $(STAMP)
+	$(BIN)/python -m typer kaizen_analytics.cli utils docs --name kaizen-analytics --output docs/cli.md
 
 sample: $(STAMP)
 	$(BIN)/python data/make_sample.py

@@ -124,3 +124,25 @@ def test_help_needs_no_heavy_library():
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_the_reference_of_the_command_line_is_current(tmp_path: Path):
+    command = [sys.executable, "-m", "typer", "kaizen_analytics.cli", "utils", "docs"]
+    subprocess.run([*command, "--name", "kaizen-analytics", "--output", tmp_path / "cli.md"], check=True, cwd=ROOT)
+    assert (tmp_path / "cli.md").read_text() == (ROOT / "docs" / "cli.md").read_text(), "run 'make docs'"
+
+
+def test_every_command_says_what_it_does_and_shows_an_example():
+    from typer.main import get_command
+
+    from kaizen_analytics.cli import app
+
+    silent = []
+    pending = [("kaizen-analytics", get_command(app))]
+    while pending:
+        name, command = pending.pop()
+        children = getattr(command, "commands", None)
+        pending += [(f"{name} {child}", item) for child, item in (children or {}).items()]
+        if not command.help or (children is None and name not in (command.epilog or "")):
+            silent.append(name)
+    assert silent == []
