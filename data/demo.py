@@ -18,7 +18,7 @@ from typing import Any
 from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.model import Classification, Delta, Direction, Experiment, GuardrailSpec, Metric
+from kaizen_analytics.model import Classification, Experiment
 from kaizen_analytics.reports import run_report
 from kaizen_analytics.store import Store
 
@@ -31,7 +31,7 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     manifest = json.loads((SAMPLE / "experiments.json").read_text(encoding="utf-8"))
     path = folder / "kaizen.db"
-    now_ms = _milliseconds(manifest["now"])
+    now_ms = parse_time(manifest["now"])
     with Store.open(path, create=True) as store:
         for record in manifest["experiments"]:
             plan_experiment(store, record)
@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
 
 def plan_experiment(store: Store, record: dict[str, Any]) -> None:
     """Store one of the sample's experiments, tag its sessions and start it, at the time it was created."""
-    created_at_ms = _milliseconds(record["created_at"])
+    created_at_ms = parse_time(record["created_at"])
     experiment = _experiment(record, created_at_ms)
     new_experiment(store, experiment, Plan(planned_n=record["planned_n"], workspaces=(record["workspace"],)))
     for arm, session_ids in record.get("tags", {}).items():
@@ -59,7 +59,7 @@ def plan_experiment(store: Store, record: dict[str, Any]) -> None:
 def write_report(store: Path, experiment_id: str, now: str, folder: Path) -> Path:
     """Run the conclusion notebook and return the page."""
     parameters = {"experiment_id": experiment_id, "store": str(store), "now": now}
-    return run_report("experiment_conclusion", parameters, folder).folder / "report.html"
+    return run_report("experiment_conclusion", parameters, folder).page
 
 
 def _experiment(record: dict[str, Any], created_at_ms: int) -> Experiment:
@@ -80,7 +80,8 @@ def _guardrail(text: str) -> dict[str, object]:
     return {"metric": metric, "regression_direction": direction.capitalize(), "threshold_pct": float(threshold)}
 
 
-def _milliseconds(text: str) -> int:
+def parse_time(text: str) -> int:
+    """Return an ISO 8601 time in milliseconds since the Unix epoch."""
     return round(datetime.fromisoformat(text).timestamp() * 1000)
 
 
