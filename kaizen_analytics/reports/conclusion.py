@@ -37,6 +37,9 @@ _STATUS_TONES = {
     GuardrailStatus.UNRESOLVED: Tone.UNCLEAR,
 }
 _CHANGE_TONES = {Change.BETTER: Tone.GOOD, Change.WORSE: Tone.BAD, Change.UNCLEAR: Tone.NEUTRAL}
+_MINUS = "\N{MINUS SIGN}"
+_SPELT_UNITS = frozenset({"USD", "min"})
+"""Units that are written behind a number; the others are part of the metric's name, or a percent sign."""
 _METRIC_NAME = re.compile(rf"\b(?:{'|'.join(metric.value for metric in Metric)})\b")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _PERCENT = re.compile(r"(?<=\d) %")
@@ -129,7 +132,7 @@ def effects(evaluation: Evaluation) -> Block:
     numbers = components.table(
         ["metric", "control", "treatment", "change", _level_words(evaluation), "reading"],
         [_effect_cells(name, result) for name, result in results],
-        caption="The same numbers; control and treatment are medians, or shares of sessions",
+        caption="The same numbers; where there is no percent change, the difference",
         numeric=(1, 2, 3, 4),
     )
     return components.stack(plot, numbers, _effect_notes(results), _guardrail_table(evaluation))
@@ -185,9 +188,7 @@ def learned(evaluation: Evaluation) -> Block:
     """Return what was learned and what to do next."""
     sentences = [evaluation.primary.sentence, evaluation.judgement]
     sentences += [guardrail.sentence for guardrail in evaluation.guardrails]
-    changed = [
-        item.sentence for item in evaluation.secondary if item.effect.percent and _change(item) is not Change.UNCLEAR
-    ]
+    changed = [item.sentence for item in evaluation.secondary if _change(item) is not Change.UNCLEAR]
     readable = [_readable(sentence) for sentence in (*sentences, *changed)]
     return components.stack(
         components.bullets(readable),
@@ -225,7 +226,9 @@ def document(evaluation: Evaluation) -> Block:
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     primary = evaluation.primary
-    before, after = _centres(primary)
+    # the unit stands in the label, so that the two numbers fit on one line
+    before, after = (value.removesuffix(f"\N{NO-BREAK SPACE}{primary.unit}") for value in _centres(primary))
+    unit = f" ({primary.unit})" if primary.unit in _SPELT_UNITS else ""
     kind = "share of sessions" if primary.kind is MetricKind.PROPORTION else "median session"
     percent = primary.effect.percent
     change = ("Change", "not known", _why_no_percent(primary))
@@ -237,7 +240,7 @@ def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         )
     counts = f"{primary.control.n:,} and {primary.treatment.n:,} sessions"
     return [
-        (f"{primary.label}, {kind}", f"{before} \u2192 {after}", f"control \u2192 treatment, {counts}"),
+        (f"{primary.label}{unit}, {kind}", f"{before} \u2192 {after}", f"control \u2192 treatment, {counts}"),
         change,
         _target_tile(evaluation),
     ]
@@ -406,19 +409,23 @@ def _segment_name(segment: Segment) -> str:
 
 def _effect_cells(name: str, result: MetricResult) -> tuple[str | Mark, ...]:
     before, after = _centres(result)
-    percent = result.effect.percent
-    if percent is None:
-        return name, before, after, "\u2013", "\u2013", Mark(tone=Tone.NEUTRAL, text="no percent")
+    percent, difference = result.effect.percent, result.effect.difference
+    if percent is not None:
+        size, interval = percent_text(percent.estimate), interval_text(percent.low, percent.high)
+    elif difference is not None:
+        low, high = (_difference_text(value, result.unit) for value in (difference.low, difference.high))
+        size, interval = _difference_text(difference.estimate, result.unit), f"{low} to {high}"
+    else:
+        return name, before, after, "\u2013", "\u2013", Mark(tone=Tone.NEUTRAL, text="no comparison")
     change = _change(result)
-    interval = interval_text(percent.low, percent.high)
-    return (
-        name,
-        before,
-        after,
-        percent_text(percent.estimate),
-        interval,
-        Mark(tone=_CHANGE_TONES[change], text=change.value),
-    )
+    return name, before, after, size, interval, Mark(tone=_CHANGE_TONES[change], text=change.value)
+
+
+def _difference_text(value: float, unit: str) -> str:
+    if math.isinf(value):
+        return "no limit"
+    size = f"{100 * abs(value):.1f}\N{NO-BREAK SPACE}points" if unit == "share" else _value(abs(value), unit)
+    return size if value == 0 else f"{'+' if value > 0 else _MINUS}{size}"
 
 
 def _effect_notes(results: Sequence[tuple[str, MetricResult]]) -> Block:
@@ -450,11 +457,11 @@ def _mean_paragraph(primary: MetricResult) -> Block:
 
 
 def _change(result: MetricResult) -> Change:
-    percent = _percent(result)
+    interval = result.effect.percent or result.effect.difference
     rising = result.better is Direction.INCREASE
-    if percent.low > 0:
+    if interval is not None and interval.low > 0:
         return Change.BETTER if rising else Change.WORSE
-    if percent.high < 0:
+    if interval is not None and interval.high < 0:
         return Change.WORSE if rising else Change.BETTER
     return Change.UNCLEAR
 
@@ -481,7 +488,7 @@ def _value(value: float | None, unit: str) -> str:
         return "no value"
     if unit == "share":
         return f"{100 * value:.1f} %"
-    if unit in {"USD", "min"}:
+    if unit in _SPELT_UNITS:
         return f"{value:,.3g}\N{NO-BREAK SPACE}{unit}" if abs(value) < 1000 else f"{value:,.0f}\N{NO-BREAK SPACE}{unit}"
     return format_number(value)
 

@@ -84,6 +84,12 @@ class RunResult:
         """What the command line exits with."""
         return EXIT_CODES.get(self.record.state, 1)
 
+    @property
+    def page(self) -> Path:
+        """The file to show first: the HTML page, else the first file of the report."""
+        names = [output.path for output in self.record.outputs]
+        return self.folder / next((name for name in names if name.endswith(".html")), names[0])
+
 
 def read_clock() -> int:
     """Return the present time in milliseconds since the Unix epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -33,13 +34,22 @@ class Browser:
     def __init__(self, program: str, profile: Path) -> None:
         to_read, self._write = os.pipe()
         self._read, to_write = os.pipe()
-        # Chromium reads commands from descriptor 3 and answers on 4; moving both up first keeps them apart.
-        shell = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
+        # Chromium reads commands from descriptor 3 and answers on 4; the copies cannot clash with these two.
+        commands, answers = (fcntl.fcntl(number, fcntl.F_DUPFD, 10) for number in (to_read, to_write))
+
+        def connect() -> None:
+            os.dup2(commands, 3)
+            os.dup2(answers, 4)
+
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", shell, program, *_SWITCHES, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(to_read, to_write),
+            [program, *_SWITCHES, f"--user-data-dir={profile}", "about:blank"],
+            preexec_fn=connect,  # noqa: PLW1509 - no threads run here, and nothing else can place descriptors
+            pass_fds=(3, 4),
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        os.close(commands)
+        os.close(answers)
         os.close(to_read)
         os.close(to_write)
         self._number = 0
