@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kaizen_analytics.ingest.records import Tokens
+    from kaizen_analytics.store import Store
 
 _DAY_MS = 86_400_000
 _PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
@@ -122,6 +123,16 @@ class PriceList:
             return None
         price = self.find(model, at_ms)
         return None if price is None else price.cost_e6(tokens)
+
+
+def last_use_of_models(store: Store) -> list[tuple[str, int, int]]:
+    """Return each model of a store's responses, how many it gave, and when it last did (ms since the epoch)."""
+    rows = store.native(
+        "select coalesce(payload->>'model', '(not recorded)'), count(*), max(ts_ms) from events"
+        " where kind = 'Message' and coalesce(tokens_in, tokens_out, cache_read_tokens) is not null"
+        " and json_valid(payload) group by 1 order by 1"
+    )
+    return [(str(model), int(n or 0), int(at or 0)) for model, n, at in rows if model != "<synthetic>"]
 
 
 def _look_up(model: str, day: int) -> ModelPrice | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,7 @@ class Batch:
         self.overtaken: list[Work] = []
         self.written: dict[str, int] = {}
         self.rows: list[tuple[Any, ...]] = []
+        self.completed: list[tuple[Any, ...]] = []
         self._sessions: list[tuple[Any, ...]] = []
         self._footprints: dict[str, Footprint] = {}
         self._touched: dict[str, list[tuple[str, str]]] = {table: [] for table, _, _ in _TOUCHED}
@@ -84,6 +86,20 @@ class Batch:
         self._released: set[str] = set()
         self._now_shared: set[str] = set()
         self._exists: dict[str, bool] = {}
+
+    def news(self) -> list[tuple[tuple[Any, ...], bool]]:
+        """Return the rows that this batch added, and (marked True) those that it completed, by session and place."""
+        known = {
+            work.row.stored_as: work.row.tally.get("events", 0)
+            for work in self.works.values()
+            if work.row is not None and not work.appended
+        }
+        added = [(row, False) for row in self.rows if row[1] >= known.get(row[0], 0)]
+        return sorted([*added, *((row, True) for row in self.completed)], key=lambda item: item[0][:2])
+
+    def agent_of(self, session: str) -> Agent:
+        """Return the agent that one of this batch's sessions belongs to."""
+        return next(work.agent for work in self.works.values() if work.name == session)
 
     def commit(self) -> list[Checkpoint]:
         """Write everything in one transaction and return the checkpoints that were saved."""
@@ -145,11 +161,11 @@ class Batch:
         ):
             report = Report.from_json(tokens) if tokens else None
             number, place = int(record or 0), str(path)
-            work = self.works.get(place)
-            if work is not None:
+            known = self.works.get(place)
+            if known is not None:
                 self._own.setdefault(place, {})[number] = (None if seq is None else int(seq), report)
-                if work.appended:
-                    claim = Claim(number, place, original == "1", work.parser.last_ms, seq is not None, False, report)
+                if known.appended:
+                    claim = Claim(number, place, original == "1", known.parser.last_ms, seq is not None, False, report)
                     self._claims.setdefault(number, []).append(claim)
                 continue
             gone = not self._is_there(place)
@@ -402,6 +418,9 @@ class Batch:
             tokens.tokens_in, tokens.tokens_out, cost, text, tokens.reasoning, stop, context, tokens.cache_creation,
             tokens.cache_read, session, seq,
         )  # fmt: skip
+        if tokens != (before.tokens if before is not None else None):
+            whole = replace(event, tokens=tokens, stop_reason=stop, payload=payload)
+            self.completed.append(event_row(session, seq, whole, self._prices))
         self._store.native(
             "update ka_records set tokens = ? where file_id = ? and record = ? returning 1",
             Report(tokens, stop).to_json(),

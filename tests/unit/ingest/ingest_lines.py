@@ -26,7 +26,7 @@ def lines(*records: Any) -> bytes:
 
 
 def envelope(kind: str, uuid: str, at_s: float, session: str = "s1", **more: Any) -> dict[str, Any]:
-    place = {"cwd": "/work/demo", "gitBranch": "main", "version": "2.1.100", "isSidechain": False}
+    place = {"cwd": "/repo/demo", "gitBranch": "main", "version": "2.1.100", "isSidechain": False}
     return {"type": kind, "uuid": uuid, "sessionId": session, "timestamp": iso(at_s), **place, **more}
 
 
@@ -78,11 +78,11 @@ def codex(kind: str, at_s: float, /, **payload: Any) -> dict[str, Any]:
 
 def meta(session: str, at_s: float = 0, **more: Any) -> dict[str, Any]:
     git = {"commit_hash": "a" * 40, "branch": "main"}
-    return codex("session_meta", at_s, id=session, cwd="/work/demo", cli_version="0.120.0", git=git, **more)
+    return codex("session_meta", at_s, id=session, cwd="/repo/demo", cli_version="0.120.0", git=git, **more)
 
 
 def turn(at_s: float, model: str = "gpt-5.4", **more: Any) -> dict[str, Any]:
-    return codex("turn_context", at_s, cwd="/work/demo", model=model, **more)
+    return codex("turn_context", at_s, cwd="/repo/demo", model=model, **more)
 
 
 def counts(given: int, cached: int, output: int, reasoning: int) -> dict[str, int]:

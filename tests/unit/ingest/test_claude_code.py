@@ -230,11 +230,11 @@ def test_skills_and_rules_are_found_where_they_are_used():
     found = events(
         answer("a", 1, "m1", call("t1", "Skill", skill="review"), attributionSkill="plan"),
         prompt("b", 2, "Base directory for this skill: /h/.claude/skills/deploy\n\nrest") | {"isMeta": True},
-        envelope("attachment", "c", 3, attachment={"type": "nested_memory", "path": "/work/demo/CLAUDE.md"}),
+        envelope("attachment", "c", 3, attachment={"type": "nested_memory", "path": "/repo/demo/CLAUDE.md"}),
     )
 
     assert {skill for event in found for skill in event.skills} == {"review", "plan", "deploy"}
-    assert {rule for event in found for rule in event.rules} == {"/work/demo/CLAUDE.md"}
+    assert {rule for event in found for rule in event.rules} == {"/repo/demo/CLAUDE.md"}
 
 
 def test_compactions_mode_changes_and_hooks_are_events():

@@ -254,7 +254,7 @@ def test_branch_commit_version_and_instructions_are_recorded():
         ),
     )
 
-    assert parser.parsed.events[0].place == ("/work/demo", "main", "0.120.0", "a" * 40)
+    assert parser.parsed.events[0].place == ("/repo/demo", "main", "0.120.0", "a" * 40)
     assert len(parser.prompt_fingerprint) == 16
 
 

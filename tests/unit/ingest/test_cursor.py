@@ -80,13 +80,13 @@ def test_a_childs_task_is_not_a_human_prompt():
 
 
 def test_the_workspace_shows_in_the_paths_that_tools_were_given():
-    found = read(said("assistant", tool("Read", {"path": "/Users/me/my-app/src/a.py"})), slug="Users-me-my-app")
+    found = read(said("assistant", tool("Read", {"path": "/home/me/my-app/src/a.py"})), slug="home-me-my-app")
 
-    assert {event.place.cwd for event in found} == {"/Users/me/my-app"}
+    assert {event.place.cwd for event in found} == {"/home/me/my-app"}
 
 
 def test_a_workspace_without_paths_keeps_cursors_own_name():
-    assert read(said("assistant", text("hi")), slug="Users-me-my-app")[0].place.cwd == "Users-me-my-app"
+    assert read(said("assistant", text("hi")), slug="home-me-my-app")[0].place.cwd == "home-me-my-app"
 
 
 def composer(**more):

@@ -87,7 +87,7 @@ def conversation(stem, start_s=0, *, response="m", first=None, count=3):
     for n in range(count):
         at, name = start_s + 10 * n + 1, f"{response}{n}"
         told = {"session_id": first} if first else {}
-        read = call(f"{name}-t", file_path=f"/work/demo/{n}.py")
+        read = call(f"{name}-t", file_path=f"/repo/demo/{n}.py")
         records += [
             answer(f"{name}-a", at, name, session=stem, tokens=usage(output=1), stop=None) | told,
             answer(f"{name}-b", at + 1, name, read, session=stem, tokens=usage(output=40 + n), stop="tool_use") | told,
@@ -208,8 +208,8 @@ def test_a_session_is_described_by_its_own_records(store, home):
     )
     model = "claude-sonnet-4-5-20250929"
     assert found == [
-        ("agent-a", model, "/work/demo", "main", str(START_MS + 105_000), "s1"),
-        ("s1", model, "/work/demo", "main", str(START_MS + 100_000), None),
+        ("agent-a", model, "/repo/demo", "main", str(START_MS + 105_000), "s1"),
+        ("s1", model, "/repo/demo", "main", str(START_MS + 100_000), None),
     ]
 
 
@@ -354,10 +354,10 @@ def test_rows_that_another_tool_adds_to_our_session_are_seen_and_not_built_upon(
 
 def test_only_the_workspace_that_was_asked_for_is_taken(store, home):
     claude_file(home, "s1", lines(*conversation("s1")))
-    ingest(store, home, workspace=Path("/work/other"))
+    ingest(store, home, workspace=Path("/repo/other"))
     assert rows(store, "select count(*) from sessions") == [("0",)]
 
-    ingest(store, home, workspace=Path("/work"))
+    ingest(store, home, workspace=Path("/repo"))
 
     assert rows(store, "select id from sessions") == [("s1",)]
 
@@ -409,7 +409,7 @@ def test_a_source_that_cannot_be_read_is_named_and_the_others_are_read(store, ho
 def test_the_conversations_of_a_cursor_database_are_read_once(store, home):
     folder = home / ".config/Cursor/User/workspaceStorage/h"
     folder.mkdir(parents=True)
-    (folder / "workspace.json").write_text('{"folder": "file:///work/my%20demo"}')
+    (folder / "workspace.json").write_text('{"folder": "file:///repo/my%20demo"}')
     composer = {"composerId": "c1", "createdAt": START_MS, "conversation": [{"type": 1, "text": "hi"}]}
     newer = {"composerId": "c2", "createdAt": START_MS, "fullConversationHeadersOnly": [{"bubbleId": "b1"}]}
     script = (
@@ -430,7 +430,7 @@ def test_the_conversations_of_a_cursor_database_are_read_once(store, home):
     again = ingest(store, home).agents[Agent.CURSOR]
 
     assert rows(store, "select session_id, tokens_in from events order by 1") == [("c1", None), ("c2", None)]
-    assert {workspace for (workspace,) in rows(store, "select workspace from sessions")} == {"/work/my demo"}
+    assert {workspace for (workspace,) in rows(store, "select workspace from sessions")} == {"/repo/my demo"}
     assert (again.files_read, again.sessions) == (0, 2)
 
 

@@ -1,0 +1,62 @@
+"""`prices`: which price each model of a store was billed at, and which models have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from kaizen_analytics.cli.ingest import PricesOption
+from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
+from kaizen_analytics.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from kaizen_analytics.ingest.pricing import ModelPrice
+
+_EXAMPLES = """\b
+Examples:
+  kaizen-analytics prices
+  kaizen-analytics prices --prices mine.json
+
+\b
+A price file holds dollars per million tokens for each model:
+  {"my-model": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6}}
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command(epilog=_EXAMPLES)(prices)
+
+
+def prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: JsonOption = False) -> None:
+    """Show the prices of a store's models, in dollars per million tokens, on the day each was last used.
+
+    A model without a price has no cost; 'ingest --prices FILE --full' applies prices of your own.
+    """
+    from kaizen_analytics.ingest.pricing import PriceList, last_use_of_models
+
+    listed = PriceList.load(prices)
+    with open_store(store) as opened:
+        used = last_use_of_models(opened)
+    found = [(model, responses, listed.find(model, at_ms)) for model, responses, at_ms in used]
+    if as_json:
+        print_json({"models": [_as_json(*row) for row in found]})
+        return
+    columns = ("model", "responses", "input", "output", "cache read", "write 5 min", "write 1 h", "source")
+    print_table(columns, [(model, responses, *_cells(price)) for model, responses, price in found])
+
+
+def _as_json(model: str, responses: int, price: ModelPrice | None) -> dict[str, object]:
+    rates = None
+    if price is not None:
+        rates = {name: [[start, float(usd)] for start, usd in rate.steps] for name, rate in price.rates.items()}
+    return {"model": model, "responses": responses, "source": price and price.source, "rates": rates}
+
+
+def _cells(price: ModelPrice | None) -> tuple[object, ...]:
+    if price is None:
+        return (None, None, None, None, None, "unknown: these responses have no cost")
+    names = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+    steps = (price.rates[name].steps if name in price.rates else () for name in names)
+    return (*(" / ".join(f"{usd:g}" for _, usd in rate) or None for rate in steps), price.source)

@@ -1,0 +1,152 @@
+"""Live: events of running sessions as they are written, through the same parsers into the same store.
+
+The watcher only says where to look. A folder that appears, moves or is deleted can lose its events, so the roots are
+looked at again every second, and everything is walked again every few seconds and whenever a folder changed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.discover import DATABASE_NAME, Root, Source, discover, find_roots, look_at
+from kaizen_analytics.ingest.pipeline import Ingest
+from kaizen_analytics.ingest.records import Agent
+from kaizen_analytics.ingest.rows import EVENT_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from kaizen_analytics.ingest.pricing import PriceList
+    from kaizen_analytics.store import Store
+
+_STEP_MS = 50
+_DEBOUNCE_MS = 300
+_IDLE_MS = 1000
+_WALK_EVERY = 5
+"""Idle seconds between two walks over everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvent:
+    """One event that was just stored; `columns` are those of the table `events`. `completed`: it was known before."""
+
+    agent: Agent
+    columns: Mapping[str, Any]
+    completed: bool = False
+
+
+def follow(
+    store: Store,
+    homes: Sequence[Path] | None = None,
+    *,
+    agents: Iterable[Agent] | None = None,
+    workspace: Path | None = None,
+    prices: PriceList | None = None,
+    stop: threading.Event | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[LiveEvent]:
+    """Store and yield new events until `stop` is set; what lay there before is stored first and not yielded.
+
+    Args:
+        store: The store to write to.
+        homes: Home folders; None means the user's own and the folders that the environment names.
+        agents: Whose sessions to follow; None means all.
+        workspace: Only sessions in this folder or below.
+        prices: Prices of models; None means those of genai-prices.
+        stop: Ends the loop within a second.
+        environment: The process environment; None means the real one.
+
+    Raises:
+        ConfigError: a home is not a folder, or no agent has ever run there.
+    """
+    variables = os.environ if environment is None else environment
+    chosen = frozenset(agents) if agents is not None else frozenset(Agent)
+    watch = _Watch(homes, variables, chosen, stop or threading.Event())
+    run = Ingest(store, workspace=workspace, prices=prices, agents=chosen)
+    run.read(discover(watch.roots, chosen))
+    run.keep_batches = True
+    for sources in watch.changes():
+        run.read(sources)
+        yield from _drain(run)
+
+
+def _drain(run: Ingest) -> Iterator[LiveEvent]:
+    for batch in run.batches:
+        for row, completed in batch.news():
+            columns = dict(zip(EVENT_COLUMNS, row, strict=True))
+            yield LiveEvent(batch.agent_of(str(columns["session_id"])), columns, completed)
+    run.batches.clear()
+
+
+class _Watch:
+    """Says which sources may have changed."""
+
+    def __init__(
+        self,
+        homes: Sequence[Path] | None,
+        environment: Mapping[str, str],
+        agents: frozenset[Agent],
+        stop: threading.Event,
+    ) -> None:
+        self._homes = homes
+        self._environment = environment
+        self._agents = agents
+        self._stop = stop
+        self.roots = self._find_roots()
+        if not self.roots:
+            looked = ", ".join(str(home) for home in homes) if homes else "your home folder"
+            raise ConfigError(
+                f"No agent has left a transcript under {looked}; expected .claude, .codex or .cursor there."
+            )
+
+    def _find_roots(self) -> list[Root]:
+        return [root for root in find_roots(self._homes, self._environment) if root.agent in self._agents]
+
+    def changes(self) -> Iterator[list[Source]]:
+        """Yield sources to look at; a list may name sources that did not change."""
+        while not self._stop.is_set():
+            yield from self._watch_roots()
+            self.roots = self._find_roots()
+            yield discover(self.roots, self._agents)
+
+    def _watch_roots(self) -> Iterator[list[Source]]:
+        """Watch until the set of root folders changes."""
+        import watchfiles
+
+        if not self.roots:
+            self._stop.wait(_IDLE_MS / 1000)
+            return
+        before, idle = self._signature(), 0
+        for changes in watchfiles.watch(
+            *(root.path for root in self.roots),
+            watch_filter=None,
+            step=_STEP_MS,
+            debounce=_DEBOUNCE_MS,
+            rust_timeout=_IDLE_MS,
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            ignore_permission_denied=True,
+        ):
+            idle = 0 if changes else idle + 1
+            if changes:
+                yield self._sources({Path(path) for _, path in changes})
+            elif idle % _WALK_EVERY == 0:
+                yield discover(self.roots, self._agents)
+            if self._signature() != before:
+                return
+
+    def _signature(self) -> list[tuple[str, int]]:
+        """Return the root folders as they are now; a folder that was replaced has another inode."""
+        return [(str(root.path), root.path.stat().st_ino) for root in self._find_roots()]
+
+    def _sources(self, paths: set[Path]) -> list[Source]:
+        if any(path.is_dir() for path in paths):
+            return discover(self.roots, self._agents)  # its files may have been written before it was watched
+        named = {path.with_name(DATABASE_NAME) if path.name.startswith(DATABASE_NAME) else path for path in paths}
+        found = (look_at(path, self.roots) for path in sorted(named))
+        return [source for source in found if source is not None]

@@ -1,0 +1,59 @@
+-- purpose: what each session is and what it used, for a list to choose from.
+-- grain: one row per session, sub-agents apart.
+-- null: a token sum that no response carries; cost_usd when no response has usage or one of them has no price.
+with counted as (
+    select
+        session_id,
+        count(*) as events,
+        count(*) filter (where is_prompt = 1) as prompts,
+        count(*) filter (where kind = 'ToolCall') as tool_calls,
+        count(*) filter (where kind = 'Error' or is_error = 1) as failures,
+        count(*) filter (where is_unreliable = 1) as unreliable_responses,
+        sum(tokens_in) as tokens_in,
+        sum(cache_creation_tokens) as cache_creation_tokens,
+        sum(cache_read_tokens) as cache_read_tokens,
+        sum(tokens_out) as tokens_out,
+        sum(reasoning_tokens) as reasoning_tokens,
+        sum(cost_usd_e6) as cost_usd_e6,
+        count(*) filter (
+            where cost_usd_e6 is null
+            and coalesce(tokens_in, tokens_out, cache_read_tokens, cache_creation_tokens) is not null
+        ) as unpriced_responses
+    from staged_events
+    group by session_id
+),
+
+listed as (
+    select
+        sessions.id as session_id,
+        sessions.agent,
+        sessions.model,
+        sessions.workspace,
+        sessions.branch,
+        sessions.started_at_ms,
+        sessions.ended_at_ms,
+        sessions.parent_session_id,
+        coalesce(counted.events, 0)::bigint as events,
+        coalesce(counted.prompts, 0)::bigint as prompts,
+        coalesce(counted.tool_calls, 0)::bigint as tool_calls,
+        coalesce(counted.failures, 0)::bigint as failures,
+        coalesce(counted.unreliable_responses, 0)::bigint as unreliable_responses,
+        counted.tokens_in::bigint as tokens_in,
+        counted.cache_creation_tokens::bigint as cache_creation_tokens,
+        counted.cache_read_tokens::bigint as cache_read_tokens,
+        counted.tokens_out::bigint as tokens_out,
+        counted.reasoning_tokens::bigint as reasoning_tokens,
+        case when counted.unpriced_responses = 0 then counted.cost_usd_e6::double / 1e6 end as cost_usd
+    from sessions
+    left join counted
+        on sessions.id = counted.session_id
+)
+
+select *
+from listed
+where
+    ($agent is null or agent = $agent)
+    and ($since_ms is null or started_at_ms >= $since_ms)
+    and ($until_ms is null or started_at_ms < $until_ms)
+    and ($workspace is null or workspace = $workspace or starts_with(workspace, $workspace || '/'))
+order by started_at_ms desc, session_id asc
