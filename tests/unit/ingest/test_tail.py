@@ -1,0 +1,105 @@
+"""Live: events arrive within a second, whatever happens to the folders meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+
+import pytest
+from ingest_lines import answer, claude_file, codex_file, line, lines, meta, prompt, usage
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.tail import follow
+from kaizen_analytics.store import Store
+
+PATIENCE_S = 20
+
+
+class Follower:
+    """Follows a home in a thread and collects what it yields."""
+
+    def __init__(self, path, home, **options):
+        self.events, self.stop, self.error = [], threading.Event(), None
+        self._path, self._home, self._options = path, home, options
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+
+    def _run(self):
+        with Store.open(self._path, create=True) as store:
+            for event in follow(store, [self._home], stop=self.stop, **self._options):
+                self.events.append(event)
+
+    def wait_for(self, found):
+        """Wait until some event satisfies `found`, and return it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for event in list(self.events):
+                if found(event):
+                    return event
+            time.sleep(0.02)
+        pytest.fail(f"not among {self.events}")
+
+
+def session(event):
+    return event.columns["session_id"]
+
+
+@pytest.fixture
+def home(tmp_path):
+    claude_file(tmp_path / "home", "before", line(prompt("old", 1, session="before")))
+    return tmp_path / "home"
+
+
+def ready(follower, home):
+    """Write until the follower has seen it: then it is watching."""
+    deadline, n = time.monotonic() + PATIENCE_S, 0
+    path = claude_file(home, "probe", b"")
+    while not follower.events and time.monotonic() < deadline:
+        n += 1
+        with path.open("ab") as handle:
+            handle.write(line(prompt(f"probe{n}", n, session="probe")))
+        time.sleep(0.3)
+
+
+def test_events_are_yielded_and_stored_as_they_are_written(tmp_path, home):
+    with Follower(tmp_path / "s.db", home) as follower:
+        ready(follower, home)
+        path = claude_file(home, "s1", line(answer("a", 1, "m1", tokens=usage(output=1), stop=None)))
+        first = follower.wait_for(lambda event: session(event) == "s1")
+        with path.open("ab") as handle:
+            handle.write(line(answer("b", 2, "m1", tokens=usage(output=50))))
+        completed = follower.wait_for(lambda event: event.completed)
+
+    assert (first.columns["tokens_out"], completed.columns["tokens_out"]) == (1, 50)
+    assert "before" not in {session(event) for event in follower.events}
+    with Store.open(tmp_path / "s.db") as store:
+        assert store.native("select tokens_out from events where session_id = 's1'") == [("50",)]
+        assert store.native("select count(*) from events where session_id = 'before'") == [("1",)]
+
+
+def test_new_folders_deleted_files_and_a_replaced_root_are_survived(tmp_path, home):
+    with Follower(tmp_path / "s.db", home) as follower:
+        ready(follower, home)
+        claude_file(home, "deep", line(prompt("d", 1, session="deep")), slug="-new-place")
+        follower.wait_for(lambda event: session(event) == "deep")
+        shutil.rmtree(home / ".claude")
+        codex_file(home, "c1", lines(meta("c1")))
+        claude_file(home, "again", line(prompt("e", 1, session="again")))
+        follower.wait_for(lambda event: session(event) == "again")
+
+
+def test_a_home_without_transcripts_is_an_error_that_says_what_was_expected(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+
+    with Store.open(tmp_path / "s.db", create=True) as store, pytest.raises(ConfigError, match=r"expected \.claude"):
+        next(follow(store, [empty]))
