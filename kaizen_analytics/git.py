@@ -196,6 +196,30 @@ class Repository:
         relations = compute_ancestry(_parse_parents(listing), frozenset(wanted), targets)
         return {given: relations[full] for given, full in known.items()}
 
+    def read_messages(self, since_ms: int) -> tuple[tuple[str, str], ...]:
+        """Return (commit id, message) of every commit on any branch since a time, newest first."""
+        listing = self._read("log", "--all", f"--since=@{max(since_ms // 1000, 100_000_000)}", "-z", "--format=%H%n%B")
+        entries = (entry.partition("\n") for entry in listing.split("\0") if entry)
+        return tuple((commit, message) for commit, _, message in entries)
+
+    def read_changes(self, paths: Sequence[str]) -> dict[str, int]:
+        """Return when each path (relative to the root) was last committed, in milliseconds since the epoch.
+
+        A path that no commit of the current branch touched has no entry.
+        """
+        if not paths or self._verify("HEAD") is None:
+            return {}
+        literal = [f":(literal){path}" for path in paths]
+        listing = self._read("log", "-z", "--name-only", "--format=%x01%ct", "--", *literal)
+        changed: dict[str, int] = {}
+        changed_ms = 0
+        for part in listing.replace("\n", "\0").split("\0"):
+            if part.startswith("\1"):
+                changed_ms = int(part[1:]) * 1000
+            elif part:
+                changed.setdefault(part, changed_ms)
+        return changed
+
     def _verify(self, reference: str) -> str | None:
         if not reference or "\0" in reference or "\n" in reference:
             return None

@@ -20,7 +20,20 @@ import typer
 from kaizen_analytics import __version__
 from kaizen_analytics.errors import KaizenError
 
-GROUPS = ("store", "ingest", "tail", "sessions", "prices", "metrics", "experiments", "reports", "doctor", "cache")
+GROUPS = (
+    "store",
+    "ingest",
+    "tail",
+    "sessions",
+    "prices",
+    "metrics",
+    "experiments",
+    "retro",
+    "guidance",
+    "reports",
+    "doctor",
+    "cache",
+)
 """Modules of this package; each has `register(app)`. The order is that of the help page."""
 
 app = typer.Typer(
