@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.columnar.mirror import Mirror, clear_mirror, read_mirror, refresh
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import polars as pl
 
+    from kaizen_analytics.engines import Engine
     from kaizen_analytics.store import Store
 
 __all__ = ["Mirror", "clear_mirror", "read_mirror", "refresh", "session_metrics"]
@@ -27,7 +26,7 @@ def session_metrics(
     *,
     rollup: bool = True,
     root: Path | None = None,
-    renew: Callable[[], object] | None = None,
+    engine: Engine | None = None,
 ) -> pl.DataFrame:
     """Return every metric of every session: the columns of sql/marts/session_metrics.sql, ordered by session id.
 
@@ -38,11 +37,13 @@ def session_metrics(
             committed.
         rollup: Count sub-agents with the session that started them; otherwise one row for each session.
         root: The folder of all mirrors; by default that of the environment.
-        renew: Brings the mirror up to date; by default `refresh` in this process.
+        engine: Compute the metrics there, from the mirror's files; by default they are read, ready-made.
 
     Raises:
         StoreError: the store is missing or damaged.
     """
     path = store if isinstance(store, Path) else store.path
     name = "metrics" if rollup else "metrics_apart"
-    return read_mirror(path, lambda mirror: mirror.table(name), root=root, renew=renew)
+    if engine is None:
+        return read_mirror(path, lambda mirror: mirror.table(name), root=root)
+    return read_mirror(path, lambda mirror: mirror.compute_metrics(name, engine), root=root)

@@ -20,8 +20,8 @@ from kaizen_analytics.columnar.manifest import (
     write_frame,
 )
 from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
-from kaizen_analytics.columnar.rollup import ROLLUPS, compute_metrics
-from kaizen_analytics.engines import ParquetFiles
+from kaizen_analytics.columnar.rollup import ROLLUPS, compute_rollups
+from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
 from kaizen_analytics.store import Store
 
 if TYPE_CHECKING:
@@ -202,5 +202,5 @@ def _write_rollups(
     parts: tuple[CachedFile, ...],
 ) -> dict[str, CachedFile]:
     relation = ParquetFiles(tuple(folder / part.name for part in parts)) if parts else None
-    metrics = compute_metrics(tables, keys, relation, folder)
+    metrics = compute_rollups(EmbeddedEngine(spill_folder=folder), tables, keys, relation)
     return {name: write_frame(folder, name, metrics[name]) for name in ROLLUPS}

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
     from kaizen_analytics.columnar.build import Progress
+    from kaizen_analytics.engines import Engine
 
 T = TypeVar("T")
 
@@ -56,12 +57,25 @@ class Mirror:
         from kaizen_analytics.columnar.extraction import EVENT_SCHEMA
 
         keys = self.table("keys").filter(pl.col("session_id") == session_id)
-        paths = [verify_file(self.folder, part) for part in self.manifest.parts]
+        paths = self._verify_parts()
         if keys.is_empty() or not paths:
             return pl.DataFrame(schema=EVENT_SCHEMA)
         rows = pl.scan_parquet(paths, glob=False).filter(pl.col("session_id") == keys["session_key"][0])
         named = rows.with_columns(pl.lit(session_id).alias("session_id")).collect()
         return named.select(list(EVENT_SCHEMA)).cast(EVENT_SCHEMA).sort("seq")
+
+    def compute_metrics(self, rollup: str, engine: Engine) -> pl.DataFrame:
+        """Return one rollup as `engine` computes it from the parts; it equals the stored table."""
+        from kaizen_analytics.columnar.rollup import compute_metrics
+        from kaizen_analytics.engines import ParquetFiles
+
+        paths = self._verify_parts()
+        parts = ParquetFiles(tuple(paths)) if paths else None
+        tables = {name: self.table(name) for name in ("sessions", "files_touched")}
+        return compute_metrics(engine, tables, self.table("keys"), parts, rollup)
+
+    def _verify_parts(self) -> list[Path]:
+        return [verify_file(self.folder, part) for part in self.manifest.parts]
 
 
 def open_manifest(folder: Path, store_path: Path) -> Manifest | None:

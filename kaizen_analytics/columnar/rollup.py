@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kaizen_analytics.columnar.parts import PART_SCHEMA
-from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
-from kaizen_analytics.queries import SESSION_METRICS, Query, check_schema
+from kaizen_analytics.queries import SESSION_METRICS, check_schema, load_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
+
+    from kaizen_analytics.engines import Engine, ParquetFiles
 
 ROLLUPS = {
     "metrics": "staging/session_roots.sql",
@@ -20,14 +20,31 @@ ROLLUPS = {
 }
 """The rollups, and the query that says with which root a session is counted."""
 
+SHARD_EVENTS = 2_000_000
+"""About how many events one query works on; it holds a few hundred MB for them."""
 
-def compute_metrics(
+
+def compute_rollups(
+    engine: Engine,
     tables: Mapping[str, pl.DataFrame],
     keys: pl.DataFrame,
     parts: ParquetFiles | None,
-    folder: Path,
 ) -> dict[str, pl.DataFrame]:
-    """Return each of `ROLLUPS`: the columns of marts/session_metrics.sql, ordered by session id.
+    """Return each of `ROLLUPS`."""
+    if tables["sessions"]["parent_session_id"].is_null().all():
+        # Without sub-agents there is nothing to tell apart.
+        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, keys, parts, "metrics_apart"))
+    return {name: compute_metrics(engine, tables, keys, parts, name) for name in ROLLUPS}
+
+
+def compute_metrics(
+    engine: Engine,
+    tables: Mapping[str, pl.DataFrame],
+    keys: pl.DataFrame,
+    parts: ParquetFiles | None,
+    rollup: str,
+) -> pl.DataFrame:
+    """Return one of `ROLLUPS`: the columns of marts/session_metrics.sql, ordered by session id.
 
     The mart compares session ids and nothing else, so it runs on their numbers, several times faster than on text.
     """
@@ -36,30 +53,34 @@ def compute_metrics(
         "files_touched": _number(tables["files_touched"], keys, "session_id"),
         "staged_events": parts or pl.DataFrame(schema=PART_SCHEMA),
     }
-    engine = EmbeddedEngine(spill_folder=folder)
-    if tables["sessions"]["parent_session_id"].is_null().all():
-        # Without sub-agents there is nothing to tell apart.
-        return dict.fromkeys(ROLLUPS, _compute(engine, relations, ROLLUPS["metrics_apart"], keys))
-    return {name: _compute(engine, relations, roots, keys) for name, roots in ROLLUPS.items()}
-
-
-def _compute(
-    engine: EmbeddedEngine,
-    relations: Mapping[str, pl.DataFrame | ParquetFiles],
-    roots: str,
-    keys: pl.DataFrame,
-) -> pl.DataFrame:
-    query = Query(path=SESSION_METRICS.path, schema=SESSION_METRICS.schema, reads={"session_roots": roots})
-    numbered = engine.run(query.text(), relations)
+    roots = _local_roots(rollup, relations)
+    mart = load_sql(SESSION_METRICS.path)
+    shards = [engine.run(mart, {**relations, "session_roots": shard}) for shard in split_roots(roots, keys)]
+    numbered = pl.concat(shards).rename({"session_id": "number"})
     names = keys.select("session_id", number="session_key")
-    named = (
-        numbered.rename({"session_id": "number"})
-        .join(names, on="number", how="inner", validate="1:1")
-        .select(numbered.columns)
-        .sort("session_id")
-    )
+    named = numbered.join(names, on="number", how="inner", validate="1:1").select(shards[0].columns)
     check_schema(SESSION_METRICS.path, named, SESSION_METRICS.schema)
-    return named
+    return named.sort("session_id")
+
+
+def split_roots(roots: pl.DataFrame, keys: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield the rows of `session_roots` in shards of about `SHARD_EVENTS` events; a root is never divided.
+
+    The mart reaches everything through `session_roots`, so a shard of it is a shard of the result.
+    """
+    sizes = keys.select(session_id="session_key", events="events")
+    sized = roots.join(sizes, on="session_id", how="left", maintain_order="left").sort("root_id", maintain_order=True)
+    shard = (pl.col("events").cum_sum() - pl.col("events")).max().over("root_id") // SHARD_EVENTS
+    parts = sized.with_columns(shard.alias("shard")).partition_by("shard", include_key=False, maintain_order=True)
+    for part in parts or [sized]:
+        yield part.select("session_id", "root_id")
+
+
+def _local_roots(rollup: str, relations: Mapping[str, pl.DataFrame | ParquetFiles]) -> pl.DataFrame:
+    # Staging queries follow parents recursively, which not every engine can; sessions are few.
+    from kaizen_analytics.engines import EmbeddedEngine
+
+    return EmbeddedEngine().run(load_sql(ROLLUPS[rollup]), {"sessions": relations["sessions"]})
 
 
 def _number(frame: pl.DataFrame, keys: pl.DataFrame, column: str) -> pl.DataFrame:

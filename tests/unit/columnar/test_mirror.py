@@ -24,16 +24,18 @@ from kaizen_analytics.columnar import (
     mirror,
     read_mirror,
     refresh,
+    rollup,
     session_metrics,
 )
+from kaizen_analytics.engines import EmbeddedEngine
 from kaizen_analytics.errors import StoreError, StoreMissingError
 from kaizen_analytics.store import Store
 
 
 def assert_same(path: Path, root: Path) -> None:
-    for rollup in (True, False):
-        mirrored = session_metrics(path, rollup=rollup, root=root)
-        assert_frame_equal(mirrored, plain_metrics(path, rollup=rollup), check_exact=True)
+    for counted in (True, False):
+        mirrored = session_metrics(path, rollup=counted, root=root)
+        assert_frame_equal(mirrored, plain_metrics(path, rollup=counted), check_exact=True)
 
 
 def tokens(path: Path, root: Path) -> dict[str, float]:
@@ -358,3 +360,19 @@ def test_a_writer_at_work_never_shows_half_a_transaction(path: Path, root: Path,
         writer.kill()
     assert sums == {222}
     assert_same(path, root)
+
+
+@pytest.mark.parametrize("events_a_shard", [1, 2, 5])
+def test_shards_give_the_same_rollup(
+    path: Path, root: Path, foreign: ForeignWriter, monkeypatch: pytest.MonkeyPatch, events_a_shard: int
+) -> None:
+    foreign.write(path, session("child", parent_session_id="a"), event("child", 0, tokens_in=5), session("empty"))
+    monkeypatch.setattr(rollup, "SHARD_EVENTS", events_a_shard)
+    assert_same(path, root)
+
+
+def test_an_engine_computes_what_the_rollup_holds(path: Path, root: Path, foreign: ForeignWriter) -> None:
+    foreign.write(path, session("child", parent_session_id="a"), event("child", 0, tokens_in=5))
+    for apart in (True, False):
+        stored = session_metrics(path, root=root, rollup=apart)
+        assert_frame_equal(session_metrics(path, root=root, rollup=apart, engine=EmbeddedEngine()), stored)
