@@ -219,7 +219,7 @@ def _forest_records(
                 "y": y,
                 # the line of no change: in one piece, or beside each interval where words lie between them
                 "zero": 0,
-                "zero_top": y - 10 if layout.stacked else top,
+                "zero_top": y - 7 if layout.stacked else top,
                 "zero_bottom": y + 10 if layout.stacked else top + height,
             }
         )

@@ -1,0 +1,120 @@
+"""Charts: the same drawing for the same numbers, fit for any page, and said in words."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from kaizen_analytics.experiments.evaluation import Curve, SeriesPoint
+from kaizen_analytics.reports.charts import Change, ForestRow, course, distribution, forest, interval_text, percent_text
+
+MINUS = "\N{MINUS SIGN}"
+NBSP = "\N{NO-BREAK SPACE}"
+BETTER = ForestRow(label="Tokens", change=Change.BETTER, estimate=-13.1, low=-18.2, high=-7.5, limit=-10)
+WORSE = ForestRow(label="Cost <b>&", change=Change.WORSE, estimate=30.0, low=8.2, high=math.inf)
+
+
+def texts(svg: str) -> list[str]:
+    return ["".join(element.itertext()) for element in ET.fromstring(svg).iter() if element.tag.endswith("text")]
+
+
+def test_a_forest_names_every_row_with_its_numbers() -> None:
+    drawn = texts(forest([BETTER, WORSE], "f").wide)
+    assert "Tokens" in drawn
+    assert "Cost <b>&" in drawn
+    assert f"{MINUS}13.1{NBSP}% ({MINUS}18.2 to {MINUS}7.5{NBSP}%)" in drawn
+    assert f"+30.0{NBSP}% (at least +8.2{NBSP}%)" in drawn
+
+
+def test_the_words_of_a_forest_say_what_it_shows() -> None:
+    alt = forest([BETTER, WORSE], "f").alt
+    assert f"Tokens: {MINUS}13.1{NBSP}%, interval {MINUS}18.2 to {MINUS}7.5{NBSP}%, better, limit {MINUS}10.0" in alt
+    assert f"Cost <b>&: +30.0{NBSP}%, interval at least +8.2{NBSP}%, worse." in alt
+
+
+def test_a_drawing_is_the_same_each_time_and_takes_the_colour_of_the_page() -> None:
+    first, second = forest([BETTER, WORSE], "f"), forest([BETTER, WORSE], "f")
+    assert first == second
+    for svg in (first.wide, first.narrow):
+        assert "currentColor" in svg
+        assert not re.search(r'fill="(white|#fff|black|#000)', svg)
+        assert "http" not in svg.replace("http://www.w3.org/2000/svg", "")
+
+
+def test_a_phone_gets_a_narrower_drawing() -> None:
+    figure = forest([BETTER], "f")
+    widths = [float(ET.fromstring(svg).attrib["width"]) for svg in (figure.wide, figure.narrow)]
+    assert widths[0] > 690
+    assert widths[1] < 350
+
+
+def test_a_long_label_is_broken_into_lines_not_cut_off() -> None:
+    long = ForestRow(
+        label="Bearbeitungsdauer je Sitzung einschließlich Wartezeit", change=Change.UNCLEAR, estimate=0, low=-1, high=1
+    )
+    drawn = " ".join(texts(forest([long], "f").wide))
+    for word in long.label.split():
+        assert word in drawn.replace("\n", " ")
+
+
+def test_ids_carry_the_name_of_the_chart() -> None:
+    svg = forest([BETTER], "unique").wide
+    ids = re.findall(r'\bid="([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
+    assert all(name.startswith("unique-wide-") for name in ids)
+
+
+def test_a_distribution_is_said_by_its_quartiles() -> None:
+    shares = tuple(step / 120 for step in range(121))
+    curves = [
+        Curve(arm="control", quantiles=shares, values=tuple(100 + 100 * share for share in shares)),
+        Curve(arm="treatment", quantiles=shares, values=tuple(50 + 100 * share for share in shares)),
+    ]
+    figure = distribution(curves, "tokens", "d")
+    assert (
+        "control: half of the sessions are at or below 150 tokens, the middle half lies from 125 to 175" in figure.alt
+    )
+    assert "treatment: half of the sessions are at or below 100 tokens" in figure.alt
+    assert "tokens" in texts(figure.wide)
+    assert len(figure.wide) < 20_000
+
+
+@pytest.mark.parametrize(("largest", "title"), [(200.0, "tokens"), (20_000.0, "tokens, logarithmic")])
+def test_a_wide_spread_makes_the_axis_logarithmic(largest: float, title: str) -> None:
+    shares = tuple(step / 120 for step in range(121))
+    values = tuple(10 ** (2 + share * math.log10(largest / 100)) for share in shares)
+    curves = [Curve(arm=arm, quantiles=shares, values=values) for arm in ("control", "treatment")]
+    assert title in texts(distribution(curves, "tokens", "d").wide)
+
+
+def point(day: int, estimate: float | None, low: float | None, high: float | None) -> SeriesPoint:
+    at_ms = 1_767_571_200_000 + day * 86_400_000
+    return SeriesPoint(at_ms=at_ms, n_control=day, n_treatment=day + 1, estimate=estimate, low=low, high=high)
+
+
+def test_a_course_skips_what_has_no_value_and_survives_unlimited_intervals() -> None:
+    points = [
+        point(1, None, None, None),
+        point(2, -50.0, -math.inf, math.inf),
+        *(point(d, -9, -20, 4) for d in (3, 4, 5)),
+    ]
+    figure = course(points, -10.0, "c")
+    assert "4 looks. The first, after 2 and 3 sessions" in figure.alt
+    assert f"The last, after 5 and 6 sessions: {MINUS}9.0{NBSP}%, interval {MINUS}20.0 to +4.0{NBSP}%." in figure.alt
+    assert "NaN" not in figure.wide
+    assert "Infinity" not in figure.wide
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(-12.34, f"{MINUS}12.3{NBSP}%"), (0.0, f"0.0{NBSP}%"), (-0.01, f"0.0{NBSP}%"), (1234.5, f"+1,234{NBSP}%")],
+)
+def test_percents_carry_their_sign(value: float, text: str) -> None:
+    assert percent_text(value) == text
+
+
+def test_an_interval_without_an_end_says_so() -> None:
+    assert interval_text(-math.inf, math.inf) == "no limits yet"
+    assert interval_text(-math.inf, 5) == f"at most +5.0{NBSP}%"

@@ -1,0 +1,143 @@
+"""Sections of the conclusion report, from evaluations that end differently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.experiments.assessment import assess
+from kaizen_analytics.experiments.plan import Plan, PlanDesign, Start
+from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.model import Delta, Direction, Experiment, GuardrailSpec, ManualTag, Metric, State
+from kaizen_analytics.reports import conclusion
+
+if TYPE_CHECKING:
+    from kaizen_analytics.experiments.evaluation import Evaluation
+
+END_MS = 1_000_000_000
+START = Start(started_at_ms=0, window_start_ms=0, window_end_ms=END_MS)
+CONTROL = [100.0 + 2 * step for step in range(40)]
+EXPERIMENT = Experiment(
+    id="e",
+    name="Shorter instructions",
+    hypothesis="fewer tokens",
+    change_description="half the text",
+    metric=Metric.TOKENS_PER_SESSION,
+    binding=ManualTag(variant_field=""),
+    duration_days=14,
+    success_criterion=Delta(direction=Direction.DECREASE, target_pct=-20.0),
+    state=State.CONCLUDED,
+    created_at_ms=0,
+)
+
+
+def evaluate(treatment: list[float], *, start: Start = START, **changes: object) -> Evaluation:
+    rows = [
+        {
+            "session_id": f"{arm}{number}",
+            "variant": arm,
+            "flags": "",
+            "agent": "claude_code",
+            "workspace": "/w",
+            "started_at_ms": 60_000 * (2 * number + offset),
+            "responses": 10,
+            "unpriced_responses": 0,
+            "unreliable_responses": 0,
+            "tokens_per_session": value,
+            "tool_loops": float(number % 2 * offset),
+            "files_per_session": float(1 + number % 3),
+        }
+        for offset, (arm, values) in enumerate((("Control", CONTROL), ("Treatment", treatment)))
+        for number, value in enumerate(values)
+    ]
+    frame = pl.DataFrame(rows, schema=SAMPLE_SCHEMA).sort("started_at_ms", "session_id")
+    plan = Plan(design=PlanDesign.FIXED, started=start)
+    return assess(frame, replace(EXPERIMENT, **changes), plan, start, as_of_ms=END_MS, provenance={"version": "1"})
+
+
+@pytest.mark.parametrize(
+    ("factor", "tone", "headline"),
+    [(0.5, "good", "Ship"), (2.0, "bad", "Do not ship"), (0.95, "unclear", "Do not decide yet")],
+)
+def test_the_box_has_the_decision_as_its_headline(factor: float, tone: str, headline: str) -> None:
+    target = Delta(direction=Direction.DECREASE, target_pct=-10.0)
+    box = conclusion.decision(evaluate([value * factor for value in CONTROL], success_criterion=target))
+    assert f'<section class="callout {tone}"' in box.html
+    assert f"</span>{headline}</p>" in box.html
+    assert box.markdown.startswith(f"> **{headline}**\n")
+
+
+def test_the_box_has_effect_interval_target_and_rule() -> None:
+    plain = conclusion.decision(evaluate([value / 2 for value in CONTROL])).plain
+    assert "Tokens per session, median session: 139 \u2192 69.5, control \u2192 treatment, 40 and 40 sessions" in plain
+    assert "Change: \u221250.0\u00a0%, 95 % interval \u2212" in plain
+    assert "Target: at least 20\u00a0% lower" in plain
+    assert "(fixed on 1 January 1970, before the result)" in plain
+
+
+def test_a_retrospective_experiment_says_that_its_rule_came_after_the_data() -> None:
+    late = replace(START, retrospective=True)
+    plain = conclusion.decision(evaluate([value / 2 for value in CONTROL], start=late)).plain
+    assert "(fixed on 1 January 1970, after the data)" in plain
+    assert "the rule was fixed after the data" in plain
+
+
+def test_a_metric_without_a_percent_change_shows_its_difference() -> None:
+    loops = next(
+        line for line in conclusion.effects(evaluate(CONTROL)).plain.splitlines() if line.startswith("Tool loops")
+    )
+    assert "no percent" not in loops
+    assert "%" not in loops
+
+
+def test_sentences_use_labels_not_names_of_the_store() -> None:
+    guardrail = GuardrailSpec(metric=Metric.FILES_PER_SESSION, regression_direction=Direction.INCREASE, threshold_pct=5)
+    block = conclusion.learned(evaluate([value / 2 for value in CONTROL], guardrails=(guardrail,)))
+    assert "FilesPerSession" not in block.plain
+    assert "Files per session is" in block.plain
+
+
+def test_too_few_sessions_are_said_everywhere_and_draw_nothing() -> None:
+    evaluation = evaluate([100.0, 110.0])
+    assert "not known" in conclusion.decision(evaluation).plain
+    assert "<svg" not in conclusion.effects(evaluation).html
+    assert "too few sessions" in conclusion.course(evaluation).plain
+
+
+def test_every_section_of_every_outcome_can_be_made() -> None:
+    sections = (
+        conclusion.heading,
+        conclusion.decision,
+        conclusion.tried,
+        conclusion.trust,
+        conclusion.effects,
+        conclusion.shift,
+        conclusion.course,
+        conclusion.segments,
+        conclusion.learned,
+        conclusion.method,
+        conclusion.provenance,
+    )
+    for treatment in ([], [1.0], [value / 2 for value in CONTROL], [0.0] * 40):
+        evaluation = evaluate(treatment)
+        for section in sections:
+            block = section(evaluation)
+            assert block.html
+            assert block.markdown
+            assert block.plain
+
+
+def test_the_time_of_a_report() -> None:
+    assert conclusion.parse_now("1970-01-02T00:00:00Z") == 86_400_000
+    assert conclusion.parse_now("1970-01-02T01:00:00+01:00") == 86_400_000
+    assert conclusion.parse_now("") > 1_700_000_000_000
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z"])
+def test_a_time_without_a_zone_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="expected ISO 8601 with a zone"):
+        conclusion.parse_now(text)
