@@ -16,8 +16,12 @@ import re
 import string
 import urllib.parse
 import uuid
-from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _ALPHABETS = {
     "an": string.ascii_letters + string.digits,
@@ -33,6 +37,10 @@ _ALPHABETS = {
     "c": string.ascii_letters,
     "p": string.ascii_letters + string.digits + "!#%^*-_+=~?@",
 }
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,18 @@ def fill(template: str, rng: random.Random) -> str:
     return re.sub(r"\{(uuid|first|last|Last|([a-zA-Z]{1,2}?)(\d+))\}", value, template)
 
 
-_FIRST = "jane alice omar li maria tomasz priya sven chloe diego fatima hiro ingrid kwame noor otto paula ravi sara yusuf".split()
-_LAST = "doe novak garcia okafor tanaka meier larsen rossi dubois kowalski haddad singh chen murphy silva ivanov berg nakamura".split()
+_FIRST = _words(
+    """
+    jane alice omar li maria tomasz priya sven chloe diego fatima hiro ingrid kwame noor otto paula ravi sara
+    yusuf
+    """,
+)
+_LAST = _words(
+    """
+    doe novak garcia okafor tanaka meier larsen rossi dubois kowalski haddad singh chen murphy silva ivanov berg
+    nakamura
+    """,
+)
 
 TOKENS: dict[str, tuple[str, ...]] = {
     "aws access key": ("AKIA{B16}", "ASIA{B16}"),
@@ -191,16 +209,23 @@ _TOKEN_CONTEXTS = (
     "<item>{S}</item>",
 )
 
-NAMES_PASSWORD = (
-    "password passwd pwd db_password DB_PASSWORD dbPassword MYSQL_ROOT_PASSWORD POSTGRES_PASSWORD adminPassword smtp_pass SMTP_PASS"
-    " spring.datasource.password user_password PGPASSWORD passphrase REDIS_PASSWORD ansible_ssh_pass keystorePassword"
-).split()
-NAMES_SECRET = (
-    "api_key API_KEY apiKey apikey api-key secret SECRET_KEY secret_key client_secret clientSecret CLIENT_SECRET access_token ACCESS_TOKEN accessToken"
-    " auth_token AUTH_TOKEN token refresh_token private_key aws_secret_access_key AWS_SECRET_ACCESS_KEY DJANGO_SECRET_KEY JWT_SECRET jwtSecret"
-    " encryption_key signing_key webhook_secret STRIPE_SECRET datadog_api_key DD_API_KEY heroku_api_key algolia_admin_key consumer_secret session_token"
-    " X-Api-Key SLACK_SIGNING_SECRET accountKey SharedAccessKey TWILIO_AUTH_TOKEN OPENWEATHER_API_KEY cookie_secret NEXTAUTH_SECRET bot_token master_key"
-).split()
+NAMES_PASSWORD = _words(
+    """
+    password passwd pwd db_password DB_PASSWORD dbPassword MYSQL_ROOT_PASSWORD POSTGRES_PASSWORD adminPassword
+    smtp_pass SMTP_PASS  spring.datasource.password user_password PGPASSWORD passphrase REDIS_PASSWORD
+    ansible_ssh_pass keystorePassword
+    """,
+)
+NAMES_SECRET = _words(
+    """
+    api_key API_KEY apiKey apikey api-key secret SECRET_KEY secret_key client_secret clientSecret CLIENT_SECRET
+    access_token ACCESS_TOKEN accessToken  auth_token AUTH_TOKEN token refresh_token private_key
+    aws_secret_access_key AWS_SECRET_ACCESS_KEY DJANGO_SECRET_KEY JWT_SECRET jwtSecret  encryption_key
+    signing_key webhook_secret STRIPE_SECRET datadog_api_key DD_API_KEY heroku_api_key algolia_admin_key
+    consumer_secret session_token  X-Api-Key SLACK_SIGNING_SECRET accountKey SharedAccessKey TWILIO_AUTH_TOKEN
+    OPENWEATHER_API_KEY cookie_secret NEXTAUTH_SECRET bot_token master_key
+    """,
+)
 _PASSWORD_VALUES = (
     "{p14}",
     "{an12}",
@@ -508,10 +533,8 @@ def _readings(text: str) -> Iterator[str]:
 
 def _decodings(run: str) -> Iterator[str]:
     padded = run.rstrip("=") + "=" * (-len(run.rstrip("=")) % 4)
-    try:
+    with suppress(binascii.Error):
         yield base64.b64decode(padded, altchars=b"-_" if "-" in run or "_" in run else None).decode("utf-8", "ignore")
-    except binascii.Error:
-        pass
     if re.fullmatch(r"(?:[0-9a-f]{2})+", run.removeprefix("0x")):
         yield bytes.fromhex(run.removeprefix("0x")).decode("utf-8", "ignore")
 
@@ -671,9 +694,11 @@ _NEGATIVES: dict[str, tuple[str, ...]] = {
         "com.acme:key-store:2.{d1}.0.RELEASE",
     ),
     "minified": (
-        '!function(e,t){"object"==typeof exports?t(exports):t((e=e||self).lib={})}(this,function(e){var t="{an6}",n={key:"value",tokens:[]};e.auth=t});',
+        '!function(e,t){"object"==typeof exports?t(exports):t((e=e||self).lib={})}'
+        '(this,function(e){var t="{an6}",n={key:"value",tokens:[]};e.auth=t});',
         'var a=Object.keys(e).filter(function(k){return k!=="token"}),b=a.length;for(var c=0;c<b;c++)d[a[c]]=e[a[c]];',
-        "(self.webpackChunk=self.webpackChunk||[]).push([[{d3}],{{d4}:(e,t,n)=>{n.d(t,{Z:()=>r});const r=e=>e.password?e.password.length>7:!1}}]);",
+        "(self.webpackChunk=self.webpackChunk||[]).push([[{d3}],{{d4}:(e,t,n)=>{n.d(t,{Z:()=>r});"
+        "const r=e=>e.password?e.password.length>7:!1}}]);",
     ),
     "log": (
         "[info] auth: token refreshed for session {uuid} in {d2} ms",

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kaizen_analytics.redact.artefacts import Leak, find_leaks, rescan
-    from kaizen_analytics.redact.identities import KnownIdentities, identities_of_machine
+    from kaizen_analytics.redact.identities import KnownIdentities, identities_of_machine, parse_git_settings
     from kaizen_analytics.redact.projection import Column, ColumnKind, Projection
     from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
     from kaizen_analytics.redact.redactor import Redactor, redact_many
@@ -48,6 +48,7 @@ __all__ = [
     "find_leaks",
     "identities_of_machine",
     "load_key",
+    "parse_git_settings",
     "redact_lines",
     "redact_many",
     "rescan",
@@ -68,6 +69,7 @@ _HOMES = {
     "find_leaks": "artefacts",
     "identities_of_machine": "identities",
     "load_key": "pseudonyms",
+    "parse_git_settings": "identities",
     "redact_lines": "stream",
     "redact_many": "redactor",
     "rescan": "artefacts",

@@ -430,10 +430,13 @@ _HOME_ROOTS = re.compile(
 )
 
 
+_AFTER_PLACEHOLDER = re.compile(rb":[0-9a-z]{2,10}>$")
+
+
 def _is_home(match: re.Match[bytes]) -> bool:
     """Whether this is a home folder: `src/users/list` is not, nor are API routes such as `/users/42`."""
     before = match.string[max(0, match.start() - 12) : match.start()]
-    if not _HOME_ROOTS.search(before):
+    if not _HOME_ROOTS.search(before) or _AFTER_PLACEHOLDER.search(before):
         return False
     return b"/users/" not in match[0] or before[-1:].isalpha() or before[-1:] == b":"
 
@@ -552,3 +555,22 @@ def identities_of_machine(
         ],
         organisations=owners,
     )
+
+
+_GIT_SECTION = re.compile(r'\s*\[(?P<name>[\w.-]+)(?:\s+"(?P<sub>[^"]*)")?\]')
+_GIT_ENTRY = re.compile(r"\s*(?P<key>[A-Za-z][\w-]*)\s*=\s*(?P<value>.*?)\s*$")
+
+
+def parse_git_settings(text: str) -> dict[str, str]:
+    """Return the entries of a git configuration file as `section.subsection.key`; what is no entry is skipped.
+
+    Only names and addresses to look for are taken from it, so a file that git itself would refuse does no harm.
+    """
+    settings: dict[str, str] = {}
+    section = ""
+    for line in text.splitlines():
+        if header := _GIT_SECTION.match(line):
+            section = ".".join(part for part in (header["name"].lower(), header["sub"]) if part)
+        elif entry := _GIT_ENTRY.match(line):
+            settings[f"{section}.{entry['key'].lower()}"] = entry["value"].strip('"')
+    return settings

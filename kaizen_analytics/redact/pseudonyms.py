@@ -42,12 +42,16 @@ def load_key(path: Path) -> bytes:
     """Read the 32-byte key in `path`, making it (mode 0600) where none exists.
 
     Raises:
-        RedactionError: the file is not a regular file of 32 bytes, or others may read it.
+        RedactionError: the file is not a regular file of 32 bytes, others may read it, or it cannot be made or read.
     """
     try:
         return _create(path)
     except FileExistsError:
         return _read(path)
+    except OSError as error:
+        raise RedactionError(
+            f"{path} cannot hold the pseudonym key: {error.strerror}. Name a writable file, or set KAIZEN_HOME.",
+        ) from error
 
 
 def _create(path: Path) -> bytes:

@@ -72,7 +72,7 @@ _CLOUD = (
     _prefixed("scaleway-access-key", "SCW", r"[A-Z0-9]{17}(?![A-Za-z0-9])"),
     _prefixed("heroku", "HRKU-", r"[\w-]{30,}"),
     _prefixed("fly-io", "fo1_ fm1r_ fm1a_ fm2_", r"[\w+/=,-]{30,}"),
-    _format("fly-io-macaroon", "flyv1", r"FlyV1[ +][\w=,/+ -]{40,}"),
+    _format("fly-io-macaroon", "flyv1", r"FlyV1 (?:[\w+/=-]{20,2000},?){1,8}"),
     _prefixed("netlify", "nfp_ nfc_ nfo_ nfb_ nfu_", r"[A-Za-z0-9]{30,}"),
     _prefixed("vercel", "vcp_ vci_ vca_ vcr_ vck_ vercel_blob_rw_", r"[\w-]{20,}"),
     _prefixed("render", "rnd_", r"[A-Za-z0-9]{20,}"),
@@ -346,7 +346,9 @@ _GENERAL = (
         r"\$ANSIBLE_VAULT;[\d.]+;AES256[\s\S]{0,8}(?:[0-9a-f]{20,80}\s{0,8}){1,400}",
         edge=False,
     ),
-    _format("otp-uri", "otpauth://", r"otpauth://[^\s\"'<>]{10,300}", edge=False),
+    _format(
+        "otp-uri", "otpauth://", r"otpauth://[^\s\"'<>]{1,300}?secret=[A-Za-z2-7]{16,}[^\s\"'<>]{0,200}", edge=False
+    ),
     _format("bitcoin-extended-key", "xprv yprv zprv", r"[xyz]prv[A-HJ-NP-Za-km-z1-9]{100,112}"),
     _format("amqp-or-sas", "sharedaccesssignature", r"SharedAccessSignature sr=[^\s\"'<>]{40,600}", edge=False),
 )

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kaizen_analytics.redact as package
+from kaizen_analytics.redact import Scanner
+from kaizen_analytics.redact.contexts import RULES as CONTEXTS
+from kaizen_analytics.redact.identities import RULES as IDENTITIES
+from kaizen_analytics.redact.placeholders import PLACEHOLDER, Category, render_placeholder
+from kaizen_analytics.redact.tokens import FORMATS
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("name", package.__all__)
+def test_every_public_name_exists(name):
+    assert getattr(package, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        package.nothing_like_it  # noqa: B018 - the access is the test
+
+
+def test_the_package_imports_nothing_heavy():
+    code = "import sys, kaizen_analytics.redact; print({'numpy', 'polars', 'ahocorasick_rs'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "set()"
+
+
+def test_every_rule_has_lower_case_anchors_and_its_own_name():
+    rules = (*FORMATS, *CONTEXTS, *IDENTITIES)
+    assert all(anchor == anchor.lower() and anchor for rule in rules for anchor in rule.anchors)
+    kinds = [rule.kind for rule in rules]
+    assert len(kinds) == len(set(kinds))
+
+
+@pytest.mark.parametrize("category", list(Category))
+@pytest.mark.parametrize("pseudonym", [None, "0123456789"])
+def test_a_placeholder_is_recognised_and_harmless(category, pseudonym):
+    placeholder = render_placeholder(category, pseudonym)
+    assert PLACEHOLDER.fullmatch(placeholder)
+    for text in (
+        b"password=%b;",
+        b'"token": "%b"',
+        b"https://%b@host/x",
+        b"Authorization: Bearer %b",
+        b"/home/%b/x",
+        b"-u a:%b ",
+    ):
+        filled = text.replace(b"%b", placeholder)
+        overlapping = [f for f in Scanner().find(filled) if f.start < filled.index(b">") and f.end > filled.index(b"<")]
+        assert all(PLACEHOLDER.search(filled[f.start : f.end]) for f in overlapping)
+
+
+def test_the_repository_holds_no_literal_secret():
+    scanner = Scanner(tokens_only=True)
+    paths = [*(ROOT / "kaizen_analytics" / "redact").glob("*.py"), *(ROOT / "tests" / "unit" / "redact").glob("*.py")]
+    paths.append(ROOT / "benchmarks" / "redaction_corpus.py")
+    found = {path.name: scanner.find(path.read_bytes()) for path in paths}
+    assert {name: findings for name, findings in found.items() if findings} == {}

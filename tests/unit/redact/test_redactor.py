@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.redaction_corpus import TOKENS, fill
+from kaizen_analytics.redact import KnownIdentities, Pseudonyms, Redactor, Scanner, identities_of_machine, redact_many
+from kaizen_analytics.redact.placeholders import PLACEHOLDER
+
+RNG = random.Random(7)
+REDACTOR = Redactor(Scanner(), Pseudonyms(bytes(32)))
+TELLING = (
+    "password",
+    "token",
+    "secret",
+    "key",
+    "=",
+    ": ",
+    '"',
+    "'",
+    "\\",
+    "\\n",
+    "%3D",
+    "&quot;",
+    " ",
+    "\n",
+    "<",
+    ">",
+    "<R:kv>",
+    "<R:us:0123456789>",
+    "<R:",
+    "://",
+    "@",
+    "-----BEGIN PRIVATE KEY-----",
+    "Authorization: Bearer ",
+    "/home/",
+    "jane",
+    ".com",
+    "aGVsbG8gd29ybGQgaGVsbG8gd29ybGQ",
+    "1",
+    "Ab3!xY9_",
+    "Cookie: a=",
+    "--password ",
+    "-u ",
+    "eyJ",
+    ".",
+    "\x1b[31m",
+    "\u200b",
+    "10.1.2.3",
+    "é",
+    *(fill(forms[0], RNG) for forms in list(TOKENS.values())[::6]),
+)
+PIECES = st.lists(st.sampled_from(TELLING) | st.text(max_size=4), max_size=14).map("".join)
+
+
+@given(PIECES)
+def test_redacting_twice_is_redacting_once(text):
+    once = REDACTOR.redact(text)
+    assert REDACTOR.redact(once) == once
+
+
+@given(st.lists(PIECES, max_size=6))
+def test_a_unit_is_redacted_as_if_it_stood_alone(texts):
+    units = [text.encode("utf-8", "surrogatepass") for text in texts]
+    assert REDACTOR.redact_units(units) == [REDACTOR.redact_units([unit])[0] for unit in units]
+
+
+@given(st.binary(max_size=400))
+def test_any_bytes_pass(raw):
+    [redacted] = REDACTOR.redact_units([raw])
+    assert redacted.count(b"\n") <= raw.count(b"\n")
+
+
+@given(PIECES)
+def test_what_remains_is_a_part_of_the_text(text):
+    once = REDACTOR.redact(text).encode("utf-8", "surrogatepass")
+    position = 0
+    raw = text.encode("utf-8", "surrogatepass")
+    for part in PLACEHOLDER.split(once):
+        position = raw.index(part, position) + len(part)
+
+
+def test_json_stays_json(redactor):
+    document = {"a": 'x\tjane.doe@corp.io\nset password="Xy7!abcd" done', "cwd": "C:\\Users\\nathan\\src"}
+    redacted = json.loads(redactor.redact(json.dumps(document)))
+    assert redacted["a"].startswith("x\t<R:em:")
+    assert redacted["a"].endswith('password="<R:kv>" done')
+    assert "nathan" not in redacted["cwd"]
+
+
+def test_equal_identities_stay_equal_and_different_ones_differ(redactor):
+    first, second, other = redactor.redact("/home/maria/a /Users/Maria/b /home/tomasz/c").split()
+    assert first.split("/")[2] == second.split("/")[2]
+    assert other.split("/")[2] != first.split("/")[2]
+
+
+def test_secrets_leave_no_trace_that_could_be_compared(redactor):
+    first = redactor.redact('password="Xy7!abcd"')
+    assert first == redactor.redact('password="Zz8?wxyz"')
+
+
+def test_a_secret_that_is_named_once_also_goes_where_it_stands_bare(redactor):
+    value = fill("{an20}{d4}", random.Random(3))
+    assert value not in redactor.redact(f"API_KEY={value}\n\nlater: found {value}, it seems")
+
+
+def test_bulk_redaction_spreads_strong_values_to_other_texts(redactor):
+    value = fill("{an20}{d4}", random.Random(4))
+    texts = [f"export API_KEY={value}", f"got {value} back", "nothing here", "nothing here"]
+    redacted = redact_many(redactor, texts)
+    assert value not in "".join(redacted)
+    assert redacted[2:] == ["nothing here", "nothing here"]
+
+
+def test_a_weak_value_is_not_spread(redactor):
+    redacted = redact_many(redactor, ['password = "monkey1"', "the monkey1 test"])
+    assert redacted == ['password = "<R:kv>"', "the monkey1 test"]
+
+
+def test_known_identities_go_wherever_they_stand():
+    known = KnownIdentities.collect(users=["zkowal"], hosts=["atlas7"], names=["Zoe Kowal"], organisations=["acmelabs"])
+    redactor = Redactor(Scanner(known), Pseudonyms(bytes(32)))
+    redacted = redactor.redact("zkowal met Zoe Kowal of AcmeLabs on atlas7; zkowalski stays")
+    assert "zkowalski stays" in redacted
+    assert not any(word in redacted.replace("zkowalski", "") for word in ("zkowal", "Zoe", "AcmeLabs", "atlas7"))
+
+
+def test_the_machine_is_known_by_its_environment_and_git_settings():
+    known = identities_of_machine(
+        {"USER": "zkowal", "HOME": "/home/zoe", "LOGNAME": "root"},
+        "atlas7.acme.dev",
+        {
+            "user.name": "Zoe Kowal",
+            "user.email": "zoe@kowal.dev",
+            "remote.origin.url": "git@git.acme.dev:acmelabs/app.git",
+        },
+    )
+    words = {word for word, _ in known.words}
+    assert words == {b"zkowal", b"zoe", b"atlas7.acme.dev", b"atlas7", b"zoe kowal", b"zoe@kowal.dev", b"acmelabs"}
+
+
+def test_a_long_line_is_scanned_in_windows_that_overlap(redactor):
+    secret = fill("ghp_{an36}", random.Random(5))
+    for position in (0, (1 << 20) - 20, 1 << 20, (1 << 21) + 5):
+        line = b" ".join((b"x" * position, secret.encode(), b"y" * 100_000))
+        [redacted] = redactor.redact_units([line])
+        assert secret.encode() not in redacted
+        assert len(redacted) == len(line) - len(secret) + len("<R:t1>")
+
+
+def test_the_token_only_scan_finds_vendors_tokens_only():
+    token = fill("ghp_{an36}", random.Random(6))
+    kinds = {finding.kind for finding in Scanner(tokens_only=True).find(f'password="Xy7!abcd" {token}'.encode())}
+    assert kinds == {"github-token"}
+
+
+@pytest.mark.parametrize(
+    "repeated",
+    [
+        "password=",
+        "?key=",
+        "a@",
+        "://",
+        "-eyJ",
+        "cookie: ",
+        "sk-",
+        "/home/",
+        "\\",
+        '\\"',
+        "%41",
+        "&#65;",
+        "a:",
+        "1.",
+        "-----BEGIN PRIVATE KEY-----",
+    ],
+)
+def test_rounds_do_not_grow_with_a_repetitive_text(monkeypatch, repeated):
+    rounds = []
+    scanner = Scanner()
+    find = scanner.find
+    monkeypatch.setattr(scanner, "find", lambda *arguments: rounds.append(1) or find(*arguments))
+    Redactor(scanner, Pseudonyms(bytes(32))).redact_units([repeated.encode() * 400])
+    assert len(rounds) <= 6
