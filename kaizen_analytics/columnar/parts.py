@@ -45,14 +45,13 @@ class PartWriter:
 
     def add(self, events: pl.DataFrame) -> None:
         """Append events with their `row_check`."""
-        self._checks.append(check_events(events))
-        for session_id in self._checks[-1]["session_id"].sort():
+        checks = check_events(events)
+        for session_id in checks["session_id"].sort():
             self._numbers.setdefault(session_id, self.first_key + len(self._numbers))
-        keys = pl.DataFrame(
-            list(self._numbers.items()), schema={"session_id": pl.String, "key": pl.Int32}, orient="row"
-        )
+        keys = checks.select("session_id", key=self._number(checks["session_id"]))
         keyed = events.join(keys, on="session_id", how="inner", maintain_order="left")
         self._write(keyed.with_columns(pl.col("key").alias("session_id")).select(list(PART_SCHEMA)))
+        self._checks.append(checks)
         self.rows += events.height
 
     def finish(self) -> tuple[pl.DataFrame, tuple[CachedFile, ...]]:
@@ -93,8 +92,11 @@ class PartWriter:
         if not self._checks:
             return pl.DataFrame(schema=KEY_SCHEMA)
         checks = pl.concat(self._checks).group_by("session_id").agg(pl.col("events", "row_checks").sum())
-        numbers = pl.Series([self._numbers[session_id] for session_id in checks["session_id"]], dtype=pl.Int32)
+        numbers = self._number(checks["session_id"])
         return checks.with_columns(numbers.alias("session_key")).select(list(KEY_SCHEMA)).cast(KEY_SCHEMA)
+
+    def _number(self, session_ids: pl.Series) -> pl.Series:
+        return pl.Series([self._numbers[session_id] for session_id in session_ids], dtype=pl.Int32)
 
 
 def complete_keys(keys: pl.DataFrame, tables: Sequence[pl.Series]) -> pl.DataFrame:
