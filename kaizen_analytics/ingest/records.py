@@ -221,7 +221,7 @@ def text_of(record: Mapping[str, Any], name: str) -> str | None:
         return None
     if type(value) is not str:
         raise Malformed(Reason.WRONG_TYPE, name)
-    return clean(value)
+    return value if len(value) <= _TEXT_CAP and "\0" not in value else clean(value)
 
 
 def clean(value: str) -> str:

@@ -45,9 +45,10 @@ def describe_input(name: str, given: Json) -> Described:
     for key in ("todos", "plan"):
         if type(given.get(key)) is list:
             payload["todos"] = _progress(given[key])
-    skills = _skills(given, kept)
+    places = _places(kept)
+    skills = _skills(given, places)
     touched = () if path is None or name in _FOLDER_TOOLS else (clean(path),)
-    return Described(payload, touched, skills, _rules(kept))
+    return Described(payload, touched, skills, _unique(_found(_RULE_FILE, places)))
 
 
 def describe_patch(text: str) -> Described:
@@ -83,18 +84,19 @@ def _progress(items: list[Any]) -> Json:
     return {"total": len(items), "done": sum(1 for state in states if type(state) is str and state in _DONE)}
 
 
-def _skills(given: Json, kept: Json) -> tuple[str, ...]:
+def _skills(given: Json, places: str) -> tuple[str, ...]:
     named = [given["skill"]] if type(given.get("skill")) is str and given["skill"] else []
-    return _unique([*named, *_found(_SKILL_FILE, kept)])
+    return _unique([*named, *_found(_SKILL_FILE, places)])
 
 
-def _rules(kept: Json) -> tuple[str, ...]:
-    return _unique(_found(_RULE_FILE, kept))
+def _found(pattern: re.Pattern[str], text: str) -> list[str]:
+    return pattern.findall(text) if text else []
 
 
-def _found(pattern: re.Pattern[str], kept: Json) -> list[str]:
-    texts = (kept.get(key, "") for key in ("path", "command", "cmd"))
-    return [name for text in texts if any(mark in text for mark in _MARKS) for name in pattern.findall(text)]
+def _places(kept: Json) -> str:
+    """Return the texts that may name a skill or a rule, or nothing where none of them does."""
+    text = f"{kept.get('path', '')} {kept.get('command', '')} {kept.get('cmd', '')}"
+    return text if any(mark in text for mark in _MARKS) else ""
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
