@@ -1,0 +1,26 @@
+"""Fixtures for the tests of the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kaizen_analytics.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the test's store lies."""
+    return tmp_path / "kaizen.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """Return a new, empty store."""
+    with Store.open(path, create=True) as opened:
+        yield opened

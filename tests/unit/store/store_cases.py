@@ -1,0 +1,186 @@
+"""What the tests of the store share: a foreign SQLite in another process, experiments, and crews of processes.
+
+Python's sqlite3 never runs in a process that has the store open: closing its handle would drop the store's locks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import kaizen_analytics
+from kaizen_analytics.model import (
+    Delta,
+    Direction,
+    Experiment,
+    GuardrailSpec,
+    ManualTag,
+    Metric,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MODES = ("WAL", "DELETE")
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(kaizen_analytics.__file__).parents[1])}
+
+KAIZEN_SCHEMA = """
+create table experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
+    metadata TEXT NOT NULL DEFAULT '{}', state TEXT NOT NULL DEFAULT 'Draft', concluded_at_ms INTEGER);
+create table experiment_tags (experiment_id TEXT NOT NULL, session_id TEXT NOT NULL, variant TEXT NOT NULL,
+    PRIMARY KEY (experiment_id, session_id));
+"""
+
+KAIZEN_SESSIONS = """
+create table sessions (id TEXT PRIMARY KEY, agent TEXT NOT NULL, model TEXT, workspace TEXT NOT NULL,
+    started_at_ms INTEGER NOT NULL, ended_at_ms INTEGER, status TEXT NOT NULL, trace_path TEXT NOT NULL,
+    start_commit TEXT, end_commit TEXT, branch TEXT, dirty_start INTEGER, dirty_end INTEGER,
+    repo_binding_source TEXT NOT NULL DEFAULT '', prompt_fingerprint TEXT, parent_session_id TEXT, agent_version TEXT,
+    os TEXT, arch TEXT, repo_file_count INTEGER, repo_total_loc INTEGER);
+create index sessions_ws on sessions (workspace, started_at_ms);
+create table events (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, seq INTEGER NOT NULL,
+    ts_ms INTEGER NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL, tool TEXT, tokens_in INTEGER, tokens_out INTEGER,
+    cost_usd_e6 INTEGER, payload TEXT NOT NULL, ts_exact INTEGER NOT NULL DEFAULT 0, tool_call_id TEXT,
+    reasoning_tokens INTEGER, stop_reason TEXT, latency_ms INTEGER, ttft_ms INTEGER, retry_count INTEGER,
+    context_used_tokens INTEGER, context_max_tokens INTEGER, cache_creation_tokens INTEGER, cache_read_tokens INTEGER,
+    system_prompt_tokens INTEGER);
+create unique index events_uq on events (session_id, seq);
+create table files_touched (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, path TEXT NOT NULL,
+    UNIQUE (session_id, path));
+create table skills_used (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, skill TEXT NOT NULL,
+    UNIQUE (session_id, skill));
+create table rules_used (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, rule TEXT NOT NULL,
+    UNIQUE (session_id, rule));
+"""
+
+_FOREIGN = """
+import json, sqlite3, sys
+path, timeout, mode = sys.argv[1], float(sys.argv[2]), sys.argv[3]
+connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+statements = json.load(sys.stdin)
+if mode == "script":
+    connection.executescript(statements)
+    rows = []
+else:
+    connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+    rows = [connection.execute(sql).fetchall() for sql in statements][-1]
+connection.close()
+print(json.dumps(rows))
+"""
+
+_HOLDER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=30, isolation_level=None)
+for sql in sys.argv[2:]:
+    connection.execute(sql).fetchall()
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def run_foreign(path: Path, *statements: str, timeout_s: float = 30) -> list[list[Any]]:
+    """Run statements with another SQLite library in another process and return the rows of the last one."""
+    return json.loads(_foreign(path, list(statements), timeout_s, "rows").stdout)
+
+
+def run_script(path: Path, script: str) -> None:
+    """Run a script of statements with another SQLite library in another process."""
+    _foreign(path, script, 30, "script")
+
+
+def try_foreign(path: Path, *statements: str, timeout_s: float = 0) -> bool:
+    """Whether another program can run the statements now."""
+    done = _foreign(path, list(statements), timeout_s, "rows", check=False)
+    assert done.returncode == 0 or "database is locked" in done.stderr
+    return done.returncode == 0
+
+
+def _foreign(
+    path: Path, statements: object, timeout_s: float, mode: str, *, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", _FOREIGN, str(path), str(timeout_s), mode]
+    return subprocess.run(command, input=json.dumps(statements), capture_output=True, text=True, check=check)
+
+
+@contextmanager
+def hold(path: Path, *statements: str) -> Iterator[subprocess.Popen[str]]:
+    """Keep another program's transaction open during the block, or until its standard input is closed."""
+    command = [sys.executable, "-c", _HOLDER, str(path), *statements]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            release(process)
+
+
+def release(process: subprocess.Popen[str]) -> None:
+    """Let the program of `hold` end its transaction."""
+    if process.stdin is not None and not process.stdin.closed:
+        process.stdin.close()
+
+
+class Crew:
+    """Processes that run the same script at the same time: each answers one line for every line it is told.
+
+    The script defines `work(line) -> str`.
+    """
+
+    def __init__(self, size: int, script: str) -> None:
+        loop = (
+            "\nimport sys\nprint('ready', flush=True)\nfor line in sys.stdin: print(work(line.rstrip()), flush=True)\n"
+        )
+        command = [sys.executable, "-c", script + loop]
+        pipe = subprocess.PIPE
+        self.processes = [
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) for _ in range(size)
+        ]
+        assert self._answers() == ["ready"] * size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes:
+            process.communicate()
+
+    def tell(self, *lines: str) -> list[str]:
+        """Send each process its line (all of them the same one if only one is given) and return the answers."""
+        for place, process in enumerate(self.processes):
+            process.stdin.write(lines[place % len(lines)] + "\n")
+            process.stdin.flush()
+        return self._answers()
+
+    def _answers(self) -> list[str]:
+        return [process.stdout.readline().rstrip() for process in self.processes]
+
+
+def make_experiment(**changes: Any) -> Experiment:
+    """Return a draft on tokens per session, with one guardrail."""
+    fields: dict[str, Any] = {
+        "id": "exp-1",
+        "name": "Shorter prompt",
+        "hypothesis": "Fewer tokens",
+        "change_description": "Cut the preamble",
+        "metric": Metric.TOKENS_PER_SESSION,
+        "binding": ManualTag(variant_field="variant"),
+        "duration_days": 14,
+        "success_criterion": Delta(direction=Direction.DECREASE, target_pct=-10),
+        "created_at_ms": 1_700_000_000_000,
+        "guardrails": (
+            GuardrailSpec(metric=Metric.COST_PER_SESSION, regression_direction=Direction.INCREASE, threshold_pct=5),
+        ),
+    }
+    return Experiment(**{**fields, **changes})
+
+
+def snapshot_files(folder: Path) -> dict[str, bytes]:
+    """Return every regular file of a folder but SQLite's shared-memory index, which holds no data."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm"}
