@@ -1,4 +1,4 @@
-"""`report run|list|show`: make reports from notebooks and look at what was made."""
+"""`report run|list|show|due|schedule`: make reports from notebooks, by hand or when they are due."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from kaizen_analytics.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
     from kaizen_analytics.reports.catalogue import Report
+    from kaizen_analytics.reports.due import Outcome
     from kaizen_analytics.reports.execution import Progress
     from kaizen_analytics.reports.runner import RunResult
+    from kaizen_analytics.reports.schedules import DueSlot, Schedule
 
+SchedulesOption = Annotated[
+    Path, typer.Option("--schedules", metavar="FILE", help="The schedules, in TOML; see docs/reports.md.")
+]
+DEFAULT_SCHEDULES = Path("reports.toml")
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")]
 DEFAULT_OUT = Path("reports")
 
@@ -27,6 +33,8 @@ def register(app: typer.Typer) -> None:
     )
     group.command("list", epilog="Example: kaizen-analytics report list --json")(list_runs)
     group.command("show", epilog="Example: kaizen-analytics report show 20260105T060000Z-1c0ffee0")(show)
+    group.command("due", epilog="Example: kaizen-analytics report due --schedules reports.toml --dry-run")(due)
+    group.command("schedule", epilog="Example: kaizen-analytics report schedule --emit cron | crontab -")(schedule)
     app.add_typer(group, name="report")
 
 
@@ -105,6 +113,90 @@ def show(
         return
     facts = [[name, _plain(value)] for name, value in _run_json(record).items() if value is not None]
     print_table(["field", "value"], [["folder", str(folder)], *facts])
+
+
+def due(
+    *,
+    schedules: SchedulesOption = DEFAULT_SCHEDULES,
+    out: OutOption = DEFAULT_OUT,
+    now: Annotated[str, typer.Option("--now", metavar="TIME", help="ISO 8601 with a zone; default: the present.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make every report that is due and not made yet; to be called by cron, systemd, CI or Airflow.
+
+    Exit codes: 0 all made or nothing due, else that of the first report that failed.
+    """
+    from datetime import UTC, datetime
+
+    from kaizen_analytics.reports.conclusion import parse_now
+    from kaizen_analytics.reports.due import find_due, make_slot
+    from kaizen_analytics.reports.runner import Runner
+    from kaizen_analytics.reports.schedules import load_schedules
+
+    moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
+    slots = find_due(load_schedules(schedules), out, moment)
+    outcomes = [] if dry_run else [make_slot(slot, out, Runner()) for slot in slots]
+    rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
+    states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)
+    if as_json:
+        names = ("schedule", "report", "slot", "attempt", "state")
+        print_json([dict(zip(names, [*row, state], strict=True)) for row, state in zip(rows, states, strict=True)])
+    elif rows:
+        lines = [[*row, state] for row, state in zip(rows, states, strict=True)]
+        print_table(["schedule", "report", "slot", "attempt", "state"], lines)
+    else:
+        print("Nothing is due.")
+    raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))
+
+
+def schedule(
+    *,
+    schedules: SchedulesOption = DEFAULT_SCHEDULES,
+    out: OutOption = DEFAULT_OUT,
+    emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the schedules with their next times, or print a unit that makes the platform call 'report due'."""
+    import sys
+
+    from kaizen_analytics.errors import ConfigError
+    from kaizen_analytics.reports.schedules import load_schedules
+    from kaizen_analytics.reports.units import UNITS, due_command
+
+    found = load_schedules(schedules)
+    if emit and emit not in UNITS:
+        raise ConfigError(f"--emit is {emit!r}; expected one of {', '.join(UNITS)}.")
+    if emit:
+        print(UNITS[emit](due_command(Path(sys.executable), schedules.resolve(), out.resolve())), end="")
+        return
+    rows = [[item.name, item.report, item.cron, item.timezone, _next_time(item)] for item in found]
+    names = ["schedule", "report", "cron", "timezone", "next"]
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+    else:
+        print_table(names, rows)
+
+
+def _iso(slot: DueSlot) -> str:
+    return slot.at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _outcome_words(outcome: Outcome) -> str:
+    if outcome.error is not None:
+        return f"failed ({outcome.exit_code}): {outcome.error}"
+    if outcome.result is None:
+        return "another run is at it"
+    return f"{'already made' if outcome.result.skipped else 'made'}: {outcome.result.page}"
+
+
+def _next_time(item: Schedule) -> str:
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from cronsim import CronSim
+
+    return next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))).isoformat(timespec="minutes")
 
 
 def _find_report(name: str) -> Report:

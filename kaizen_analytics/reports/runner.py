@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 DEFAULT_FORMATS = ("html", "md", "json")
 DEFAULT_TIMEOUT_S = 900.0
+MANUAL = "manual"
 NOTEBOOK_FILE = "report.ipynb"
 
 
@@ -59,7 +60,7 @@ class RunRequest:
     formats: tuple[str, ...] = DEFAULT_FORMATS
     timeout_s: float = DEFAULT_TIMEOUT_S
     logical_at_ms: int | None = None
-    trigger: str = "manual"
+    trigger: str = MANUAL
     attempt: int = 1
     force: bool = False
 
@@ -135,7 +136,8 @@ class Runner:
 
     def _run_locked(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunResult:
         record = self._begin(request, parameters, output)
-        done = None if request.force else _find_same(output, record)
+        find = _find_same if request.trigger == MANUAL else _find_slot
+        done = None if request.force else find(output, record)
         if done is not None:
             return done
         staging = publication.make_staging(output, record.run_id)
@@ -323,6 +325,15 @@ def _terminable() -> Iterator[None]:
 
 def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+
+def _find_slot(output: Path, record: RunRecord) -> RunResult | None:
+    """Return the run that made the same slot of the same schedule while this one waited, if there is one."""
+    for folder in output.iterdir():
+        former = ledger.read_record(folder) if folder.is_dir() and not folder.is_symlink() else None
+        if former is not None and (former.trigger, former.logical_at_ms) == (record.trigger, record.logical_at_ms):
+            return RunResult(record=former, folder=folder, skipped=True)
+    return None
 
 
 def _find_same(output: Path, record: RunRecord) -> RunResult | None:

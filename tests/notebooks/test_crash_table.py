@@ -240,6 +240,20 @@ def test_the_same_inputs_are_not_run_twice(write_notebook, out: Path) -> None:
     assert "007" in (first.folder / "report.md").read_text()
 
 
+def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, out: Path) -> None:
+    report = read_report(write_notebook("print(count)"))
+    first, second, other = (
+        Runner().run(
+            RunRequest(
+                report=report, parameters={"count": count}, out=out, trigger="schedule:weekly", logical_at_ms=at_ms
+            )
+        )
+        for count, at_ms in ((1, 1_000), (2, 1_000), (2, 2_000))
+    )
+    assert (first.skipped, second.skipped, other.skipped) == (False, True, False)
+    assert second.record == first.record
+
+
 def test_reruns_with_a_fixed_clock_are_identical(write_notebook, tmp_path: Path) -> None:
     notebook = write_notebook("print(name, count, share, flag)", "{1, 2, 'b', 'a'}")
     request = {"report": read_report(notebook), "parameters": {"name": "x"}, "formats": ("html", "md", "json", "ipynb")}

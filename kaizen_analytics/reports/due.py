@@ -1,0 +1,85 @@
+"""Makes the reports that are due, one slot after the other; a slot that fails does not stop the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.errors import ConfigError, KaizenError
+from kaizen_analytics.reports.catalogue import load_report
+from kaizen_analytics.reports.ledger import find_records
+from kaizen_analytics.reports.parameters import check_parameters
+from kaizen_analytics.reports.runner import BusyError, RunRequest
+from kaizen_analytics.reports.schedules import due_slots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from datetime import datetime
+
+    from kaizen_analytics.reports.runner import Runner, RunResult
+    from kaizen_analytics.reports.schedules import DueSlot, Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one due slot: a result, or why there is none. A busy slot is being made by someone else."""
+
+    slot: DueSlot
+    result: RunResult | None
+    error: str | None
+    exit_code: int
+
+
+def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[DueSlot]:
+    """Return what is due at `now`, according to the run records below `out`."""
+    return due_slots(schedules, now, [record for _, record in find_records(out)])
+
+
+def make_slot(slot: DueSlot, out: Path, runner: Runner) -> Outcome:
+    """Make one due slot; whatever this package refuses becomes the outcome."""
+    try:
+        result = runner.run(_request(slot, out))
+    except BusyError:
+        return Outcome(slot=slot, result=None, error=None, exit_code=0)
+    except KaizenError as error:
+        return Outcome(slot=slot, result=None, error=str(error), exit_code=error.exit_code)
+    return Outcome(slot=slot, result=result, error=result.record.error, exit_code=result.exit_code)
+
+
+def _request(slot: DueSlot, out: Path) -> RunRequest:
+    schedule = slot.schedule
+    report = load_report(schedule.report)
+    parameters = dict(schedule.parameters)
+    if "now" in report.parameters:
+        parameters.setdefault("now", slot.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if schedule.conclude:
+        _conclude(slot, check_parameters(report.parameters, parameters, report.name))
+    return RunRequest(
+        report=report,
+        parameters=parameters,
+        out=out,
+        formats=schedule.formats,
+        logical_at_ms=slot.at_ms,
+        trigger=schedule.trigger,
+        attempt=slot.attempt,
+    )
+
+
+def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) -> None:
+    """Freeze the experiment of a report if it is running and its window has passed at the time of the slot."""
+    from kaizen_analytics.experiments.lifecycle import conclude, get_plan
+    from kaizen_analytics.model import State
+    from kaizen_analytics.store import Store
+    from kaizen_analytics.store.experiments import get_experiment
+
+    if not {"experiment_id", "store"} <= set(parameters):
+        raise ConfigError(f"Schedule {slot.schedule.name!r} concludes, but its report is not about one experiment.")
+    with Store.open(Path(str(parameters["store"]))) as store:
+        experiment = get_experiment(store, str(parameters["experiment_id"]))
+        plan = get_plan(store, experiment.id)
+        if experiment.state is not State.RUNNING or plan is None or plan.started is None:
+            return
+        if plan.started.window_end_ms <= slot.at_ms:
+            conclude(store, experiment.id, now_ms=slot.at_ms)

@@ -1,0 +1,218 @@
+"""Schedules of reports: which slots are due, decided from a file and the run records alone.
+
+    [weekly]
+    report = "experiment_conclusion"
+    cron = "0 7 * * mon"
+    timezone = "Europe/Berlin"
+    parameters = { experiment_id = "exp-7f3a", store = "/srv/kaizen/team.db" }
+
+Nothing is remembered between calls: a slot is done when a run of its schedule and time succeeded. So the platform's
+scheduler may call `report due` as often as it likes, late, twice at once, or after days without power.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from kaizen_analytics.errors import ConfigError, did_you_mean
+from kaizen_analytics.reports.ledger import RunState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from kaizen_analytics.reports.ledger import RunRecord
+
+GRACE = timedelta(hours=1)
+"""How late a slot may be made when nothing is caught up."""
+_TRIGGER = "schedule:"
+
+
+class CatchUp(StrEnum):
+    """What to do about slots that were missed; a number of slots is the third choice."""
+
+    LATEST = "latest"
+    """Make the last one, however late; the ones before it are let go."""
+    NONE = "none"
+    """Make none that is more than an hour late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One report, made again and again.
+
+    `catch_up` is the number of last slots that are made however late; 0 means only within `GRACE`. `since` is the
+    moment before which there are no slots. `conclude` freezes a running experiment whose window has passed first.
+    """
+
+    name: str
+    report: str
+    cron: str
+    timezone: str
+    parameters: Mapping[str, Any]
+    formats: tuple[str, ...]
+    catch_up: int
+    max_attempts: int
+    since: datetime | None
+    conclude: bool
+
+    @property
+    def trigger(self) -> str:
+        """What the records of its runs say."""
+        return f"{_TRIGGER}{self.name}"
+
+    def slots_before(self, now: datetime) -> Iterator[datetime]:
+        """Yield the times of the schedule up to and including `now`, in UTC, the latest first."""
+        from cronsim import CronSim
+
+        # A second later, because the walk leaves its start out, and full minutes are all that a slot can be.
+        start = now.astimezone(ZoneInfo(self.timezone)) + timedelta(seconds=1)
+        for slot in CronSim(self.cron, start, reverse=True):
+            moment = slot.astimezone(UTC)
+            if self.since is not None and moment < self.since:
+                return
+            yield moment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueSlot:
+    """A report to be made now; `attempt` counts from 1."""
+
+    schedule: Schedule
+    at: datetime
+    attempt: int
+
+    @property
+    def at_ms(self) -> int:
+        """The slot's time in milliseconds since the Unix epoch."""
+        return round(self.at.timestamp() * 1000)
+
+
+def load_schedules(path: Path) -> list[Schedule]:
+    """Read a file of schedules.
+
+    Raises:
+        ConfigError: the file cannot be read, or a schedule has an unknown field, a wrong type or a wrong time.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The schedules {path} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The schedules {path} are not TOML: {error}.") from error
+    return [_schedule(name, table) for name, table in document.items()]
+
+
+def due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[RunRecord]) -> list[DueSlot]:
+    """Return what is to be made at `now`, the oldest slot first.
+
+    A slot is due unless a run of it succeeded or is under way, or its attempts are used up. Of each schedule the last
+    `catch_up` slots count; without catching up, only slots within the last hour.
+
+    Args:
+        schedules: What should be made.
+        now: The present time, with a zone.
+        records: All run records; those of other triggers do not matter.
+    """
+    states: dict[tuple[str, int], list[RunState]] = {}
+    for record in records:
+        states.setdefault((record.trigger, record.logical_at_ms), []).append(record.state)
+    due = [
+        slot
+        for schedule in schedules
+        for slot in _open_slots(schedule, now, states)
+        if slot.attempt <= schedule.max_attempts
+    ]
+    return sorted(due, key=lambda slot: (slot.at, slot.schedule.name))
+
+
+def _open_slots(
+    schedule: Schedule,
+    now: datetime,
+    states: Mapping[tuple[str, int], list[RunState]],
+) -> Iterator[DueSlot]:
+    for at in _recent(schedule, now):
+        found = states.get((schedule.trigger, round(at.timestamp() * 1000)), [])
+        if RunState.SUCCESS not in found and RunState.RUNNING not in found:
+            yield DueSlot(schedule=schedule, at=at, attempt=len(found) + 1)
+
+
+def _recent(schedule: Schedule, now: datetime) -> Iterator[datetime]:
+    slots = schedule.slots_before(now)
+    if schedule.catch_up:
+        return itertools.islice(slots, schedule.catch_up)
+    return itertools.takewhile(lambda slot: now - slot <= GRACE, slots)
+
+
+_FIELDS: dict[str, tuple[type, object]] = {
+    "report": (str, None),
+    "cron": (str, None),
+    "timezone": (str, "UTC"),
+    "parameters": (dict, {}),
+    "formats": (list, ["html", "md", "json"]),
+    "catch_up": (object, CatchUp.LATEST.value),
+    "max_attempts": (int, 3),
+    "since": (datetime, None),
+    "conclude": (bool, False),
+}
+"""Every field of a schedule: its type in TOML and its default; `report` and `cron` have none."""
+
+
+def _schedule(name: str, table: object) -> Schedule:
+    if not isinstance(table, dict):
+        raise ConfigError(f"The file of schedules holds {name!r} outside a schedule; expected tables like [weekly].")
+    fields = {key: _field(name, key, table) for key in _FIELDS}
+    for key in table:
+        if key not in _FIELDS:
+            raise ConfigError(
+                f"Schedule {name!r} has the unknown field {key!r}.{did_you_mean(key, _FIELDS)} "
+                f"Expected: {', '.join(_FIELDS)}.",
+            )
+    _check_times(name, fields["cron"], fields["timezone"], fields["since"])
+    return Schedule(
+        name=name,
+        **{**fields, "formats": tuple(fields["formats"]), "catch_up": _catch_up(name, fields["catch_up"])},
+    )
+
+
+def _field(name: str, key: str, table: Mapping[str, Any]) -> Any:  # noqa: ANN401 - any TOML value
+    kind, default = _FIELDS[key]
+    if key not in table:
+        if key in {"report", "cron"}:
+            raise ConfigError(f"Schedule {name!r} lacks {key}.")
+        return default
+    value = table[key]
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ConfigError(f"Schedule {name!r} has {key} = {value!r}; expected a {kind.__name__}.")
+    return value
+
+
+def _check_times(name: str, cron: str, timezone: str, since: datetime | None) -> None:
+    from cronsim import CronSim, CronSimError
+
+    try:
+        CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC))
+    except CronSimError as error:
+        raise ConfigError(f"Schedule {name!r} has cron = {cron!r}: {error}; expected five fields.") from error
+    try:
+        ZoneInfo(timezone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(f"Schedule {name!r} has the unknown time zone {timezone!r}.") from error
+    if since is not None and since.tzinfo is None:
+        raise ConfigError(f"Schedule {name!r} has since = {since}; expected a time with a zone, such as …T00:00:00Z.")
+
+
+def _catch_up(name: str, value: object) -> int:
+    if value == CatchUp.LATEST:
+        return 1
+    if value == CatchUp.NONE:
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    raise ConfigError(f"Schedule {name!r} has catch_up = {value!r}; expected 'latest', 'none' or a number above 0.")

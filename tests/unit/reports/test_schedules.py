@@ -1,0 +1,159 @@
+"""Which slots are due: every one exactly once, whatever happens to the clock, the machine and the runs."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.reports.ledger import RunRecord, RunState
+from kaizen_analytics.reports.schedules import due_slots, load_schedules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kaizen_analytics.reports.schedules import DueSlot, Schedule
+
+
+@pytest.fixture
+def load(tmp_path: Path):
+    def read(text: str) -> list[Schedule]:
+        (tmp_path / "reports.toml").write_text(text, encoding="utf-8")
+        return load_schedules(tmp_path / "reports.toml")
+
+    return read
+
+
+def record(slot: DueSlot, state: RunState) -> RunRecord:
+    return RunRecord(
+        run_id="r",
+        report=slot.schedule.report,
+        subject=None,
+        logical_at_ms=slot.at_ms,
+        trigger=slot.schedule.trigger,
+        attempt=slot.attempt,
+        parameters={},
+        formats=("html",),
+        fingerprint="",
+        versions={},
+        git_commit=None,
+        host="h",
+        pid=1,
+        started_at_ms=slot.at_ms,
+        state=state,
+    )
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def times(slots: list[DueSlot]) -> list[str]:
+    return [slot.at.strftime("%m-%d %H:%M") for slot in slots]
+
+
+MINIMAL = '[weekly]\nreport = "cost"\ncron = "0 7 * * 1"\n'
+
+
+def test_a_schedule_needs_only_a_report_and_times(load) -> None:
+    [schedule] = load(MINIMAL)
+    assert (schedule.timezone, schedule.catch_up, schedule.max_attempts) == ("UTC", 1, 3)
+    assert schedule.formats == ("html", "md", "json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "outside a schedule"),
+        ('[a]\ncron = "0 7 * * 1"', "lacks report"),
+        ('[a]\nreport = "r"\ncron = "every day"', "cron = 'every day'"),
+        (f'{MINIMAL}timezone = "Europe/Nowhere"', "unknown time zone 'Europe/Nowhere'"),
+        (f'{MINIMAL}timezones = "UTC"', "unknown field 'timezones'. Did you mean 'timezone'?"),
+        (f'{MINIMAL}catch_up = "all"', "catch_up = 'all'"),
+        (f"{MINIMAL}catch_up = true", "catch_up = True"),
+        (f"{MINIMAL}max_attempts = true", "max_attempts = True"),
+        (f"{MINIMAL}since = 2026-01-01T00:00:00", "expected a time with a zone"),
+        ("[a", "are not TOML"),
+    ],
+)
+def test_a_wrong_schedule_is_refused_with_its_name(load, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text)
+    assert message in str(caught.value)
+
+
+def test_the_last_slot_is_due_until_a_run_of_it_succeeded(load) -> None:
+    schedules = load(MINIMAL)
+    [slot] = due_slots(schedules, at("2026-01-07T12:00:00"), [])
+    assert (times([slot]), slot.attempt) == (["01-05 07:00"], 1)
+    assert due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.RUNNING)]) == []
+    assert due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.SUCCESS)]) == []
+
+
+def test_a_slot_is_due_from_its_very_second(load) -> None:
+    schedules = load(MINIMAL)
+    assert times(due_slots(schedules, at("2026-01-05T06:59:59"), [])) == ["12-29 07:00"]
+    assert times(due_slots(schedules, at("2026-01-05T07:00:00"), [])) == ["01-05 07:00"]
+
+
+def test_failed_attempts_are_counted_and_end(load) -> None:
+    schedules = load(f"{MINIMAL}max_attempts = 2")
+    now = at("2026-01-05T08:00:00")
+    [first] = due_slots(schedules, now, [])
+    [second] = due_slots(schedules, now, [record(first, RunState.ABANDONED)])
+    assert second.attempt == 2
+    assert due_slots(schedules, now, [record(first, RunState.ABANDONED), record(second, RunState.FAILED)]) == []
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "expected"),
+    [("'latest'", ["01-08 07:00"]), ("'none'", []), ("3", ["01-06 07:00", "01-07 07:00", "01-08 07:00"])],
+)
+def test_what_is_made_after_days_without_power(load, catch_up: str, expected: list[str]) -> None:
+    schedules = load(f'[daily]\nreport = "cost"\ncron = "0 7 * * *"\ncatch_up = {catch_up}')
+    assert times(due_slots(schedules, at("2026-01-08T12:00:00"), [])) == expected
+
+
+def test_without_catching_up_a_slot_may_be_an_hour_late(load) -> None:
+    schedules = load(f'{MINIMAL}catch_up = "none"')
+    assert len(due_slots(schedules, at("2026-01-05T08:00:00"), [])) == 1
+    assert due_slots(schedules, at("2026-01-05T08:01:00"), []) == []
+
+
+def test_there_are_no_slots_before_a_schedule_began(load) -> None:
+    schedules = load(f"{MINIMAL}catch_up = 9\nsince = 2026-01-10T00:00:00Z")
+    assert times(due_slots(schedules, at("2026-01-20T00:00:00"), [])) == ["01-12 07:00", "01-19 07:00"]
+
+
+def test_runs_by_hand_and_of_other_schedules_do_not_count(load) -> None:
+    one, two = load(MINIMAL + MINIMAL.replace("weekly", "other"))
+    slots = due_slots([one, two], at("2026-01-05T08:00:00"), [])
+    left = due_slots([one, two], at("2026-01-05T08:00:00"), [record(slots[0], RunState.SUCCESS)])
+    assert [slot.schedule.name for slot in left] == [slots[1].schedule.name]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC"])
+def test_a_year_of_crashes_and_power_cuts_makes_every_slot_once(load, zone: str) -> None:
+    """Two callers at random times, runs that fail, days off: in the end each slot has exactly one success."""
+    schedules = load(
+        f'[daily]\nreport = "cost"\ncron = "30 2 * * *"\ntimezone = "{zone}"\ncatch_up = 60\nmax_attempts = 99'
+    )
+    dice = random.Random(7)
+    records: list[RunRecord] = []
+    now, end = at("2026-01-10T00:00:00"), at("2027-01-10T00:00:00")
+    while now < end:
+        for slot in due_slots(schedules, now, records):
+            state = dice.choice([RunState.SUCCESS, RunState.SUCCESS, RunState.FAILED, RunState.ABANDONED])
+            records.append(record(slot, state))
+        now += timedelta(minutes=dice.choice([0, 10, 10, 10, 600, 60 * 24 * 3]))
+    records += [record(slot, RunState.SUCCESS) for slot in due_slots(schedules, end, records)]
+    assert due_slots(schedules, end, records) == []
+    made = sorted(run.logical_at_ms for run in records if run.state is RunState.SUCCESS)
+    assert len(made) == len(set(made))
+    days = [datetime.fromtimestamp(ms / 1000, ZoneInfo(zone)).date() for ms in made]
+    assert len(days) >= 365
+    assert days == [days[0] + timedelta(days=number) for number in range(len(days))]
