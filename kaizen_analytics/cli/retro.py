@@ -105,13 +105,13 @@ def _window(days: int | None, week: str | None, now_ms: int) -> Window:
 
 
 def _read_thresholds(file: Path | None) -> Thresholds:
-    from kaizen_analytics.retro.heuristics import load_heuristics, read_thresholds
+    from kaizen_analytics.retro.heuristics import read_thresholds
 
     if file is None:
         file = Path(os.environ.get("KAIZEN_HOME") or Path.home() / ".kaizen").expanduser() / "retro.toml"
         if not file.exists():
             return {}
-    return read_thresholds(file, load_heuristics())
+    return read_thresholds(file)
 
 
 def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> tuple[str, ...]:

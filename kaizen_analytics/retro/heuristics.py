@@ -226,7 +226,7 @@ Thresholds = dict[str, dict[str, Threshold]]
 """Changed thresholds: heuristic id -> name -> value."""
 
 
-def read_thresholds(file: Path, heuristics: tuple[Heuristic, ...]) -> Thresholds:
+def read_thresholds(file: Path) -> Thresholds:
     """Read changed thresholds from a TOML file: a table for each heuristic, `[H3]`, then `min_touches = 8`.
 
     Raises:
@@ -236,7 +236,7 @@ def read_thresholds(file: Path, heuristics: tuple[Heuristic, ...]) -> Thresholds
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"Cannot read thresholds from {file}: {error}.") from error
-    by_id = {heuristic.id: heuristic for heuristic in heuristics}
+    by_id = {heuristic.id: heuristic for heuristic in load_heuristics()}
     for name, table in document.items():
         _check_table(file, by_id, name, table)
     return document

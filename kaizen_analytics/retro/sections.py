@@ -93,8 +93,11 @@ def experiments(retro: Retro) -> Block:
     drawn = [line for line in retro.experiments if line.estimate is not None]
     caption = "Percent change of each experiment's primary metric with its interval. Triangle up: better; down: worse."
     plot = components.figure(charts.forest([_forest_row(line) for line in drawn], "experiments"), caption)
-    rows = [(line.name, line.state, _label(line.metric), line.sentence) for line in retro.experiments]
-    words = components.table(["experiment", "state", "metric", "what it shows"], rows, caption="Experiments")
+    rows = [
+        (f"{line.name} ({line.state.lower()}; {_label(line.metric).lower()})", line.sentence)
+        for line in retro.experiments
+    ]
+    words = components.table(["experiment", "what it shows"], rows, caption="Experiments")
     return components.stack(plot, words) if drawn else words
 
 

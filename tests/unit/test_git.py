@@ -282,3 +282,32 @@ def test_ancestry_equals_a_search_from_every_commit(
         )
         for name in wanted
     }
+
+
+def test_messages_are_those_since_a_time_on_any_branch(folder: Path) -> None:
+    commit(folder, "Old", at_s=1_700_000_000)
+    git(folder, "checkout", "-q", "-b", "side")
+    new = commit(folder, "New\n\nwith a body", at_s=1_700_000_100)
+    git(folder, "checkout", "-q", "main")
+    repository = Repository.open(folder)
+
+    assert repository.read_messages(1_700_000_050_000) == ((new, "New\n\nwith a body\n"),)
+    assert len(repository.read_messages(0)) == 2
+
+
+def test_changes_are_the_last_commits_of_paths(folder: Path) -> None:
+    for at_s, name in ((1_700_000_000, "a b.md"), (1_700_000_100, "ü.md"), (1_700_000_200, "[x].md")):
+        (folder / name).write_text(str(at_s))
+        git(folder, "add", "--", name)
+        commit(folder, f"Write {name}", at_s=at_s)
+    (folder / "new.md").write_text("not committed")
+    changes = Repository.open(folder).read_changes(["a b.md", "ü.md", "[x].md", "new.md"])
+
+    assert changes == {"a b.md": 1_700_000_000_000, "ü.md": 1_700_000_100_000, "[x].md": 1_700_000_200_000}
+
+
+def test_a_repository_without_commits_has_no_messages_and_no_changes(folder: Path) -> None:
+    repository = Repository.open(folder)
+
+    assert repository.read_messages(0) == ()
+    assert repository.read_changes(["a.md"]) == {}

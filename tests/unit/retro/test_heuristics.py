@@ -79,7 +79,7 @@ def test_thresholds_are_read_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "retro.toml"
     file.write_text("[H3]\nmin_edits = 12\n[H11]\nmin_factor = 3\n")
 
-    assert read_thresholds(file, load_heuristics()) == {"H3": {"min_edits": 12}, "H11": {"min_factor": 3}}
+    assert read_thresholds(file) == {"H3": {"min_edits": 12}, "H11": {"min_factor": 3}}
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_a_wrong_threshold_is_an_error_that_says_what_was_expected(tmp_path: Pat
     file = tmp_path / "retro.toml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        read_thresholds(file, load_heuristics())
+        read_thresholds(file)
 
 
 def test_a_missing_file_of_thresholds_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Cannot read thresholds"):
-        read_thresholds(tmp_path / "none.toml", load_heuristics())
+        read_thresholds(tmp_path / "none.toml")
