@@ -211,6 +211,10 @@ class RelationReader:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
+    def add(self, name: str, frame: pl.DataFrame) -> None:
+        """Make one more frame readable under its name."""
+        self._connection.register(name, frame)
+
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Return the rows of one `select`.
 
@@ -230,9 +234,10 @@ def open_relations(relations: Mapping[str, pl.DataFrame]) -> Iterator[RelationRe
     One thread: the order of additions, and with it the last digit of a sum, must not vary between two runs.
     """
     with duckdb.connect(config={"threads": 1, "enable_external_access": False}) as connection:
+        reader = RelationReader(connection)
         for name, frame in relations.items():
-            connection.register(name, frame)
-        yield RelationReader(connection)
+            reader.add(name, frame)
+        yield reader
 
 
 def complete_relations(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
@@ -251,10 +256,10 @@ def complete_relations(given: Mapping[str, pl.DataFrame]) -> dict[str, pl.DataFr
 def derive_relations(sessions: pl.DataFrame, events: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return `calls`, `touches` and `responses`, which are views of the events of `sessions`."""
     derived: dict[str, pl.DataFrame] = {"sessions": sessions, "events": events}
-    for name in ("calls", "touches", "responses"):
-        with open_relations(derived) as reader:
-            query = Query(path=f"retro/relations/{name}.sql", schema=SCHEMAS[name])
-            derived[name] = query.run(reader)
+    with open_relations(derived) as reader:
+        for name in ("calls", "touches", "responses"):
+            derived[name] = Query(path=f"retro/relations/{name}.sql", schema=SCHEMAS[name]).run(reader)
+            reader.add(name, derived[name])
     return derived
 
 
@@ -284,7 +289,7 @@ def read_material(
         optional = _read_optional_tables(store)
     ids = sessions["id"].implode()
     tables = {name: frame.filter(pl.col("session_id").is_in(ids)) for name, frame in tables.items()}
-    metrics = _session_metrics(sessions, events, tables["files_touched"])
+    metrics, used = _summarise(sessions, events, tables)
     inside = sessions.filter(pl.col("root_started_at_ms") >= window.start_ms)
     members = inside["id"].implode()
     relations = {
@@ -292,7 +297,7 @@ def read_material(
         **{name: _only_members(frame, members) for name, frame in optional.items()},
         "session_metrics": metrics.filter(pl.col("session_id").is_in(members)),
         "guidance": guidance,
-        "guidance_use": _guidance_use(sessions, events, tables),
+        "guidance_use": used,
     }
     return Material(
         relations=complete_relations(relations),
@@ -316,22 +321,23 @@ def _only_members(frame: pl.DataFrame, members: pl.Series) -> pl.DataFrame:
     return frame.filter(pl.col("session_id").is_in(members)) if "session_id" in frame.columns else frame
 
 
-def _session_metrics(sessions: pl.DataFrame, events: pl.DataFrame, files: pl.DataFrame) -> pl.DataFrame:
+def _summarise(
+    sessions: pl.DataFrame, events: pl.DataFrame, tables: Mapping[str, pl.DataFrame]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the metrics of each root session, and who used which guidance, over the whole look-back."""
     relations = {
         "sessions": sessions,
         "session_roots": sessions.select(pl.col("id").alias("session_id"), "root_id"),
+        "events": events,
         "staged_events": events,
-        "files_touched": files,
+        **tables,
     }
     with open_relations(relations) as reader:
-        frame = reader.read(load_sql(SESSION_METRICS.path))
-    check_schema(SESSION_METRICS.path, frame, SESSION_METRICS.schema)
-    return frame
-
-
-def _guidance_use(sessions: pl.DataFrame, events: pl.DataFrame, tables: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    with open_relations({"sessions": sessions, "events": events, **tables}) as reader:
-        return Query(path="retro/relations/guidance_use.sql", schema=_GUIDANCE_USE).run(reader)
+        # The relations stand ready, so the mart runs as it is, without its staging files.
+        metrics = reader.read(load_sql(SESSION_METRICS.path))
+        used = Query(path="retro/relations/guidance_use.sql", schema=_GUIDANCE_USE).run(reader)
+    check_schema(SESSION_METRICS.path, metrics, SESSION_METRICS.schema)
+    return metrics, used
 
 
 def missing_inputs(needs: Iterable[str], relations: Mapping[str, pl.DataFrame]) -> list[str]:
