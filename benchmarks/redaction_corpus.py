@@ -694,11 +694,15 @@ _NEGATIVES: dict[str, tuple[str, ...]] = {
         "com.acme:key-store:2.{d1}.0.RELEASE",
     ),
     "minified": (
-        '!function(e,t){"object"==typeof exports?t(exports):t((e=e||self).lib={})}'
-        '(this,function(e){var t="{an6}",n={key:"value",tokens:[]};e.auth=t});',
+        (
+            '!function(e,t){"object"==typeof exports?t(exports):t((e=e||self).lib={})}'
+            '(this,function(e){var t="{an6}",n={key:"value",tokens:[]};e.auth=t});'
+        ),
         'var a=Object.keys(e).filter(function(k){return k!=="token"}),b=a.length;for(var c=0;c<b;c++)d[a[c]]=e[a[c]];',
-        "(self.webpackChunk=self.webpackChunk||[]).push([[{d3}],{{d4}:(e,t,n)=>{n.d(t,{Z:()=>r});"
-        "const r=e=>e.password?e.password.length>7:!1}}]);",
+        (
+            "(self.webpackChunk=self.webpackChunk||[]).push([[{d3}],{{d4}:(e,t,n)=>{n.d(t,{Z:()=>r});"
+            "const r=e=>e.password?e.password.length>7:!1}}]);"
+        ),
     ),
     "log": (
         "[info] auth: token refreshed for session {uuid} in {d2} ms",

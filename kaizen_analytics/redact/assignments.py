@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from kaizen_analytics.redact.names import Promise, judge_name
 from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
 from kaizen_analytics.redact.values import (
@@ -20,19 +22,22 @@ from kaizen_analytics.redact.values import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from kaizen_analytics.redact.rules import Hit, Span
 
 ANCHORS = tuple(
-    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp sid kennwort contrase senha".split(),
+    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp kennwort contrase senha"
+    b" sessid sid= sid: .sid _sid sid\" sid'".split(),
 )
 _OPERATOR = (
     rb"(?P<close>[\"'`\])}]{0,3})"
-    rb"(?:\s{0,2}:\s{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
-    rb"(?P<op>\s{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)\s{0,8}"
+    rb"(?:[ ]{0,2}:[ ]{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
+    rb"(?P<op>[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[ \t]{0,8}"
     rb"|\s{0,3},\s{0,4}(?=[\"'`])"
     rb"|[ \t]{1,4}(?=[\"'`])"
     rb"| (?:is|was|are|=) ?:?[ ]{1,2}"
-    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=]\s{0,4})"
+    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=][ \t]{0,4})"
 )
 _VALUE = (
     rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
@@ -50,6 +55,12 @@ _COMMAND_BEFORE = re.compile(
 )
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
 _LONGEST_NAME = 64
+_SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
+_OUTSIDE_NAMES = np.ones(256, np.bool_)
+_OUTSIDE_NAMES[list(_NAME_BYTES)] = False
+_ASSIGNING = np.zeros(256, np.bool_)
+_ASSIGNING[list(b"\"'`])} \t\r\n=:>,|!?+-<")] = True
+"""Bytes that can follow a name which is given a value."""
 
 
 class Name(NamedTuple):
@@ -61,33 +72,49 @@ class Name(NamedTuple):
     promise: Promise
 
 
-def find_assignment(hit: Hit, *, vendor: bool = False) -> tuple[int, Span | None]:
-    """Return where the identifier at the anchor ends, and the range of its value if that is a credential.
+def locate_names(view: bytes, anchors: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return the ranges of the identifiers around `anchors` (ascending) that something can be assigned to.
 
-    With `vendor`, the anchor is the name of a vendor: the name need not promise more, but the value must be random.
+    Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
     """
-    name = _read_name(hit)
-    if name.promise is Promise.NOTHING and not vendor:
-        return name.end, None
-    assigned = _ASSIGNED.match(hit.view, name.end, min(hit.high, name.end + 5200))
+    if not len(anchors):
+        return []
+    characters = np.frombuffer(view + b"\0", np.uint8)
+    breaks = np.flatnonzero(_OUTSIDE_NAMES[characters])
+    following = np.searchsorted(breaks, anchors)
+    ends = np.minimum(breaks[following], anchors + _LONGEST_NAME)
+    starts = np.where(following > 0, breaks[following - 1] + 1, 0)
+    starts = np.maximum(starts, anchors - _LONGEST_NAME)
+    first = np.concatenate(([True], ends[1:] != ends[:-1]))
+    chosen = first & _ASSIGNING[characters[ends]]
+    return list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True))
+
+
+def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
+    """Return the range of the value that the identifier from `hit.start` to `end` is given, if it is a credential.
+
+    With `vendor`, the identifier holds the name of a vendor: it need not promise more, but the value must be random.
+    """
+    text = _read_name(hit, end)
+    promise = judge_name(text)
+    if promise is Promise.NOTHING and not vendor:
+        return None
+    name = Name(hit.start, end, text, promise)
+    assigned = _ASSIGNED.match(hit.view, end, min(hit.high, end + 5200))
     if assigned:
-        return name.end, _judge_assigned(hit, name, assigned)
-    argument = _ARGUMENT.match(hit.view, name.end, min(hit.high, name.end + 500))
-    return name.end, _judge_argument(hit, name, argument) if argument and not vendor else None
+        return _judge_assigned(hit, name, assigned)
+    argument = _ARGUMENT.match(hit.view, end, min(hit.high, end + 500))
+    return _judge_argument(hit, name, argument) if argument and not vendor else None
 
 
-def _read_name(hit: Hit) -> Name:
-    """Read the identifier around the anchor; for a bare `key` also the word before it, as in `API key`."""
-    view = hit.view
-    left = view[max(hit.low, hit.start - _LONGEST_NAME) : hit.start]
-    right = view[hit.start : min(hit.high, hit.start + _LONGEST_NAME)]
-    start = hit.start - len(left) + len(left.rstrip(_NAME_BYTES))
-    end = hit.start + len(right) - len(right.lstrip(_NAME_BYTES))
+def _read_name(hit: Hit, end: int) -> bytes:
+    """Return the identifier; for one that begins with `key` also the word before it, as in `API key`."""
+    view, start = hit.view, hit.start
     text = view[start:end]
-    if start == hit.start and left[-1:] == b" " and text[:3].lower() in (b"key", b"tok", b"sec", b"pas"):
-        words = left[:-1]
+    if text[:3].lower() in _SECOND_WORDS and start > hit.low and view[start - 1] == ord(" "):
+        words = view[max(hit.low, start - _LONGEST_NAME) : start - 1]
         text = words[len(words.rstrip(_NAME_BYTES)) :] + b" " + text
-    return Name(start, end, text, judge_name(text))
+    return text
 
 
 def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:

@@ -76,17 +76,12 @@ class OffsetMap:
 
     def to_raw(self, position: int) -> int:
         """Return the original offset of a boundary before `position`; never inside an escape."""
-        return position + int(self.removed[np.searchsorted(self.positions, position, side="left")])
+        return position + int(self.removed[self.positions.searchsorted(position)])
 
-    def clip(self, start: int, end: int) -> tuple[int, int]:
-        """Move the ends of an original range that lie inside an escape out of it, so that none is torn."""
-        first = int(np.searchsorted(self.raw_starts, start, side="left")) - 1
-        if first >= 0 and start < self.raw_ends[first]:
-            start = int(self.raw_ends[first])
-        last = int(np.searchsorted(self.raw_starts, end, side="left")) - 1
-        if last >= 0 and end < self.raw_ends[last]:
-            end = int(self.raw_starts[last])
-        return start, end
+    def tears(self, raw_position: int) -> bool:
+        r"""Whether an original position lies inside an escape, as the address in `\njane@…` if read from the `n`."""
+        index = int(np.searchsorted(self.raw_starts, raw_position, side="left")) - 1
+        return index >= 0 and raw_position < int(self.raw_ends[index])
 
     def is_plain(self, positions: Indexes, before: int, after: int) -> NDArray[np.bool_]:
         """Whether no escape stood from `before` bytes ahead of each position to `after` bytes behind it."""

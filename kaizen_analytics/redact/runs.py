@@ -40,7 +40,9 @@ _IN_RUN = _LETTER | _DIGIT | _MARK | _DASH
 
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
-_HEX_RUN = re.compile(rb"(?:[0-9a-fA-F]{2}){10,}")
+_HEX_TEXT = re.compile(
+    rb"(?:0[xX])?(?P<digits>(?:[2-7][0-9a-fA-F]|0[9aAdD]|[c-fC-F][0-9a-fA-F]|[89abAB][0-9a-fA-F]){10,})"
+)
 _DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
 _PREFIXED = re.compile(
     rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)"
@@ -62,29 +64,38 @@ def classify(view: bytes) -> NDArray[np.uint8]:
     return np.frombuffer(view.translate(_TABLE), np.uint8)
 
 
-def find_runs(classes: NDArray[np.uint8]) -> list[tuple[int, int]]:
-    """Return the ranges of at least `SHORTEST_RUN` letters, digits and marks."""
+def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, bool, bool]]:
+    """Return runs of at least `SHORTEST_RUN` letters, digits and marks that may be something.
+
+    Each is a start and an end, whether it holds a digit, and whether it begins as encoded text can begin.
+    """
     breaks = np.flatnonzero((classes & _IN_RUN) == 0)
     edges = np.concatenate(([-1], breaks, [len(classes)]))
     long = np.flatnonzero(np.diff(edges) > SHORTEST_RUN)
-    return list(zip((edges[long] + 1).tolist(), edges[long + 1].tolist(), strict=True))
+    starts, ends = edges[long] + 1, edges[long + 1]
+    digits = np.concatenate(([0], np.cumsum(classes == _DIGIT, dtype=np.int64)))
+    has_digit = digits[ends] > digits[starts]
+    heads = np.frombuffer(view, np.uint8)[starts[:, None] + _GROUPS]
+    text_like = _TEXT_HEADS[heads].all(axis=1)
+    chosen = has_digit | text_like
+    columns = (starts, ends, has_digit, text_like)
+    return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
 
 
-_DIGITS = b"0123456789"
+_GROUPS = np.arange(5) * 4
+_TEXT_HEADS = np.zeros(256, np.bool_)
+_TEXT_HEADS[list(b"ACDEIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")] = True
+"""What every fourth character of encoded text can be: it holds the upper bits of a byte, which are few in ASCII."""
 
 
 def decode_run(run: bytes) -> bytes | None:
     """Return the text that a base64 or hex run stands for, or None when it stands for none."""
-    run = run[:_LONGEST_DECODED]
-    if len(run) < SHORTEST_RUN:
-        return None
-    digits = run[2:] if run[:2].lower() == b"0x" else run
-    if run.isalnum() and _HEX_RUN.fullmatch(digits):
-        return _as_text(bytes.fromhex(digits.decode("ascii")))
+    if run.isalnum() and (digits := _HEX_TEXT.fullmatch(run[:_LONGEST_DECODED])):
+        return _as_text(bytes.fromhex(digits["digits"].decode("ascii")))
     # Base64 of text mixes cases; paths and lower-case names, which are most runs, do not.
-    if run.islower() or run.isupper() or run.isdigit() or run.count(b"/") * 10 > len(run):
+    if run.islower() or run.isupper() or run.count(b"/") * 10 > len(run):
         return None
-    return _decode_base64(run)
+    return _decode_base64(run[:_LONGEST_DECODED])
 
 
 def _decode_base64(run: bytes) -> bytes | None:
@@ -119,8 +130,14 @@ def _is_printable(text: bytes) -> bool:
 
 
 def _as_text(decoded: bytes) -> bytes | None:
+    """Return decoded bytes if they are text: UTF-8, or UTF-16 of ASCII, with hardly a control character."""
     if decoded.count(b"\0") * 2 >= len(decoded) - 2:
         decoded = decoded.replace(b"\0", b"")
+    try:
+        decoded.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(decoded) - 3:  # a run that was cut may end inside a character
+            return None
     odd = len(decoded.translate(None, _PRINTABLE))
     return decoded if decoded and odd * 33 <= len(decoded) else None
 
@@ -138,11 +155,6 @@ def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, in
             yield (*match.span(), Category.TOKEN, "discord-bot")
     if 97 <= view[start] <= 122:
         yield from _find_prefixed(view, start, end)
-
-
-def has_digit(run: bytes) -> bool:
-    """Whether a digit stands in `run`."""
-    return len(run.translate(None, _DIGITS)) < len(run)
 
 
 def _find_tails(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:

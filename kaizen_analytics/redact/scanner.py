@@ -14,7 +14,7 @@ import ahocorasick_rs
 import numpy as np
 
 from kaizen_analytics.redact import assignments, contexts, identities, runs
-from kaizen_analytics.redact.canonical import OffsetMap, chain_to_raw, remove_invisible, unescape
+from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, unescape
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Hit, Rule
 from kaizen_analytics.redact.spans import Finding
@@ -23,6 +23,8 @@ from kaizen_analytics.redact.vocabulary import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
 
     from kaizen_analytics.redact.identities import KnownIdentities
 
@@ -54,9 +56,15 @@ class Scanner:
         for finder, anchors in _all_finders(self._known, tokens_only=tokens_only):
             for anchor in anchors:
                 finders.setdefault(anchor, []).append(finder)
+        for anchor in () if tokens_only else (*assignments.ANCHORS, *VENDORS):
+            finders.setdefault(anchor, [])
+        literals = list(finders)
         self._finders = list(finders.values())
+        self._ruled = np.array([bool(rules) for rules in self._finders])
+        self._naming = _membership(literals, () if tokens_only else assignments.ANCHORS)
+        self._vendors = _membership(literals, () if tokens_only else VENDORS)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(
-            list(finders),
+            literals,
             matchkind=ahocorasick_rs.MatchKind.Standard,
             implementation=ahocorasick_rs.Implementation.DFA,
         )
@@ -92,7 +100,7 @@ class Scanner:
         if deeper is None:
             self._inspect_runs(view, maps, findings, depth)
         elif not maps:
-            findings = {_clip(finding, deeper[1]) for finding in findings}
+            findings = {finding for finding in findings if not _is_torn(finding, deeper[1])}
         for _ in range(_DEEPEST_VIEW):
             if deeper is None:
                 break
@@ -113,25 +121,44 @@ class Scanner:
         step: OffsetMap | None = None,
     ) -> None:
         """Try the rules of every literal in `view`, where `step` changed the view that was searched before it."""
-        finders = self._finders
+        literals, starts = self._find_literals(view, step)
+        ruled = self._ruled[literals]
+        self._try_rules(view, ends, zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True), maps, findings)
+        for members, vendor in ((self._naming, False), (self._vendors, True)):
+            for start, end in assignments.locate_names(view, starts[members[literals]]):
+                unit = bisect_right(ends, start)
+                hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
+                if end <= hit.high and (span := assignments.find_assignment(hit, end, vendor=vendor)):
+                    findings.add(Finding(*chain_to_raw(maps, *span), Category.ASSIGNMENT, "assignment"))
+
+    def _try_rules(
+        self,
+        view: bytes,
+        ends: list[int],
+        literals: Iterable[tuple[int, int]],
+        maps: Maps,
+        findings: set[Finding],
+    ) -> None:
         done: dict[int, int] = {}
-        unit, low, high = 0, 0, ends[0]
-        for literal, start, _ in self._find_literals(view, step):
+        low, high = 0, ends[0]
+        for literal, start in literals:
             if not low <= start < high:
                 unit = bisect_right(ends, start)
                 low, high = (ends[unit - 1] if unit else 0), ends[unit]
             hit = Hit(view, start, low, high)
-            for finder in finders[literal]:
+            for finder in self._finders[literal]:
                 if start >= done.get(finder.number, 0):
                     finder.find(hit, maps, findings, done)
 
-    def _find_literals(self, view: bytes, step: OffsetMap | None) -> list[tuple[int, int, int]]:
-        """Return (literal, start, end) of all literals, without those that the view outside showed just so."""
+    def _find_literals(self, view: bytes, step: OffsetMap | None) -> tuple[Indexes, Indexes]:
+        """Return the numbers and starts of all literals, without those that the view outside showed just so."""
         hits = self._automaton.find_matches_as_indexes(view.lower(), overlapping=True)
+        table = np.array(hits, np.int64).reshape(-1, 3)
+        literals, starts = table[:, 0], table[:, 1]
         if step is None or not hits:
-            return hits
-        plain = step.is_plain(np.array(hits, np.int64)[:, 1], *_SURROUNDINGS)
-        return [hit for hit, seen in zip(hits, plain.tolist(), strict=True) if not seen]
+            return literals, starts
+        changed = ~step.is_plain(starts, *_SURROUNDINGS)
+        return literals[changed], starts[changed]
 
     def _inspect_runs(
         self,
@@ -141,12 +168,11 @@ class Scanner:
         depth: int,
     ) -> None:
         classes = runs.classify(view)
-        for start, end in runs.find_runs(classes):
-            run = view[start:end]
-            if runs.has_digit(run):
+        for start, end, digits, text_like in runs.find_runs(view, classes):
+            if digits:
                 for first, last, category, kind in runs.find_run_tokens(view, start, end):
                     findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
-            if depth < _DEEPEST_ENCODING and (text := runs.decode_run(run)) is not None:
+            if text_like and depth < _DEEPEST_ENCODING and (text := runs.decode_run(view[start:end])) is not None:
                 self._inspect_encoded(text, view, (start, end), maps, findings, depth)
         for first, last, category, kind in runs.find_addresses(view, classes):
             findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
@@ -168,17 +194,24 @@ class Scanner:
             findings.add(Finding(*chain_to_raw(maps, start, end), Category.ENCODED, "encoded-text"))
 
 
-def _clip(finding: Finding, escapes: OffsetMap) -> Finding:
-    r"""Keep escapes whole: of `\tjane@…` only the address goes. In paths, backslashes are no escapes."""
+def _is_torn(finding: Finding, escapes: OffsetMap) -> bool:
+    """Whether a finding begins or ends inside an escape; the next view shows what really stands there.
+
+    In the paths of Windows a backslash is no escape, so a home folder may begin behind one.
+    """
     if finding.kind == "home-folder":
-        return finding
-    start, end = escapes.clip(finding.start, finding.end)
-    return finding._replace(start=start, end=end)
+        return False
+    return escapes.tears(finding.start) or escapes.tears(finding.end)
 
 
 def _windows(size: int) -> Iterable[tuple[int, int]]:
     for start in range(0, size, WINDOW):
         yield max(0, start - OVERLAP), min(size, start + WINDOW + OVERLAP)
+
+
+def _membership(literals: list[bytes], members: Iterable[bytes]) -> NDArray[np.bool_]:
+    chosen = set(members)
+    return np.array([literal in chosen for literal in literals])
 
 
 class _Finder:
@@ -205,10 +238,8 @@ def _all_finders(
     for rule in (*contexts.RULES, *identities.RULES):
         yield _Finder(number, _rule_finder(number, rule)), rule.anchors
         number += 1
-    yield _Finder(number, _assignment_finder(number, vendor=False)), assignments.ANCHORS
-    yield _Finder(number + 1, _assignment_finder(number + 1, vendor=True)), VENDORS
-    yield _Finder(number + 2, _private_key_finder(number + 2)), contexts.PRIVATE_KEY_ANCHORS
-    for offset, (word, category) in enumerate(known.items(), number + 3):
+    yield _Finder(number, _private_key_finder(number)), contexts.PRIVATE_KEY_ANCHORS
+    for offset, (word, category) in enumerate(known.items(), number + 1):
         yield _Finder(offset, _word_finder(word, category)), (word,)
 
 
@@ -231,15 +262,6 @@ def _rule_finder(number: int, rule: Rule) -> Callable[[Hit, Maps, set[Finding], 
         if span:
             done[number] = span[1]
             findings.add(Finding(*chain_to_raw(maps, *span), rule.category, rule.kind))
-
-    return find
-
-
-def _assignment_finder(number: int, *, vendor: bool) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
-    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        done[number], span = assignments.find_assignment(hit, vendor=vendor)
-        if span:
-            findings.add(Finding(*chain_to_raw(maps, *span), Category.ASSIGNMENT, "assignment"))
 
     return find
 
