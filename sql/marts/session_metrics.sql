@@ -2,15 +2,10 @@
 -- grain: one row per root session (session_roots maps a session to its root; to itself when sub-agents stay apart).
 -- null: a metric is null where its definition has no value (docs/metrics.md), never 0; files_per_session is never null.
 -- reads: sessions, files_touched, staged_events (staging/events.sql), session_roots (staging/session_roots.sql).
-with unit_events as (
+with event_marks as (
     select
         session_roots.root_id,
-        staged_events.session_id,
-        staged_events.seq,
-        staged_events.ts_ms,
-        staged_events.ts_exact,
         staged_events.kind,
-        staged_events.tool,
         staged_events.tokens_in,
         staged_events.tokens_out,
         staged_events.reasoning_tokens,
@@ -20,6 +15,7 @@ with unit_events as (
         staged_events.is_prompt,
         staged_events.is_unreliable,
         staged_events.is_error,
+        case when staged_events.session_id = session_roots.root_id then 1 else 0 end as is_own,
         case when coalesce(staged_events.message_role, '') = 'assistant' then 1 else 0 end as is_assistant,
         case
             when
@@ -45,12 +41,12 @@ event_sums as (
         sum(has_usage) as n_responses,
         sum(case when has_usage = 1 and cost_usd_e6 is null then 1 else 0 end) as n_unpriced,
         sum(case when has_usage = 1 and coalesce(is_unreliable, 0) = 1 then 1 else 0 end) as n_unreliable,
-        sum(case when session_id = root_id and coalesce(is_prompt, 0) = 1 then 1 else 0 end) as n_prompts,
+        sum(case when is_own = 1 and coalesce(is_prompt, 0) = 1 then 1 else 0 end) as n_prompts,
         -- Messages that follow our marks; a store without any cannot tell prompts from other messages.
         sum(
             case
-                when session_id = root_id and kind = 'Message' and coalesce(is_prompt, 0) = 1 then 1
-                when session_id = root_id and kind = 'Message' and has_usage = 1 and is_assistant = 1 then 1
+                when is_own = 1 and kind = 'Message' and coalesce(is_prompt, 0) = 1 then 1
+                when is_own = 1 and kind = 'Message' and has_usage = 1 and is_assistant = 1 then 1
                 else 0
             end
         ) as n_marked,
@@ -62,17 +58,21 @@ event_sums as (
         cast(sum(cache_creation_tokens) as double) as cache_creation_tokens,
         cast(sum(cache_read_tokens) as double) as cache_read_tokens,
         cast(sum(cost_usd_e6) as double) / 1e6 as cost_usd
-    from unit_events
+    from event_marks
     group by root_id
 ),
 
 tool_calls as (
     select
-        root_id,
-        tool,
-        lag(tool) over (partition by session_id order by ts_ms, seq) as tool_before
-    from unit_events
-    where kind = 'ToolCall'
+        session_roots.root_id,
+        staged_events.tool,
+        lag(staged_events.tool) over (
+            partition by staged_events.session_id order by staged_events.ts_ms, staged_events.seq
+        ) as tool_before
+    from staged_events
+    inner join session_roots
+        on staged_events.session_id = session_roots.session_id
+    where staged_events.kind = 'ToolCall'
 ),
 
 tool_sums as (
@@ -87,10 +87,14 @@ tool_sums as (
 
 gaps as (
     select
-        root_id,
-        ts_ms - lag(ts_ms) over (partition by root_id order by ts_ms) as gap_ms
-    from unit_events
-    where ts_exact = 1
+        session_roots.root_id,
+        staged_events.ts_ms - lag(staged_events.ts_ms) over (
+            partition by session_roots.root_id order by staged_events.ts_ms
+        ) as gap_ms
+    from staged_events
+    inner join session_roots
+        on staged_events.session_id = session_roots.session_id
+    where staged_events.ts_exact = 1
 ),
 
 gap_sums as (
