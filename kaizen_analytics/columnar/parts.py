@@ -33,25 +33,31 @@ LEAST_LIVE_SHARE = 0.7
 
 
 @dataclass(slots=True)
+class _Entry:
+    """The number of a session, and the check of its rows so far."""
+
+    key: int
+    events: int = 0
+    row_checks: int = 0
+
+
+@dataclass(slots=True)
 class PartWriter:
     """Writes batches of events into one part and numbers their sessions from `first_key` on."""
 
     folder: Path
     first_key: int
     rows: int = 0
-    _numbers: dict[str, int] = field(default_factory=dict)
-    _checks: list[pl.DataFrame] = field(default_factory=list)
+    # Plain Python values: a frame kept from a batch would keep the buffers of the whole batch alive.
+    _entries: dict[str, _Entry] = field(default_factory=dict)
     _file: pq.ParquetWriter | None = None
 
     def add(self, events: pl.DataFrame) -> None:
         """Append events with their `row_check`."""
-        checks = check_events(events)
-        for session_id in checks["session_id"].sort():
-            self._numbers.setdefault(session_id, self.first_key + len(self._numbers))
-        keys = checks.select("session_id", key=self._number(checks["session_id"]))
+        checks = check_events(events).sort("session_id")
+        keys = checks.select("session_id", key=pl.Series(map(self._count, *checks), dtype=pl.Int32))
         keyed = events.join(keys, on="session_id", how="inner", maintain_order="left")
         self._write(keyed.with_columns(pl.col("key").alias("session_id")).select(list(PART_SCHEMA)))
-        self._checks.append(checks)
         self.rows += events.height
 
     def finish(self) -> tuple[pl.DataFrame, tuple[CachedFile, ...]]:
@@ -88,15 +94,15 @@ class PartWriter:
             self._file = pq.ParquetWriter(self._staged, table.schema, compression="zstd")
         self._file.write_table(table)
 
-    def _keys(self) -> pl.DataFrame:
-        if not self._checks:
-            return pl.DataFrame(schema=KEY_SCHEMA)
-        checks = pl.concat(self._checks).group_by("session_id").agg(pl.col("events", "row_checks").sum())
-        numbers = self._number(checks["session_id"])
-        return checks.with_columns(numbers.alias("session_key")).select(list(KEY_SCHEMA)).cast(KEY_SCHEMA)
+    def _count(self, session_id: str, events: int, row_checks: int) -> int:
+        entry = self._entries.setdefault(session_id, _Entry(self.first_key + len(self._entries)))
+        entry.events += events
+        entry.row_checks = (entry.row_checks + row_checks) % 2**64
+        return entry.key
 
-    def _number(self, session_ids: pl.Series) -> pl.Series:
-        return pl.Series([self._numbers[session_id] for session_id in session_ids], dtype=pl.Int32)
+    def _keys(self) -> pl.DataFrame:
+        rows = [(name, entry.key, entry.events, entry.row_checks) for name, entry in self._entries.items()]
+        return pl.DataFrame(rows, schema=KEY_SCHEMA, orient="row")
 
 
 def complete_keys(keys: pl.DataFrame, tables: Sequence[pl.Series]) -> pl.DataFrame:
