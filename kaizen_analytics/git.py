@@ -196,6 +196,13 @@ class Repository:
         relations = compute_ancestry(_parse_parents(listing), frozenset(wanted), targets)
         return {given: relations[full] for given, full in known.items()}
 
+    def read_setting(self, name: str) -> str | None:
+        """Return a setting of git that holds in this repository, such as `user.email`; None where none is set."""
+        answer = _run(self.root, "config", "--get", name)
+        if answer.returncode > 1:
+            raise RepositoryError(f"git config failed in {self.root}: {_reason(answer)}.")
+        return answer.stdout.strip() or None
+
     def read_messages(self, since_ms: int) -> tuple[tuple[str, str], ...]:
         """Return (commit id, message) of every commit on any branch since a time, newest first."""
         listing = self._read("log", "--all", f"--since=@{max(since_ms // 1000, 100_000_000)}", "-z", "--format=%H%n%B")

@@ -5,12 +5,15 @@ Every question is asked once: folders and branches repeat over thousands of sess
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from kaizen_analytics.errors import RepositoryError
 from kaizen_analytics.git import BranchHistory, Repository
 from kaizen_analytics.store.location import find_workspace
 
+# https://host/owner/name, git@host:owner/name, ssh://git@host:22/owner/name
+_REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<owner>[\w.~-]+)/.+")
 _NO_HISTORY = BranchHistory(moves=(), commits=())
 
 
@@ -39,6 +42,19 @@ class Places:
             self._histories[key] = self._read(*key)
         return self._histories[key].commit_at(at_ms)
 
+    def people_of(self, workspace: str) -> tuple[str | None, str | None]:
+        """Return the user and the organisation of a workspace: git's user.email, and the owner of its origin."""
+        folder = Path(workspace)
+        if not folder.is_absolute() or not (folder / ".git").exists():
+            return None, None
+        try:
+            repository = Repository(folder)
+            user, origin = (repository.read_setting(name) for name in ("user.email", "remote.origin.url"))
+        except RepositoryError as error:
+            self.problems.add(str(error))
+            return None, None
+        return user, owner_of(origin or "")
+
     def _read(self, workspace: str, branch: str) -> BranchHistory:
         folder = Path(workspace)
         if not folder.is_absolute() or not (folder / ".git").exists():
@@ -48,3 +64,9 @@ class Places:
         except RepositoryError as error:
             self.problems.add(str(error))
             return _NO_HISTORY
+
+
+def owner_of(remote: str) -> str | None:
+    """Return host and owner of a remote's address, such as `forge.example/team`; None for a local path."""
+    match = None if remote.startswith(("/", ".", "file:")) else _REMOTE.fullmatch(remote)
+    return f"{match['host']}/{match['owner']}".lower() if match else None

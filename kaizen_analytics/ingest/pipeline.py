@@ -21,6 +21,7 @@ from kaizen_analytics.ingest.reading import Work, read_source
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
 from kaizen_analytics.ingest.writing import Batch
+from kaizen_analytics.store.sessions import attribute_sessions, list_unattributed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ def run_ingest(
     sources = [s for s in discover(roots, chosen) if since_ms is None or s.mtime_ns >= since_ms * 1_000_000]
     run = Ingest(store, workspace=workspace, adopt=adopt, prices=prices or PriceList(), agents=chosen)
     run.read(sources, full=full, progress=progress)
+    run.attribute()
     return run.summarise(sources)
 
 
@@ -113,6 +115,13 @@ class Ingest:
                 done += source.size_bytes
             if progress is not None:
                 progress(done, total)
+
+    def attribute(self) -> None:
+        """Note who ran the sessions of each workspace that is a repository of this machine; what is noted stays."""
+        for workspace in list_unattributed(self.store):
+            user, organisation = self.places.people_of(workspace)
+            if user or organisation:
+                attribute_sessions(self.store, workspace, user, organisation)
 
     def summarise(self, sources: Sequence[Source]) -> IngestSummary:
         """Return totals over some sources, and what was read so far."""

@@ -145,3 +145,23 @@ def foreign_sessions(store: Store) -> list[str]:
 
 def _json(values: Iterable[object]) -> str:
     return json.dumps(list(values), ensure_ascii=False)
+
+
+def list_unattributed(store: Store) -> list[str]:
+    """Return the workspaces with sessions whose user and organisation are not noted."""
+    rows = store.native(
+        "select distinct workspace from sessions where id not in (select session_id from ka_session_attributes)"
+    )
+    return [workspace for (workspace,) in rows if workspace]
+
+
+def attribute_sessions(store: Store, workspace: str, user: str | None, organisation: str | None) -> None:
+    """Note the user and the organisation of a workspace's sessions where nothing is noted yet."""
+    with store.write():
+        store.native(
+            "insert into ka_session_attributes (session_id, user, organisation) select id, ?, ? from sessions "
+            "where workspace = ? on conflict do nothing returning 1",
+            user,
+            organisation,
+            workspace,
+        )
