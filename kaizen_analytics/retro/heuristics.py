@@ -1,6 +1,7 @@
 """Heuristics: one SQL file each, with everything that is known about it in the header.
 
-A header line is `-- key: value`; a value goes on over lines that begin with `--   `. A threshold is
+A header line is `-- key: value`; a value goes on over lines that begin with `--   `, joined by a blank, or by nothing
+after the `|` of a pattern. A threshold is
 `-- threshold: name = default (what it means)` and stands in the query as `$name`. The rows of a heuristic are bets;
 see `BET_SCHEMA` for what each must say.
 """
@@ -194,7 +195,8 @@ def _header(sql: str) -> dict[str, list[str]]:
             key = match["key"]
             found.setdefault(key, []).append(match["value"].strip())
         elif key and (match := _CONTINUED.fullmatch(line)):
-            found[key][-1] += f" {match['value'].strip()}"
+            glue = "" if found[key][-1].endswith("|") else " "
+            found[key][-1] += f"{glue}{match['value'].strip()}"
     return found
 
 

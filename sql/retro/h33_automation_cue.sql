@@ -13,7 +13,8 @@
 -- threshold: min_pairs = 3 (times that a cycle of two actions repeats)
 -- threshold: min_triples = 2 (times that a cycle of three actions repeats)
 -- threshold: min_sessions = 2 (sessions in which it was seen)
--- threshold: exploration = '^(ls|cat|head|tail|sed|awk|grep|rg|find|fd|nl|wc|cd|echo|pwd|which|tree|jq|stat|sleep)$'
+-- threshold: exploration = '^(ls|cat|head|tail|sed|awk|grep|rg|find|fd|nl|wc|cd|echo|pwd|which|tree|jq|stat|sleep|
+--   git.(show|log|diff|status|blame|grep))$'
 --   (programs that explore; a run of them is no routine)
 -- saving: 150 for each call after the first of a run; 200 for each repeated cycle; x 1.25 if in two sessions or more.
 with actions as (

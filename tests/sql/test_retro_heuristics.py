@@ -73,6 +73,10 @@ def runs(name: str, programs: str) -> list[Row]:
     return [shell(name, program, seq) for seq, program in enumerate(programs.split())]
 
 
+def logs(name: str) -> list[Row]:
+    return [shell(name, "git log", 20 + place) for place in range(9)]
+
+
 def fingerprinted(prefix: str, fingerprint: str, usd: float, count: int = 5) -> Relations:
     names = [f"{prefix}{place}" for place in range(count)]
     return {
@@ -408,7 +412,14 @@ CASES = (
         file="h33_automation_cue",
         fires={"calls": [*runs("s", "make " * 5), *runs("t", "make " * 5)]},
         quiet={
-            "calls": [*runs("s", "make " * 5), *runs("t", "make " * 4), *runs("u", "ls " * 9), *runs("v", "ls " * 9)]
+            "calls": [
+                *runs("s", "make " * 5),
+                *runs("t", "make " * 4),
+                *runs("u", "ls " * 9),
+                *runs("v", "ls " * 9),
+                *logs("u"),
+                *logs("v"),
+            ]
         },
         key="make",
         tokens=2 * 4 * 150 * 1.25,
