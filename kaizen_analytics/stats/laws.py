@@ -30,8 +30,11 @@ _HEAVY = 3
 _GAP = 40
 """How many distinct values the two middle draws may lie apart; further is rarer than e^-39."""
 
-_LIGHT_GAP = 20
-"""The same where only the mean of midpoints is wanted: further is rarer than e^-19."""
+_LIGHT_GAP = 12
+"""The same where only the mean of midpoints is wanted: further is rarer than e^-11."""
+
+_FINE_CELL = 0.02
+"""Cells up to this many standard deviations wide are integrated by three points, to a relative error near 1e-11."""
 
 _NEGLIGIBLE = 1e-18
 
@@ -214,7 +217,7 @@ def _even_law(window: Window, half: int) -> Law:
     few neighbours of it, and are replaced by their mean. Ties are never replaced, as their midpoints carry real mass:
     replacing them cost coverage down to 65 % in trials.
     """
-    lower = np.diff(special.betainc(half, half + 1, window.edges / window.n))
+    lower = _cell_masses(half, half + 1, window)
     factors = _log_pair_factors(window, half)
     with np.errstate(divide="ignore"):
         above = half * np.log((window.n - window.edges[1:]) / window.n)
@@ -301,7 +304,25 @@ def beta_law(sample: FloatArray, a: float, b: float) -> Law:
 
 
 def _window_law(window: Window, a: float, b: float) -> Law:
-    return _law(window.values, np.diff(special.betainc(a, b, window.edges / window.n)))
+    return _law(window.values, _cell_masses(a, b, window))
+
+
+def _cell_masses(a: float, b: float, window: Window) -> FloatArray:
+    """Return the probability that a Beta(a, b) level falls on each distinct value of `window`.
+
+    The incomplete beta function is exact but takes a microsecond per value; where many narrow cells make up the law,
+    Gauss's three points per cell give the same.
+    """
+    edges = window.edges / window.n
+    width = np.diff(edges)
+    spread = math.sqrt(a * b / (a + b + 1)) / (a + b)
+    if float(width.max()) > _FINE_CELL * spread or edges[0] <= 0 or edges[-1] >= 1:
+        masses: FloatArray = np.diff(special.betainc(a, b, edges))
+        return masses
+    points = edges[:-1] + width * np.array([[0.5 - math.sqrt(0.15)], [0.5], [0.5 + math.sqrt(0.15)]])
+    density = np.exp((a - 1) * np.log(points) + (b - 1) * np.log1p(-points) - special.betaln(a, b))
+    fine: FloatArray = width * (np.array([5, 8, 5]) / 18 @ density)
+    return fine
 
 
 def quantile_rank(n: int, quantile: float) -> int:

@@ -52,7 +52,9 @@ class Sample:
     @property
     def constant(self) -> bool:
         """Whether all sessions have the same value."""
-        return self.n > 0 and bool(self.values.min() == self.values.max())
+        if self.n == 0 or self.values[0] != self.values[-1]:
+            return False
+        return bool((self.values == self.values[0]).all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +113,10 @@ def _read_values(values: npt.ArrayLike, name: str) -> FloatArray:
 
 
 def _check_finite(array: FloatArray, name: str) -> None:
-    if array.size == 0 or (np.isfinite(array.sum()) and max(array.max(), -array.min()) <= _LARGEST):
+    # NaN makes both extremes NaN, and no comparison with NaN holds.
+    if array.size == 0 or (array.max() <= _LARGEST and array.min() >= -_LARGEST):
         return
     bad = np.flatnonzero(~(np.abs(array) <= _LARGEST))
-    if bad.size == 0:
-        return
     raise StatisticsError(
         f"The {name} holds {array[bad[0]]} at position {bad[0]} ({bad.size} such values); "
         f"expected finite numbers up to {_LARGEST:g}. Leave out sessions without a value and count them.",

@@ -112,6 +112,19 @@ def test_ties_among_many_values_keep_their_midpoints():
     assert 1.5 in law.values
 
 
+@pytest.mark.parametrize("n", [20_000, 20_001, 1_000_000])
+def test_narrow_cells_have_the_masses_of_the_incomplete_beta_function(n, monkeypatch):
+    sample = np.random.default_rng(n).lognormal(9, 1, n)
+    fast = median_law(sample)
+
+    monkeypatch.setattr(laws, "_FINE_CELL", 0.0)
+    exact = median_law(sample)
+
+    np.testing.assert_allclose(fast.masses, exact.masses, rtol=1e-8, atol=1e-14)
+    np.testing.assert_allclose(fast.cumulative, exact.cumulative, atol=1e-12)
+    assert fast.limits(0.05) == pytest.approx(exact.limits(0.05), rel=1e-9)
+
+
 def test_partial_sort_gives_the_same_law_as_a_full_sort(monkeypatch):
     sample = np.random.default_rng(1).lognormal(0, 1, 5_001)
     partial = median_law(sample)
