@@ -86,7 +86,7 @@ def judge(
         invalid: Plain sentence why the arms cannot be compared, or None.
 
     Raises:
-        ExperimentError: `margin_pct` is not positive, or a number of the criterion is not finite.
+        ExperimentError: `margin_pct` is not positive.
     """
     if margin_pct is not None and not 0 < margin_pct < math.inf:
         raise ExperimentError(f"The equivalence margin is {margin_pct} %; expected a positive percent, or none.")
@@ -98,8 +98,6 @@ def judge(
 
 
 def _judge_delta(effect: Effect, criterion: Delta, margin_pct: float | None) -> Judgement:
-    if not math.isfinite(criterion.target_pct):
-        raise ExperimentError(f"The target is {criterion.target_pct} %; expected a finite percent change.")
     notes = _contradiction(criterion)
     if effect.insufficient is not None:
         return _without_interval(Verdict.INSUFFICIENT_DATA, effect.insufficient, notes)
@@ -204,8 +202,6 @@ def _between(effect: Effect, gain: Interval, direction: Direction) -> str:
 
 def _judge_absolute(effect: Effect, criterion: Absolute, better: Direction) -> Judgement:
     value = criterion.metric_value
-    if not math.isfinite(value):
-        raise ExperimentError(f"The value to reach is {value}; expected a finite number in the metric's unit.")
     interval = effect.treatment.interval
     if interval is None:
         reason = effect.insufficient or "The treatment arm has no interval."
