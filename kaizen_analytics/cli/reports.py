@@ -120,6 +120,8 @@ def due(
     schedules: SchedulesOption = DEFAULT_SCHEDULES,
     out: OutOption = DEFAULT_OUT,
     now: Annotated[str, typer.Option("--now", metavar="TIME", help="ISO 8601 with a zone; default: the present.")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
+    fast: Annotated[bool, typer.Option("--fast", help="Without a kernel for each report.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -130,13 +132,12 @@ def due(
     from datetime import UTC, datetime
 
     from kaizen_analytics.reports.conclusion import parse_now
-    from kaizen_analytics.reports.due import find_due, make_slot
-    from kaizen_analytics.reports.runner import Runner
+    from kaizen_analytics.reports.due import find_due, make_slots
     from kaizen_analytics.reports.schedules import load_schedules
 
     moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
     slots = find_due(load_schedules(schedules), out, moment)
-    outcomes = [] if dry_run else [make_slot(slot, out, Runner()) for slot in slots]
+    outcomes = [] if dry_run else make_slots(slots, out, jobs=jobs, fast=fast)
     rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
     states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)
     if as_json:

@@ -7,6 +7,8 @@
     rendering    an executed notebook as HTML, Markdown and JSON
     text, components, charts     what a notebook shows, in every format at once
     conclusion   the sections of the conclusion report
+    schedules, due, units    what is due, making it, and what calls us
+    batch, in_process, preload     several reports at once
 
 `run_report` makes one report by name; `Runner` is the same with a clock, formats and a record of failures.
 """

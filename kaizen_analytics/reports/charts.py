@@ -394,7 +394,8 @@ def _draw(chart: alt.TopLevelMixin, name: str) -> str:
     """Return a chart as SVG that can stand inside a page beside others."""
     import vl_convert
 
-    spec = {**chart.to_dict(), "config": _theme()}
+    # altair has checked the parts as they were made; checking the whole again takes as long as drawing it
+    spec = {**chart.to_dict(validate=False), "config": _theme()}
     return _tidy(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), name)
 
 

@@ -1,4 +1,4 @@
-"""Makes the reports that are due, one slot after the other; a slot that fails does not stop the next."""
+"""Makes the reports that are due; a slot that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.errors import ConfigError, KaizenError
+from kaizen_analytics.reports.batch import run_batch
 from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.ledger import find_records
 from kaizen_analytics.reports.parameters import check_parameters
@@ -15,7 +16,7 @@ from kaizen_analytics.reports.runner import BusyError, RunRequest
 from kaizen_analytics.reports.schedules import due_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from kaizen_analytics.reports.runner import Runner, RunResult
@@ -37,15 +38,42 @@ def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[Du
     return due_slots(schedules, now, [record for _, record in find_records(out)])
 
 
-def make_slot(slot: DueSlot, out: Path, runner: Runner) -> Outcome:
-    """Make one due slot; whatever this package refuses becomes the outcome."""
-    try:
-        result = runner.run(_request(slot, out))
-    except BusyError:
+def make_slots(
+    slots: Sequence[DueSlot],
+    out: Path,
+    *,
+    jobs: int = 1,
+    fast: bool = False,
+    runner: Runner | None = None,
+) -> list[Outcome]:
+    """Make due slots, each in a process of its own; whatever this package refuses becomes the outcome.
+
+    Args:
+        slots: What to make.
+        out: Folder of all reports.
+        jobs: How many at once.
+        fast: Without a kernel for each, see `batch.run_batch`.
+        runner: Clock of the runs; default: the present time.
+    """
+    requests: dict[int, RunRequest] = {}
+    outcomes: dict[int, Outcome] = {}
+    for number, slot in enumerate(slots):
+        try:
+            requests[number] = _request(slot, out)
+        except KaizenError as error:
+            outcomes[number] = _outcome(slot, error)
+    numbers = list(requests)
+    for place, answer in run_batch(list(requests.values()), jobs=jobs, fast=fast, runner=runner):
+        outcomes[numbers[place]] = _outcome(slots[numbers[place]], answer)
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _outcome(slot: DueSlot, answer: RunResult | KaizenError) -> Outcome:
+    if isinstance(answer, BusyError):
         return Outcome(slot=slot, result=None, error=None, exit_code=0)
-    except KaizenError as error:
-        return Outcome(slot=slot, result=None, error=str(error), exit_code=error.exit_code)
-    return Outcome(slot=slot, result=result, error=result.record.error, exit_code=result.exit_code)
+    if isinstance(answer, KaizenError):
+        return Outcome(slot=slot, result=None, error=str(answer), exit_code=answer.exit_code)
+    return Outcome(slot=slot, result=answer, error=answer.record.error, exit_code=answer.exit_code)
 
 
 def _request(slot: DueSlot, out: Path) -> RunRequest:

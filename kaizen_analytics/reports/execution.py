@@ -47,6 +47,7 @@ def execute(
     folder: Path,
     timeout_s: float,
     progress: Progress,
+    engine: str | None = None,
 ) -> Execution:
     """Run all cells of `notebook` in a kernel of its own.
 
@@ -57,6 +58,7 @@ def execute(
         folder: Working directory of the kernel.
         timeout_s: Seconds that all cells together may take.
         progress: Told of every finished cell.
+        engine: Name of another engine that papermill knows.
 
     Raises:
         KeyboardInterrupt: an interruption, after the kernel is gone.
@@ -68,7 +70,7 @@ def execute(
 
     watch = _Watch(timeout_s=timeout_s, progress=progress)
     try:
-        _run_papermill(notebook, parameters, watch, private=private, folder=folder)
+        _run_papermill(notebook, parameters, watch, private=private, folder=folder, engine=engine)
     except PapermillExecutionError:
         pass  # the judgement below finds the cell
     except CellTimeoutError:
@@ -150,6 +152,7 @@ def _run_papermill(
     *,
     private: Path,
     folder: Path,
+    engine: str | None,
 ) -> None:
     from papermill import execute_notebook
 
@@ -163,6 +166,7 @@ def _run_papermill(
         parameters=dict(parameters),
         progress_bar=False,
         start_timeout=_START_TIMEOUT_S,
+        engine_name=engine,
         kernel_name=KERNEL_NAME,
         language="python",
         request_save_on_cell_execute=False,

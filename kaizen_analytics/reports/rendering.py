@@ -60,6 +60,12 @@ def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> d
     return {file: render(notebook, facts).encode("utf-8") for file, render in rendered}
 
 
+def load_exporters() -> None:
+    """Import and build what rendering needs; `render_report` does it by itself when nobody has done it before."""
+    _html_exporter().template  # noqa: B018 - loads and compiles it
+    _markdown_exporter().template  # noqa: B018
+
+
 def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has no types
     """Return the machine-readable content that a notebook emits, an empty object if there is none.
 
@@ -159,7 +165,7 @@ def _safe_html(output: Any) -> str:  # noqa: ANN401 - nbformat has no types
     import bleach
 
     without_style = re.sub(r"<style\b.*?</style>", "", source, flags=re.DOTALL | re.IGNORECASE)
-    return str(bleach.clean(without_style, tags=_TABLE_TAGS, attributes=(), strip=True))
+    return str(bleach.clean(without_style, tags=_TABLE_TAGS, attributes=[], strip=True))
 
 
 @cache

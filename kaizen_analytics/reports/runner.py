@@ -25,7 +25,7 @@ from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versi
 from kaizen_analytics.reports.ledger import EXIT_CODES, OutputFile, RunRecord, RunState
 from kaizen_analytics.reports.parameters import check_parameters
 from kaizen_analytics.reports.publication import OutputError
-from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, render_report
+from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, load_exporters, render_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -103,10 +103,14 @@ def ignore_progress(done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """What a run needs from the world: a clock and a place to show progress."""
+    """What a run needs from the world: a clock, a place to show progress, and whether it has a process for itself.
+
+    `fast` executes the notebook in this process instead of in a kernel; only for a process that ends with the run.
+    """
 
     clock: Callable[[], int] = field(default=read_clock)
     progress: Progress = field(default=ignore_progress)
+    fast: bool = False
 
     def run(self, request: RunRequest) -> RunResult:
         """Make one report.
@@ -181,6 +185,14 @@ class Runner:
     ) -> tuple[Execution, dict[str, bytes]]:
         from kaizen_analytics.reports.kernels import private_folder
 
+        engine = None
+        if self.fast:
+            from kaizen_analytics.reports.in_process import register
+
+            engine = register()
+        # Rendering needs a second of imports, and this process only waits while the kernel works.
+        helper = threading.Thread(target=load_exporters, daemon=True)
+        helper.start()
         with private_folder(record.run_id) as private:
             execution = execute(
                 request.report.notebook(),
@@ -189,7 +201,9 @@ class Runner:
                 folder=request.report.path.resolve().parent,
                 timeout_s=request.timeout_s,
                 progress=self.progress,
+                engine=engine,
             )
+        helper.join()
         outputs = _render(execution, request, record)
         for name, data in outputs.items():
             publication.write_file(staging / name, data)
@@ -269,11 +283,17 @@ def find_output(request: RunRequest, parameters: Mapping[str, Value]) -> Path:
     return folder if subject is None else folder / publication.slug(subject)
 
 
-def sweep(output: Path) -> list[RunRecord]:
-    """Record the runs of `output` that died without a word as abandoned; the lock of `output` must be held."""
+def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None = None) -> list[RunRecord]:
+    """Record the runs of `output` that died without a word, and free their space; its lock must be held.
+
+    Args:
+        output: Folder of the runs of one report on one subject.
+        state: What became of them, where it is known.
+        error: Why, where it is known.
+    """
     from kaizen_analytics.reports.kernels import sweep_private_folders
 
-    abandoned = []
+    buried = []
     for staging in publication.find_staging(output):
         record = ledger.read_record(staging)
         if record is None:  # it died before its first write
@@ -282,11 +302,26 @@ def sweep(output: Path) -> list[RunRecord]:
             continue
         publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
         sweep_private_folders(record.run_id)
-        record = replace(record, state=RunState.ABANDONED, error=f"Process {record.pid} disappeared during the run.")
+        reason = error or f"Process {record.pid} disappeared during the run."
+        record = replace(record, state=state, exit_code=EXIT_CODES.get(state), error=reason)
         ledger.write_record(staging, record)
         publication.set_aside(staging, record.run_id)
-        abandoned.append(record)
-    return abandoned
+        buried.append(record)
+    return buried
+
+
+def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResult:
+    """Write the record of a run whose process is known to be dead, and return it as the run's result.
+
+    Raises:
+        ReportError: the run died before it left a record.
+    """
+    output = find_output(request, prepare_parameters(request))
+    with _exclusive(output):
+        buried = sweep(output, state, error)
+    if not buried:
+        raise ReportError(f"The report {request.report.name!r} was not made: {error} It left no record.")
+    return RunResult(record=buried[-1], folder=output / publication.FAILED / buried[-1].run_id)
 
 
 @contextmanager
