@@ -33,6 +33,7 @@ GROUPS = (
     "reports",
     "doctor",
     "cache",
+    "redact",
 )
 """Modules of this package; each has `register(app)`. The order is that of the help page."""
 

@@ -108,7 +108,8 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
 def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     """Return the text without terminal colours and zero-width characters, or None when it holds none."""
     characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    escapes = _in_order([_zero_widths(characters), _from_matches(_controls(raw))])
+    wide = _none() if raw.isascii() else _zero_widths(characters)
+    escapes = _in_order([wide, _from_matches(_controls(raw))])
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
 
@@ -118,8 +119,11 @@ def _apply(view: Bytes, escapes: Escapes) -> tuple[bytes, OffsetMap] | None:
         return None
     kept = np.ones(len(view), np.bool_)
     lengths = escapes.ends - escapes.starts
-    for step in range(int(lengths.max())):
-        kept[escapes.starts[lengths > step] + step] = False
+    inside, left = escapes.starts, lengths
+    while len(inside):
+        kept[inside] = False
+        longer = left > 1
+        inside, left = inside[longer] + 1, left[longer] - 1
     shown = escapes.values < _DELETE
     last = escapes.ends[shown] - 1
     kept[last] = True

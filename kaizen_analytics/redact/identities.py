@@ -99,9 +99,8 @@ RULES: tuple[Rule, ...] = (
             b"documents and settings",
         ),
         pattern=re.compile(
-            rb"(?i:[\\/]{1,64}(?:home|users)|documents and settings)[\\/]{1,64}(?P<value>"
-            + _NAME_CHARACTERS
-            + rb"{1,64})",
+            rb"(?i:[\\/]{1,64}(?:home|users)|documents and settings)[\\/]{1,64}"
+            rb"(?P<value>" + _NAME_CHARACTERS + rb"{1,64}(?: [A-Z][\w.-]{0,30}(?=[\\/]))?)",
         ),
         left=_SLASHES,
         before=64,
@@ -425,18 +424,17 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-_HOME_ROOTS = re.compile(
-    rb"(?:^|[^\w.-]|[^\w.-][A-Za-z]|(?i:var|export|usr|data|mnt|net|nfs|private|rootfs|hostfs|host|file|volumes))$"
-)
-
-
+_HOME_ROOTS = frozenset(b"var export usr data mnt net nfs private rootfs hostfs host volumes".split())
 _AFTER_PLACEHOLDER = re.compile(rb":[0-9a-z]{2,10}>$")
 
 
 def _is_home(match: re.Match[bytes]) -> bool:
     """Whether this is a home folder: `src/users/list` is not, nor are API routes such as `/users/42`."""
-    before = match.string[max(0, match.start() - 12) : match.start()]
-    if not _HOME_ROOTS.search(before) or _AFTER_PLACEHOLDER.search(before):
+    before = match.string[max(0, match.start() - 14) : match.start()]
+    parent = before[len(before.rstrip(_HOST_BYTES)) :]
+    if len(parent) > 1 and parent.lower() not in _HOME_ROOTS:
+        return False
+    if before[-1:] == b">" and _AFTER_PLACEHOLDER.search(before):
         return False
     return b"/users/" not in match[0] or before[-1:].isalpha() or before[-1:] == b":"
 

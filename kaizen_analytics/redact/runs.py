@@ -73,11 +73,11 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
     edges = np.concatenate(([-1], breaks, [len(classes)]))
     long = np.flatnonzero(np.diff(edges) > SHORTEST_RUN)
     starts, ends = edges[long] + 1, edges[long + 1]
-    digits = np.concatenate(([0], np.cumsum(classes == _DIGIT, dtype=np.int64)))
-    has_digit = digits[ends] > digits[starts]
+    digits = np.concatenate(([0], np.cumsum(classes == _DIGIT, dtype=np.int32)))
+    has_digit: NDArray[np.bool_] = digits[ends] > digits[starts]
     heads = np.frombuffer(view, np.uint8)[starts[:, None] + _GROUPS]
-    text_like = _TEXT_HEADS[heads].all(axis=1)
-    chosen = has_digit | text_like
+    text_like: NDArray[np.bool_] = np.all(_TEXT_HEADS[heads], axis=1)
+    chosen: NDArray[np.bool_] = has_digit | text_like
     columns = (starts, ends, has_digit, text_like)
     return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
 

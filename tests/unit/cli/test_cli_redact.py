@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def redact(tmp_path):
+    (tmp_path / ".gitconfig").write_text(
+        '[user]\n\tname = Zoe Kowal\n\temail = zoe@kowal.dev\n[remote "origin"]\n\turl = git@h:acmelabs/x.git\n'
+    )
+
+    def run(text: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
+        environment = {**os.environ, "HOME": str(tmp_path), "KAIZEN_HOME": str(tmp_path / "kaizen"), "USER": "zkowal"}
+        command = [sys.executable, "-c", "from kaizen_analytics.cli import main; main()", "redact", *options]
+        return subprocess.run(command, input=text, capture_output=True, check=False, env=environment)
+
+    return run
+
+
+def test_text_goes_in_and_comes_out_without_secrets(redact):
+    result = redact(b'password="Xy7!abcd"\nplain\n')
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == b'password="<R:kv>"\nplain\n'
+
+
+def test_lines_are_kept_exactly(redact):
+    raw = b'a\r\npassword="Xy7!abcd"\n\0\xff\n\nlast'
+    assert redact(raw, "--lines").stdout == raw.replace(b"Xy7!abcd", b"<R:kv>")
+
+
+def test_pseudonyms_are_the_same_in_the_next_run(redact):
+    first, second = redact(b"/home/maria/x"), redact(b"/Users/maria/y")
+    assert first.stdout.split(b"/")[2] == second.stdout.split(b"/")[2]
+
+
+def test_this_account_is_known(redact):
+    result = redact(b"zkowal and Zoe Kowal of acmelabs")
+    assert b"<R:us:" in result.stdout
+    assert not any(word in result.stdout for word in (b"zkowal", b"Zoe", b"acmelabs"))
+
+
+def test_json_is_one_document_or_one_for_each_line(redact):
+    document = json.loads(redact(b'password="Xy7!abcd"', "--json").stdout)
+    assert document == {"text": 'password="<R:kv>"', "counts": {"assignment": 1}}
+    lines = redact(b'password="Xy7!abcd"\nplain\n', "--json", "--lines").stdout.splitlines()
+    assert [json.loads(line)["counts"] for line in lines] == [{"assignment": 1}, {}]
+
+
+def test_explain_names_places_and_kinds_but_no_values(redact):
+    result = redact(b'plain\npassword="Xy7!abcd"\n', "--lines", "--explain")
+    assert result.stderr.decode().splitlines() == ["line 2, bytes 10-18: assignment", "redacted 1 assignment"]
+
+
+def test_a_key_that_is_no_key_is_an_error(redact, tmp_path):
+    (tmp_path / "k").write_bytes(b"short")
+    (tmp_path / "k").chmod(0o600)
+    result = redact(b"x", "--key", str(tmp_path / "k"))
+    assert result.returncode == 1
+    assert b"holds 5 bytes; expected a key of 32" in result.stderr
+    assert result.stdout == b""
