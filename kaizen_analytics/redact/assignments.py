@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.redact.rules import Hit, Span
 
 ANCHORS = tuple(
-    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp kennwort contrase senha"
+    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp psk kennwort contrase senha"
     b" sessid sid= sid: .sid _sid sid\" sid'".split(),
 )
 _OPERATOR = (
@@ -155,7 +155,9 @@ def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bo
 def _judge_argument(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
     """Judge `--password VALUE` and `ENV DB_PASSWORD VALUE`: the word behind a name, without an operator."""
     flagged = hit.view[name.start : name.start + 1] == b"-"
-    if not flagged and not _COMMAND_BEFORE.search(hit.view[max(hit.low, name.start - 120) : name.start]):
+    before = hit.view[max(hit.low, name.start - 120) : name.start]
+    alone = before[-1:] in (b"", b"\n") and hit.view[match.end() : match.end() + 1] in (b"", b"\n", b"\r")
+    if not flagged and not alone and not _COMMAND_BEFORE.search(before):
         return None
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
@@ -167,7 +169,7 @@ def _judge_argument(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None
 def _believe(name: Name, value: bytes, *, quoted: bool) -> bool:
     """Whether a value is what its name promises; a name that promises nothing is that of a vendor."""
     if name.promise is Promise.NOTHING:
-        return _is_vendor_value(value)
+        return _is_vendor_value(name.text, value)
     if name.promise is Promise.WEAK:
         return _is_random_key(value)
     if b" " in value:
@@ -175,7 +177,7 @@ def _believe(name: Name, value: bytes, *, quoted: bool) -> bool:
     if is_uuid(value) and _SESSION.search(name.text):
         return False  # sessions are numbered with UUIDs everywhere, and those open nothing
     check = is_password if name.promise is Promise.PASSWORD else is_secret
-    return check(value, quoted=quoted)
+    return check(value, quoted=quoted or name.text.isupper())
 
 
 _SESSION = re.compile(rb"(?i)sess(?:ion)?[_-]?(?:id|key)$")
@@ -209,13 +211,22 @@ def _is_random_key(value: bytes) -> bool:
     )
 
 
-_VENDOR_VALUE = re.compile(rb"[\w+/=.~-]{16,400}")
+_VENDOR_VALUE = re.compile(rb"[\w+/=.~-]{15,400}")
+_HEX_GROUPS = re.compile(rb"[0-9a-f]{20,}(?:-[0-9a-f]{8,})*")
+_UUID_VENDORS = re.compile(rb"(?i)heroku|snyk|hubspot|kucoin|messagebird|squarespace")
 
 
-def _is_vendor_value(value: bytes) -> bool:
+def _is_vendor_value(name: bytes, value: bytes) -> bool:
     """Whether the value beside a vendor's name is a random token rather than a setting of that vendor."""
-    if not _VENDOR_VALUE.fullmatch(value) or is_placeholder(value) or is_uuid(value):
+    if not _VENDOR_VALUE.fullmatch(value) or is_placeholder(value):
         return False
+    if is_uuid(value):
+        return _UUID_VENDORS.search(name) is not None
+    if _HEX_GROUPS.fullmatch(value):
+        return True
     shape = measure_shape(value)
-    mixed = shape.digits >= 3 and shape.letters >= 6 and value.count(b"/") + value.count(b".") <= 2
-    return mixed and shape.entropy >= 3.3 and b"-" not in value.strip(b"-") and is_secret(value, quoted=True)
+    mixed = shape.upper >= 2 and shape.lower >= 2
+    plain = b"-" not in value.strip(b"-") and value.count(b"/") + value.count(b".") <= 2
+    if shape.digits < 2 or shape.letters < 6 or not (mixed or plain):
+        return False
+    return shape.entropy >= (3.2 if plain else 3.6) and is_secret(value, quoted=True)

@@ -12,6 +12,7 @@ from kaizen_analytics.redact.vocabulary import (
     KEY_QUALIFIERS,
     PASSWORD_WORDS,
     SECRET_WORDS,
+    VENDORS,
 )
 
 
@@ -25,6 +26,7 @@ class Promise(Enum):
 
 
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUALIFIERS = KEY_QUALIFIERS | {vendor.decode() for vendor in VENDORS}
 _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
 
@@ -68,6 +70,6 @@ def _judge_words(words: list[str]) -> Promise:
 def _judge_key(before: set[str], words: list[str]) -> Promise:
     if before & HARMLESS_QUALIFIERS:
         return Promise.NOTHING
-    if before & KEY_QUALIFIERS and ("key" in words or "keys" in words):
+    if before & _QUALIFIERS and ("key" in words or "keys" in words):
         return Promise.SECRET
     return Promise.WEAK

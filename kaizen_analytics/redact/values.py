@@ -132,8 +132,8 @@ def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
     changes = sum(1 for left, right in pairwise(value) if (left < 91) != (right < 91))
     return (
         shape.size >= 8
-        and changes >= max(3, shape.size // (5 if quoted else 3))
-        and shape.entropy >= (2.8 if quoted else 3.2)
+        and changes >= max(3, shape.size // (5 if quoted else 4))
+        and shape.entropy >= (2.8 if quoted else 3.0)
     )
 
 
@@ -156,4 +156,6 @@ def _is_random_mixture(shape: Shape) -> bool:
         return shape.digits >= 2 and shape.letters >= 2 and shape.entropy >= 2.5
     if shape.digits >= 2:
         return shape.entropy >= 2.6
+    if shape.size >= 24 and shape.digits and shape.entropy >= 3.8:
+        return True
     return shape.upper >= 2 and shape.lower >= 2 and shape.entropy >= 3.4

@@ -13,7 +13,7 @@ def _bytes(text: str) -> frozenset[bytes]:
 
 PASSWORD_WORDS = _words(
     """
-    adminpassword adminpw contrasena contraseña dbpass dbpassword kennwort keypass keypassword mysqlpassword
+    psk     adminpassword adminpw contrasena contraseña dbpass dbpassword kennwort keypass keypassword mysqlpassword
     pass passcode passphrase passwd password passwort passwrd pgpassword pswd pw pwd rootpassword rootpw senha
     smtppass sshpass storepass storepassword userpass userpassword
     """,
