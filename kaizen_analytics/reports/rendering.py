@@ -61,9 +61,12 @@ def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> d
 
 
 def load_exporters() -> None:
-    """Import and build what rendering needs; `render_report` does it by itself when nobody has done it before."""
-    _html_exporter().template  # noqa: B018 - loads and compiles it
-    _markdown_exporter().template  # noqa: B018
+    """Import and compile what rendering needs; `render_report` does it by itself when nobody has done it before."""
+    from nbformat import v4
+
+    empty = v4.new_notebook()
+    _html_exporter().from_notebook_node(empty, resources={"page_title": "", "footer": "", "style": _read_style()})
+    _markdown_exporter().from_notebook_node(empty)
 
 
 def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has no types

@@ -37,6 +37,7 @@ def test_the_process_that_is_forked_has_no_threads() -> None:
     assert counted.stdout == "1\n"
 
 
+@pytest.mark.slow
 def test_a_crash_takes_only_its_own_report(write_notebook, tmp_path: Path) -> None:
     requests = [
         request(write_notebook("print('fine')", name="fine"), tmp_path),
