@@ -56,8 +56,7 @@ _COMMAND_BEFORE = re.compile(
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
 _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
-_OUTSIDE_NAMES = np.ones(256, np.bool_)
-_OUTSIDE_NAMES[list(_NAME_BYTES)] = False
+_OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
 _ASSIGNING = np.zeros(256, np.bool_)
 _ASSIGNING[list(b"\"'`])} \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
@@ -72,21 +71,26 @@ class Name(NamedTuple):
     promise: Promise
 
 
-def locate_names(view: bytes, anchors: NDArray[np.int64]) -> list[tuple[int, int]]:
+def find_name_breaks(view: bytes) -> NDArray[np.int64]:
+    """Return where no identifier can go on, ascending; the end of `view` is the last."""
+    # Translated bytes are 0 and 1, so they are flags without another copy.
+    return np.append(np.flatnonzero(np.frombuffer(view.translate(_OUTSIDE_NAMES), np.bool_)), len(view))
+
+
+def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Return the ranges of the identifiers around `anchors` (ascending) that something can be assigned to.
 
     Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
     """
     if not len(anchors):
         return []
-    characters = np.frombuffer(view + b"\0", np.uint8)
-    breaks = np.flatnonzero(_OUTSIDE_NAMES[characters])
     following = np.searchsorted(breaks, anchors)
     ends = np.minimum(breaks[following], anchors + _LONGEST_NAME)
     starts = np.where(following > 0, breaks[following - 1] + 1, 0)
     starts = np.maximum(starts, anchors - _LONGEST_NAME)
     first = np.concatenate(([True], ends[1:] != ends[:-1]))
-    chosen = first & _ASSIGNING[characters[ends]]
+    behind = np.frombuffer(view, np.uint8)[np.minimum(ends, len(view) - 1)]
+    chosen = first & _ASSIGNING[behind]
     return list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True))
 
 
@@ -95,8 +99,11 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
 
     With `vendor`, the identifier holds the name of a vendor: it need not promise more, but the value must be random.
     """
-    text = _read_name(hit, end)
+    text = hit.view[hit.start : end]
     promise = judge_name(text)
+    if promise is Promise.NOTHING or promise is Promise.WEAK:
+        text = _read_words(hit, text)
+        promise = judge_name(text)
     if promise is Promise.NOTHING and not vendor:
         return None
     name = Name(hit.start, end, text, promise)
@@ -107,14 +114,13 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
     return _judge_argument(hit, name, argument) if argument and not vendor else None
 
 
-def _read_name(hit: Hit, end: int) -> bytes:
-    """Return the identifier; for one that begins with `key` also the word before it, as in `API key`."""
+def _read_words(hit: Hit, text: bytes) -> bytes:
+    """Return an identifier that begins with `key` or the like with the word before it, as in `API key`."""
     view, start = hit.view, hit.start
-    text = view[start:end]
-    if text[:3].lower() in _SECOND_WORDS and start > hit.low and view[start - 1] == ord(" "):
-        words = view[max(hit.low, start - _LONGEST_NAME) : start - 1]
-        text = words[len(words.rstrip(_NAME_BYTES)) :] + b" " + text
-    return text
+    if start == hit.low or view[start - 1] != ord(" ") or text[:3].lower() not in _SECOND_WORDS:
+        return text
+    words = view[max(hit.low, start - _LONGEST_NAME) : start - 1]
+    return words[len(words.rstrip(_NAME_BYTES)) :] + b" " + text
 
 
 def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:

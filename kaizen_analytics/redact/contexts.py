@@ -210,7 +210,7 @@ RULES: tuple[Rule, ...] = (
         rb"[ ]{0,2}[\"']?(?P<value>[^\s\"'|;:/{}]{6,200})(?![\w/:{}])",
         _is_option_password,
     ),
-    _command("pass-source", b"pass:", rb"pass:(?P<value>[^\s\"'<>|;&:/]{4,200})"),
+    _command("pass-source", b"pass:", rb"(?<![A-Za-z])pass:(?P<value>[^\s\"'<>|;&:/]{4,200})"),
     _command(
         "identified-by",
         b"identified by|with password|encrypted password",
@@ -239,6 +239,7 @@ RULES: tuple[Rule, ...] = (
         "network-device-secret",
         b"enable secret|enable password|key 7 |password 7 |secret 5 |secret 9 |secret 8 ",
         rb"(?i)(?:enable (?:secret|password)|key|password|secret) (?:level \d+ )?(?:\d )?(?P<value>[\w$./+]{6,120})",
+        _is_option_password,
     ),
     _command(
         "basic-login-call",
@@ -254,7 +255,12 @@ RULES: tuple[Rule, ...] = (
     ),
     _command("json-web-key", b'"d"', rb"\"d\"\s{0,3}:\s{0,3}\"(?P<value>[\w-]{40,2000})\""),
     _command("docker-auth", b'"auth"', rb"\"auth\"\s{0,3}:\s{0,3}\"(?P<value>[A-Za-z0-9+/]{12,2000}={0,2})\""),
-    _command("npmrc-auth", b"_auth|_password", rb"_(?:auth|authToken|password) *= *[\"']?(?P<value>[\w+/=.-]{8,2000})"),
+    _command(
+        "npmrc-auth",
+        b"_auth|_password",
+        rb"_(?:auth|authToken|password) *= *[\"']?(?P<value>[\w+/=.-]{8,2000})",
+        _is_option_password,
+    ),
     _command(
         "ethereum-private-key",
         b"private",

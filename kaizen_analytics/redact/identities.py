@@ -54,7 +54,8 @@ def _is_private_organisation(match: re.Match[bytes]) -> bool:
 
 
 _ATTRIBUTE = re.compile(
-    rb"\$|127\.|0\.0\.|(?:os|socket|config|self|this|opts|options|args|settings|req|request|url|env|process)\.|.*hostname"
+    rb"\$|127\.|0\.0\.|(?:os|socket|config|self|this|opts|options|args|settings|req|request|url|env|process)\."
+    rb"|.*hostname"
 )
 
 
@@ -134,7 +135,8 @@ RULES: tuple[Rule, ...] = (
         category=Category.USER,
         anchors=(b"/media/", b"/var/mail/", b"/var/spool/cron/"),
         pattern=re.compile(
-            rb"/(?:media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z][\w.-]{1,32})(?=/|\s|$|[\"'])"
+            rb"(?<![\w.-])/(?:media|var/mail|var/spool/cron/crontabs|var/spool/cron)/(?P<value>[a-z]"
+            rb"[\w.-]{1,32})(?=/|\s|$|[\"'])"
         ),
         group="value",
         accept=_is_person,
@@ -287,7 +289,8 @@ RULES: tuple[Rule, ...] = (
         pattern=re.compile(
             rb"(?i)(?:hostname|host_name|nodename|computer_?name|machine_?name|(?<![a-z0-9._-])host)"
             rb"[\"']?\s{0,3}[:=]\s{0,3}[\"']?"
-            rb"(?P<value>(?=[\w.-]*[-.\d])[A-Za-z][\w-]{1,62}(?:\.[\w-]{1,63}){0,6})(?=[\"'\s,;&:\\+/<]|$)",
+            rb"(?P<value>(?=[A-Za-z0-9.-]*[-\d])[A-Za-z][A-Za-z0-9-]{1,62}(?:\.[A-Za-z0-9-]{1,63}){0,6})(?="
+            rb"[\"'\s,;&:\\+/<]|$)",
         ),
         group="value",
         accept=_is_machine,
@@ -339,9 +342,9 @@ RULES: tuple[Rule, ...] = (
             b".ts.net",
         ),
         pattern=re.compile(
-            rb"(?<![\w.\\-])(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
+            rb"(?<![\w.\\-])(?<!from )(?<!import )(?P<value>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.){1,6}"
             rb"(?:local|lan|localdomain|home\.arpa|fritz\.box|private|ts\.net"
-            rb"|(?:internal|corp|intranet|intra)(?:\.[a-z0-9-]{2,40}){0,2}(?<!\.json|\.yaml|\.conf|\.toml)))"
+            rb"|(?:internal|corp|intranet|intra)(?:(?:\.[a-z0-9-]{2,40})?\.(?:com|net|org|io|dev|cloud|local|lan))?))"
             rb"(?![\w(-]|\.[A-Za-z])",
         ),
         left=_HOST_BYTES,

@@ -36,7 +36,7 @@ _CLASSES[ord("-")] = _DASH
 _CLASSES[ord(".")] = _DOT
 _CLASSES[ord(":")] = _COLON
 _TABLE = bytes(_CLASSES)
-_IN_RUN = _LETTER | _DIGIT | _MARK | _DASH
+_BREAKS = bytes(not kind & (_LETTER | _DIGIT | _MARK | _DASH) for kind in _CLASSES)
 
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
@@ -69,12 +69,12 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
 
     Each is a start and an end, whether it holds a digit, and whether it begins as encoded text can begin.
     """
-    breaks = np.flatnonzero((classes & _IN_RUN) == 0)
-    edges = np.concatenate(([-1], breaks, [len(classes)]))
+    breaks = np.flatnonzero(np.frombuffer(view.translate(_BREAKS), np.bool_))
+    edges = np.concatenate(([-1], breaks, [len(view)]))
     long = np.flatnonzero(np.diff(edges) > SHORTEST_RUN)
     starts, ends = edges[long] + 1, edges[long + 1]
-    digits = np.concatenate(([0], np.cumsum(classes == _DIGIT, dtype=np.int32)))
-    has_digit: NDArray[np.bool_] = digits[ends] > digits[starts]
+    digits = np.append(np.flatnonzero(classes == _DIGIT), len(view))
+    has_digit: NDArray[np.bool_] = digits[np.searchsorted(digits, starts)] < ends
     heads = np.frombuffer(view, np.uint8)[starts[:, None] + _GROUPS]
     text_like: NDArray[np.bool_] = np.all(_TEXT_HEADS[heads], axis=1)
     chosen: NDArray[np.bool_] = has_digit | text_like

@@ -124,8 +124,11 @@ class Scanner:
         literals, starts = self._find_literals(view, step)
         ruled = self._ruled[literals]
         self._try_rules(view, ends, zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True), maps, findings)
+        if self._tokens_only or not len(starts):
+            return
+        breaks = assignments.find_name_breaks(view)
         for members, vendor in ((self._naming, False), (self._vendors, True)):
-            for start, end in assignments.locate_names(view, starts[members[literals]]):
+            for start, end in assignments.locate_names(view, breaks, starts[members[literals]]):
                 unit = bisect_right(ends, start)
                 hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
                 if end <= hit.high and (span := assignments.find_assignment(hit, end, vendor=vendor)):

@@ -10,36 +10,50 @@ from itertools import pairwise
 
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
-    rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
-    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+|&[A-Za-z_]+|\[.*\]"
-    rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx|context|data|props"
-    rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System|Environment|kwargs|import"
-    rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV|Deno|Bun)"
+    rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*"
+    rb"|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
+    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+"
+    rb"|&[A-Za-z_]+|\[.*\]"
+    rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx"
+    rb"|context|data|props"
+    rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System"
+    rb"|Environment|kwargs|import"
+    rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV"
+    rb"|Deno|Bun)"
     rb"(?:\.|\[|->|::|\?\.).*"
     rb"|(?:os\.)?(?:get)?env\b.*|getenv.*|vault:.*|arn:.*|ref\+.*|op://.*|secret://.*|ssm:.*|keyring:.*|file:.*"
-    rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*|required|secret\w{0,3}|password\w{0,2}"
-    rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*|fixme.*|insert.*|replace.*"
-    rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?[_-]?(?:key|token|secret|password|value)|admin|root|guest|user(?:name)?|abc|value\d?|key\d?"
+    rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*"
+    rb"|required|secret\w{0,3}|password\w{0,2}"
+    rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*"
+    rb"|fixme.*|insert.*|replace.*"
+    rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?"
+    rb"[_-]?(?:key|token|secret|password|value)|admin|root|guest|user(?:name)?|abc|value\d?|key\d?"
     rb"|https?://[^@\s]*|wss?://[^@\s]*|s3://.*|gs://.*|\.{1,2}/.*|~/.*|[A-Za-z]:[\\/].*)"
 )
 _DIGITS = b"0123456789"
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
+_PATTERN = re.compile(rb"\(\?[:=!P]|\\[dwsbDWS]|\[\^?[A-Za-z0-9]-[A-Za-z0-9]|\{[A-Za-z_]\w*\}")
 _LONGEST_PASSWORD = 128
 _LONGEST_PLACEHOLDER = 128
 _OBJECT_ID = re.compile(
-    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|event|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch"
-    rb"|batch|vs|ft|ftjob|sess|snap|vol|subnet|vpc|sg|ami|eni|rtb|igw|acl|lt|sha1|sha224|sha256|sha384|sha512|md5|h1|blake2b|blake3"
+    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|event|step|item|rs|fc|cus|price"
+    rb"|prod|sub|in|pi|pm|ch"
+    rb"|batch|vs|ft|ftjob|sess|snap|vol|subnet|vpc|sg|ami|eni|rtb|igw|acl|lt|sha1|sha224|sha256|sha384|sha512"
+    rb"|md5|h1|blake2b|blake3"
     rb"|uuid|urn|pkg|go|swh|did|cid|node|gid|oci|git)[_:\-]",
 )
 _UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VERSION = re.compile(rb"[vV^~=<>]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.+-]*)?")
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d(?:[T ][\d:.+Z-]*)?|\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?")
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+!?")
+_CHAIN = re.compile(rb"(?:[A-Za-z_$][\w$]*\.[\w$.]*=)+[A-Za-z_$][\w$.]*")
 _WORDS = re.compile(rb"[a-z]{2,}(?:[-_./: ][a-z0-9]{1,10}){1,8}")
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*")
 _PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
-_LETTERS_DIGITS = re.compile(rb"[a-z]{3,}\d{1,2}|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+")
+_LETTERS_DIGITS = re.compile(
+    rb"[a-z]{3,}\d{1,2}|(?:[A-Z][a-z]+){2,}\d?|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+"
+)
 _EXPRESSION = re.compile(rb"[\w.+*/-]+")
 _ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _NO_PASSWORDS = (_VERSION, _MEMBER, _TIME, _ENUM)
@@ -82,8 +96,10 @@ def measure_shape(value: bytes) -> Shape:
 
 
 def is_placeholder(value: bytes) -> bool:
-    """Whether a value only stands for one: a template, a reference, a word of documentation."""
-    return b"<R:" in value or (len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None)
+    """Whether a value only stands for one: a template, a pattern, a reference, a word of documentation."""
+    if b"<R:" in value or _PATTERN.search(value):
+        return True
+    return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
 
 
 def is_strong(value: bytes) -> bool:
@@ -98,7 +114,7 @@ def is_uuid(value: bytes) -> bool:
 
 def _is_reference(value: bytes, shape: Shape) -> bool:
     """Whether the value names something: an object id, version, time, attribute, path or several words."""
-    if _OBJECT_ID.match(value) or _VERSION.fullmatch(value) or _TIME.fullmatch(value):
+    if _CHAIN.fullmatch(value) or _OBJECT_ID.match(value) or _VERSION.fullmatch(value) or _TIME.fullmatch(value):
         return True
     if _MEMBER.fullmatch(value):
         return shape.digits < 3 or shape.entropy < 3.6

@@ -148,6 +148,7 @@ HOST_WORDS = _bytes(
 
 MACHINE_AUTHORS = _bytes(
     """
+    none null true false string
     actions aider bot claude codex copilot cursor dependabot devin gemini github gpt renovate
     """,
 )
