@@ -59,6 +59,7 @@ docs: $(STAMP)
 
 sample: $(STAMP)
 	$(BIN)/python data/make_sample.py
+	$(BIN)/python data/execute_notebooks.py
 
 # uv is only needed to renew the lock, never to install.
 lock:

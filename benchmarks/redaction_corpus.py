@@ -368,7 +368,7 @@ _IDENTITIES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "home path": (
         ("cd /home/{S}/src/app && make", "{first}{last}"),
-        ('File "/Users/{S}/work/main.py", line 3', "{first}.{last}"),
+        ('File "/Users/{S}/src/main.py", line 3', "{first}.{last}"),
         ("C:\\Users\\{S}\\AppData\\Local\\Temp", "{first}{d2}"),
         ("/mnt/c/Users/{S}/code", "{last}{first}"),
         ("~/.claude/projects/-Users-{S}-src-app/x.jsonl", "{first}{last}"),
@@ -731,7 +731,7 @@ _NEGATIVES: dict[str, tuple[str, ...]] = {
         "/etc/ssl/private/server.key",
         "node_modules/.pnpm/jsonwebtoken@9.0.{d1}/node_modules/jsonwebtoken/index.js",
         "target/debug/deps/token_parser-{h16}.rlib",
-        "/home/runner/work/app/app",
+        "/home/runner/build/app",
         "./scripts/rotate-keys.sh --dry-run",
         "tests/fixtures/api_key_rotation_{d2}.json",
     ),

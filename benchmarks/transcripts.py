@@ -81,7 +81,7 @@ def _envelope(session_id: str, number: int, moment: datetime, line_id: str) -> d
         "parentUuid": None,
         "sessionId": session_id,
         "timestamp": moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
-        "cwd": f"/work/project/{number % 5}",
+        "cwd": f"/srv/project/{number % 5}",
         "gitBranch": "main",
         "version": "2.1.100",
         "isSidechain": False,
