@@ -20,7 +20,7 @@ from kaizen_analytics.columnar.manifest import (
     write_frame,
 )
 from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
-from kaizen_analytics.columnar.rollup import ROLLUPS, compute_rollups
+from kaizen_analytics.columnar.rollup import INPUTS, ROLLUPS, compute_rollups
 from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
 from kaizen_analytics.store import Store
 
@@ -94,8 +94,9 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
             copy = _copy_events(store, request, previous, watermark, events)
     keys = complete_keys(copy.keys, [tables["sessions"]["id"], tables["files_touched"]["session_id"]])
     parts = compact_parts(folder, keys, copy.parts)
-    files = {name: write_frame(folder, name, frame) for name, frame in {**tables, "keys": keys}.items()}
-    files |= _keep_rollups(previous, files, parts) or _write_rollups(folder, tables, keys, parts)
+    tables["keys"] = keys
+    files = {name: write_frame(folder, name, frame) for name, frame in tables.items()}
+    files |= _write_rollups(folder, tables, parts, previous)
     manifest = Manifest(
         version=mirror_version(),
         store=str(request.store_path),
@@ -182,25 +183,15 @@ def _copy_changed(
     return Copy(pl.concat([kept, added]), (*previous.parts, *parts), compared_at_ms)
 
 
-def _keep_rollups(
-    previous: Manifest | None,
-    files: dict[str, CachedFile],
-    parts: tuple[CachedFile, ...],
-) -> dict[str, CachedFile] | None:
-    """Return the former rollups if all that they are computed from is what it was."""
-    if previous is None or previous.parts != parts:
-        return None
-    if any(previous.tables[name] != files[name] for name in ("sessions", "files_touched", "keys")):
-        return None
-    return {name: previous.tables[name] for name in ROLLUPS}
-
-
 def _write_rollups(
     folder: Path,
     tables: dict[str, pl.DataFrame],
-    keys: pl.DataFrame,
     parts: tuple[CachedFile, ...],
+    previous: Manifest | None,
 ) -> dict[str, CachedFile]:
     relation = ParquetFiles(tuple(folder / part.name for part in parts)) if parts else None
-    metrics = compute_rollups(EmbeddedEngine(spill_folder=folder), tables, keys, relation)
-    return {name: write_frame(folder, name, metrics[name]) for name in ROLLUPS}
+    former = None
+    if previous is not None:
+        former = {name: read_frame(folder, previous.tables[name]) for name in (*INPUTS, *ROLLUPS)}
+    rollups = compute_rollups(EmbeddedEngine(spill_folder=folder), tables, relation, former)
+    return {name: write_frame(folder, name, rollups[name]) for name in ROLLUPS}

@@ -66,13 +66,12 @@ class Mirror:
 
     def compute_metrics(self, rollup: str, engine: Engine) -> pl.DataFrame:
         """Return one rollup as `engine` computes it from the parts; it equals the stored table."""
-        from kaizen_analytics.columnar.rollup import compute_metrics
+        from kaizen_analytics.columnar.rollup import INPUTS, compute_metrics
         from kaizen_analytics.engines import ParquetFiles
 
         paths = self._verify_parts()
         parts = ParquetFiles(tuple(paths)) if paths else None
-        tables = {name: self.table(name) for name in ("sessions", "files_touched")}
-        return compute_metrics(engine, tables, self.table("keys"), parts, rollup)
+        return compute_metrics(engine, {name: self.table(name) for name in INPUTS}, parts, rollup)
 
     def _verify_parts(self) -> list[Path]:
         return [verify_file(self.folder, part) for part in self.manifest.parts]

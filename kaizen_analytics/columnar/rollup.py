@@ -24,36 +24,100 @@ SHARD_EVENTS = 2_000_000
 """About how many events one query works on; it holds a few hundred MB for them."""
 
 
+INPUTS = ("sessions", "files_touched", "keys")
+"""The tables that a rollup depends on, besides the events that `keys` leads to."""
+
+_UPDATED_SHARE = 0.3
+
+
 def compute_rollups(
     engine: Engine,
     tables: Mapping[str, pl.DataFrame],
-    keys: pl.DataFrame,
     parts: ParquetFiles | None,
+    former: Mapping[str, pl.DataFrame] | None,
 ) -> dict[str, pl.DataFrame]:
-    """Return each of `ROLLUPS`."""
+    """Return each of `ROLLUPS`.
+
+    Args:
+        engine: Where the mart runs.
+        tables: The tables `INPUTS`.
+        parts: The events, None for none.
+        former: The same tables and the rollups of the former state; only what differs is computed again.
+    """
+    if former is not None:
+        changed = find_changed(former, tables)
+        return {name: _update(engine, tables, parts, former, name, changed) for name in ROLLUPS}
     if tables["sessions"]["parent_session_id"].is_null().all():
         # Without sub-agents there is nothing to tell apart.
-        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, keys, parts, "metrics_apart"))
-    return {name: compute_metrics(engine, tables, keys, parts, name) for name in ROLLUPS}
+        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, parts, "metrics_apart"))
+    return {name: compute_metrics(engine, tables, parts, name) for name in ROLLUPS}
+
+
+def find_changed(former: Mapping[str, pl.DataFrame], tables: Mapping[str, pl.DataFrame]) -> pl.Series:
+    """Return the ids of the sessions with a row in `INPUTS` that is new, gone or different.
+
+    A session whose events changed has another number in `keys`.
+    """
+    ids = [_differing_rows(former[name], tables[name]).to_series(0).rename("id") for name in INPUTS]
+    return pl.concat(ids).unique()
+
+
+def _differing_rows(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    def only_in(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
+        return left.join(right, on=left.columns, how="anti", nulls_equal=True)
+
+    return pl.concat([only_in(one, other), only_in(other, one)])
+
+
+def _update(
+    engine: Engine,
+    tables: Mapping[str, pl.DataFrame],
+    parts: ParquetFiles | None,
+    former: Mapping[str, pl.DataFrame],
+    rollup: str,
+    changed: pl.Series,
+) -> pl.DataFrame:
+    """Return a rollup: the former rows, but for the roots that a changed session belongs or belonged to."""
+    if changed.is_empty():
+        return former[rollup]
+    before, after = (_find_roots(rollup, state["sessions"]) for state in (former, tables))
+    moved = pl.concat([_differing_rows(before, after)["session_id"], changed.rename("session_id")])
+    both = pl.concat([before, after])
+    stale = both.filter(pl.col("session_id").is_in(moved.implode()))["root_id"].unique()
+    if stale.len() > after["root_id"].n_unique() * _UPDATED_SHARE:
+        return compute_metrics(engine, tables, parts, rollup)
+    kept = former[rollup].filter(~pl.col("session_id").is_in(stale.implode()))
+    return pl.concat([kept, compute_metrics(engine, tables, parts, rollup, stale)]).sort("session_id")
 
 
 def compute_metrics(
     engine: Engine,
     tables: Mapping[str, pl.DataFrame],
-    keys: pl.DataFrame,
     parts: ParquetFiles | None,
     rollup: str,
+    only: pl.Series | None = None,
 ) -> pl.DataFrame:
     """Return one of `ROLLUPS`: the columns of marts/session_metrics.sql, ordered by session id.
 
     The mart compares session ids and nothing else, so it runs on their numbers, several times faster than on text.
+
+    Args:
+        engine: Where the mart runs.
+        tables: The tables `INPUTS`.
+        parts: The events, None for none.
+        rollup: The name of the rollup.
+        only: Root sessions to compute; all by default.
     """
+    keys = tables["keys"]
     relations: dict[str, pl.DataFrame | ParquetFiles] = {
         "sessions": _number_sessions(tables["sessions"], keys),
         "files_touched": _number(tables["files_touched"], keys, "session_id"),
         "staged_events": parts or pl.DataFrame(schema=PART_SCHEMA),
     }
-    roots = _local_roots(rollup, relations)
+    roots = _find_roots(rollup, tables["sessions"])
+    if only is not None:
+        roots = roots.filter(pl.col("root_id").is_in(only.implode()))
+    roots = _number(_number(roots, keys, "session_id"), keys, "root_id")
     mart = load_sql(SESSION_METRICS.path)
     shards = [engine.run(mart, {**relations, "session_roots": shard}) for shard in split_roots(roots, keys)]
     numbered = pl.concat(shards).rename({"session_id": "number"})
@@ -76,11 +140,11 @@ def split_roots(roots: pl.DataFrame, keys: pl.DataFrame) -> Iterator[pl.DataFram
         yield part.select("session_id", "root_id")
 
 
-def _local_roots(rollup: str, relations: Mapping[str, pl.DataFrame | ParquetFiles]) -> pl.DataFrame:
+def _find_roots(rollup: str, sessions: pl.DataFrame) -> pl.DataFrame:
     # Staging queries follow parents recursively, which not every engine can; sessions are few.
     from kaizen_analytics.engines import EmbeddedEngine
 
-    return EmbeddedEngine().run(load_sql(ROLLUPS[rollup]), {"sessions": relations["sessions"]})
+    return EmbeddedEngine().run(load_sql(ROLLUPS[rollup]), {"sessions": sessions.drop_nulls("id")})
 
 
 def _number(frame: pl.DataFrame, keys: pl.DataFrame, column: str) -> pl.DataFrame:
