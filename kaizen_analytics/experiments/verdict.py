@@ -438,4 +438,4 @@ def decide(judgement: Judgement, guardrails: Sequence[GuardrailJudgement]) -> De
 
 
 def _named(guardrails: Sequence[GuardrailJudgement], status: GuardrailStatus) -> str:
-    return ", ".join(str(guardrail.spec.metric) for guardrail in guardrails if guardrail.status is status)
+    return " and ".join(str(guardrail.spec.metric) for guardrail in guardrails if guardrail.status is status)
