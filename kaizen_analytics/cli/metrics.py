@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,8 @@ from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_cloc
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from kaizen_analytics.engines import Engine
 
 _EXAMPLES = """\b
 Examples:
@@ -39,6 +41,13 @@ def metrics(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one row per session to a .parquet, .csv or .json file.")
     ] = None,
+    engine: Annotated[
+        Literal["duckdb", "spark"] | None,
+        typer.Option(help="Compute them anew there, instead of reading them ready-made (docs/scale.md)."),
+    ] = None,
+    spark_remote: Annotated[
+        str | None, typer.Option(metavar="URL", help="--engine spark: a Spark Connect server, such as sc://host:15002.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute every metric of every session.
@@ -50,7 +59,7 @@ def metrics(
     now_ms = read_clock()
     path = locate(store).path
     refresh_mirror(path)
-    frame = session_metrics(path, rollup=not apart)
+    frame = session_metrics(path, rollup=not apart, engine=_make_engine(engine, spark_remote))
     chosen = _filter(
         frame,
         since_ms=parse_optional_time(since, now_ms),
@@ -68,6 +77,14 @@ def metrics(
         print(f"Wrote {chosen.height:,} sessions to {out}")
     else:
         _print_summary(chosen)
+
+
+def _make_engine(name: str | None, spark_remote: str | None) -> Engine | None:
+    if name is None and spark_remote is None:
+        return None
+    from kaizen_analytics.engines import EngineName, make_engine
+
+    return make_engine(EngineName(name or "duckdb"), spark_remote)
 
 
 def _filter(

@@ -1,5 +1,6 @@
 """Engines: the same portable query gives the same frame everywhere, and nothing else is reachable."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,11 +8,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from kaizen_analytics.cli import main
 from kaizen_analytics.engines import EmbeddedEngine, Engine, EngineName, ParquetFiles, make_engine
 from kaizen_analytics.engines.spark import SparkEngine, name_parameters
 from kaizen_analytics.errors import ConfigError, QueryError
 from kaizen_analytics.queries import load_sql
 from kaizen_analytics.resources import find_folder
+from kaizen_analytics.store import Store, write_sessions
 
 # The Spark client warns that it has not been tried with the pandas that is installed; it gets no pandas frame from us.
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
@@ -188,3 +191,29 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
     pytest.importorskip("pyspark.sql.connect.session")
     with pytest.raises(QueryError, match="No Spark Connect server answers"):
         SparkEngine("sc://127.0.0.1:1").run("select 1", {})
+
+
+def test_the_metrics_command_computes_on_spark(
+    tmp_path: Path, spark: SparkEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kaizen.db"
+    fill_store(path)
+    answers = []
+    for options in ([], ["--engine", "duckdb"], ["--engine", "spark", "--spark-remote", spark.remote]):
+        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "metrics", "--store", str(path), "--json", *options])
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        answers.append(json.loads(capsys.readouterr().out)["sessions"])
+    assert answers[0] == answers[1] == answers[2]
+    assert [row["tokens_per_session"] for row in answers[0]] == [1, 2]
+
+
+def fill_store(path: Path) -> None:
+    sessions = pl.DataFrame(
+        {"id": ["a", "b"], "agent": "codex", "workspace": "/w", "started_at_ms": 0, "status": "Done", "trace_path": "t"}
+    )
+    events = pl.DataFrame(
+        {"session_id": ["a", "b"], "seq": 0, "ts_ms": 0, "kind": "Message", "source": "Tail", "payload": "{}"}
+    ).with_columns(tokens_in=pl.Series([1, 2]))
+    with Store.open(path, create=True) as store:
+        write_sessions(store, sessions, {"events": events})
