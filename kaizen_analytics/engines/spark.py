@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -65,8 +66,9 @@ class SparkEngine:
     @contextmanager
     def _session(self) -> Iterator[Any]:
         try:
-            from pyspark.errors import PySparkException
-            from pyspark.sql.connect.session import SparkSession
+            with _named_main():
+                from pyspark.errors import PySparkException
+                from pyspark.sql.connect.session import SparkSession
         except ImportError as error:
             raise ConfigError("Spark needs the extra 'spark': pip install 'kaizen_analytics[spark]'.") from error
         self._probe()
@@ -78,6 +80,23 @@ class SparkEngine:
                 session.stop()
         except PySparkException as error:
             raise QueryError(f"The query failed on {self.remote}: {error}") from error
+
+
+@contextmanager
+def _named_main() -> Iterator[None]:
+    """Give the main module a file while the client is imported.
+
+    The client takes a main module without one (`python -c`, a worker process) for a run of its own doctests, and exits.
+    """
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = "<string>"
+    try:
+        yield
+    finally:
+        del main.__file__
 
 
 def name_parameters(sql: str) -> str:

@@ -17,7 +17,7 @@ def redact(tmp_path):
     def run(text: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
         environment = {**os.environ, "HOME": str(tmp_path), "KAIZEN_HOME": str(tmp_path / "kaizen"), "USER": "zkowal"}
         command = [sys.executable, "-c", "from kaizen_analytics.cli import main; main()", "redact", *options]
-        return subprocess.run(command, input=text, capture_output=True, check=False, env=environment)
+        return subprocess.run(command, input=text, capture_output=True, check=False, env=environment, cwd=tmp_path)
 
     return run
 
