@@ -278,7 +278,7 @@ _STRUCTURES: dict[str, tuple[tuple[str, str], ...]] = {
     "repository url": (
         ("git clone https://oauth2:{S}@git.acme.dev/team/app.git", "{an26}"),
         ("https://{S}@git.acme.dev/team/app.git", "{an40}"),
-        ("https://user:{S}@pypi.acme.dev/simple", "{an20}"),
+        ("https://user:{S}@packages.acme.dev/index", "{an20}"),
     ),
     "basic auth": (
         ("Authorization: Basic {S}", "{b36}"),
@@ -346,7 +346,7 @@ _STRUCTURES: dict[str, tuple[tuple[str, str], ...]] = {
         ('"private_key": "-----BEGIN PRIVATE KEY-----\n{S}\n-----END PRIVATE KEY-----\n"', "MIIEv{b59}\n{b64}"),
     ),
     "files": (
-        ("//registry.npmjs.org/:_authToken={S}", "{uuid}"),
+        ("//npm.acme.dev/:_authToken={S}", "{uuid}"),
         ('{"auths":{"r.acme.dev":{"auth":"{S}"}}}', "{b40}"),
         ("define('DB_PASSWORD', '{S}');", "{p18}"),
         ("db.acme.dev:5432:main:app:{S}", "{an16}"),
@@ -582,7 +582,7 @@ _NEGATIVES: dict[str, tuple[str, ...]] = {
         'checksum = "{h64}"',
         "github.com/stretchr/testify v1.9.0 h1:{b43}=",
         '"resolved": "https://packages.acme.dev/lodash/-/lodash-4.17.21.tgz#{h40}"',
-        'source = "registry+https://github.com/rust-lang/crates.io-index"',
+        'source = "registry+https://index.acme.dev/crates"',
         '    {file = "idna-3.7-py3-none-any.whl", hash = "sha256:{h64}"},',
         "lodash@^4.17.20, lodash@^4.17.21:",
         'name = "token-parser"\nversion = "1.2.3"',

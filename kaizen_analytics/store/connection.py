@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import re
 import stat
 import threading
@@ -43,7 +44,7 @@ Row = tuple[str | None, ...]
 T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 60_000
-"""SQLite's wait for a lock is not fair; a minute lets eight writers of batches pass."""
+"""How long to wait for another program's lock; a minute lets eight writers of batches pass."""
 
 _ATTACHED = "k"
 _LOCKED = "database is locked"
@@ -54,9 +55,23 @@ _MAX_INTEGER = 2**63 - 1
 _creating = threading.Lock()
 
 
+class _LockedError(StoreError):
+    """Another program holds the lock."""
+
+
 class _Block(Enum):
     READ = "snapshot"
     WRITE = "write"
+
+
+_FIRST = {
+    _Block.READ: ("select 1 from sqlite_master",),
+    _Block.WRITE: (
+        "update ka_migrations set version = version where 0 returning 1",
+        f"pragma busy_timeout = {BUSY_TIMEOUT_MS}",  # for the commit, which cannot be tried again
+    ),
+}
+"""What takes the lock of a block, before anything else runs in it."""
 
 
 def quote_text(text: str) -> str:
@@ -121,6 +136,10 @@ class Store:
                 _create(path)
         if not read_only:
             _check_writable(path)
+        return _wait_for_lock(lambda: cls._open(path, create, read_only, journal_mode))
+
+    @classmethod
+    def _open(cls, path: Path, create: bool, read_only: bool, journal_mode: JournalMode) -> Self:  # noqa: FBT001
         store = cls(path, read_only=read_only)
         store._connection = connection = _connect()
         try:
@@ -155,10 +174,10 @@ class Store:
             StoreError: SQLite refused the statement or a parameter; inside `write` the whole block is rolled back.
         """
         if not parameters:
-            return self._fetch(f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)})")
+            return self._fetch(_native(sql))
         named = {f"p{i}": _check_parameter(value) for i, value in enumerate(parameters)}
         row = ", ".join(f"cast(${name} as {_sqlite_type(value)})" for name, value in named.items())
-        return self._fetch(f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}, params=row({row}))", named)
+        return self._fetch(_native(sql, f", params=row({row})"), named)
 
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Run one DuckDB `select` over the store's tables and return its rows as a Polars frame.
@@ -183,7 +202,7 @@ class Store:
         """
         import polars as pl
 
-        with self._lock:
+        with self.snapshot():
             batches = self._execute(sql, {}, lambda connection: connection.to_arrow_reader(rows))
             self._streaming = True
             try:
@@ -223,7 +242,6 @@ class Store:
             try:
                 if outermost:
                     self._begin(_Block.WRITE)
-                    self.native("update ka_migrations set version = version where 0 returning 1")
                 yield
                 if outermost:
                     self._fetch("commit")
@@ -268,8 +286,20 @@ class Store:
         _attach(connection, self.path)
 
     def _begin(self, block: _Block) -> None:
-        self._fetch("begin")
-        self._block = block
+        with self._lock:
+            _wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
+            self._block = block
+
+    def _start(self, block: _Block) -> None:
+        """Begin a transaction and take its lock, or leave none behind."""
+        connection = self._require_connection()
+        connection.execute("begin")
+        try:
+            for sql in _FIRST[block]:
+                connection.execute(_native(sql)).fetchall()
+        except duckdb.Error:
+            connection.rollback()
+            raise
 
     def _fetch(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         # The only place that executes a statement that may write: always drained.
@@ -278,15 +308,19 @@ class Store:
     def _execute(self, sql: str, parameters: Mapping[str, object], take: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         for value in parameters.values():
             _check_text(value)
+
+        def run() -> T:
+            return self._attempt(lambda: take(self._require_connection().execute(sql, dict(parameters))))
+
         with self._lock:
-            connection = self._require_connection()
-            return self._attempt(lambda: take(connection.execute(sql, dict(parameters))))
+            return _wait_for_lock(run) if self._block is None else run()
 
     def _attempt(self, action: Callable[[], T]) -> T:
         try:
             return action()
         except (duckdb.Error, OSError, ValueError) as error:  # the latter two are Arrow's
-            self._discard()
+            if self._block is not None or not _is_harmless(error):
+                self._discard()
             raise self._explain(error) from error
         except RuntimeError as error:
             self._discard()
@@ -328,7 +362,17 @@ class Store:
     def _discard(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.interrupt()  # closing would wait for a query that Ctrl-C has left running
             connection.close()
+
+
+def _native(sql: str, parameters: str = "") -> str:
+    return f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}{parameters})"
+
+
+def _is_harmless(error: Exception) -> bool:
+    """Whether DuckDB has ended the statement's own transaction; a commit that fails leaves it open, with its locks."""
+    return _LOCKED in str(error) and "COMMIT" not in str(error)
 
 
 def _take_rows(connection: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -471,7 +515,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
 def _connect_to(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     connection = _connect()
     try:
-        _attach(connection, path, "read_only" if read_only else "")
+        _attach(connection, path, "read_only" if read_only else "read_write")
         _lock_down(connection)
     except BaseException:
         connection.close()
@@ -480,21 +524,28 @@ def _connect_to(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *options: str) -> None:
+    # SQLite itself would wait in steps of a whole second; `_wait_for_lock` does it better.
+    clauses = ", ".join(["type sqlite", "busy_timeout 0", *options])
+    try:
+        connection.execute(f"attach {quote_text(str(path))} as {_ATTACHED} ({clauses})")
+        # Attaching validates nothing: the first query opens the file.
+        connection.execute(_native("select 1 from sqlite_master")).fetchall()
+    except duckdb.Error as error:
+        raise _store_error(path, error) from error
+
+
+def _wait_for_lock(action: Callable[[], T]) -> T:
+    """Repeat an action while another program's lock stops it, at growing and random intervals."""
     deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    clauses = ", ".join(["type sqlite", f"busy_timeout {BUSY_TIMEOUT_MS}", *filter(None, options)])
+    pause_s = 0.004
     while True:
         try:
-            connection.execute(f"attach {quote_text(str(path))} as {_ATTACHED} ({clauses})")
-            # Attaching validates nothing: the first query opens the file.
-            connection.execute(f"select * from sqlite_query('{_ATTACHED}', 'select 1 from sqlite_master')").fetchall()
-        except duckdb.Error as error:
-            # Switching to WAL does not wait for a lock, unlike everything after it.
-            if _LOCKED not in str(error) or time.monotonic() > deadline:
-                raise _store_error(path, error) from error
-            connection.execute(f"detach database if exists {_ATTACHED}")
-            time.sleep(0.02)
-        else:
-            return
+            return action()
+        except _LockedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that waiting programs do not move in step
+        pause_s = min(2 * pause_s, 0.25)
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
@@ -522,7 +573,8 @@ _HINTS = {
 def _store_error(path: Path, error: Exception) -> StoreError:
     text = _first_line(error)
     hint = next((hint for part, hint in _HINTS.items() if part in text), "")
-    return StoreError(f"{path}: {text}. {hint}".rstrip())
+    kind = _LockedError if _LOCKED in text else StoreError
+    return kind(f"{path}: {text}. {hint}".rstrip())
 
 
 def _first_line(error: Exception) -> str:

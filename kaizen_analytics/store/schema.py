@@ -227,7 +227,7 @@ def _check_objects(store: Store, objects: Iterable[tuple[str | None, ...]]) -> N
 def _check_columns(store: Store) -> None:
     names = ", ".join(f"'{table}'" for table in _REQUIRED_COLUMNS)
     rows = store.native(
-        "select m.name as table_name, c.name as column_name, upper(c.type) as kind "
+        "select m.name as table_name, lower(c.name) as column_name, upper(c.type) as kind "
         "from sqlite_master as m join pragma_table_info(m.name) as c "
         f"where m.type = 'table' and lower(m.name) in ({names})",
     )
