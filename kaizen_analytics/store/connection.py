@@ -64,16 +64,6 @@ class _Block(Enum):
     WRITE = "write"
 
 
-_FIRST = {
-    _Block.READ: ("select 1 from sqlite_master",),
-    _Block.WRITE: (
-        "update ka_migrations set version = version where 0 returning 1",
-        f"pragma busy_timeout = {BUSY_TIMEOUT_MS}",  # for the commit, which cannot be tried again
-    ),
-}
-"""What takes the lock of a block, before anything else runs in it."""
-
-
 def quote_text(text: str) -> str:
     """Return `text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
@@ -143,6 +133,9 @@ class Store:
         store = cls(path, read_only=read_only)
         store._connection = connection = _connect()
         try:
+            if not read_only and _beside(path, "-journal").exists():
+                _attach(connection, path)  # undoes what a killed writer left half done; a read-only probe cannot
+                connection.execute(f"detach {_ATTACHED}")
             _attach(connection, path, "read_only")
             store._prepare(connection, journal_mode, create=create)
             _lock_down(connection)
@@ -295,7 +288,7 @@ class Store:
         connection = self._require_connection()
         connection.execute("begin")
         try:
-            for sql in _FIRST[block]:
+            for sql in _first_statements(block):
                 connection.execute(_native(sql)).fetchall()
         except duckdb.Error:
             connection.rollback()
@@ -373,6 +366,15 @@ def _native(sql: str, parameters: str = "") -> str:
 def _is_harmless(error: Exception) -> bool:
     """Whether DuckDB has ended the statement's own transaction; a commit that fails leaves it open, with its locks."""
     return _LOCKED in str(error) and "COMMIT" not in str(error)
+
+
+def _first_statements(block: _Block) -> tuple[str, ...]:
+    """Return what takes a block's lock before anything else runs in it."""
+    if block is _Block.READ:
+        return ("select 1 from sqlite_master",)
+    # A commit cannot be tried again, so SQLite itself has to wait for readers there.
+    wait = f"pragma busy_timeout = {BUSY_TIMEOUT_MS}"
+    return ("update ka_migrations set version = version where 0 returning 1", wait)
 
 
 def _take_rows(connection: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -460,11 +462,17 @@ def _check_writable(path: Path) -> None:
             raise StoreError(f"{path} cannot be opened for writing: {place} is not writable. Change its rights.")
 
 
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the path of one of the files that SQLite keeps beside a database."""
+    real = path.resolve()
+    return real.with_name(real.name + suffix)
+
+
 def _check_size(store: Store) -> None:
     """Refuse a file that is shorter than its own header says, unless the rest may still be in the WAL."""
     [(pages,)] = store.native("pragma page_count")
     [(page_bytes,)] = store.native("pragma page_size")
-    wal = store.path.with_name(store.path.name + "-wal")
+    wal = _beside(store.path, "-wal")
     expected = int(pages or 0) * int(page_bytes or 0)
     actual = store.path.stat().st_size
     if actual < expected and not (wal.exists() and wal.stat().st_size):
@@ -560,7 +568,7 @@ _HINTS = {
     "file is not a database": "Name a SQLite file with --store.",
     "malformed": "The file is damaged. Restore it from a backup, or ingest into a new store.",
     "unable to open": "SQLite cannot open it. Check its rights and its folder's: a WAL is kept beside the file.",
-    "readonly database": "It is not writable. Check its rights, and those of its folder.",
+    "readonly database": "Check its rights and its folder's. If its last writer was killed, open it for writing once.",
     _LOCKED: f"Another program held its lock for {BUSY_TIMEOUT_MS // 1000} s. Try again when that has ended.",
     "disk is full": "Nothing of this step was stored. Make room, and try again.",
     "disk I/O error": "Nothing of this step was stored. Check the disk, then run 'kaizen-analytics doctor'.",

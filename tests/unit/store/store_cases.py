@@ -104,14 +104,14 @@ def try_foreign(path: Path, *statements: str, timeout_s: float = 0) -> bool:
 def _foreign(
     path: Path, statements: object, timeout_s: float, mode: str, *, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", _FOREIGN, str(path), str(timeout_s), mode]
+    command = [sys.executable, "-I", "-S", "-c", _FOREIGN, str(path), str(timeout_s), mode]
     return subprocess.run(command, input=json.dumps(statements), capture_output=True, text=True, check=check)
 
 
 @contextmanager
 def hold(path: Path, *statements: str) -> Iterator[subprocess.Popen[str]]:
     """Keep another program's transaction open during the block, or until its standard input is closed."""
-    command = [sys.executable, "-c", _HOLDER, str(path), *statements]
+    command = [sys.executable, "-I", "-S", "-c", _HOLDER, str(path), *statements]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

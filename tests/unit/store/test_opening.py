@@ -251,6 +251,21 @@ def test_damage_that_a_later_read_meets_is_a_store_error(filled: Path):
         store.read("select * from sessions")
 
 
+def test_what_a_killed_writer_left_half_done_is_undone(filled: Path):
+    run_foreign(filled, "pragma journal_mode = delete")
+    killed = "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None);"
+    killed += (
+        "db.execute('pragma cache_size = 2'); db.execute('begin'); db.execute('update sessions set agent = hex(id)');"
+    )
+    killed += "db.execute('pragma cache_spill'); os._exit(9)"
+    subprocess.run([sys.executable, "-I", "-S", "-c", killed, str(filled)], check=False)
+    assert Path(f"{filled}-journal").stat().st_size > 0
+    with pytest.raises(StoreError, match="last writer was killed"):
+        Store.open(filled, read_only=True)
+    with Store.open(filled) as store:
+        assert store.native("select count(*) from sessions where agent = 'a'") == [("500",)]
+
+
 # Rights
 
 UNPRIVILEGED = """
