@@ -30,6 +30,7 @@ GROUPS = (
     "experiments",
     "retro",
     "guidance",
+    "export",
     "reports",
     "doctor",
     "cache",
