@@ -5,7 +5,7 @@
     runner       one run: locked, staged, judged, published whole, recorded
     execution, kernels, fingerprint, publication, ledger     what the runner is made of
     rendering    an executed notebook as HTML, Markdown and JSON
-    text, components, charts     what a notebook shows, in every format at once
+    components, charts     what a notebook shows, in every format at once
     conclusion   the sections of the conclusion report
     schedules, due, units    what is due, making it, and what calls us
     batch, in_process, preload     several reports at once

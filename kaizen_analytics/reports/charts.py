@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
 from kaizen_analytics.reports.components import Figure
-from kaizen_analytics.reports.text import clean
+from kaizen_analytics.text import clean
 from kaizen_analytics.stats.effect import format_number
 
 if TYPE_CHECKING:

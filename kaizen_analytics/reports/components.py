@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports.text import escape_html, escape_markdown, escape_plain
+from kaizen_analytics.display import TRUSTED
+from kaizen_analytics.text import escape_html, escape_markdown, escape_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 DATA_MIME = "application/vnd.kaizen.report+json"
 """The machine-readable content of a report, from which `report.json` is made."""
-TRUSTED = "kaizen"
-"""Key of the output metadata that marks HTML as escaped by this module."""
 
 
 class Tone(StrEnum):
@@ -186,7 +185,7 @@ def figure(chart: Figure, caption: str) -> Block:
     return Block(
         html=(
             f'<figure><div class="chart" role="img" aria-label="{escape_html(chart.alt)}">'
-            f'<div class="wide">{chart.wide}</div><div class="narrow">{chart.narrow}</div></div>'
+            f'<div class="wide">{chart.wide}</div><div class="narrow" hidden>{chart.narrow}</div></div>'
             f"<figcaption>{escape_html(caption)}</figcaption></figure>"
         ),
         markdown=f"*{escape_markdown(caption)}* {escape_markdown(chart.alt)}",

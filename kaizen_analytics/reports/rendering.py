@@ -14,10 +14,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kaizen_analytics.display import TRUSTED
 from kaizen_analytics.errors import ReportError
 from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbconvert, which imports nbformat
-from kaizen_analytics.reports.components import DATA_MIME, TRUSTED
-from kaizen_analytics.reports.text import clean, escape_html, escape_markdown
+from kaizen_analytics.reports.components import DATA_MIME
+from kaizen_analytics.text import clean, escape_html, escape_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

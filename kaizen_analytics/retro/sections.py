@@ -14,7 +14,7 @@ from kaizen_analytics.model import Metric
 from kaizen_analytics.reports import charts, components
 from kaizen_analytics.reports.charts import Change, ForestRow
 from kaizen_analytics.reports.components import Block, Mark, Tone
-from kaizen_analytics.reports.text import escape_html, escape_markdown, escape_plain
+from kaizen_analytics.text import escape_html, escape_markdown, escape_plain
 from kaizen_analytics.retro.earlier import Fate
 from kaizen_analytics.retro.heuristics import Basis
 from kaizen_analytics.retro.relations import describe_input

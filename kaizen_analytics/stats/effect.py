@@ -6,12 +6,12 @@ same sessions always give the same effect.
 
 from __future__ import annotations
 
-import html
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.model import Direction
 from kaizen_analytics.stats.sequential import FIXED, Design
@@ -75,7 +75,7 @@ class Tails(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class Effect(Displayed):
     """What the treatment did, compared with the control.
 
     Attributes:
@@ -199,24 +199,15 @@ class Effect:
         value = arm.mean if self.kind is EffectKind.MEAN else arm.median
         return "nothing" if value is None else format_number(value)
 
-    def __str__(self) -> str:
-        """Return the effect as a small table with its sentence."""
-        rows = [("", "estimate", "low", "high"), *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(4)]
-        lines = [
-            "  ".join([row[0].ljust(widths[0]), *(row[i].rjust(widths[i]) for i in (1, 2, 3))]).rstrip() for row in rows
-        ]
-        return "\n".join([*lines, self._footer(), self.sentence, *self.notes])
-
-    def _repr_html_(self) -> str:
-        """Return the same table for a notebook."""
-        cells = "".join(
-            f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{html.escape(value)}</td>' for value in values)}</tr>"
-            for name, *values in self._rows()
+    def _table(self) -> Table:
+        """Return both arms, the difference and the percent change, with the sentence and the notes below."""
+        return Table(
+            caption=f"{self._noun()}, treatment against control",
+            columns=("", "estimate", "low", "high"),
+            rows=tuple(self._rows()),
+            numeric=frozenset({1, 2, 3}),
+            sentences=(self.sentence, *self.notes, self._footer()),
         )
-        text = "".join(f"<p>{html.escape(line)}</p>" for line in (self._footer(), self.sentence, *self.notes))
-        head = "<tr><th></th><th>estimate</th><th>low</th><th>high</th></tr>"
-        return f"<table><thead>{head}</thead><tbody>{cells}</tbody></table>{text}"
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
         share = self.kind is EffectKind.PROPORTION

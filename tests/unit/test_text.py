@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.reports.text import clean, escape_html, escape_markdown
+from kaizen_analytics.text import clean, escape_html, escape_markdown
 
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -1,0 +1,144 @@
+"""What a result shows in a notebook: one small table with its sentences, as HTML, as Markdown and as plain text.
+
+The HTML has no script, loads nothing and names no colour, so it takes those of the page, light or dark. Everything that
+goes into it is escaped here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.text import clean, escape_html, escape_markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+TRUSTED = "kaizen"
+"""Key of the output metadata that marks HTML as escaped by this package."""
+
+_WIDTH, _HEIGHT = 160, 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """An interval to draw beside its row; an infinite end is drawn to the edge."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with a caption above it and sentences below.
+
+    `bars`, if there are any, has one entry for each row: its interval, on one axis for all rows with a dashed line at
+    0. They repeat numbers of their row, so only HTML shows them.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+    bars: tuple[Bar | None, ...] = ()
+    sentences: tuple[str, ...] = ()
+
+    def html(self) -> str:
+        """Return the table for a notebook."""
+        names = "".join(f"<th{self._align(place)}>{escape_html(name)}</th>" for place, name in enumerate(self.columns))
+        drawn = _draw_bars(self.bars)
+        head = f"<tr>{names}{'<th></th>' if any(drawn) else ''}</tr>"
+        body = "".join(
+            f"<tr>{self._cells(row)}{f'<td>{drawn[place]}</td>' if any(drawn) else ''}</tr>"
+            for place, row in enumerate(self.rows)
+        )
+        caption = f'<caption style="text-align:left">{escape_html(self.caption)}</caption>'
+        below = "".join(f"<p>{escape_html(sentence)}</p>" for sentence in self.sentences)
+        return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>{below}"
+
+    def markdown(self) -> str:
+        """Return the table as GitHub's Markdown."""
+        rule = ["---:" if place in self.numeric else "---" for place in range(len(self.columns))]
+        lines = [[escape_markdown(name) for name in self.columns], rule]
+        lines += [[escape_markdown(cell) for cell in row] for row in self.rows]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        parts = [f"**{escape_markdown(self.caption)}**", table, *(escape_markdown(text) for text in self.sentences)]
+        return "\n\n".join(parts)
+
+    def plain(self) -> str:
+        """Return the table for a terminal."""
+        lines = [[clean(cell) for cell in row] for row in (self.columns, *self.rows)]
+        widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
+        table = [self._plain_line(line, widths) for line in lines]
+        return "\n".join([clean(self.caption), *table, *(clean(sentence) for sentence in self.sentences)])
+
+    def _plain_line(self, line: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.rjust(width) if place in self.numeric else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "  ".join(padded).rstrip()
+
+    def _cells(self, row: Sequence[str]) -> str:
+        head, *rest = (escape_html(cell) for cell in row)
+        labels = [escape_html(name) for name in self.columns]
+        cells = [
+            f'<td{self._align(place)} data-label="{labels[place]}">{cell}</td>' for place, cell in enumerate(rest, 1)
+        ]
+        return "".join([f"<th{self._align(0)}>{head}</th>", *cells])
+
+    def _align(self, place: int) -> str:
+        return ' class="num" style="text-align:right"' if place in self.numeric else ' style="text-align:left"'
+
+
+class Displayed:
+    """Shows itself as the table that `_table` returns: in a notebook, in Markdown and when it is printed."""
+
+    __slots__ = ()
+
+    def _table(self) -> Table:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
+
+    def _repr_markdown_(self) -> str:
+        return self._table().markdown()
+
+    def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
+        table = self._table()
+        bundle = {"text/html": table.html(), "text/markdown": table.markdown(), "text/plain": str(self)}
+        return bundle, {TRUSTED: True}
+
+    def __str__(self) -> str:
+        """Return the table as plain text."""
+        return self._table().plain()
+
+
+def _draw_bars(bars: Sequence[Bar | None]) -> list[str]:
+    """Return one drawing for each bar, all on one axis that holds 0."""
+    known = [bar for bar in bars if bar is not None]
+    ends = [*_finite(value for bar in known for value in (bar.low, bar.estimate, bar.high)), 0.0]
+    low, high = max(min(ends), -100.0), min(max(ends), 100.0)
+    margin = 0.05 * (high - low) or 1.0
+    return ["" if bar is None else _draw_bar(bar, low - margin, high + margin) for bar in bars]
+
+
+def _draw_bar(bar: Bar, low: float, high: float) -> str:
+    def place(value: float) -> str:
+        share = (min(max(value, low), high) - low) / (high - low)
+        return f"{share * _WIDTH:.1f}"
+
+    middle = _HEIGHT // 2
+    return (
+        f'<svg width="{_WIDTH}" height="{_HEIGHT}" aria-hidden="true" stroke="currentColor" fill="currentColor">'
+        f'<line x1="{place(0)}" x2="{place(0)}" y1="0" y2="{_HEIGHT}" stroke-dasharray="2 2" opacity="0.6"/>'
+        f'<line x1="{place(bar.low)}" x2="{place(bar.high)}" y1="{middle}" y2="{middle}" stroke-width="2"/>'
+        f'<circle cx="{place(bar.estimate)}" cy="{middle}" r="3.5" stroke="none"/></svg>'
+    )
+
+
+def _finite(values: Iterable[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
