@@ -54,9 +54,10 @@ class Table:
             f"<tr>{self._cells(row)}{f'<td>{drawn[place]}</td>' if any(drawn) else ''}</tr>"
             for place, row in enumerate(self.rows)
         )
-        caption = f'<caption style="text-align:left">{escape_html(self.caption)}</caption>'
+        # not a caption element: one would be no wider than the table
+        caption = f"<p><b>{escape_html(self.caption)}</b></p>"
         below = "".join(f"<p>{escape_html(sentence)}</p>" for sentence in self.sentences)
-        return f"<table>{caption}<thead>{head}</thead><tbody>{body}</tbody></table>{below}"
+        return f"{caption}<table><thead>{head}</thead><tbody>{body}</tbody></table>{below}"
 
     def markdown(self) -> str:
         """Return the table as GitHub's Markdown."""

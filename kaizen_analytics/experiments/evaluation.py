@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
+from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.experiments.plan import Plan  # noqa: TC001 - see above
 from kaizen_analytics.experiments.verdict import Decision, GuardrailStatus, Verdict  # noqa: TC001
 from kaizen_analytics.metrics import MetricKind  # noqa: TC001
@@ -195,9 +196,9 @@ class Quality:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """Everything known about one experiment at `as_of_ms`.
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation(Displayed):
+    """Everything known about one experiment at `as_of_ms`; a notebook shows it as a table, `print` as a box.
 
     `alpha` is the planned overall error level; `effective_alpha` the level of the intervals shown, after the design's
     allowance for repeated looks. `judgement` says the verdict in words, `decision` what to do. `flags` are short
@@ -227,6 +228,22 @@ class Evaluation:
     curves: tuple[Curve, ...]
     provenance: Mapping[str, str | int | float | None]
     next_actions: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return the id, the verdict and the decision; the whole has thousands of numbers."""
+        return (
+            f"<Evaluation of {self.experiment.id!r}: {self.verdict.value}, {self.decision.headline.value}, "
+            f"as of {render_time(self.as_of_ms)}>"
+        )
+
+    def __str__(self) -> str:
+        """Return `render_text()`."""
+        return self.render_text()
+
+    def _table(self) -> Table:
+        from kaizen_analytics.experiments.summary import tabulate
+
+        return tabulate(self)
 
     def render_text(self) -> str:
         """Return the evaluation as one box of plain text for a terminal."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.errors import ExperimentError
 from kaizen_analytics.experiments.evaluation import Window
 from kaizen_analytics.experiments.plan import DAY_MS, PlanDesign
@@ -42,7 +43,7 @@ class PowerRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PowerTable:
+class PowerTable(Displayed):
     """How large an experiment on one metric has to be.
 
     `sessions` are past sessions with a value in `window`, `per_day` their rate. `detectable_pct` is the smallest change
@@ -60,6 +61,18 @@ class PowerTable:
     detectable_pct: float
     rows: tuple[PowerRow, ...]
     sentence: str
+
+    def _table(self) -> Table:
+        goal = f"a change of {self.target_pct:g} %" if self.target_pct else "any improvement"
+        definition = REGISTRY[self.metric]
+        level = f"level {100 * self.alpha:g} %, power {100 * self.power:g} %, {self.design.value} design"
+        return Table(
+            caption=f"{definition.label}: what it takes to prove {goal} ({level})",
+            columns=("true change", "sessions per arm", "days"),
+            rows=tuple(_cells(row) for row in self.rows),
+            numeric=frozenset({0, 1, 2}),
+            sentences=(self.sentence, f"{self.per_day:.1f} sessions a day come in, for both arms together."),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the table as plain values."""
@@ -137,6 +150,12 @@ def compute_power(
             f"{format_percent(detectable)} or more in {100 * power:.0f} of 100 cases."
         ),
     )
+
+
+def _cells(row: PowerRow) -> tuple[str, str, str]:
+    if row.n_per_arm is None:
+        return f"{row.true_pct:+g} %", "not beyond the target", ""
+    return f"{row.true_pct:+g} %", f"{row.n_per_arm:,}", "never" if row.days is None else f"{row.days:,}"
 
 
 def _row(

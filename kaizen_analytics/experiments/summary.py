@@ -1,10 +1,11 @@
-"""An evaluation as one box of plain text: decision, effect, interval, guardrails and why."""
+"""An evaluation in short: one box of plain text for a terminal, one table for a notebook."""
 
 from __future__ import annotations
 
 import textwrap
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.display import Bar, Table
 from kaizen_analytics.experiments.evaluation import render_time
 from kaizen_analytics.metrics import REGISTRY, MetricKind
 from kaizen_analytics.model import Delta, Direction
@@ -37,6 +38,26 @@ def render_box(evaluation: Evaluation, width: int = WIDTH) -> str:
     top = f"┌─ {title.strip()} ".ljust(width - 1, "─") + "┐"
     body = [f"│ {line.ljust(inner)} │" for line in lines]
     return "\n".join([top, *body, "└" + "─" * (width - 2) + "┘"])
+
+
+def tabulate(evaluation: Evaluation) -> Table:
+    """Return the decision with every metric that was compared, the primary metric first."""
+    guardrails = [guardrail.result for guardrail in evaluation.guardrails]
+    results = [evaluation.primary, *guardrails, *evaluation.secondary]
+    experiment = evaluation.experiment
+    return Table(
+        caption=f"{experiment.name} ({experiment.id}, {experiment.state.value}). {evaluation.decision.sentence}",
+        columns=("metric", "role", "control", "treatment", "change", f"{100 * (1 - evaluation.alpha):g} % interval"),
+        rows=tuple(_table_row(result) for result in results),
+        numeric=frozenset({2, 3, 4, 5}),
+        bars=tuple(_bar(result.effect.percent) for result in results),
+        sentences=(
+            evaluation.judgement,
+            *(guardrail.sentence for guardrail in evaluation.guardrails),
+            *evaluation.quality.warnings,
+            *evaluation.next_actions,
+        ),
+    )
 
 
 def render_criterion(experiment: Experiment) -> str:
@@ -83,6 +104,25 @@ def _describe_effect(result: MetricResult) -> str:
     change = "no percent change" if percent is None else _signed(percent.estimate)
     name = f"{result.label} ({'share' if is_share else f'median, {result.unit}'})"
     return f"{name}: {shown[0]} control, {shown[1]} treatment, {change}"
+
+
+def _table_row(result: MetricResult) -> tuple[str, ...]:
+    is_share = result.kind is MetricKind.PROPORTION
+    before, after = (arm.mean if is_share else arm.median for arm in (result.control, result.treatment))
+    percent = result.effect.percent
+    unit = f", {result.unit}" if result.unit in {"USD", "min"} else ""
+    return (
+        f"{result.label}{unit}",
+        result.role.value,
+        _value(before, is_share=is_share),
+        _value(after, is_share=is_share),
+        "none" if percent is None else _signed(percent.estimate),
+        "none" if percent is None else _limits(percent),
+    )
+
+
+def _bar(percent: Interval | None) -> Bar | None:
+    return None if percent is None else Bar(estimate=percent.estimate, low=percent.low, high=percent.high)
 
 
 def _describe_interval(evaluation: Evaluation) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics import __version__
+from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.errors import ConfigError, KaizenError
 from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.git import Repository
@@ -77,9 +78,12 @@ class ExperimentLine:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retro:
-    """Everything a retro says. `workspace` is None for all workspaces of the store."""
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Retro(Displayed):
+    """Everything a retro says; a notebook shows its bets as a table, `print` the whole of it.
+
+    `workspace` is None for all workspaces of the store.
+    """
 
     window: Window
     workspace: str | None
@@ -109,6 +113,21 @@ class Retro:
     def label(self) -> str:
         """The window in words: an ISO week, or its first and last day."""
         return describe_window(self.window)
+
+    def __repr__(self) -> str:
+        """Return the id and what it counts; the whole has thousands of numbers."""
+        return f"<Retro {self.id!r}: {self.tally.sessions} sessions, {len(self.bets)} bets>"
+
+    def __str__(self) -> str:
+        """Return the whole retro as plain text."""
+        from kaizen_analytics.retro.sections import render_text
+
+        return render_text(self)
+
+    def _table(self) -> Table:
+        from kaizen_analytics.retro.sections import tabulate
+
+        return tabulate(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object with plain values; a missing number is null."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.display import Table
 from kaizen_analytics.metrics import REGISTRY
 from kaizen_analytics.model import Metric
 from kaizen_analytics.reports import charts, components
 from kaizen_analytics.reports.charts import Change, ForestRow
 from kaizen_analytics.reports.components import Block, Mark, Tone
-from kaizen_analytics.text import escape_html, escape_markdown, escape_plain
 from kaizen_analytics.retro.earlier import Fate
 from kaizen_analytics.retro.heuristics import Basis
 from kaizen_analytics.retro.relations import describe_input
+from kaizen_analytics.text import escape_html, escape_markdown, escape_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,6 +48,31 @@ def render_markdown(retro: Retro) -> str:
 def render_text(retro: Retro) -> str:
     """Return the whole retro as plain text."""
     return _whole(retro).plain + "\n"
+
+
+def tabulate(retro: Retro) -> Table:
+    """Return the bets as one small table, with the window in one line."""
+    rows = [
+        (
+            bet.title.replace("`", ""),
+            bet.confidence.value,
+            compact(bet.tokens_saved_per_week),
+            f"{bet.effort_minutes}",
+            bet.apply_step.replace("`", ""),
+        )
+        for bet in retro.bets
+    ]
+    return Table(
+        caption=f"Retro, {retro.label}, {retro.workspace or 'all workspaces'}",
+        columns=("bet", "confidence", "tokens a week", "minutes", "what to do"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3}),
+        sentences=(
+            f"{describe_tally(retro.tally)}.",
+            compare_tallies(retro.tally, retro.former_tallies),
+            _describe_bets(retro),
+        ),
+    )
 
 
 def heading(retro: Retro) -> Block:

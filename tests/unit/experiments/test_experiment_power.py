@@ -70,3 +70,10 @@ def test_too_little_history_is_an_error() -> None:
 def test_the_table_is_json() -> None:
     document = json.loads(json.dumps(table(target_pct=-20.0).to_json(), allow_nan=False))
     assert document["rows"][0] == {"true_pct": -10.0, "n_per_arm": None, "days": None}
+
+
+def test_it_prints_as_a_table() -> None:
+    text = str(table(target_pct=-20.0))
+    assert text.startswith("Tokens per session: what it takes to prove a change of -20 % (level 5 %, power 80 %")
+    assert "-10 %  not beyond the target" in text
+    assert table(target_pct=-20.0)._repr_html_().count("<tr>") == 5

@@ -78,3 +78,17 @@ def test_the_criterion_in_words() -> None:
     value = replace(EXPERIMENT, success_criterion=Absolute(metric_value=900.0))
     assert render_criterion(rising) == "success: success rate rises by at least 5 %"
     assert render_criterion(value) == "success: tokens per session of the treatment is at most 900 tokens"
+
+
+def test_a_notebook_shows_the_decision_and_every_metric(make_frame: Callable[..., pl.DataFrame]) -> None:
+    frame = make_frame(VALUES, [value / 2 for value in VALUES])
+    hostile = replace(EXPERIMENT, name="<script>x</script>")
+    plan = Plan(design=PlanDesign.FIXED, started=START)
+    evaluation = assess(frame, hostile, plan, START, as_of_ms=2, provenance={})
+    page = evaluation._repr_html_()
+    assert "&lt;script&gt;x&lt;/script&gt; (e-1, Concluded). Do not ship yet" in page
+    assert page.count("<tr>") == 1 + 1 + len(evaluation.guardrails) + len(evaluation.secondary)
+    assert "-50.0 %" in page
+    assert "<svg" in page
+    assert repr(evaluation).startswith("<Evaluation of 'e-1': ")
+    assert str(evaluation) == evaluation.render_text()

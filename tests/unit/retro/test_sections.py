@@ -179,3 +179,13 @@ def test_the_table_is_written_between_its_markers(tmp_path: Path) -> None:
     assert text.endswith("\nafter\n")
     assert "old\n" not in text
     assert text.count("| H36 | cache-write waste |") == 1
+
+
+def test_a_notebook_shows_the_bets_as_a_table(retro: Retro) -> None:
+    page = retro._repr_html_()
+
+    assert "Retro, week 2026-W40, all workspaces" in page
+    assert page.count("<tr>") == 1 + len(retro.bets) == 2
+    assert "1 session, 1 prompt, 1.29 M new tokens, $13.59." in page
+    assert repr(retro) == f"<Retro {retro.id!r}: 1 sessions, 1 bets>"
+    assert str(retro) == render_text(retro)

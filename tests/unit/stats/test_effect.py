@@ -88,7 +88,7 @@ def test_the_html_table_escapes_its_text():
 
     page = effect._repr_html_()
 
-    assert page.startswith("<table>")
+    assert "<table>" in page
     assert "x &lt; y" in page
     assert ">none</td>" in page
 
