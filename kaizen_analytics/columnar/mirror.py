@@ -66,12 +66,13 @@ class Mirror:
 
     def compute_metrics(self, rollup: str, engine: Engine) -> pl.DataFrame:
         """Return one rollup as `engine` computes it from the parts; it equals the stored table."""
-        from kaizen_analytics.columnar.rollup import INPUTS, compute_metrics
+        from kaizen_analytics.columnar.rollup import INPUTS, compute_metrics, find_roots
         from kaizen_analytics.engines import ParquetFiles
 
         paths = self._verify_parts()
         parts = ParquetFiles(tuple(paths)) if paths else None
-        return compute_metrics(engine, {name: self.table(name) for name in INPUTS}, parts, rollup)
+        tables = {name: self.table(name) for name in INPUTS}
+        return compute_metrics(engine, tables, parts, find_roots(rollup, tables["sessions"]))
 
     def _verify_parts(self) -> list[Path]:
         return [verify_file(self.folder, part) for part in self.manifest.parts]

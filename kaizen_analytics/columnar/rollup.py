@@ -28,6 +28,7 @@ INPUTS = ("sessions", "files_touched", "keys")
 """The tables that a rollup depends on, besides the events that `keys` leads to."""
 
 _UPDATED_SHARE = 0.3
+_LINEAGE = ("id", "parent_session_id")
 
 
 def compute_rollups(
@@ -49,8 +50,9 @@ def compute_rollups(
         return {name: _update(engine, tables, parts, former, name, changed) for name in ROLLUPS}
     if tables["sessions"]["parent_session_id"].is_null().all():
         # Without sub-agents there is nothing to tell apart.
-        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, parts, "metrics_apart"))
-    return {name: compute_metrics(engine, tables, parts, name) for name in ROLLUPS}
+        roots = find_roots("metrics_apart", tables["sessions"])
+        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, parts, roots))
+    return {name: compute_metrics(engine, tables, parts, find_roots(name, tables["sessions"])) for name in ROLLUPS}
 
 
 def find_changed(former: Mapping[str, pl.DataFrame], tables: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -80,24 +82,26 @@ def _update(
     """Return a rollup: the former rows, but for the roots that a changed session belongs or belonged to."""
     if changed.is_empty():
         return former[rollup]
-    before, after = (_find_roots(rollup, state["sessions"]) for state in (former, tables))
+    before = after = find_roots(rollup, tables["sessions"])
+    if not former["sessions"].select(_LINEAGE).equals(tables["sessions"].select(_LINEAGE)):
+        before = find_roots(rollup, former["sessions"])
     moved = pl.concat([_differing_rows(before, after)["session_id"], changed.rename("session_id")])
     both = pl.concat([before, after])
     stale = both.filter(pl.col("session_id").is_in(moved.implode()))["root_id"].unique()
     if stale.len() > after["root_id"].n_unique() * _UPDATED_SHARE:
-        return compute_metrics(engine, tables, parts, rollup)
+        return compute_metrics(engine, tables, parts, after)
     kept = former[rollup].filter(~pl.col("session_id").is_in(stale.implode()))
-    return pl.concat([kept, compute_metrics(engine, tables, parts, rollup, stale)]).sort("session_id")
+    computed = compute_metrics(engine, tables, parts, after.filter(pl.col("root_id").is_in(stale.implode())))
+    return pl.concat([kept, computed]).sort("session_id")
 
 
 def compute_metrics(
     engine: Engine,
     tables: Mapping[str, pl.DataFrame],
     parts: ParquetFiles | None,
-    rollup: str,
-    only: pl.Series | None = None,
+    roots: pl.DataFrame,
 ) -> pl.DataFrame:
-    """Return one of `ROLLUPS`: the columns of marts/session_metrics.sql, ordered by session id.
+    """Return the metrics of the roots in `roots`: the columns of marts/session_metrics.sql, ordered by session id.
 
     The mart compares session ids and nothing else, so it runs on their numbers, several times faster than on text.
 
@@ -105,8 +109,7 @@ def compute_metrics(
         engine: Where the mart runs.
         tables: The tables `INPUTS`.
         parts: The events, None for none.
-        rollup: The name of the rollup.
-        only: Root sessions to compute; all by default.
+        roots: What `find_roots` returned, or all rows of some of its roots.
     """
     keys = tables["keys"]
     relations: dict[str, pl.DataFrame | ParquetFiles] = {
@@ -114,12 +117,9 @@ def compute_metrics(
         "files_touched": _number(tables["files_touched"], keys, "session_id"),
         "staged_events": parts or pl.DataFrame(schema=PART_SCHEMA),
     }
-    roots = _find_roots(rollup, tables["sessions"])
-    if only is not None:
-        roots = roots.filter(pl.col("root_id").is_in(only.implode()))
-    roots = _number(_number(roots, keys, "session_id"), keys, "root_id")
+    numbered_roots = _number(_number(roots, keys, "session_id"), keys, "root_id")
     mart = load_sql(SESSION_METRICS.path)
-    shards = [engine.run(mart, {**relations, "session_roots": shard}) for shard in split_roots(roots, keys)]
+    shards = [engine.run(mart, {**relations, "session_roots": shard}) for shard in split_roots(numbered_roots, keys)]
     numbered = pl.concat(shards).rename({"session_id": "number"})
     names = keys.select("session_id", number="session_key")
     named = numbered.join(names, on="number", how="inner", validate="1:1").select(shards[0].columns)
@@ -140,7 +140,8 @@ def split_roots(roots: pl.DataFrame, keys: pl.DataFrame) -> Iterator[pl.DataFram
         yield part.select("session_id", "root_id")
 
 
-def _find_roots(rollup: str, sessions: pl.DataFrame) -> pl.DataFrame:
+def find_roots(rollup: str, sessions: pl.DataFrame) -> pl.DataFrame:
+    """Return the root that each session is counted with in a rollup: `session_id`, `root_id`."""
     # Staging queries follow parents recursively, which not every engine can; sessions are few.
     from kaizen_analytics.engines import EmbeddedEngine
 

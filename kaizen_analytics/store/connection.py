@@ -166,11 +166,7 @@ class Store:
         Raises:
             StoreError: SQLite refused the statement or a parameter; inside `write` the whole block is rolled back.
         """
-        if not parameters:
-            return self._fetch(_native(sql))
-        named = {f"p{i}": _check_parameter(value) for i, value in enumerate(parameters)}
-        row = ", ".join(f"cast(${name} as {_sqlite_type(value)})" for name, value in named.items())
-        return self._fetch(_native(sql, f", params=row({row})"), named)
+        return self._fetch(_native(sql, *parameters))
 
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Run one DuckDB `select` over the store's tables and return its rows as a Polars frame.
@@ -359,8 +355,28 @@ class Store:
             connection.close()
 
 
-def _native(sql: str, parameters: str = "") -> str:
-    return f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}{parameters})"
+def _native(sql: str, *parameters: Parameter) -> str:
+    """Return the DuckDB statement that runs `sql` natively.
+
+    Parameters are written as literals: binding even one makes DuckDB import pandas where that is installed, which takes
+    half a second, inside a `write` block under the lock.
+    """
+    row = ", ".join(map(_literal, parameters))
+    given = f", params=row({row})" if parameters else ""
+    return f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}{given})"
+
+
+def _literal(value: Parameter) -> str:
+    # sqlite_query takes these three types and nothing else.
+    _check_parameter(value)
+    if isinstance(value, int):
+        return f"'{int(value)}'::bigint"
+    if isinstance(value, float):
+        return f"'{value!r}'::double"
+    if value is None:
+        return "null::varchar"
+    # DuckDB ends a statement at U+0000.
+    return f"decode(unhex('{value.encode().hex()}'))" if "\0" in value else f"{quote_text(value)}::varchar"
 
 
 def _is_harmless(error: Exception) -> bool:
@@ -394,19 +410,12 @@ def _take_batch(batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
     return batch
 
 
-def _sqlite_type(value: Parameter) -> str:
-    # sqlite_query takes these three types and nothing else.
-    if isinstance(value, int):
-        return "bigint"
-    return "double" if isinstance(value, float) else "varchar"
-
-
-def _check_parameter(value: Parameter) -> Parameter:
+def _check_parameter(value: Parameter) -> None:
+    _check_text(value)
     if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
         raise StoreError(f"{value} does not fit into SQLite's 64-bit integers.")
     if isinstance(value, float) and not math.isfinite(value):
         raise StoreError(f"{value} cannot be stored: SQLite would keep NaN as NULL. Expected a finite number.")
-    return value
 
 
 def _check_text(value: object) -> None:

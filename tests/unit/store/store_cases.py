@@ -64,7 +64,9 @@ import json, sqlite3, sys
 path, timeout, mode = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
 statements = json.load(sys.stdin)
-if mode == "script":
+if mode == "dump":
+    rows = list(connection.iterdump())
+elif mode == "script":
     connection.executescript(statements)
     rows = []
 else:
@@ -92,6 +94,11 @@ def run_foreign(path: Path, *statements: str, timeout_s: float = 30) -> list[lis
 def run_script(path: Path, script: str) -> None:
     """Run a script of statements with another SQLite library in another process."""
     _foreign(path, script, 30, "script")
+
+
+def dump(path: Path) -> list[str]:
+    """Return everything that is in a database, as another SQLite library writes it down."""
+    return json.loads(_foreign(path, [], 30, "dump").stdout)
 
 
 def try_foreign(path: Path, *statements: str, timeout_s: float = 0) -> bool:

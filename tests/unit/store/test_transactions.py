@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, try_foreign
 
@@ -264,6 +264,10 @@ def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: connection.Jour
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(st.one_of(st.text(), st.none(), st.integers(-(2**63), 2**63 - 1)))
+@example("a\0b")
+@example("\0" * 5_000)
+@example("it's \\ $1 ?1 {} -- /*")
+@example(-(2**63))
 def test_parameters_come_back_as_they_were(store: Store, value: str | int | None):
     assert store.native("select ?1", value) == [(None if value is None else str(value),)]
 
