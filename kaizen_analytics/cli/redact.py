@@ -49,45 +49,26 @@ def redact(
 
 
 def _open_redactor(key: Path | None) -> Redactor:
-    import socket
+    from kaizen_analytics.redact import collect_identities, open_redactor
 
-    from kaizen_analytics.redact import Pseudonyms, Redactor, Scanner, identities_of_machine
-
-    known = identities_of_machine(os.environ, socket.gethostname(), _read_git_settings())
-    return Redactor(Scanner(known), Pseudonyms(_read_key(key)))
+    return open_redactor(collect_identities([Path.cwd()]), _read_key(key))
 
 
 def _read_key(explicit: Path | None) -> bytes:
     """Return the key of pseudonyms; without a writable home, one for this run only."""
-    from kaizen_analytics.redact import load_key
+    from kaizen_analytics.redact import find_key, load_key
 
-    if explicit is not None:
-        return load_key(explicit)
-    folder = Path(os.environ.get("KAIZEN_HOME") or Path.home() / ".kaizen").expanduser()
-    if not (folder / "pseudonyms.key").exists() and not _is_writable(folder):
-        print(f"note: {folder} is not writable; pseudonyms of this run match no other run", file=sys.stderr)
+    file = explicit or find_key()
+    if explicit is None and not file.exists() and not _is_writable(file.parent):
+        print(f"note: {file.parent} is not writable; pseudonyms of this run match no other run", file=sys.stderr)
         return os.urandom(32)
-    return load_key(folder / "pseudonyms.key")
+    return load_key(file)
 
 
 def _is_writable(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)
-
-
-def _read_git_settings() -> dict[str, str]:
-    """Read names, addresses and remotes of this account and of the repository around the current folder."""
-    from kaizen_analytics.redact import parse_git_settings
-
-    home, here = Path.home(), Path.cwd()
-    repository = next((folder / ".git" for folder in (here, *here.parents) if (folder / ".git").is_dir()), None)
-    files = [home / ".config" / "git" / "config", home / ".gitconfig", *([repository / "config"] if repository else [])]
-    settings: dict[str, str] = {}
-    for file in files:
-        if file.is_file() and os.access(file, os.R_OK):
-            settings |= parse_git_settings(file.read_text("utf-8", "replace"))
-    return settings
 
 
 def _redact_lines(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:

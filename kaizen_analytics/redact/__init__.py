@@ -11,9 +11,11 @@
     scanner        all of these over one text
     redactor       replace until nothing is left to find
     stream         line by line
+    trees          every text inside a record
     pseudonyms     stable stand-ins under a key
     projection     the columns that may leave
     artefacts      the last look at a finished file
+    machine        what this machine knows about its owner; a redactor ready to use
 
 Heavy modules are imported on first use: `from kaizen_analytics.redact import Redactor`.
 """
@@ -24,14 +26,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaizen_analytics.redact.artefacts import Leak, find_leaks, rescan
+    from kaizen_analytics.redact.artefacts import Leak, find_leaks, refuse_leaks, rescan
     from kaizen_analytics.redact.identities import KnownIdentities, identities_of_machine, parse_git_settings
+    from kaizen_analytics.redact.machine import collect_identities, find_key, open_redactor
     from kaizen_analytics.redact.projection import Column, ColumnKind, Projection
     from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
     from kaizen_analytics.redact.redactor import Redactor, redact_many
     from kaizen_analytics.redact.scanner import Scanner
     from kaizen_analytics.redact.spans import Finding
     from kaizen_analytics.redact.stream import Line, Tally, redact_lines
+    from kaizen_analytics.redact.trees import redact_tree
 
 __all__ = [
     "Column",
@@ -45,12 +49,17 @@ __all__ = [
     "Redactor",
     "Scanner",
     "Tally",
+    "collect_identities",
+    "find_key",
     "find_leaks",
     "identities_of_machine",
     "load_key",
+    "open_redactor",
     "parse_git_settings",
     "redact_lines",
     "redact_many",
+    "redact_tree",
+    "refuse_leaks",
     "rescan",
 ]
 
@@ -66,12 +75,17 @@ _HOMES = {
     "Redactor": "redactor",
     "Scanner": "scanner",
     "Tally": "stream",
+    "collect_identities": "machine",
+    "find_key": "machine",
     "find_leaks": "artefacts",
     "identities_of_machine": "identities",
     "load_key": "pseudonyms",
+    "open_redactor": "machine",
     "parse_git_settings": "identities",
     "redact_lines": "stream",
     "redact_many": "redactor",
+    "redact_tree": "trees",
+    "refuse_leaks": "artefacts",
     "rescan": "artefacts",
 }
 

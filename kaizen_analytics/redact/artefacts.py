@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import zlib
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,12 +12,15 @@ from kaizen_analytics.errors import RedactionError
 from kaizen_analytics.redact.spans import merge_findings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kaizen_analytics.redact.scanner import Scanner
 
 _SHOWN = 5
+_REMEDY = "Redact the text that went into it, then write it again."
+_MARKED_UP = frozenset({"md", "ipynb"})
+_MARKDOWN_ESCAPE = re.compile(rb"\\+([*_\[\]<>#|~&$@.+=-])")
 _PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
@@ -30,15 +34,21 @@ class Leak(NamedTuple):
 
 
 def find_leaks(path: Path, scanner: Scanner) -> tuple[Leak, ...]:
-    """Return what must not leave in the file at `path`.
+    """Return what must not leave in the file at `path`; see `find_leaks_in`."""
+    return find_leaks_in(path.name, path.read_bytes(), scanner)
+
+
+def find_leaks_in(name: str, raw: bytes, scanner: Scanner) -> tuple[Leak, ...]:
+    """Return what must not leave in the bytes of an artefact called `name`.
 
     Text files of any kind (HTML, Markdown, JSON, CSV, notebooks) are scanned as they are, `.gz` unpacked, the text
     columns of `.parquet` cell by cell, and the streams of `.pdf` inflated (text that a PDF spells with the glyph
-    numbers of an embedded font cannot be read back; scan the page that it was printed from).
+    numbers of an embedded font cannot be read back; scan the page that it was printed from). Markdown is scanned
+    without its backslashes.
     """
     leaks = []
-    for part, raw in _parts(path):
-        leaks += [Leak(part, item.start, item.end, item.kind) for item in merge_findings(raw, scanner.find(raw))]
+    for part, text in _parts(name, raw):
+        leaks += [Leak(part, item.start, item.end, item.kind) for item in merge_findings(text, scanner.find(text))]
     return tuple(leaks)
 
 
@@ -49,34 +59,47 @@ def rescan(path: Path, scanner: Scanner) -> None:
         RedactionError: something was found. The file is gone; the message names kinds and places, not values.
     """
     leaks = find_leaks(path, scanner)
-    if not leaks:
-        return
-    path.unlink()
+    if leaks:
+        path.unlink()
+        raise RedactionError(f"{path.name} held {_describe(leaks)} and was deleted. {_REMEDY}")
+
+
+def refuse_leaks(artefacts: Mapping[str, bytes], scanner: Scanner) -> None:
+    """Fail if one of the finished files, given by name and not yet written, holds anything that must not leave.
+
+    Raises:
+        RedactionError: something was found; the message names kinds and places, not values.
+    """
+    for name, raw in artefacts.items():
+        leaks = find_leaks_in(name, raw, scanner)
+        if leaks:
+            raise RedactionError(f"{name} held {_describe(leaks)}, so nothing was written. {_REMEDY}")
+
+
+def _describe(leaks: Sequence[Leak]) -> str:
     shown = "; ".join(f"{leak.kind} at {leak.part} {leak.start}-{leak.end}" for leak in leaks[:_SHOWN])
     more = f"; {len(leaks) - _SHOWN} more" if len(leaks) > _SHOWN else ""
-    raise RedactionError(
-        f"{path.name} held {len(leaks)} value(s) that must not leave ({shown}{more}) and was deleted. "
-        "Redact the text that went into it, then write it again.",
-    )
+    return f"{len(leaks)} value(s) that must not leave ({shown}{more})"
 
 
-def _parts(path: Path) -> Iterator[tuple[str, bytes]]:
-    raw = path.read_bytes()
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from _parquet_columns(path)
-    elif suffix == ".gz":
+def _parts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
+    suffix = name.lower().rpartition(".")[2]
+    if suffix == "parquet":
+        yield from _parquet_columns(raw)
+    elif suffix == "gz":
         yield "byte", gzip.decompress(raw)
-    elif suffix == ".pdf":
+    elif suffix == "pdf":
         yield from _pdf_streams(raw)
+    elif suffix in _MARKED_UP:
+        yield "unescaped byte", _MARKDOWN_ESCAPE.sub(rb"\1", raw)
     else:
         yield "byte", raw
 
 
-def _parquet_columns(path: Path) -> Iterator[tuple[str, bytes]]:
+def _parquet_columns(raw: bytes) -> Iterator[tuple[str, bytes]]:
     import polars as pl
 
-    frame = pl.read_parquet(path)
+    frame = pl.read_parquet(io.BytesIO(raw))
     yield "column name", "\n".join(frame.columns).encode()
     for name in frame.columns:
         if frame.schema[name].is_nested() or frame.schema[name] in (pl.String, pl.Categorical, pl.Binary):

@@ -19,10 +19,14 @@ from kaizen_analytics.redact.placeholders import Category
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kaizen_analytics.redact.pseudonyms import Pseudonyms
     from kaizen_analytics.redact.redactor import Redactor
 
 Leaving = int | float | bool | str | None
 """What an allow-listed cell may be."""
+
+ID_DIGITS = 20
+"""Two of ten million ids are equal with a chance of one in ten billion."""
 
 
 class ColumnKind(StrEnum):
@@ -31,16 +35,20 @@ class ColumnKind(StrEnum):
     COUNT = "count"  # a whole number from 0
     MEASURE = "measure"  # any finite number: costs, durations, shares
     FLAG = "flag"
+    MOMENT = "moment"  # milliseconds since the epoch, as they are
     CHOICE = "choice"  # one of declared words, anything else becomes "other"
+    WORD = "word"  # one of declared words, anything else becomes a stand-in that case and spelling decide
+    FOLDER = "folder"  # a path, each part of it as a stand-in: what lies below what can still be told
     HOUR = "hour"  # milliseconds since the epoch, as UTC `2026-01-31T13`
     DAY = "day"  # the same, as UTC `2026-01-31`
     PSEUDONYM = "pseudonym"  # a stable stand-in for a name
+    ID = "id"  # a longer one, which millions of rows can be told apart by
     TEXT = "text"  # free text, redacted; needs `allow_text`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One column that may leave. `choices` belongs to CHOICE, `category` to PSEUDONYM."""
+    """One column that may leave. `choices` belongs to CHOICE and WORD, `category` to PSEUDONYM and ID."""
 
     name: str
     kind: ColumnKind
@@ -115,6 +123,14 @@ def _choice(column: Column, value: object, _redactor: Redactor) -> Leaving:
     return value if value in column.choices else "other"
 
 
+def _moment(_column: Column, value: object, _redactor: Redactor) -> Leaving:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LATEST_MS else None
+
+
+def _stand_in(column: Column, value: object, redactor: Redactor) -> Leaving:
+    return stand_in(column, value, redactor.pseudonyms) if isinstance(value, str) else None
+
+
 def _hour(_column: Column, value: object, _redactor: Redactor) -> Leaving:
     return _bucket(value, "%Y-%m-%dT%H")
 
@@ -123,21 +139,30 @@ def _day(_column: Column, value: object, _redactor: Redactor) -> Leaving:
     return _bucket(value, "%Y-%m-%d")
 
 
-_LATEST_MS = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z
+LATEST_MS = 253_402_300_799_999
+"""9999-12-31T23:59:59.999Z."""
 
 
 def _bucket(value: object, pattern: str) -> Leaving:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LATEST_MS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LATEST_MS:
         return None
     return datetime.fromtimestamp(value // 1000, UTC).strftime(pattern)
 
 
-def _pseudonym(column: Column, value: object, redactor: Redactor) -> Leaving:
-    return (
-        redactor.pseudonyms.name(column.category, value.encode("utf-8", "surrogatepass"))
-        if isinstance(value, str)
-        else None
-    )
+def stand_in(column: Column, value: str, pseudonyms: Pseudonyms) -> str:
+    """Return what leaves in place of one text, in a column of kind WORD, FOLDER, PSEUDONYM or ID."""
+    raw = value.encode("utf-8", "surrogatepass")
+    match column.kind:
+        case ColumnKind.WORD:
+            return value if value in column.choices else pseudonyms.exact(raw, digits=ID_DIGITS)
+        case ColumnKind.FOLDER:
+            parts = raw.split(b"/")
+            paths = (b"/".join(parts[: end + 1]) for end in range(len(parts)))
+            return "/".join(pseudonyms.exact(path) if part else "" for part, path in zip(parts, paths, strict=True))
+        case ColumnKind.ID:
+            return pseudonyms.name(column.category, raw, digits=ID_DIGITS)
+        case _:
+            return pseudonyms.name(column.category, raw)
 
 
 def _text(_column: Column, value: object, redactor: Redactor) -> Leaving:
@@ -148,9 +173,13 @@ _CONVERTERS: dict[ColumnKind, Callable[[Column, object, Redactor], Leaving]] = {
     ColumnKind.COUNT: _count,
     ColumnKind.MEASURE: _measure,
     ColumnKind.FLAG: _flag,
+    ColumnKind.MOMENT: _moment,
     ColumnKind.CHOICE: _choice,
+    ColumnKind.WORD: _stand_in,
+    ColumnKind.FOLDER: _stand_in,
     ColumnKind.HOUR: _hour,
     ColumnKind.DAY: _day,
-    ColumnKind.PSEUDONYM: _pseudonym,
+    ColumnKind.PSEUDONYM: _stand_in,
+    ColumnKind.ID: _stand_in,
     ColumnKind.TEXT: _text,
 }

@@ -32,10 +32,14 @@ class Pseudonyms:
         if len(self.key) != KEY_BYTES:
             raise RedactionError(f"The pseudonym key has {len(self.key)} bytes; expected {KEY_BYTES}.")
 
-    def name(self, kind: str, value: bytes) -> str:
-        """Return ten hex digits for `value`; case does not matter, and kinds do not share pseudonyms."""
+    def name(self, kind: str, value: bytes, *, digits: int = _DIGITS) -> str:
+        """Return hex digits for `value`, ten or as many; case does not matter, and kinds do not share pseudonyms."""
         message = kind.encode() + b"\0" + value.decode("utf-8", "replace").casefold().encode()
-        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:_DIGITS]
+        return hmac.new(self.key, message, hashlib.sha256).hexdigest()[:digits]
+
+    def exact(self, value: bytes, *, digits: int = _DIGITS) -> str:
+        """Return hex digits for exactly these bytes: another case is another value."""
+        return hmac.new(self.key, b"exact\0" + value, hashlib.sha256).hexdigest()[:digits]
 
 
 def load_key(path: Path) -> bytes:

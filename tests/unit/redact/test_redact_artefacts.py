@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.redaction_corpus import fill
 from kaizen_analytics.errors import RedactionError
-from kaizen_analytics.redact import Scanner, find_leaks, rescan
+from kaizen_analytics.redact import Scanner, find_leaks, refuse_leaks, rescan
+from kaizen_analytics.text import escape_markdown
 
 SCANNER = Scanner()
 SECRET = fill("ghp_{an36}", random.Random(11))
@@ -54,3 +55,17 @@ def test_identities_are_leaks_too(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("from /home/maria/app")
     assert [leak.kind for leak in find_leaks(path, SCANNER)] == ["home-folder"]
+
+
+def test_what_markdown_escapes_is_still_found(tmp_path):
+    path = tmp_path / "a.md"
+    path.write_text(escape_markdown("from jane_doe@corp.io"))
+    assert "\\_" in path.read_text()
+    [leak] = find_leaks(path, SCANNER)
+    assert (leak.kind, leak.end - leak.start) == ("email", len("jane_doe@corp.io"))
+
+
+def test_files_that_are_not_written_yet_are_refused_by_name():
+    refuse_leaks({"a.html": b"<p>nothing</p>"}, SCANNER)
+    with pytest.raises(RedactionError, match=r"b\.json held 1 value.*nothing was written"):
+        refuse_leaks({"a.html": b"<p>nothing</p>", "b.json": f'{{"x": "{SECRET}"}}'.encode()}, SCANNER)
