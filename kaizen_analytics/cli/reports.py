@@ -47,7 +47,7 @@ def run(
         list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the notebook.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")
+        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, pdf, ipynb.")
     ] = "html,md,json",
     out: OutOption = DEFAULT_OUT,
     store: StoreOption = None,

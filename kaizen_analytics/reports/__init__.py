@@ -4,7 +4,7 @@
     parameters   typed parameters, checked before a kernel starts
     runner       one run: locked, staged, judged, published whole, recorded
     execution, kernels, fingerprint, publication, ledger     what the runner is made of
-    rendering    an executed notebook as HTML, Markdown and JSON
+    rendering, pdf     an executed notebook as HTML, Markdown, JSON and PDF
     components, charts     what a notebook shows, in every format at once
     conclusion   the sections of the conclusion report
     schedules, due, units    what is due, making it, and what calls us

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
 from kaizen_analytics.reports.components import Figure
-from kaizen_analytics.text import clean
 from kaizen_analytics.stats.effect import format_number
+from kaizen_analytics.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -174,7 +174,7 @@ def _forest_chart(rows: Sequence[ForestRow], domain: tuple[float, float], layout
         base.transform_filter("datum.limit !== null")
         .mark_tick(color=INK, thickness=2, size=18, orient="vertical")
         .encode(x=alt.X("limit:Q", scale=x_scale, axis=x_axis)),
-        base.mark_point(filled=True, size=100, opacity=1).encode(
+        base.mark_point(filled=True, size=140, opacity=1).encode(
             x=alt.X("estimate:Q", scale=x_scale, axis=x_axis), color=colour, shape=shape
         ),
         base.mark_text(**words, lineHeight=layout.line).encode(

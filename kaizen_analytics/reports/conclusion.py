@@ -273,7 +273,7 @@ def _rule_words(evaluation: Evaluation) -> str:
 
 def _guardrail_rule(guardrail: GuardrailResult) -> str:
     verb = "rise" if guardrail.spec.regression_direction is Direction.INCREASE else "fall"
-    return f"{guardrail.result.label} must not {verb} by more than {guardrail.spec.threshold_pct:g} %"
+    return f"{guardrail.result.label} must not {verb} by more than {guardrail.spec.threshold_pct:g}\N{NO-BREAK SPACE}%"
 
 
 def _binding_words(binding: Binding) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.resources import find_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from kaizen_analytics.reports.parameters import Value
 
@@ -31,10 +31,10 @@ _LIBRARIES = (
 _CODE = (".py", ".j2", ".css", ".sql")
 
 
-def read_versions() -> dict[str, str]:
-    """Return the versions of Python and of the libraries that shape a report."""
+def read_versions(formats: Collection[str] = ()) -> dict[str, str]:
+    """Return the versions of Python and of the libraries that shape a report in `formats`."""
     versions = {"python": platform.python_version()}
-    for name in _LIBRARIES:
+    for name in (*_LIBRARIES, *(("weasyprint",) if "pdf" in formats else ())):
         try:
             versions[name] = version(name)
         except PackageNotFoundError:  # a checkout that is on the path without being installed

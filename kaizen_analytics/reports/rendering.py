@@ -18,6 +18,7 @@ from kaizen_analytics.display import TRUSTED
 from kaizen_analytics.errors import ReportError
 from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbconvert, which imports nbformat
 from kaizen_analytics.reports.components import DATA_MIME
+from kaizen_analytics.reports.pdf import load_weasyprint, render_pdf
 from kaizen_analytics.text import clean, escape_html, escape_markdown
 
 if TYPE_CHECKING:
@@ -55,10 +56,21 @@ def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> d
         facts: What to say about the run.
 
     Raises:
-        ReportError: a format needs a package that is not installed, or two cells emit data.
+        ReportError: two cells emit data.
+        ConfigError: a format needs a package that is not installed.
     """
     rendered = (FORMATS[name] for name in formats)
-    return {file: render(notebook, facts).encode("utf-8") for file, render in rendered}
+    return {file: render(notebook, facts) for file, render in rendered}
+
+
+def check_formats(formats: tuple[str, ...]) -> None:
+    """Check that the packages which `formats` need are installed.
+
+    Raises:
+        ConfigError: one is missing.
+    """
+    if "pdf" in formats:
+        load_weasyprint()
 
 
 def load_exporters() -> None:
@@ -83,7 +95,15 @@ def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has n
     return dict(found[0]) if found else {}
 
 
-def _render_html(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
+def _render_html(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
+    return _render_page(notebook, facts).encode()
+
+
+def _render_pdf(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
+    return render_pdf(_render_page(notebook, facts))
+
+
+def _render_page(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
     name = find_data(notebook).get("name")
     resources = {
         "page_title": f"{name}: {facts.title}" if name else facts.title,
@@ -94,29 +114,30 @@ def _render_html(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
     return clean(str(body))
 
 
-def _render_markdown(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
+def _render_markdown(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
     body, _ = _markdown_exporter().from_notebook_node(notebook)
-    return _squeeze(clean(f"{body}\n\n---\n\n{escape_markdown(facts.footer())}"))
+    return _squeeze(clean(f"{body}\n\n---\n\n{escape_markdown(facts.footer())}")).encode()
 
 
-def _render_json(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
+def _render_json(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
     run = {"run_id": facts.run_id, "fingerprint": facts.fingerprint, "made_at": _render_time(facts.made_at_ms)}
     document = {**find_data(notebook), "run": {**run, "versions": dict(facts.versions)}}
-    return json.dumps(document, ensure_ascii=True, indent=2, allow_nan=False) + "\n"
+    return (json.dumps(document, ensure_ascii=True, indent=2, allow_nan=False) + "\n").encode()
 
 
-def _render_notebook(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401, ARG001 - one signature for all formats
+def _render_notebook(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401, ARG001 - one signature for all formats
     import nbformat
 
-    return str(nbformat.writes(notebook))
+    return str(nbformat.writes(notebook)).encode()
 
 
-FORMATS: Mapping[str, tuple[str, Callable[[Any, RunFacts], str]]] = MappingProxyType(
+FORMATS: Mapping[str, tuple[str, Callable[[Any, RunFacts], bytes]]] = MappingProxyType(
     {
         "html": ("report.html", _render_html),
         "md": ("report.md", _render_markdown),
         "json": ("report.json", _render_json),
         "ipynb": ("report.ipynb", _render_notebook),
+        "pdf": ("report.pdf", _render_pdf),
     },
 )
 """Every format: the name of its file and what renders it."""

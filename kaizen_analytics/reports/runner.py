@@ -25,7 +25,14 @@ from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versi
 from kaizen_analytics.reports.ledger import EXIT_CODES, OutputFile, RunRecord, RunState
 from kaizen_analytics.reports.parameters import check_parameters
 from kaizen_analytics.reports.publication import OutputError
-from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, load_exporters, render_report
+from kaizen_analytics.reports.rendering import (
+    FORMATS,
+    RunFacts,
+    check_formats,
+    find_data,
+    load_exporters,
+    render_report,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -120,12 +127,14 @@ class Runner:
             last good run are untouched and the executed notebook lies in `_failed`.
 
         Raises:
-            ConfigError: a parameter is unknown, missing or of a wrong type; nothing was started.
+            ConfigError: a parameter is unknown, missing or of a wrong type, or a format needs a package that is not
+                installed; nothing was started.
             StoreMissingError: an input file does not exist; nothing was started.
             BusyError: another run is writing the same output.
             OutputError: the folder of reports cannot be written.
         """
         parameters = prepare_parameters(request)
+        check_formats(request.formats)
         output = find_output(request, parameters)
         try:
             output.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,7 +165,7 @@ class Runner:
 
     def _begin(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunRecord:
         started = self.clock()
-        versions = read_versions()
+        versions = read_versions(request.formats)
         inputs = [Path(str(parameters[name])) for name in request.report.inputs]
         fingerprint = compute_fingerprint(request.report.source, parameters, inputs, request.formats, versions)
         return RunRecord(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -24,6 +26,7 @@ HOSTILE = (
 )
 LONG = "Zusammengehörigkeitsgefühlsverstärkungsmaßnahmenkatalogversionierungsbeauftragter " * 2
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
+FORMATS = ("html", "md", "json", "pdf")
 NOW = "2026-10-01T00:00:00Z"
 SECTIONS = [
     "What was tried",
@@ -83,7 +86,9 @@ def conclusion(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
             tag(store, experiment.id, ids[number::2], arm, now_ms=created_at_ms)
         start(store, experiment.id, now_ms=created_at_ms)
     parameters = {"experiment_id": experiment.id, "store": str(folder / "kaizen.db"), "now": NOW}
-    request = RunRequest(report=load_report("experiment_conclusion"), parameters=parameters, out=folder / "reports")
+    request = RunRequest(
+        report=load_report("experiment_conclusion"), parameters=parameters, out=folder / "reports", formats=FORMATS
+    )
     result = Runner(clock=lambda: 1_790_812_800_000).run(request)
     assert result.exit_code == 0, result.record.error
     return result
@@ -145,7 +150,10 @@ def test_json_holds_the_evaluation_and_the_run(conclusion: RunResult) -> None:
 
 def test_the_same_store_gives_the_same_bytes(conclusion: RunResult, tmp_path: Path) -> None:
     request = RunRequest(
-        report=load_report("experiment_conclusion"), parameters=conclusion.record.parameters, out=tmp_path
+        report=load_report("experiment_conclusion"),
+        parameters=conclusion.record.parameters,
+        out=tmp_path,
+        formats=FORMATS,
     )
     again = Runner(clock=lambda: 1_790_812_800_000).run(request)
     for output in conclusion.record.outputs:
@@ -185,6 +193,25 @@ def test_the_page_in_a_browser(browser: Browser, conclusion: RunResult, view: st
     folder = Path(os.environ.get("KAIZEN_SCREENSHOTS", tmp_path))
     browser.screenshot(folder / f"conclusion-{view}.png")
     assert (folder / f"conclusion-{view}.png").stat().st_size > 20_000
+
+
+@pytest.mark.system
+def test_the_printed_pages_hold_every_section_and_clip_no_word(conclusion: RunResult, need_tool) -> None:
+    path = conclusion.folder / "report.pdf"
+    command = [need_tool("pdftotext"), "-bbox", str(path), "-"]
+    words = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    text = " ".join(html.unescape(word) for word in re.findall(r"<word[^>]*>(.*?)</word>", words))
+    places = [text.find(section) for section in SECTIONS]
+    assert -1 not in places
+    assert places == sorted(places)
+    for page in words.split("<page ")[1:]:
+        width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)"', page)[:2])
+        assert (round(width), round(height)) == (595, 842)
+        for left, top, right, bottom in re.findall(
+            r'<word xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.-]+)" yMax="([\d.-]+)">', page
+        ):
+            assert 0 <= float(left) <= float(right) <= width
+            assert 0 <= float(top) <= float(bottom) <= height
 
 
 LOW_CONTRAST = """
