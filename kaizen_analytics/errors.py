@@ -12,6 +12,7 @@
     ├── StatisticsError         input that no statistic is defined for (NaN, infinite, negative counts)
     ├── QueryError              a file of sql/ or the frame that it returned
     ├── ReportError             a notebook run or its rendering
+    ├── LakeError               a lake: unreachable, damaged, of another version or under another key
     ├── RedactionError          something that must not leave would have left
     └── ConfigError             options, environment or configuration files
 
@@ -81,6 +82,12 @@ class QueryError(KaizenError):
 
 class ReportError(KaizenError):
     """A report could not be made."""
+
+
+class LakeError(KaizenError):
+    """A lake cannot be read or written, or is not the one that was meant."""
+
+    exit_code = 74
 
 
 class RedactionError(KaizenError):

@@ -57,24 +57,36 @@ class Mirror:
         from kaizen_analytics.columnar.extraction import EVENT_SCHEMA
 
         keys = self.table("keys").filter(pl.col("session_id") == session_id)
-        paths = self._verify_parts()
+        paths = self.parts()
         if keys.is_empty() or not paths:
             return pl.DataFrame(schema=EVENT_SCHEMA)
         rows = pl.scan_parquet(paths, glob=False).filter(pl.col("session_id") == keys["session_key"][0])
         named = rows.with_columns(pl.lit(session_id).alias("session_id")).collect()
         return named.select(list(EVENT_SCHEMA)).cast(EVENT_SCHEMA).sort("seq")
 
+    def scan_events(self) -> pl.LazyFrame:
+        """Return the staged events of all sessions, to be aggregated while this state of the mirror lasts."""
+        from kaizen_analytics.columnar.extraction import EVENT_SCHEMA
+
+        paths = self.parts()
+        if not paths:
+            return pl.LazyFrame(schema=EVENT_SCHEMA)
+        keys = self.table("keys").lazy().select("session_id", "session_key")
+        rows = pl.scan_parquet(paths, glob=False).rename({"session_id": "session_key"})
+        return rows.join(keys, on="session_key", how="inner").select(list(EVENT_SCHEMA)).cast(EVENT_SCHEMA)
+
     def compute_metrics(self, rollup: str, engine: Engine) -> pl.DataFrame:
         """Return one rollup as `engine` computes it from the parts; it equals the stored table."""
         from kaizen_analytics.columnar.rollup import INPUTS, compute_metrics, find_roots
         from kaizen_analytics.engines import ParquetFiles
 
-        paths = self._verify_parts()
+        paths = self.parts()
         parts = ParquetFiles(tuple(paths)) if paths else None
         tables = {name: self.table(name) for name in INPUTS}
         return compute_metrics(engine, tables, parts, find_roots(rollup, tables["sessions"]))
 
-    def _verify_parts(self) -> list[Path]:
+    def parts(self) -> list[Path]:
+        """Return the files that hold the events, which name their session by the number in `keys`."""
         return [verify_file(self.folder, part) for part in self.manifest.parts]
 
 

@@ -364,7 +364,7 @@ def count_recent(store: Store, plan: Plan, now_ms: int, days: int) -> int:
 
 def _evaluate_live(store: Store, experiment: Experiment, now_ms: int) -> tuple[Evaluation, pl.DataFrame]:
     plan, flags, warnings = _plan_of(store, experiment)
-    judged = _apply_rule(experiment, plan)
+    judged = apply_rule(experiment, plan)
     if judged != experiment:
         warnings.append("The experiment was edited after it started; it is judged by the rule that was frozen then.")
     sample = read_sample(store, judged, plan)
@@ -410,7 +410,8 @@ def _plan_of(store: Store, experiment: Experiment) -> tuple[Plan, list[str], lis
     return made_up, ["not_frozen"], ["Not frozen, recomputed: no sample was kept when this experiment was concluded."]
 
 
-def _apply_rule(experiment: Experiment, plan: Plan) -> Experiment:
+def apply_rule(experiment: Experiment, plan: Plan) -> Experiment:
+    """Return the experiment with the rule that was frozen when it started."""
     rule = plan.rule
     if rule is None:
         return experiment

@@ -196,7 +196,7 @@ def _read_evidence(
     ancestry, is_shallow = _read_ancestry(binding, plan, candidates)
     return Evidence(
         tags=tags,
-        values=_read_values(store, binding),
+        values=read_values(store, binding),
         ancestry=ancestry,
         is_shallow=is_shallow,
         outside=outside,
@@ -215,7 +215,8 @@ def _read_foreign(store: Store, session_ids: Sequence[str]) -> frozenset[str]:
     return frozenset(roots[session_id] for session_id in find_foreign(store, [str(owned) for (owned,) in ours]))
 
 
-def _read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
+def read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
+    """Return the distinct values of a `ManualTag` field per root session; empty for every other binding."""
     if not isinstance(binding, ManualTag) or not binding.variant_field:
         return {}
     rows = VARIANT_VALUES.run(store, json_path=f"$.{json.dumps(binding.variant_field, ensure_ascii=False)}")

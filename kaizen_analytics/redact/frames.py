@@ -69,8 +69,11 @@ def _moment(_column: Column, cells: pl.Series, _pseudonyms: Pseudonyms) -> pl.Se
 
 
 def _whole(cells: pl.Series, most: int) -> pl.Series | None:
-    fits = cells.dtype.is_integer() and cells.is_between(0, most).all()
-    return cells.cast(pl.Int64()) if fits else None
+    if not cells.dtype.is_integer():
+        return None
+    numbers = cells.cast(pl.Int64(), strict=False)
+    fits = numbers.null_count() == cells.null_count() and numbers.is_between(0, most).all()
+    return numbers if fits else None
 
 
 def _measure(_column: Column, cells: pl.Series, _pseudonyms: Pseudonyms) -> pl.Series | None:
