@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, open_store
 from kaizen_analytics.cli.output import clean, print_json, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
 
@@ -350,6 +350,7 @@ def report(
         str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")
     ] = "html,md,json",
     force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
+    share: ShareOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -366,6 +367,7 @@ def report(
         out=out,
         store=store,
         force=force,
+        share=share,
         as_json=as_json,
     )
 

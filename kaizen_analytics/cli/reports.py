@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, locate
 from kaizen_analytics.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -53,12 +53,13 @@ def run(
     store: StoreOption = None,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all cells together.")] = 900,
     force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
+    share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Make one report and publish it when it is whole.
 
-    Exit codes: 0 made or unchanged, 1 a cell failed, 2 a wrong parameter, 74 cannot read or write, 75 another run is
-    at it, 124 out of time, 130 interrupted, 138 the kernel died.
+    Exit codes: 0 made or unchanged, 1 a cell failed or --share found something that must not leave, 2 a wrong
+    parameter, 74 cannot read or write, 75 another run is at it, 124 out of time, 130 interrupted, 138 the kernel died.
     """
     from kaizen_analytics.reports.parameters import parse_parameters
     from kaizen_analytics.reports.runner import Runner, RunRequest
@@ -68,7 +69,9 @@ def run(
     if "store" in report.parameters:
         given.setdefault("store", str(locate(store).path))
     wanted = tuple(part.strip() for part in formats.split(","))
-    request = RunRequest(report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout, force=force)
+    request = RunRequest(
+        report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout, force=force, share=share
+    )
     result = Runner(progress=_progress(as_json=as_json)).run(request)
     _print_result(result, as_json=as_json)
     raise typer.Exit(result.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, locate
 from kaizen_analytics.cli.output import clean, print_json
 from kaizen_analytics.cli.times import read_clock
 
@@ -55,6 +55,7 @@ def retro(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the formats into this folder instead of printing.")
     ] = None,
+    share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a week of sessions and bet on what to change.
@@ -72,14 +73,16 @@ def retro(
     with Store.open(location.path, read_only=dry_run) as opened:
         result = compute_retro(
             opened,
-            _window(days, week, now_ms),
+            parse_window(days, week, now_ms),
             now_ms=now_ms,
             workspace=None if scope is None else str(scope),
-            thresholds=_read_thresholds(thresholds),
+            thresholds=read_limits(thresholds),
             repository=find_repository(scope),
         )
         if not dry_run:
             save_retro(opened, result)
+    if share:
+        result = _redact(result, location.path, names)
     _print(result, names, out, as_json=as_json)
 
 
@@ -95,7 +98,8 @@ def find_repository(scope: Path | None) -> Path | None:
     return None if scope is None else find_workspace(scope)
 
 
-def _window(days: int | None, week: str | None, now_ms: int) -> Window:
+def parse_window(days: int | None, week: str | None, now_ms: int) -> Window:
+    """Return the window that `--days` or `--week` names; without both, the last seven days."""
     from kaizen_analytics.errors import ConfigError
     from kaizen_analytics.retro.retro import WEEK_DAYS, last_days, parse_week
 
@@ -104,7 +108,8 @@ def _window(days: int | None, week: str | None, now_ms: int) -> Window:
     return last_days(days or WEEK_DAYS, now_ms) if week is None else parse_week(week)
 
 
-def _read_thresholds(file: Path | None) -> Thresholds:
+def read_limits(file: Path | None) -> Thresholds:
+    """Return the changed thresholds of a file, or of retro.toml under $KAIZEN_HOME."""
     from kaizen_analytics.retro.heuristics import read_thresholds
 
     if file is None:
@@ -130,6 +135,17 @@ def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> t
     if names and as_json and out is None:
         raise ConfigError("--json and --format both say what to print; give one of them, or --out.")
     return names
+
+
+def _redact(result: Retro, store: Path, names: tuple[str, ...]) -> Retro:
+    """Return the retro as it may leave; what it will be printed as was looked at."""
+    from kaizen_analytics.redact import redact_tree
+    from kaizen_analytics.reports.sharing import prepare_share
+
+    share = prepare_share([store])
+    clean_result = redact_tree(share.redactor, result)
+    share.refuse_leaks({f"retro.{name}": _RENDERERS[name](clean_result).encode() for name in names or ("json",)})
+    return clean_result
 
 
 def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: bool) -> None:

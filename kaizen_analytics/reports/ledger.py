@@ -31,6 +31,8 @@ class RunState(StrEnum):
     TIMED_OUT = "timed_out"
     INTERRUPTED = "interrupted"
     KERNEL_DIED = "kernel_died"
+    WITHHELD = "withheld"
+    """A report to be shared held something that must not leave."""
     ABANDONED = "abandoned"
     """The process that ran it disappeared without a word."""
 
@@ -38,6 +40,7 @@ class RunState(StrEnum):
 EXIT_CODES: Mapping[RunState, int] = {
     RunState.SUCCESS: 0,
     RunState.FAILED: 1,
+    RunState.WITHHELD: 1,
     RunState.IO_ERROR: 74,
     RunState.TIMED_OUT: 124,
     RunState.INTERRUPTED: 130,

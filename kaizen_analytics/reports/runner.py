@@ -12,13 +12,13 @@ import platform
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError, ReportError, RepositoryError, StoreMissingError
+from kaizen_analytics.errors import ConfigError, RedactionError, ReportError, RepositoryError, StoreMissingError
 from kaizen_analytics.reports import ledger, publication
 from kaizen_analytics.reports.execution import Execution, execute, strip_traces
 from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versions
@@ -40,11 +40,14 @@ if TYPE_CHECKING:
     from kaizen_analytics.reports.catalogue import Report
     from kaizen_analytics.reports.execution import Progress
     from kaizen_analytics.reports.parameters import Value
+    from kaizen_analytics.reports.sharing import Share
 
 DEFAULT_FORMATS = ("html", "md", "json")
 DEFAULT_TIMEOUT_S = 900.0
 MANUAL = "manual"
 NOTEBOOK_FILE = "report.ipynb"
+SHARED = "shared"
+"""The folder below the root of all reports that holds what may leave."""
 
 
 class BusyError(ReportError):
@@ -58,7 +61,8 @@ class RunRequest:
     """One report to be made.
 
     `out` is the root of all reports, `logical_at_ms` the time that the report speaks for (default: the start of the
-    run), `trigger` and `attempt` go into the record, `force` runs although nothing changed.
+    run), `trigger` and `attempt` go into the record, `force` runs although nothing changed. `share` makes a report that
+    may leave this machine: redacted, looked at again, and published below `shared`.
     """
 
     report: Report
@@ -70,6 +74,7 @@ class RunRequest:
     trigger: str = MANUAL
     attempt: int = 1
     force: bool = False
+    share: bool = False
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.formats if name not in FORMATS]
@@ -132,23 +137,31 @@ class Runner:
             StoreMissingError: an input file does not exist; nothing was started.
             BusyError: another run is writing the same output.
             OutputError: the folder of reports cannot be written.
+            RedactionError: a report to be shared held something that must not leave; nothing was published.
         """
         parameters = prepare_parameters(request)
         check_formats(request.formats)
-        output = find_output(request, parameters)
+        share = _prepare_share(request, parameters)
+        output = find_output(request, parameters, share)
         try:
             output.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _exclusive(output):
                 sweep(output)
-                return self._run_locked(request, parameters, output)
+                return self._run_locked(request, parameters, output, share)
         except OSError as error:
             raise OutputError(
                 f"The report {request.report.name!r} was not published: {publication.describe_failure(error)}. "
                 "The reports made before are untouched.",
             ) from error
 
-    def _run_locked(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunResult:
-        record = self._begin(request, parameters, output)
+    def _run_locked(
+        self,
+        request: RunRequest,
+        parameters: dict[str, Value],
+        output: Path,
+        share: Share | None,
+    ) -> RunResult:
+        record = self._begin(request, parameters, output, share)
         find = _find_same if request.trigger == MANUAL else _find_slot
         done = None if request.force else find(output, record)
         if done is not None:
@@ -157,18 +170,25 @@ class Runner:
         with _terminable():
             try:
                 ledger.write_record(staging, record)
-                execution, outputs = self._make(request, parameters, record, staging)
+                execution, outputs = self._make(request, parameters, record, staging, share)
                 return self._finish(execution, outputs, record, staging)
-            except (KeyboardInterrupt, OSError, ReportError) as error:
+            except (KeyboardInterrupt, OSError, RedactionError, ReportError) as error:
                 self._fail(staging, record, error)
                 raise
 
-    def _begin(self, request: RunRequest, parameters: dict[str, Value], output: Path) -> RunRecord:
+    def _begin(
+        self,
+        request: RunRequest,
+        parameters: dict[str, Value],
+        output: Path,
+        share: Share | None,
+    ) -> RunRecord:
         started = self.clock()
         versions = read_versions(request.formats)
         inputs = [Path(str(parameters[name])) for name in request.report.inputs]
-        fingerprint = compute_fingerprint(request.report.source, parameters, inputs, request.formats, versions)
-        return RunRecord(
+        shaping = parameters if share is None else {**parameters, "share": share.fingerprint}
+        fingerprint = compute_fingerprint(request.report.source, shaping, inputs, request.formats, versions)
+        record = RunRecord(
             run_id=_new_run_id(output, started, fingerprint),
             report=request.report.name,
             subject=_subject(request, parameters),
@@ -184,6 +204,7 @@ class Runner:
             pid=os.getpid(),
             started_at_ms=started,
         )
+        return record if share is None else share.redact_record(record)
 
     def _make(
         self,
@@ -191,6 +212,7 @@ class Runner:
         parameters: dict[str, Value],
         record: RunRecord,
         staging: Path,
+        share: Share | None,
     ) -> tuple[Execution, dict[str, bytes]]:
         from kaizen_analytics.reports.kernels import private_folder
 
@@ -202,7 +224,7 @@ class Runner:
         # Rendering needs a second of imports, and this process only waits while the kernel works.
         helper = threading.Thread(target=load_exporters, daemon=True)
         helper.start()
-        with private_folder(record.run_id) as private:
+        with private_folder(record.run_id) as private, nullcontext() if share is None else share.active(private):
             execution = execute(
                 request.report.notebook(),
                 parameters,
@@ -213,7 +235,10 @@ class Runner:
                 engine=engine,
             )
         helper.join()
-        outputs = _render(execution, request, record)
+        if share is None:
+            outputs = _render(execution, request.formats, request.report, record)
+        else:
+            execution, outputs = _render_shared(execution, request, record, share)
         for name, data in outputs.items():
             publication.write_file(staging / name, data)
         return execution, outputs
@@ -285,10 +310,13 @@ def prepare_parameters(request: RunRequest) -> dict[str, Value]:
     return parameters
 
 
-def find_output(request: RunRequest, parameters: Mapping[str, Value]) -> Path:
+def find_output(request: RunRequest, parameters: Mapping[str, Value], share: Share | None) -> Path:
     """Return the folder that holds the runs of this report, or of this report on this subject."""
-    folder = request.out.expanduser().absolute() / publication.slug(request.report.name)
+    root = request.out.expanduser().absolute()
+    folder = (root if share is None else root / SHARED) / publication.slug(request.report.name)
     subject = _subject(request, parameters)
+    if share is not None and subject is not None:
+        subject = share.redactor.redact(subject)
     return folder if subject is None else folder / publication.slug(subject)
 
 
@@ -325,7 +353,8 @@ def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResul
     Raises:
         ReportError: the run died before it left a record.
     """
-    output = find_output(request, prepare_parameters(request))
+    parameters = prepare_parameters(request)
+    output = find_output(request, parameters, _prepare_share(request, parameters))
     with _exclusive(output):
         buried = sweep(output, state, error)
     if not buried:
@@ -403,16 +432,45 @@ def _subject(request: RunRequest, parameters: Mapping[str, Value]) -> str | None
     return None if request.report.subject is None else str(parameters[request.report.subject])
 
 
-def _render(execution: Execution, request: RunRequest, record: RunRecord) -> dict[str, bytes]:
+def _prepare_share(request: RunRequest, parameters: Mapping[str, Value]) -> Share | None:
+    if not request.share:
+        return None
+    from kaizen_analytics.reports.sharing import prepare_share
+
+    return prepare_share([Path(str(parameters["store"]))] if "store" in parameters else [])
+
+
+def _render_shared(
+    execution: Execution,
+    request: RunRequest,
+    record: RunRecord,
+    share: Share,
+) -> tuple[Execution, dict[str, bytes]]:
+    """Render what may leave. A failed run leaves no notebook: its traceback shows data as it was read.
+
+    The page is looked at whether it was asked for or not: what a PDF is printed from cannot be read back from it.
+    """
+    if execution.state is not RunState.SUCCESS:
+        error = None if execution.error is None else share.redactor.redact(execution.error)
+        return replace(execution, notebook=None, error=error), {}
+    share.redact_parameters(execution.notebook)
+    asked = {FORMATS[name][0] for name in request.formats}
+    formats = tuple(dict.fromkeys((*request.formats, "html")))
+    outputs = _render(execution, formats, request.report, record)
+    share.refuse_leaks({**outputs, publication.RUN_FILE: record.to_json()}, request.report.source)
+    return execution, {name: data for name, data in outputs.items() if name in asked}
+
+
+def _render(execution: Execution, formats: tuple[str, ...], report: Report, record: RunRecord) -> dict[str, bytes]:
     if execution.state is RunState.SUCCESS:
         facts = RunFacts(
-            title=request.report.title,
+            title=report.title,
             run_id=record.run_id,
             fingerprint=record.fingerprint,
             made_at_ms=record.started_at_ms,
             versions=record.versions,
         )
-        return render_report(strip_traces(execution.notebook), request.formats, facts)
+        return render_report(strip_traces(execution.notebook), formats, facts)
     if execution.notebook is None:
         return {}
     import nbformat
@@ -439,4 +497,6 @@ def _describe(error: BaseException) -> tuple[RunState, str]:
         return RunState.INTERRUPTED, str(error) or "interrupted"
     if isinstance(error, OSError):
         return RunState.IO_ERROR, publication.describe_failure(error)
+    if isinstance(error, RedactionError):
+        return RunState.WITHHELD, str(error)
     return RunState.FAILED, str(error)
