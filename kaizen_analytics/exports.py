@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import io
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,35 @@ import polars as pl
 from kaizen_analytics.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _FORMULA = r"^[=+\-@\t\r]"
+
+
+class Format(StrEnum):
+    """What a file may be; the values are the endings of file names."""
+
+    MARKDOWN = "md"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+TABLES = (Format.PARQUET, Format.CSV, Format.JSON)
+"""The formats that a frame alone can be written in."""
+
+
+def parse_format(path: Path, allowed: Iterable[Format] = tuple(Format)) -> Format:
+    """Return the format that a file's ending names.
+
+    Raises:
+        ConfigError: the ending names none of the allowed formats.
+    """
+    expected = {f".{one.value}": one for one in allowed}
+    found = expected.get(path.suffix.lower())
+    if found is None:
+        raise ConfigError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(expected)}.")
+    return found
 
 
 def write_table(frame: pl.DataFrame, path: Path) -> None:
@@ -26,20 +53,30 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
     Raises:
         ConfigError: the ending is none of .parquet, .csv and .json, or the folder cannot be written.
     """
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise ConfigError(f"{path} ends in {path.suffix!r}; expected one of {', '.join(_WRITERS)}.")
+    publish(encode_table(frame, parse_format(path, TABLES)), path)
+
+
+def encode_table(frame: pl.DataFrame, form: Format) -> bytes:
+    """Return a frame as the bytes of a Parquet, CSV or JSON file."""
+    buffer = io.BytesIO()
+    _WRITERS[form](frame, buffer)
+    return buffer.getvalue()
+
+
+def publish(data: bytes, path: Path) -> None:
+    """Put a whole file in its place, in one step; a link there is replaced, not followed.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            draft.touch(0o600)
+            draft.write_bytes(data)
+            draft.replace(path)
     except OSError as error:
         raise ConfigError(f"Cannot write into {path.parent}: {error.strerror}.") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(frame, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def guard_formulas(frame: pl.DataFrame) -> pl.DataFrame:
@@ -51,8 +88,8 @@ def guard_formulas(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
-    ".parquet": lambda frame, path: frame.write_parquet(path),
-    ".csv": lambda frame, path: guard_formulas(frame).write_csv(path),
-    ".json": lambda frame, path: frame.write_json(path),
+_WRITERS: dict[Format, Callable[[pl.DataFrame, io.BytesIO], object]] = {
+    Format.PARQUET: lambda frame, buffer: frame.write_parquet(buffer),
+    Format.CSV: lambda frame, buffer: guard_formulas(frame).write_csv(buffer),
+    Format.JSON: lambda frame, buffer: frame.write_json(buffer),
 }

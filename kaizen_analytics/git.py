@@ -209,6 +209,10 @@ class Repository:
         entries = (entry.partition("\n") for entry in listing.split("\0") if entry)
         return tuple((commit, message) for commit, _, message in entries)
 
+    def list_files(self) -> frozenset[str]:
+        """Return the paths that git tracks, relative to the root."""
+        return frozenset(path for path in self._read("ls-files", "-z", "--cached").split("\0") if path)
+
     def read_changes(self, paths: Sequence[str]) -> dict[str, int]:
         """Return when each path (relative to the root) was last committed, in milliseconds since the epoch.
 

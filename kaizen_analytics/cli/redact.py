@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.redact import Finding, Redactor, Tally
 
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--key", metavar="FILE", help="The 32-byte key of pseudonyms. Default: $KAIZEN_HOME/pseudonyms.key."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add this module's commands."""
@@ -33,22 +38,18 @@ def redact(
     explain: Annotated[
         bool, typer.Option("--explain", help="Tell on standard error what was redacted where; never the value.")
     ] = False,
-    key: Annotated[
-        Path | None,
-        typer.Option(
-            "--key", metavar="FILE", help="The 32-byte key of pseudonyms. Default: $KAIZEN_HOME/pseudonyms.key."
-        ),
-    ] = None,
+    key: KeyOption = None,
 ) -> None:
     """Replace secrets and identities on standard input by placeholders, on standard output."""
-    redactor = _open_redactor(key)
+    redactor = open_redactor(key)
     tally = (_redact_lines if lines else _redact_text)(redactor, as_json=as_json, explain=explain)
     sys.stdout.buffer.flush()
     if explain:
         _explain_tally(tally)
 
 
-def _open_redactor(key: Path | None) -> Redactor:
+def open_redactor(key: Path | None) -> Redactor:
+    """Return a redactor that knows this machine's names, under the key in a file or under $KAIZEN_HOME."""
     from kaizen_analytics.redact import collect_identities, open_redactor
 
     return open_redactor(collect_identities([Path.cwd()]), _read_key(key))
