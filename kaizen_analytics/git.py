@@ -174,6 +174,10 @@ class Repository:
             if answer.endswith(" commit")
         }
 
+    def list_commits(self) -> tuple[str, ...]:
+        """Return the full id of every commit that a branch, a tag or a reflog leads to."""
+        return tuple(self._read("rev-list", "--all", "--reflog").split())
+
     def relate(self, commits: Iterable[str], targets: Sequence[str]) -> dict[str, Ancestry]:
         """Return how each commit relates to the targets, in two git calls for any number of commits.
 

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ParquetFiles:
-    """The rows of one or more Parquet files with the same columns."""
+    """The rows of one or more Parquet files with the same columns; an engine that can may read URLs."""
 
-    paths: tuple[Path, ...]
+    paths: tuple[Path | str, ...]
 
     def __post_init__(self) -> None:
         if not self.paths:

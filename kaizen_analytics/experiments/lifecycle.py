@@ -367,14 +367,30 @@ def _evaluate_live(store: Store, experiment: Experiment, now_ms: int) -> tuple[E
     judged = apply_rule(experiment, plan)
     if judged != experiment:
         warnings.append("The experiment was edited after it started; it is judged by the rule that was frozen then.")
-    sample = read_sample(store, judged, plan)
+    return judge_sample(judged, plan, read_sample(store, judged, plan), now_ms, warnings=warnings, flags=flags)
+
+
+def judge_sample(
+    experiment: Experiment,
+    plan: Plan,
+    sample: Sample,
+    now_ms: int,
+    *,
+    warnings: Sequence[str] = (),
+    flags: Sequence[str] = (),
+) -> tuple[Evaluation, pl.DataFrame]:
+    """Return the evaluation of a sample as of `now_ms`, and the sample cut to the planned information.
+
+    Raises:
+        ExperimentError: the experiment has not started.
+    """
     frame = trim_to_plan(sample.frame, choose_design(plan, now_ms))
     started = plan.started
     if started is None:
         raise ExperimentError(f"Experiment {experiment.id} has not started; run 'exp start {experiment.id}' first.")
     evaluation = assess(
         frame,
-        judged,
+        experiment,
         plan,
         started,
         as_of_ms=now_ms,

@@ -31,7 +31,7 @@ from kaizen_analytics.store.experiments import manual_tags
 from kaizen_analytics.store.sessions import find_foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.git import Ancestry
@@ -79,20 +79,49 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
         ExperimentError: the experiment has not started.
         RepositoryError: the binding needs a repository that cannot be read; no session is guessed into an arm.
     """
-    start = plan.started
-    if start is None:
-        raise ExperimentError(f"Experiment {experiment.id} has not started; run 'exp start {experiment.id}' first.")
     known = CANDIDATES.run(store)
     metrics = session_metrics(store)
     sessions = metrics.join(known.drop("workspace", "started_at_ms"), on="session_id")
     tags = manual_tags(store, experiment.id)
+
+    def gather(candidates: Sequence[Candidate], outside: frozenset[str]) -> Evidence:
+        return _read_evidence(store, experiment.binding, plan, candidates, tags, outside)
+
+    return arrange_sample(sessions, experiment, plan, tags, gather, stored=set(known["session_id"]))
+
+
+def arrange_sample(
+    sessions: pl.DataFrame,
+    experiment: Experiment,
+    plan: Plan,
+    tags: Mapping[str, Classification],
+    gather: Callable[[Sequence[Candidate], frozenset[str]], Evidence],
+    *,
+    stored: set[str],
+) -> Sample:
+    """Put the sessions of a started experiment into its arms, wherever they were read.
+
+    Args:
+        sessions: Root sessions with every metric and the columns of `sql/staging/candidates.sql`.
+        experiment: What is judged, with the rule that was frozen.
+        plan: The frozen plan.
+        tags: Manual tags by session.
+        gather: Reads the evidence on the candidates; its second argument are the tagged ones out of scope.
+        stored: Every session that is known, sub-agents included.
+
+    Raises:
+        ExperimentError: the experiment has not started.
+    """
+    start = plan.started
+    if start is None:
+        raise ExperimentError(f"Experiment {experiment.id} has not started; run 'exp start {experiment.id}' first.")
     chosen = choose_candidates(sessions, plan, start, tags)
     candidates = [candidate_of(row) for row in chosen.iter_rows(named=True)]
-    evidence = _read_evidence(store, experiment.binding, plan, candidates, tags, _outside(chosen, plan))
+    evidence = gather(candidates, _outside(chosen, plan))
     assigned = [assign(candidate, experiment.binding, start, evidence) for candidate in candidates]
     return Sample(
         frame=_join_assignments(chosen, assigned),
-        warnings=tuple(describe_tags(tags, set(known["session_id"]), set(metrics["session_id"]))),
+        warnings=tuple(describe_tags(tags, stored, set(sessions["session_id"]))),
     )
 
 
@@ -193,7 +222,7 @@ def _read_evidence(
     tags: Mapping[str, Classification],
     outside: frozenset[str],
 ) -> Evidence:
-    ancestry, is_shallow = _read_ancestry(binding, plan, candidates)
+    ancestry, is_shallow = read_ancestry(binding, plan, candidates)
     return Evidence(
         tags=tags,
         values=read_values(store, binding),
@@ -224,11 +253,16 @@ def read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
     return {session_id: frozenset(values) for session_id, values in grouped.iter_rows()}
 
 
-def _read_ancestry(
+def read_ancestry(
     binding: Binding,
     plan: Plan,
     candidates: Sequence[Candidate],
 ) -> tuple[dict[str, Ancestry], bool]:
+    """Return how the candidates' commits relate to the frozen ones, and whether history is cut off.
+
+    Raises:
+        RepositoryError: the plan's repository cannot be read.
+    """
     start = plan.started
     commits = commits_of(candidates, binding)
     if not isinstance(binding, (GitCommit, Branch)) or not commits or plan.repository is None or start is None:

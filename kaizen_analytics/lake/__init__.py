@@ -18,27 +18,39 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kaizen_analytics.lake.experiments import Helpers, evaluate_lake
     from kaizen_analytics.lake.export import LakeExport, LakePlan, PlannedFile, export_lake, plan_export
     from kaizen_analytics.lake.keys import load_lake_key, make_lake_key
+    from kaizen_analytics.lake.reading import Lake, read_lake, read_metrics
 
 __all__ = [
+    "Helpers",
+    "Lake",
     "LakeExport",
     "LakePlan",
     "PlannedFile",
+    "evaluate_lake",
     "export_lake",
     "load_lake_key",
     "make_lake_key",
     "plan_export",
+    "read_lake",
+    "read_metrics",
 ]
 
 _HOMES = {
+    "Helpers": "experiments",
+    "Lake": "reading",
     "LakeExport": "export",
     "LakePlan": "export",
     "PlannedFile": "export",
+    "evaluate_lake": "experiments",
     "export_lake": "export",
     "load_lake_key": "keys",
     "make_lake_key": "keys",
     "plan_export": "export",
+    "read_lake": "reading",
+    "read_metrics": "reading",
 }
 
 

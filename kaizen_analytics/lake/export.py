@@ -202,7 +202,13 @@ def _make_job(store_path: Path, key: bytes, home: Path, scanner: Scanner | None,
 
 
 def _read_former(place: Place, job: _Job, key: bytes) -> list[Entry]:
-    return read_entries(place, job.source) if check_lake(place, key) else []
+    """Return the files of the former export that are still there; what is missing is written again."""
+    if not check_lake(place, key):
+        return []
+    entries = read_entries(place, job.source)
+    lost = {entry.name for entry in entries if not place.holds(entry.name, entry.bytes)}
+    torn = {(entry.bucket, entry.day) for entry in entries if entry.name in lost and entry.bucket is not None}
+    return [entry for entry in entries if entry.name not in lost and (entry.bucket, entry.day) not in torn]
 
 
 @contextmanager
@@ -286,8 +292,7 @@ def _group(sessions: Sessions, changed: list[Partition]) -> Iterator[pl.DataFram
 def _project(job: _Job, name: TableName, raw: pl.DataFrame) -> Iterator[tuple[Partition, pl.DataFrame]]:
     frame = project_frame(TABLES[name].projection, raw, job.pseudonyms).with_columns(raw.select(PARTITION))
     parts = frame.partition_by(*PARTITION, as_dict=True, include_key=False, maintain_order=True)
-    for (bucket, day), rows in parts.items():
-        yield (bucket, day), rows
+    yield from parts.items()
 
 
 def _write(

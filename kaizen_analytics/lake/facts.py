@@ -36,9 +36,9 @@ BUCKETS = 4
 class Sessions:
     """The sessions of a store with their partition, and where their events lie.
 
-    `frame` has one row per session: the columns of the mirror's `sessions`, `user`, `organisation`, `root_id`, `bucket`,
-    `day`, `session_key`, `events`, `row_checks` and `paths` (sorted). Together they tell whether anything that leaves
-    of a session changed.
+    `frame` has one row per session: the columns of the mirror's `sessions`, `user`, `organisation`, `root_id`,
+    `bucket`, `day`, `session_key`, `events`, `row_checks` and `paths` (sorted). Together they tell whether anything
+    that leaves of a session changed.
     """
 
     frame: pl.DataFrame
@@ -167,7 +167,8 @@ def _frame(name: TableName, rows: list[dict[str, object]], source: str) -> pl.Da
 
 def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[str, object]:
     criterion = experiment.success_criterion
-    is_delta = isinstance(criterion, Delta)
+    delta = criterion if isinstance(criterion, Delta) else None
+    target = criterion.target_pct if isinstance(criterion, Delta) else criterion.metric_value
     control, treatment = _arms(experiment.binding)
     copied = ("margin_pct", "planned_n", "planned_control_n", "lookback_days", "control_share", "alpha")
     binding = experiment.binding
@@ -180,8 +181,8 @@ def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[st
         "treatment": treatment,
         "has_variant_field": isinstance(binding, ManualTag) and bool(binding.variant_field),
         "criterion": type(criterion).__name__,
-        "direction": criterion.direction.value if is_delta else None,
-        "target": criterion.target_pct if is_delta else criterion.metric_value,
+        "direction": None if delta is None else delta.direction.value,
+        "target": target,
         "duration_days": experiment.duration_days,
         "created_at_ms": experiment.created_at_ms,
         "concluded_at_ms": experiment.concluded_at_ms,

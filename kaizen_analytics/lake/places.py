@@ -43,6 +43,9 @@ class Place(Protocol):
     def addresses(self, names: Iterable[str]) -> tuple[Path | str, ...]:
         """Return what another machine reads the files by."""
 
+    def holds(self, name: str, size_bytes: int) -> bool:
+        """Return whether the file lies there, as far as the place can tell."""
+
     def discard(self, source: str, kept: set[str]) -> int:
         """Remove the files of one source but those named, where the place can; return how many went."""
 
@@ -116,6 +119,15 @@ class Folder:
     def addresses(self, names: Iterable[str]) -> tuple[Path | str, ...]:
         """Return absolute paths, which must mean the same to whoever reads them."""
         return tuple(self.root / name for name in names)
+
+    def holds(self, name: str, size_bytes: int) -> bool:
+        """Return whether the file lies there with its size."""
+        try:
+            return (self.root / name).stat().st_size == size_bytes
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise LakeError(f"{self.root / name} cannot be read: {error.strerror}.") from error
 
     def discard(self, source: str, kept: set[str]) -> int:
         """Remove what a source replaced, and what it left when it was killed."""
@@ -192,6 +204,10 @@ class ObjectStore:
     def addresses(self, names: Iterable[str]) -> tuple[Path | str, ...]:
         """Return URLs, for an engine with credentials of its own."""
         return tuple(f"{self.url}/{name}" for name in names)
+
+    def holds(self, name: str, size_bytes: int) -> bool:  # noqa: ARG002
+        """Trust the catalogue: asking for every file would cost more than it is worth."""
+        return True
 
     def discard(self, source: str, kept: set[str]) -> int:  # noqa: ARG002
         """Leave everything: an object store's own rules remove what is old."""

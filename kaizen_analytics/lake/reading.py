@@ -1,0 +1,179 @@
+"""Many sources as one set of relations: each session once, every metric on any engine.
+
+A session that several sources exported (a copied store, a shared home folder) counts as the source has it that holds
+most of it: most events, then the latest end; of equals the first source by name.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import polars as pl
+
+from kaizen_analytics.columnar.rollup import ROLLUPS, SHARD_EVENTS
+from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
+from kaizen_analytics.errors import LakeError, QueryError
+from kaizen_analytics.lake.catalogue import Entry, check_lake, read_entries
+from kaizen_analytics.lake.places import open_place
+from kaizen_analytics.lake.schema import TABLES, TableName
+from kaizen_analytics.queries import SESSION_METRICS, Query, check_schema, load_sql
+from kaizen_analytics.redact.frames import frame_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kaizen_analytics.engines import Engine
+    from kaizen_analytics.lake.places import Place
+
+T = TypeVar("T")
+
+_MART = Query(
+    path=SESSION_METRICS.path,
+    schema=SESSION_METRICS.schema,
+    reads={"staged_events": "lake/chosen_events.sql"},
+)
+_PLACED = ["source", "bucket", "day"]
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lake:
+    """The files of a lake that count; use `read_lake`. What has to be downloaded goes into `folder`."""
+
+    place: Place
+    entries: tuple[Entry, ...]
+    folder: Path
+
+    @property
+    def sources(self) -> int:
+        """How many stores export to this lake."""
+        return len({entry.source for entry in self.entries})
+
+    def table(self, name: TableName) -> pl.DataFrame:
+        """Return all rows of a table, of every source."""
+        return self._read([entry for entry in self.entries if entry.table_name == name], name).drop("bucket", "day")
+
+    def sessions(self) -> pl.DataFrame:
+        """Return each session once: its columns in the lake, and the `bucket` and `day` of its files."""
+        entries = [entry for entry in self.entries if entry.table_name == TableName.SESSIONS]
+        ranked = self._read(entries, TableName.SESSIONS).sort(
+            "id", "events", "ended_at_ms", "source", descending=[False, True, True, False], nulls_last=True
+        )
+        return ranked.unique("id", keep="first", maintain_order=True)
+
+    def metrics(self, *, rollup: bool = True, engine: Engine | None = None) -> pl.DataFrame:
+        """Return every metric of every session: the columns of sql/marts/session_metrics.sql, ordered by session id.
+
+        Args:
+            rollup: Count sub-agents with the session that started them; otherwise one row for each session.
+            engine: Where the mart runs; by default in this process, in shards of whole days.
+        """
+        engine = engine or EmbeddedEngine()
+        sessions = self.sessions()
+        roots = EmbeddedEngine().run(
+            load_sql(ROLLUPS["metrics" if rollup else "metrics_apart"]), {"sessions": sessions}
+        )
+        chosen = sessions.select("source", session_id="id")
+        counting = chosen.rename({"session_id": "id"})
+        files = self.table(TableName.FILES_TOUCHED).rename({"session_id": "id"}).join(counting, on=["id", "source"])
+        sql = _MART.text()
+        shards = []
+        for members in _split(sessions, roots):
+            relations = {
+                "sessions": sessions.join(members, left_on="id", right_on="session_id", how="semi"),
+                "session_roots": members.select("session_id", "root_id"),
+                "files_touched": files.select("path", session_id="id"),
+                "chosen_sessions": chosen.join(members, on="session_id", how="semi"),
+                "lake_events": self._events(members, engine),
+            }
+            shards.append(engine.run(sql, relations))
+        metrics = pl.concat(shards)
+        check_schema(SESSION_METRICS.path, metrics, SESSION_METRICS.schema)
+        return metrics.sort("session_id")
+
+    def _events(self, members: pl.DataFrame, engine: Engine) -> pl.DataFrame | ParquetFiles:
+        placed = set(members.select(_PLACED).unique().iter_rows())
+        entries = [
+            entry
+            for entry in self.entries
+            if entry.table_name == TableName.EVENTS and (entry.source, entry.bucket, entry.day) in placed
+        ]
+        if not entries:
+            return pl.DataFrame(schema=frame_schema(TABLES[TableName.EVENTS].projection))
+        if isinstance(engine, EmbeddedEngine):
+            return ParquetFiles(tuple(self._fetch(entries)))
+        return ParquetFiles(self.place.addresses(entry.name for entry in entries))
+
+    def _fetch(self, entries: list[Entry]) -> list[Path]:
+        return self.place.fetch([(entry.name, entry.digest) for entry in entries], self.folder)
+
+    def _read(self, entries: list[Entry], name: TableName) -> pl.DataFrame:
+        schema = frame_schema(TABLES[name].projection)
+        if not entries:
+            return pl.DataFrame(schema={**schema, "bucket": pl.Int64(), "day": pl.String()})
+        paths = [str(path) for path in self._fetch(entries)]
+        try:
+            rows = pl.scan_parquet(
+                paths, glob=False, hive_partitioning=False, include_file_paths="file", schema=schema
+            ).collect()
+        except pl.exceptions.PolarsError as error:
+            raise LakeError(f"A file of the table {name} in the lake cannot be read: {error}") from error
+        placed = [(path, entry.bucket, entry.day) for path, entry in zip(paths, entries, strict=True)]
+        where = pl.DataFrame(placed, schema={"file": pl.String, "bucket": pl.Int64, "day": pl.String}, orient="row")
+        return rows.join(where, on="file", how="left").drop("file")
+
+
+def read_lake(url: str, read: Callable[[Lake], T], *, key: bytes | None = None) -> T:
+    """Return what `read` finds in the lake at `url`, as it was at one moment.
+
+    Args:
+        url: A folder, `file:///…`, or an object store.
+        read: Reads what it needs; it may be called again when an export replaced a file in the meantime.
+        key: The lake key, to be sure that this is the lake that it belongs to; reading itself needs none.
+
+    Raises:
+        ConfigError: the address is of no known kind.
+        LakeError: there is no lake, or it is unreadable, damaged, of another version or under another key.
+    """
+    place = open_place(url)
+    for _ in range(_ATTEMPTS):
+        if not check_lake(place, key):
+            raise LakeError(f"There is no lake at {url}; 'kaizen-analytics export lake --to {url}' begins one.")
+        entries = read_entries(place)
+        with tempfile.TemporaryDirectory(prefix="kaizen-lake-") as folder:
+            try:
+                return read(Lake(place, tuple(entries), Path(folder)))
+            except (FileNotFoundError, QueryError) as error:
+                if read_entries(place) == entries:
+                    raise _explain(error) from error
+    raise LakeError(f"The lake at {url} changed {_ATTEMPTS} times while it was read; try again in a quieter moment.")
+
+
+def read_metrics(
+    url: str, *, rollup: bool = True, engine: Engine | None = None, key: bytes | None = None
+) -> pl.DataFrame:
+    """Return every metric of every session in a lake; see `Lake.metrics` and `read_lake`."""
+    return read_lake(url, lambda lake: lake.metrics(rollup=rollup, engine=engine), key=key)
+
+
+def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
+    if isinstance(error, QueryError):
+        return error
+    return LakeError(
+        f"{error.filename} is missing although its catalogue names it. The next export of the machine that wrote it "
+        "puts it back.",
+    )
+
+
+def _split(sessions: pl.DataFrame, roots: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield `session_id`, `root_id` and the place of its files for each session, in shards of whole root sessions."""
+    members = roots.join(sessions.select(*_PLACED, "events", session_id="id"), on="session_id")
+    homes = sessions.select(root_id="id", root_day="day", root_bucket="bucket")
+    ordered = members.join(homes, on="root_id").sort("root_day", "root_bucket", "root_id", "session_id")
+    before = pl.col("events").cum_sum() // SHARD_EVENTS
+    numbered = ordered.with_columns(before.max().over("root_day", "root_bucket", "root_id").alias("shard"))
+    parts = numbered.partition_by("shard", include_key=False, maintain_order=True)
+    yield from parts or [numbered]
