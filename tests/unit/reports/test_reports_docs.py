@@ -13,10 +13,8 @@ TEXT = (Path(__file__).resolve().parents[3] / "docs" / "reports.md").read_text(e
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
-    documented = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", TEXT, flags=re.MULTILINE))
-    assert {(int(code), state) for code, state in documented.items()} == {
-        (code, state) for state, code in EXIT_CODES.items()
-    }
+    documented = re.findall(r"^\| (\d+) \| `(\w+)` \|", TEXT, flags=re.MULTILINE)
+    assert {(int(code), state) for code, state in documented} == {(code, state) for state, code in EXIT_CODES.items()}
 
 
 def test_every_field_of_the_record_is_documented() -> None:
