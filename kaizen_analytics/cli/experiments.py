@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, choose_engine, read_key
 from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, open_store
 from kaizen_analytics.cli.output import clean, print_json, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
 
 if TYPE_CHECKING:
+    from kaizen_analytics.engines import Engine
+    from kaizen_analytics.experiments.evaluation import Evaluation
     from kaizen_analytics.experiments.plan import Plan
     from kaizen_analytics.model import Experiment
     from kaizen_analytics.store import Store
@@ -333,12 +336,25 @@ def tags(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonO
         print_table(["session", "variant"], list(found.items()))
 
 
-def evaluate(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Judge an experiment now; a concluded one as it was frozen."""
-    from kaizen_analytics.experiments import lifecycle
+def evaluate(
+    experiment_id: IdArgument,
+    *,
+    store: StoreOption = None,
+    lake: LakeOption = None,
+    lake_key: LakeKeyOption = None,
+    engine: EngineOption = None,
+    spark_remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge an experiment now; a concluded one as it was frozen.
 
-    with open_store(store) as opened:
-        evaluation = lifecycle.evaluate(opened, experiment_id, now_ms=read_clock())
+    With --lake, on the sessions of all machines that export there. Arms that are told apart by commits need the
+    repository around the current folder; a concluded experiment is computed again, as of its conclusion.
+    """
+    if lake is None:
+        evaluation = _evaluate_store(experiment_id, store, lake_key, engine, spark_remote)
+    else:
+        evaluation = _evaluate_lake(experiment_id, lake, store, lake_key, choose_engine(engine, spark_remote))
     _print_evaluation(evaluation.to_json(), evaluation.render_text(), as_json=as_json)
 
 
@@ -433,6 +449,29 @@ def power(
     goal = f"to prove {target_pct:g} %" if target_pct else "to prove any improvement"
     rows = [(f"{row.true_pct:+g} %", row.n_per_arm, row.days) for row in table.rows]
     print_table(["true change", "sessions per arm", "days"], rows, title=f"What it takes {goal}")
+
+
+def _evaluate_store(experiment_id: str, store: Path | None, *lake_options: object) -> Evaluation:
+    from kaizen_analytics.errors import ConfigError
+    from kaizen_analytics.experiments import lifecycle
+
+    if any(option is not None for option in lake_options):
+        raise ConfigError("--lake-key, --engine and --spark-remote belong to --lake URL.")
+    with open_store(store) as opened:
+        return lifecycle.evaluate(opened, experiment_id, now_ms=read_clock())
+
+
+def _evaluate_lake(
+    experiment_id: str, url: str, store: Path | None, lake_key: Path | None, engine: Engine | None
+) -> Evaluation:
+    from kaizen_analytics.errors import ConfigError
+    from kaizen_analytics.git import Repository
+    from kaizen_analytics.lake import Helpers, evaluate_lake
+
+    if store is not None:
+        raise ConfigError("Give --store or --lake, not both.")
+    helpers = Helpers(key=read_key(lake_key), engine=engine, repository=Repository.find(Path.cwd()))
+    return evaluate_lake(url, experiment_id, now_ms=read_clock(), helpers=helpers)
 
 
 def _read_scope(workspaces: list[str], *, every: bool) -> tuple[tuple[str, ...], str | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kaizen_analytics.cli.lake import EXAMPLES, lake
 from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
 from kaizen_analytics.cli.output import print_json
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
@@ -45,6 +46,7 @@ def register(app: typer.Typer) -> None:
     group.command("retro", epilog="Example: kaizen-analytics export retro --week 2026-W47 --to retro.md")(retro)
     for name, command in (("sessions", sessions), ("metrics", metrics), ("experiments", experiments)):
         group.command(name, epilog=f"Example: kaizen-analytics export {name} --to {name}.parquet")(command)
+    group.command("lake", epilog=EXAMPLES)(lake)
     app.add_typer(group, name="export")
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kaizen_analytics.cli.cache import refresh_mirror
+from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, choose_engine, read_key
 from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
+from kaizen_analytics.errors import ConfigError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,6 +24,7 @@ Examples:
   kaizen-analytics metrics --since 7d
   kaizen-analytics metrics --agent codex --json
   kaizen-analytics metrics --since 2026-10-01 --out october.parquet
+  kaizen-analytics metrics --lake /mnt/team/lake --engine spark --spark-remote sc://127.0.0.1:50051
 """
 
 
@@ -41,25 +44,24 @@ def metrics(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one row per session to a .parquet, .csv or .json file.")
     ] = None,
-    engine: Annotated[
-        Literal["duckdb", "spark"] | None,
-        typer.Option(help="Compute them anew there, instead of reading them ready-made (docs/scale.md)."),
-    ] = None,
-    spark_remote: Annotated[
-        str | None, typer.Option(metavar="URL", help="--engine spark: a Spark Connect server, such as sc://host:15002.")
-    ] = None,
+    lake: LakeOption = None,
+    lake_key: LakeKeyOption = None,
+    engine: EngineOption = None,
+    spark_remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compute every metric of every session.
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
+    They are read ready-made; with --engine, and in a lake, they are computed anew.
     """
-    from kaizen_analytics.columnar import session_metrics
-
     now_ms = read_clock()
-    path = locate(store).path
-    refresh_mirror(path)
-    frame = session_metrics(path, rollup=not apart, engine=_make_engine(engine, spark_remote))
+    chosen_engine = choose_engine(engine, spark_remote)
+    if lake is None:
+        frame = _read_store(store, chosen_engine, apart=apart)
+    else:
+        frame = _read_lake(lake, store, lake_key, chosen_engine, apart=apart)
+        workspace = None if workspace is None else _disguise(workspace, lake_key)
     chosen = _filter(
         frame,
         since_ms=parse_optional_time(since, now_ms),
@@ -79,12 +81,32 @@ def metrics(
         _print_summary(chosen)
 
 
-def _make_engine(name: str | None, spark_remote: str | None) -> Engine | None:
-    if name is None and spark_remote is None:
-        return None
-    from kaizen_analytics.engines import EngineName, make_engine
+def _read_store(store: Path | None, engine: Engine | None, *, apart: bool) -> pl.DataFrame:
+    from kaizen_analytics.columnar import session_metrics
 
-    return make_engine(EngineName(name or "duckdb"), spark_remote)
+    path = locate(store).path
+    refresh_mirror(path)
+    return session_metrics(path, rollup=not apart, engine=engine)
+
+
+def _read_lake(
+    url: str, store: Path | None, lake_key: Path | None, engine: Engine | None, *, apart: bool
+) -> pl.DataFrame:
+    from kaizen_analytics.lake import read_metrics
+
+    if store is not None:
+        raise ConfigError("Give --store or --lake, not both.")
+    return read_metrics(url, rollup=not apart, engine=engine, key=read_key(lake_key))
+
+
+def _disguise(workspace: str, lake_key: Path | None) -> str:
+    """Return what a workspace is called in the lake."""
+    from kaizen_analytics.lake.schema import name_workspace
+
+    key = read_key(lake_key)
+    if key is None:
+        raise ConfigError("A lake holds stand-ins of workspaces; --workspace needs --lake-key FILE to find one.")
+    return name_workspace(workspace, key)
 
 
 def _filter(

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.model import Classification, Direction, Metric, State
 from kaizen_analytics.redact.placeholders import Category
-from kaizen_analytics.redact.projection import Column, ColumnKind, Projection
+from kaizen_analytics.redact.projection import Column, ColumnKind, Projection, stand_in
+from kaizen_analytics.redact.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -222,6 +223,12 @@ _LISTED = (
 )
 
 TABLES = {table.name: table for table in _LISTED}
+
+
+def name_workspace(path: str, key: bytes) -> str:
+    """Return what a workspace is called in a lake under this key."""
+    [column] = [item.column for item in TABLES[TableName.SESSIONS].columns if item.column.name == "workspace"]
+    return stand_in(column, path, Pseudonyms(key))
 
 
 def render_markdown() -> str:
