@@ -13,6 +13,7 @@
     ├── QueryError              a file of sql/ or the frame that it returned
     ├── ReportError             a notebook run or its rendering
     ├── LakeError               a lake: unreachable, damaged, of another version or under another key
+    ├── DeliveryError           sync: the destination is off, unreachable or refuses
     ├── RedactionError          something that must not leave would have left
     └── ConfigError             options, environment or configuration files
 
@@ -88,6 +89,12 @@ class LakeError(KaizenError):
     """A lake cannot be read or written, or is not the one that was meant."""
 
     exit_code = 74
+
+
+class DeliveryError(KaizenError):
+    """Sync could not deliver everything; what was not acknowledged waits in the outbox."""
+
+    exit_code = 75
 
 
 class RedactionError(KaizenError):

@@ -31,6 +31,7 @@ GROUPS = (
     "retro",
     "guidance",
     "export",
+    "sync",
     "reports",
     "doctor",
     "cache",

@@ -121,6 +121,23 @@ _RETRO_TABLES = (
     "create index if not exists ka_bets_bet on ka_bets (bet_id)",
 )
 
+_SYNC_TABLES = (
+    # One row: where to sync to, and whether to.
+    """create table if not exists ka_sync_settings (
+        id INTEGER PRIMARY KEY CHECK (id = 1), settings TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)""",
+    # The outbox: what was taken for one destination, in order. The body goes once the destination has acknowledged.
+    """create table if not exists ka_sync_batches (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, batch_key TEXT NOT NULL,
+        dataset TEXT NOT NULL, n_rows INTEGER NOT NULL, state TEXT NOT NULL, body TEXT, attempts INTEGER NOT NULL,
+        reason TEXT, taken_at_ms INTEGER NOT NULL, changed_at_ms INTEGER NOT NULL, UNIQUE (destination, batch_key))""",
+    "create index if not exists ka_sync_batches_state on ka_sync_batches (destination, state, id)",
+    # The last version of each row that was taken, and the batch that carries it.
+    """create table if not exists ka_sync_rows (
+        destination TEXT NOT NULL, dataset TEXT NOT NULL, row_key TEXT NOT NULL, digest TEXT NOT NULL,
+        revision INTEGER NOT NULL, batch_key TEXT NOT NULL,
+        PRIMARY KEY (destination, dataset, row_key)) without rowid""",
+)
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         1,
@@ -133,6 +150,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(2, "m002_ingest", _INGEST_TABLES),
     Migration(3, "m003_retros", _RETRO_TABLES),
+    Migration(4, "m004_sync", _SYNC_TABLES),
 )
 
 LATEST = MIGRATIONS[-1].version
