@@ -34,12 +34,15 @@ def prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: J
 
     A model without a price has no cost; 'ingest --prices FILE --full' applies prices of your own.
     """
-    from kaizen_analytics.ingest.pricing import PriceList, last_use_of_models
+    from kaizen_analytics.ingest.pricing import PriceList, last_use_of_models, name_at_speed
 
     listed = PriceList.load(prices)
     with open_store(store) as opened:
         used = last_use_of_models(opened)
-    found = [(model, responses, listed.find(model, at_ms)) for model, responses, at_ms in used]
+    found = [
+        (name_at_speed(model, speed), responses, listed.find(model, at_ms, speed))
+        for model, speed, responses, at_ms in used
+    ]
     if as_json:
         print_json({"models": [_as_json(*row) for row in found]})
         return

@@ -7,7 +7,7 @@ what depends on other files (copied history) is decided by the pipeline with eac
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from kaizen_analytics.ingest.records import (
     MAX_INTEGER,
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 SYNTHETIC_MODEL = "<synthetic>"
 """Messages that the program itself wrote: they carry a usage of zero and no model answered."""
 
+_TOLD = ("cwd", "gitBranch", "version", "sessionId", "session_id", "forkedFrom")
+"""What a record says of the session it belongs to; it seldom changes from line to line."""
+
 _INTERRUPTED = "[Request interrupted"
 _NOT_TYPED = re.compile(
     r"<(?:command-(?:name|message)|local-command-|bash-|task-notification|system-reminder|teammate-message"
@@ -60,13 +63,8 @@ class Parser(LineParser):
         self._tools: dict[str, str] = dict(state.get("tools", ()))
         self._place = NOWHERE
         self._seen: dict[str, Event] = {}
-        self._calls: set[str] = set()
-        self._handlers: dict[str, Callable[[Json, str | None, int], None]] = {
-            "assistant": self._assistant,
-            "user": self._user,
-            "system": self._system,
-            "attachment": self._attachment,
-        }
+        self._told: tuple[object, ...] = ()
+        self._origin: str | None = None
 
     @property
     def state(self) -> Json:
@@ -98,7 +96,7 @@ class Parser(LineParser):
         kind = record.get("type")
         if type(kind) is not str:
             raise Malformed(Reason.WRONG_TYPE, "type")
-        handler = self._handlers.get(kind)
+        handler = self._HANDLERS.get(kind)
         if handler is None:
             return
         ts_ms = time_of(record)
@@ -106,45 +104,42 @@ class Parser(LineParser):
         if ts_ms is None:
             raise Malformed(Reason.BAD_TIME, "timestamp")
         self._follow(record)
-        handler(record, uuid, ts_ms)
+        handler(self, record, uuid, ts_ms)
         # Only what was understood moves the clock.
         self._last_ms = max(self._last_ms, ts_ms)
 
     def _follow(self, record: Json) -> None:
-        """Keep up with the folder, branch and version, and learn whose sub-agent this is."""
-        cwd, branch = text_of(record, "cwd"), text_of(record, "gitBranch")
-        version, session = text_of(record, "version"), text_of(record, "sessionId")
-        place = self._place
-        if (cwd, branch, version) != place[:3]:
-            self._place = Place(cwd, branch, version)
+        """Keep up with the folder, branch, version and first session, and learn whose sub-agent this is."""
+        told = tuple(map(record.get, _TOLD))
+        if told == self._told:
+            return  # the same as on the line before, which was checked
+        session = text_of(record, "sessionId")
+        place = Place(text_of(record, "cwd"), text_of(record, "gitBranch"), text_of(record, "version"))
+        fork = object_of(record, "forkedFrom") or {}
+        self._origin = text_of(record, "session_id") or text_of(fork, "sessionId") or session
+        self._place, self._told = place, told
         if self._parent is None and session is not None and self._stem.startswith("agent-"):
             self._parent = session
 
-    def _add(self, record: Json, event: Event) -> Event | None:
+    def _add(self, event: Event) -> Event | None:
         """Append an event unless this file already holds it; return it when it is new."""
         if event.key is not None:
             if event.key in self._seen:
                 return None
             self._seen[event.key] = event
         event.place = self._place
-        event.original = self._origin(record) == self._stem
+        event.original = self._origin == self._stem
         self.parsed.events.append(event)
         return event
-
-    @staticmethod
-    def _origin(record: Json) -> str | None:
-        """The session that a record was first written under, as far as the record tells."""
-        fork = object_of(record, "forkedFrom") or {}
-        return text_of(record, "session_id") or text_of(fork, "sessionId") or text_of(record, "sessionId")
 
     def _assistant(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         message = _message(record)
         model, response = text_of(message, "model"), text_of(message, "id")
-        blocks, tokens = _blocks(message), _tokens(message)
-        stop = text_of(message, "stop_reason")
-        skill = text_of(record, "attributionSkill")
+        usage, blocks = object_of(message, "usage"), _blocks(message)
+        tokens = None if usage is None else _usage_tokens(usage)
+        stop, skill = text_of(message, "stop_reason"), text_of(record, "attributionSkill")
         if flag_of(record, "isApiErrorMessage"):
-            self._error(record, _key(uuid), ts_ms, text_of(record, "error") or "api_error", blocks)
+            self._error(_key(uuid), ts_ms, text_of(record, "error") or "api_error", blocks)
         calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
         key = f"m:{response}" if response else _key(uuid)
         event = self._seen.get(key) if key else None
@@ -152,15 +147,18 @@ class Parser(LineParser):
             payload: Json = {"role": "assistant", "model": model, "unreliable": True}
             real = None if model == SYNTHETIC_MODEL else model
             event = Event(key, ts_ms, Kind.MESSAGE, payload, model=real, skills=(skill,) if skill else ())
-            self._add(record, event)
+            self._add(event)
         _complete(event, tokens, stop, blocks)
-        self._advisors(record, message, key, ts_ms)
-        for index, (call_id, name, payload) in enumerate(calls):
-            self._tool_call(record, f"t:{call_id}" if call_id else _key(uuid, index), ts_ms, call_id, name, payload)
+        if usage is not None:
+            if (speed := text_of(usage, "speed")) not in (None, "standard"):
+                event.payload["speed"] = speed
+            if usage.get("iterations") is not None:
+                self._advisors(usage, key, ts_ms)
+        for index, (call_id, name, given) in enumerate(calls):
+            self._tool_call(f"t:{call_id}" if call_id else _key(uuid, index), ts_ms, call_id, name, given)
 
-    def _advisors(self, record: Json, message: Json, key: str | None, ts_ms: int) -> None:
+    def _advisors(self, usage: Json, key: str | None, ts_ms: int) -> None:
         """Advisor tokens stand in no total; each advisor call is a response of its own."""
-        usage = object_of(message, "usage") or {}
         for index, entry in enumerate(list_of(usage, "iterations")):
             if type(entry) is not dict or entry.get("type") != "advisor_message":
                 continue
@@ -170,26 +168,24 @@ class Parser(LineParser):
             if event is None:
                 payload: Json = {"role": "assistant", "model": advisor, "advisor": True}
                 event = Event(own, ts_ms, Kind.MESSAGE, payload, model=advisor, tokens=tokens)
-                self._add(record, event)
+                self._add(event)
             elif event.tokens is None or tokens.weight >= event.tokens.weight:
                 event.tokens = tokens
 
-    def _tool_call(
-        self, record: Json, key: str | None, ts_ms: int, call_id: str | None, name: str, given: Json
-    ) -> None:
+    def _tool_call(self, key: str | None, ts_ms: int, call_id: str | None, name: str, given: Json) -> None:
         described = describe_input(name, given)
         event = Event(
             key, ts_ms, Kind.TOOL_CALL, described.payload, tool=name, tool_call_id=call_id,
             paths=described.paths, skills=described.skills, rules=described.rules,
         )  # fmt: skip
-        if self._add(record, event) is not None and call_id:
+        if self._add(event) is not None and call_id:
             self._tools[call_id] = name
 
-    def _error(self, record: Json, key: str | None, ts_ms: int, error: str, blocks: list[Json]) -> None:
+    def _error(self, key: str | None, ts_ms: int, error: str, blocks: list[Json]) -> None:
         payload: Json = {"error": error}
         if text := _text(blocks):
             payload["text"] = snippet(text)
-        self._add(record, Event(key, ts_ms, Kind.ERROR, payload))
+        self._add(Event(key, ts_ms, Kind.ERROR, payload))
 
     def _user(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         message = _message(record)
@@ -201,7 +197,7 @@ class Parser(LineParser):
             return
         text = _text(blocks)
         if text.startswith(_INTERRUPTED):
-            self._error(record, _key(uuid), ts_ms, "interrupted", [])
+            self._error(_key(uuid), ts_ms, "interrupted", [])
             return
         skills = tuple(clean(name) for name in _SKILL_FOLDER.findall(text[:2000]))
         typed = not any(flag_of(record, name) for name in ("isMeta", "isCompactSummary", "isSidechain"))
@@ -209,16 +205,16 @@ class Parser(LineParser):
             self._prompt(record, uuid, ts_ms, text)
         elif skills:
             event = Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "skill", "skill": skills[0]}, skills=skills)
-            self._add(record, event)
+            self._add(event)
 
     def _prompt(self, record: Json, uuid: str | None, ts_ms: int, text: str) -> None:
         mode = text_of(record, "permissionMode")
         payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
-        fresh = self._add(record, Event(_key(uuid), ts_ms, Kind.MESSAGE, payload))
+        fresh = self._add(Event(_key(uuid), ts_ms, Kind.MESSAGE, payload))
         if fresh and mode and mode != self._mode:
             if self._mode is not None:
                 change: Json = {"event": "mode", "from": self._mode, "to": mode}
-                self._add(record, Event(_key(uuid, 1), ts_ms, Kind.LIFECYCLE, change))
+                self._add(Event(_key(uuid, 1), ts_ms, Kind.LIFECYCLE, change))
             self._mode = mode
 
     def _tool_result(self, record: Json, key: str | None, ts_ms: int, block: Json) -> None:
@@ -233,7 +229,7 @@ class Parser(LineParser):
             payload |= _failure(text)
         payload |= _result_details(record.get("toolUseResult"))
         tool = self._tools.pop(call_id, None) if call_id else None
-        self._add(record, Event(key, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
+        self._add(Event(key, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
 
     def _system(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         subtype = text_of(record, "subtype")
@@ -245,11 +241,11 @@ class Parser(LineParser):
         elif subtype == "api_error":
             payload = {"event": "api_retry", "attempt": count_of(record, "retryAttempt")}
         if payload is not None:
-            self._add(record, Event(_key(uuid), ts_ms, Kind.LIFECYCLE, payload))
+            self._add(Event(_key(uuid), ts_ms, Kind.LIFECYCLE, payload))
         elif subtype == "stop_hook_summary":
             hooks: Json = {"hooks": count_of(record, "hookCount"), "errors": len(list_of(record, "hookErrors"))}
             hooks["prevented"] = flag_of(record, "preventedContinuation")
-            self._add(record, Event(_key(uuid), ts_ms, Kind.HOOK, hooks))
+            self._add(Event(_key(uuid), ts_ms, Kind.HOOK, hooks))
 
     def _attachment(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         attachment = object_of(record, "attachment") or {}
@@ -263,7 +259,15 @@ class Parser(LineParser):
             rule = text_of(attachment, "path")
             event = Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "rule", "path": rule})
             event.rules = (rule,) if rule else ()
-            self._add(record, event)
+            self._add(event)
+
+    _HANDLERS: ClassVar[dict[str, Callable[[Parser, Json, str | None, int], None]]] = {
+        "assistant": _assistant,
+        "user": _user,
+        "system": _system,
+        "attachment": _attachment,
+    }
+    """By type of record. Not bound to the instance: such a circle would outlive it until the next collection."""
 
 
 def _key(uuid: str | None, index: int = 0) -> str | None:
@@ -298,8 +302,8 @@ def _dicts(items: list[Any]) -> list[Json]:
 
 
 def _text(blocks: list[Any]) -> str:
-    texts = (block.get("text") for block in blocks if type(block) is dict and block.get("type") == "text")
-    return "\n".join(text for text in texts if type(text) is str)
+    texts = [block.get("text") for block in blocks if type(block) is dict and block.get("type") == "text"]
+    return "\n".join([text for text in texts if type(text) is str])
 
 
 def _call(block: Json) -> tuple[str | None, str, Json]:
@@ -309,16 +313,11 @@ def _call(block: Json) -> tuple[str | None, str, Json]:
     return text_of(block, "id"), name, object_of(block, "input") or {}
 
 
-def _tokens(message: Json) -> Tokens | None:
-    usage = object_of(message, "usage")
-    return None if usage is None else _usage_tokens(usage)
-
-
 def _usage_tokens(usage: Json) -> Tokens:
     """Split a usage object into disjoint columns; thinking tokens are a part of the output tokens."""
     output = count_of(usage, "output_tokens")
-    details = object_of(usage, "output_tokens_details") or {}
-    thinking = count_of(details, "thinking_tokens")
+    details = object_of(usage, "output_tokens_details")
+    thinking = None if details is None else count_of(details, "thinking_tokens")
     if thinking is not None and output is not None:
         thinking = min(thinking, output)
         output -= thinking

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
@@ -81,34 +81,6 @@ class Parser(LineParser):
         self._unknown: set[str] = set(state.get("unknown", ()))
         self._text: str | None = state.get("text")
         self.changes_the_past = False
-        self._handlers: dict[str, Callable[[Json, int], None]] = {
-            "session_meta": self._session_meta,
-            "turn_context": self._turn_context,
-            "response_item": self._response_item,
-            "event_msg": self._event_msg,
-            "compacted": self._compacted,
-        }
-        self._items: dict[str, Callable[[Json, int], None]] = {
-            "function_call": self._function_call,
-            "custom_tool_call": self._custom_call,
-            "local_shell_call": self._action_call,
-            "web_search_call": self._action_call,
-            "tool_search_call": self._function_call,
-            "function_call_output": self._output,
-            "custom_tool_call_output": self._output,
-            "tool_search_output": self._search_output,
-        }
-        self._events: dict[str, Callable[[Json, int], None]] = {
-            "token_count": self._token_count,
-            "user_message": self._user_message,
-            "agent_message": self._agent_message,
-            "exec_command_end": self._exec_end,
-            "patch_apply_end": self._patch_end,
-            "mcp_tool_call_end": self._mcp_end,
-            "turn_aborted": self._turn_aborted,
-            "error": self._failed_turn,
-            "stream_error": self._retry,
-        }
 
     @property
     def state(self) -> Json:
@@ -153,7 +125,7 @@ class Parser(LineParser):
         kind = text_of(record, "type")
         if kind is None:
             raise Malformed(Reason.WRONG_TYPE, "type")
-        handler = self._handlers.get(kind)
+        handler = self._HANDLERS.get(kind)
         if handler is None:
             return
         ts_ms, payload = time_of(record), object_of(record, "payload")
@@ -164,7 +136,7 @@ class Parser(LineParser):
         if self._in_burst and self._burst_ends(payload, ts_ms):
             self._in_burst = False
         self._last_ms = max(self._last_ms, ts_ms)
-        handler(payload, ts_ms)
+        handler(self, payload, ts_ms)
 
     def _burst_ends(self, payload: Json, ts_ms: int) -> bool:
         """Whether this record is the file's own again: after a pause, or of a turn younger than the file."""
@@ -204,14 +176,14 @@ class Parser(LineParser):
             self._place = self._place._replace(cwd=cwd)
 
     def _response_item(self, item: Json, ts_ms: int) -> None:
-        handler = self._items.get(text_of(item, "type") or "")
+        handler = self._ITEMS.get(text_of(item, "type") or "")
         if handler is not None:
-            handler(item, ts_ms)
+            handler(self, item, ts_ms)
 
     def _event_msg(self, message: Json, ts_ms: int) -> None:
-        handler = self._events.get(text_of(message, "type") or "")
+        handler = self._EVENTS.get(text_of(message, "type") or "")
         if handler is not None:
-            handler(message, ts_ms)
+            handler(self, message, ts_ms)
 
     def _compacted(self, _payload: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "compaction"}))
@@ -348,6 +320,40 @@ class Parser(LineParser):
 
     def _retry(self, _message: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "api_retry"}))
+
+    _HANDLERS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+        "session_meta": _session_meta,
+        "turn_context": _turn_context,
+        "response_item": _response_item,
+        "event_msg": _event_msg,
+        "compacted": _compacted,
+    }
+    """By type of record. Not bound to the instance: such a circle would outlive it until the next collection."""
+
+    _ITEMS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+        "function_call": _function_call,
+        "custom_tool_call": _custom_call,
+        "local_shell_call": _action_call,
+        "web_search_call": _action_call,
+        "tool_search_call": _function_call,
+        "function_call_output": _output,
+        "custom_tool_call_output": _output,
+        "tool_search_output": _search_output,
+    }
+    """By type of `response_item`."""
+
+    _EVENTS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+        "token_count": _token_count,
+        "user_message": _user_message,
+        "agent_message": _agent_message,
+        "exec_command_end": _exec_end,
+        "patch_apply_end": _patch_end,
+        "mcp_tool_call_end": _mcp_end,
+        "turn_aborted": _turn_aborted,
+        "error": _failed_turn,
+        "stream_error": _retry,
+    }
+    """By type of `event_msg`."""
 
 
 def text_of_any(record: Json, name: str) -> str | None:

@@ -7,7 +7,10 @@ again, and a file that another ingest advanced meanwhile is read once more.
 
 from __future__ import annotations
 
+import gc
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -25,10 +28,11 @@ from kaizen_analytics.store.sessions import attribute_sessions, list_unattribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from kaizen_analytics.store import Store
 
-BATCH_BYTES = 48 * 1024 * 1024
+BATCH_BYTES = 24 * 1024 * 1024
 BATCH_FILES = 400
 _ATTEMPTS = 5
 
@@ -107,14 +111,33 @@ class Ingest:
         changed = [source for source in sources if full or self._is_changed(source)]
         total = sum(source.size_bytes for source in changed)
         done = 0
-        for batch in _batches(changed):
-            self._store_batch([source for source in batch if not source.is_database], full=full)
-            for source in batch:
-                if source.is_database:
-                    self._store_database(source)
-                done += source.size_bytes
-            if progress is not None:
-                progress(done, total)
+        with _collection_paused():
+            for batch, works in self._read_ahead(changed, full=full):
+                self._store_batch([source for source in batch if not source.is_database], works, full=full)
+                for source in batch:
+                    if source.is_database:
+                        self._store_database(source)
+                    done += source.size_bytes
+                if progress is not None:
+                    progress(done, total)
+
+    def _read_ahead(self, sources: Sequence[Source], *, full: bool) -> Iterator[tuple[list[Source], list[Work]]]:
+        """Yield each batch with what was read of it; the next one is read while the caller writes this one.
+
+        SQLite writes without Python's lock, so the two overlap on a second core.
+        """
+
+        def read(batch: Sequence[Source]) -> list[Work]:
+            return self._read_all([source for source in batch if not source.is_database], full=full)
+
+        batches = list(_batches(sources))
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead: Future[list[Work]] | None = None
+            for number, batch in enumerate(batches, start=1):
+                works = read(batch) if ahead is None else ahead.result()
+                ahead = reader.submit(read, batches[number]) if number < len(batches) else None
+                yield batch, works
+                del works
 
     def attribute(self) -> None:
         """Note who ran the sessions of each workspace that is a repository of this machine; what is noted stays."""
@@ -162,10 +185,12 @@ class Ingest:
         outside = row.tally.get("outside")
         return outside is not None and outside != self._workspace
 
-    def _store_batch(self, sources: Sequence[Source], *, full: bool) -> None:
+    def _read_all(self, sources: Sequence[Source], *, full: bool) -> list[Work]:
+        return [work for source in sources if (work := self._read(source, full=full)) is not None]
+
+    def _store_batch(self, sources: Sequence[Source], works: list[Work], *, full: bool) -> None:
         pending = list(sources)
         for _ in range(_ATTEMPTS):
-            works = [work for source in pending if (work := self._read(source, full=full)) is not None]
             if not works:
                 return
             batch = Batch(
@@ -179,6 +204,7 @@ class Ingest:
             elif any(work.more for work in works):
                 self._store_rest(pending)
                 return
+            works = self._read_all(pending, full=full)
         if pending:
             names = ", ".join(str(source.path) for source in pending[:3])
             raise IngestError(
@@ -266,6 +292,18 @@ class Ingest:
             self.store, [*works, marker], prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
         )
         self._commit(batch)
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Keep the cyclic collector from walking over every event of a batch; nothing read forms a circle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _batches(sources: Sequence[Source]) -> Iterator[list[Source]]:

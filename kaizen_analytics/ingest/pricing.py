@@ -7,7 +7,7 @@ per model and day, then applied to each response, because tiers depend on the re
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,18 @@ from kaizen_analytics.ingest.records import MAX_INTEGER
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genai_prices.types import ModelInfo
+
     from kaizen_analytics.ingest.records import Tokens
     from kaizen_analytics.store import Store
 
+NOT_RECORDED = "(not recorded)"
+"""Stands for the model of responses whose transcript does not name it."""
+
 _DAY_MS = 86_400_000
+_UNIT = 10**9
+"""Prices are multiplied as whole numbers of 1e-9 dollars per million tokens: exact, and much faster than Decimal."""
+
 _PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
 _FIELDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _FIELD_OF_KEY = {
@@ -39,10 +47,6 @@ class Rate:
 
     steps: tuple[tuple[int, Decimal], ...]
 
-    def at(self, input_tokens: int) -> Decimal:
-        """Return the price for a response whose whole input has this many tokens."""
-        return [price for start, price in self.steps if start == 0 or input_tokens > start][-1]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelPrice:
@@ -51,23 +55,26 @@ class ModelPrice:
     model: str
     source: str
     rates: dict[str, Rate]
+    _steps: tuple[tuple[tuple[int, int], ...], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        steps = tuple(tuple((start, _units(usd)) for start, usd in self._rate(name).steps) for name in _FIELDS)
+        object.__setattr__(self, "_steps", steps)
 
     def cost_e6(self, tokens: Tokens) -> int | None:
         """Return the cost of one response in millionths of a dollar, rounded half up; None beyond what SQLite holds.
 
         Without a price for cache reads or writes of its own, a model bills them as input.
         """
-        written = tokens.cache_creation or 0
-        counts = {
-            "input": tokens.tokens_in or 0,
-            "cache_read": tokens.cache_read or 0,
-            "cache_write_5m": written - tokens.cache_write_1h,
-            "cache_write_1h": tokens.cache_write_1h,
-            "output": (tokens.tokens_out or 0) + (tokens.reasoning or 0),
-        }
-        whole_input = (tokens.tokens_in or 0) + written + (tokens.cache_read or 0)
-        cost = sum((self._rate(name).at(whole_input) * n for name, n in counts.items() if n), Decimal(0))
-        rounded = int(cost + Decimal("0.5"))
+        given, written, read = tokens[0] or 0, tokens[1] or 0, tokens[2] or 0
+        hour = tokens.cache_write_1h
+        counts = (given, (tokens[3] or 0) + (tokens[4] or 0), read, written - hour, hour)
+        whole_input = given + written + read
+        cost = _UNIT // 2
+        for steps, count in zip(self._steps, counts, strict=True):
+            if count:
+                cost += (steps[0][1] if len(steps) == 1 else _price_at(steps, whole_input)) * count
+        rounded = cost // _UNIT
         return rounded if rounded <= MAX_INTEGER else None
 
     def _rate(self, name: str) -> Rate:
@@ -75,6 +82,15 @@ class ModelPrice:
         if found is None and name == "cache_write_1h":
             found = self.rates.get("cache_write_5m")
         return found or self.rates["input"]
+
+
+def _units(usd: Decimal) -> int:
+    return int((usd * _UNIT).to_integral_value())
+
+
+def _price_at(steps: tuple[tuple[int, int], ...], input_tokens: int) -> int:
+    """Return the price for a response whose whole input has this many tokens."""
+    return next(price for start, price in reversed(steps) if start == 0 or input_tokens > start)
 
 
 class PriceList:
@@ -103,54 +119,84 @@ class PriceList:
         found = {price.model: price for price in self._found.values() if price is not None}
         return [found[model] for model in sorted(found)]
 
-    def find(self, model: str, at_ms: int) -> ModelPrice | None:
-        """Return a model's prices on the day of `at_ms`, or None (and remember the model) where nobody knows them."""
+    def find(self, model: str, at_ms: int, speed: str | None = None) -> ModelPrice | None:
+        """Return a model's prices on the day of `at_ms`, or None (and remember the model) where nobody knows them.
+
+        A response that was bought at another `speed` than the standard one has the model's prices for that speed, or
+        none: the standard price would be a guess.
+        """
         day = at_ms // _DAY_MS
-        key = (model, day)
+        key = (name_at_speed(model, speed), day)
         if key not in self._found:
-            price = self._overrides.get(model) or _look_up(model, day)
+            price = self._overrides.get(key[0]) or _look_up(model, day, speed)
             if price is None:
-                self.unknown.add(model)
+                self.unknown.add(key[0])
             self._found[key] = price
         return self._found[key]
 
-    def cost_e6(self, model: str | None, at_ms: int, tokens: Tokens) -> int | None:
+    def cost_e6(self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None) -> int | None:
         """Return the cost of a response in millionths of a dollar, or None where its model or tokens are unknown."""
         if not any(tokens[:5]):
             return 0 if any(count is not None for count in tokens[:5]) else None
         if model is None:
-            self.unknown.add("(not recorded)")
+            self.unknown.add(NOT_RECORDED)
             return None
-        price = self.find(model, at_ms)
+        price = self.find(model, at_ms, speed)
         return None if price is None else price.cost_e6(tokens)
 
 
-def last_use_of_models(store: Store) -> list[tuple[str, int, int]]:
-    """Return each model of a store's responses, how many it gave, and when it last did (ms since the epoch)."""
+def name_at_speed(model: str | None, speed: str | None) -> str:
+    """Return the name that a model's price goes by: `claude-opus-5 (fast)` is not `claude-opus-5`."""
+    return f"{model or NOT_RECORDED} ({speed})" if speed else model or NOT_RECORDED
+
+
+def last_use_of_models(store: Store) -> list[tuple[str, str | None, int, int]]:
+    """Return each model of a store's responses, its speed, how many it gave, and when it last did (epoch ms).
+
+    The speed is None for the standard one.
+    """
     rows = store.native(
-        "select coalesce(payload->>'model', '(not recorded)'), count(*), max(ts_ms) from events"
+        "select coalesce(payload->>'model', ?), payload->>'speed', count(*), max(ts_ms) from events"
         " where kind = 'Message' and coalesce(tokens_in, tokens_out, cache_read_tokens) is not null"
-        " and json_valid(payload) group by 1 order by 1"
+        " and json_valid(payload) group by 1, 2 order by 1, 2",
+        NOT_RECORDED,
     )
-    return [(str(model), int(n or 0), int(at or 0)) for model, n, at in rows if model != "<synthetic>"]
+    return [(str(model), speed, int(n or 0), int(at or 0)) for model, speed, n, at in rows if model != "<synthetic>"]
 
 
-def _look_up(model: str, day: int) -> ModelPrice | None:
-    """Ask genai-prices, whose prices have dates and tiers."""
+def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | None:
+    """Ask genai-prices, whose prices have dates, tiers and, for some models, variants by speed."""
     import genai_prices
 
     provider = next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
     moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
     usage = genai_prices.Usage(input_tokens=1, output_tokens=1)
     try:
-        found = genai_prices.calc_price(usage, model, provider_id=provider, genai_request_timestamp=moment)
+        found = genai_prices.calc_price(
+            usage,
+            model,
+            provider_id=provider,
+            genai_request_timestamp=moment,
+            price_context={"speed": speed} if speed else None,
+        )
     except LookupError:
+        return None
+    if speed and not _sells_at(found.model, speed, moment):
         return None
     given = vars(found.model_price)
     rates = {name: _rate_of(given[key]) for key, name in _FIELD_OF_KEY.items() if given.get(key) is not None}
     if "input" not in rates or "output" not in rates:
         return None
-    return ModelPrice(model=model, source=f"genai-prices {genai_prices.__version__} ({found.model.id})", rates=rates)
+    named = f"{found.model.id}, {speed}" if speed else found.model.id
+    source = f"genai-prices {genai_prices.__version__} ({named})"
+    return ModelPrice(model=name_at_speed(model, speed), source=source, rates=rates)
+
+
+def _sells_at(model: ModelInfo, speed: str, moment: datetime) -> bool:
+    return any(
+        variant.when.get("speed") == speed and (variant.constraint is None or variant.constraint.active(moment))
+        for variant in model.price_variants or ()
+    )
 
 
 def _rate_of(price: Any) -> Rate:  # noqa: ANN401 - Decimal or TieredPrices, an import we avoid

@@ -5,7 +5,6 @@ A `Work` is one file's part in a run: what was read, from where to where, and th
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -115,12 +114,12 @@ def read_source(source: Source, row: Checkpoint | None, *, whole: bool = False, 
         OSError: the file is gone or may not be read.
     """
     with open_source(source.path) as handle:
-        digest = None
+        crc = None
         if not whole and row is not None and _may_continue(source, row):
-            digest = grown_from(handle, row)
-        start = row.read_bytes if digest is not None and row is not None else 0
+            crc = grown_from(handle, row)
+        start = row.read_bytes if crc is not None and row is not None else 0
         parser = _parser(source, row.state if row is not None and start else None)
-        work = _read(source, row, parser, handle, start, digest or hashlib.blake2b(digest_size=16), limit)
+        work = _read(source, row, parser, handle, start, crc or 0, limit)
     if start and getattr(parser, "changes_the_past", False):
         return read_source(source, row, whole=True, limit=source.size_bytes)
     return work
@@ -138,11 +137,11 @@ def _read(
     parser: claude_code.Parser | codex.Parser | cursor.Parser,
     handle: BinaryIO,
     start: int,
-    digest: Any,  # noqa: ANN401 - hashlib's hash object has no public type
+    crc: int,
     limit: int,
 ) -> Work:
     handle.seek(start)
-    reading = feed_lines(parser, handle, start=start, size=source.size_bytes, digest=digest, limit=limit)
+    reading = feed_lines(parser, handle, start=start, size=source.size_bytes, crc=crc, limit=limit)
     if isinstance(parser, cursor.Parser):
         parser.finish()
     return Work(

@@ -101,8 +101,8 @@ class Tokens(NamedTuple):
     @property
     def weight(self) -> tuple[int, int]:
         """What "largest" means between two reports of one response: output first, then everything."""
-        counts = [count or 0 for count in self[:5]]
-        return counts[3] + counts[4], sum(counts)
+        output = (self[3] or 0) + (self[4] or 0)
+        return output, (self[0] or 0) + (self[1] or 0) + (self[2] or 0) + output
 
 
 class Place(NamedTuple):

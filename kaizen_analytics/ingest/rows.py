@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kaizen_analytics.ingest.claude_code import SYNTHETIC_MODEL
+from kaizen_analytics.ingest.pricing import name_at_speed
 from kaizen_analytics.ingest.records import Event, Json, Kind, Tokens
 from kaizen_analytics.store.sessions import checksum_term
 
@@ -31,7 +32,8 @@ _NO_TOKENS = Tokens(None, None, None, None, None)
 def event_row(session: str, seq: int, event: Event, prices: PriceList) -> tuple[Any, ...]:
     """Return one row of `events`, in the order of `EVENT_COLUMNS`."""
     tokens = event.tokens or _NO_TOKENS
-    cost = None if event.tokens is None else prices.cost_e6(event.model, event.ts_ms, tokens)
+    speed = event.payload.get("speed")
+    cost = None if event.tokens is None else prices.cost_e6(event.model, event.ts_ms, tokens, speed)
     return (
         session, seq, event.ts_ms, event.kind.value, "Tail", event.tool, tokens.tokens_in, tokens.tokens_out, cost,
         orjson.dumps(event.payload).decode(), int(event.ts_exact), event.tool_call_id, tokens.reasoning,
@@ -81,8 +83,8 @@ def count_usage(tally: Json, tokens: Tokens, cost: int | None, payload: Json, *,
             tally["tokens"][index] = (tally["tokens"][index] or 0) + sign * count
     if cost is None:
         tally["unpriced"] += sign
-        model = payload.get("model") or "(not recorded)"
-        if model != SYNTHETIC_MODEL:
+        if payload.get("model") != SYNTHETIC_MODEL:
+            model = name_at_speed(payload.get("model"), payload.get("speed"))
             left = tally["unknown"].get(model, 0) + sign
             tally["unknown"] = {**tally["unknown"], model: left} if left else _without(tally["unknown"], model)
     else:

@@ -34,10 +34,9 @@ class Described(NamedTuple):
 def describe_input(name: str, given: Json) -> Described:
     """Return what is kept of a tool's input: short texts and paths, never contents."""
     kept: Json = {}
-    path = next((given[key] for key in _PATH_FIELDS if type(given.get(key)) is str and given[key]), None)
+    path = next((given[key] for key in _PATH_FIELDS if key in given and type(given[key]) is str and given[key]), None)
     for key in _TEXT_FIELDS:
-        value = _joined(given.get(key))
-        if value:
+        if key in given and (value := _joined(given[key])):
             kept[key] = snippet(value, 500)
     payload: Json = {"input": kept}
     if path is not None:

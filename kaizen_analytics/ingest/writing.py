@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
+
+RECORD_COLUMNS = ("file_id", "record", "seq", "original", "tokens")
 
 _TOUCHED = (
     ("files_touched", "path", "paths"),
@@ -178,9 +181,14 @@ class Batch:
         return {int(record or 0) for (record,) in rows}
 
     def _claim_for_works(self) -> None:
+        """Add these works' claims to records that have another holder; most records have none, and need no claim."""
+        held = Counter(record for work in self.works.values() for record in work.records if record is not None)
+        contested = {record for record, holders in held.items() if holders > 1} | self._claims.keys()
         for work in self.works.values():
+            if contested.isdisjoint(work.records):
+                continue
             for record, event in zip(work.records, work.events, strict=True):
-                if record is not None:
+                if record is not None and record in contested:
                     report = None if event.tokens is None else Report(event.tokens, event.stop_reason)
                     claim = Claim(record, work.path, event.original, work.parser.last_ms, report=report)
                     self._claims.setdefault(record, []).append(claim)
@@ -351,8 +359,8 @@ class Batch:
         return tally
 
     def _owns(self, work: Work, record: int, event: Event) -> bool:
-        claims = self._claims[record]
-        if len(claims) == 1:
+        claims = self._claims.get(record, ())
+        if len(claims) < 2:
             return True
         if choose_owner(claims).path != work.path:
             return False
@@ -389,9 +397,10 @@ class Batch:
         payload: Json = orjson.loads(old_payload)
         if stop is not None:
             payload.pop("unreliable", None)
-        if "text" in event.payload:
-            payload.setdefault("text", event.payload["text"])
-        cost = self._prices.cost_e6(event.model, int(found[0] or 0), tokens)
+        for name in ("text", "speed"):
+            if name in event.payload:
+                payload.setdefault(name, event.payload[name])
+        cost = self._prices.cost_e6(event.model, int(found[0] or 0), tokens, payload.get("speed"))
         context = event.context_used_tokens if larger else found[5] and int(found[5])
         text = orjson.dumps(payload).decode()
         if before is not None:
@@ -462,12 +471,14 @@ class Batch:
         self._store.insert("events", pl.DataFrame(columns, schema=schema))
 
     def _insert_records(self, records: list[tuple[int, int, int | None, int, str | None]]) -> None:
-        if records:
-            self._store.native(
-                "insert into ka_records (file_id, record, seq, original, tokens)"
-                f" select {_picks(5)} from json_each(?) where true returning 1",
-                orjson.dumps(records).decode(),
-            )
+        if not records:
+            return
+        import polars as pl
+
+        records.sort(key=itemgetter(0, 1))  # the order of the table's key: SQLite then only appends to it
+        columns = dict(zip(RECORD_COLUMNS, zip(*records, strict=True), strict=True))
+        schema = {name: pl.String if name == "tokens" else pl.Int64 for name in RECORD_COLUMNS}
+        self._store.insert("ka_records", pl.DataFrame(columns, schema=schema))
 
     def _save_rejects(self, saved: Sequence[Checkpoint]) -> None:
         values = [

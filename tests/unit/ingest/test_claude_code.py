@@ -271,3 +271,13 @@ def test_going_on_from_a_state_equals_reading_at_once():
 
     assert first.parsed.events + second.parsed.events == whole.parsed.events
     assert second.state == whole.state
+
+
+def test_the_speed_that_a_response_was_bought_at_is_kept_unless_it_is_the_standard_one():
+    fast, standard = responses(
+        answer("a", 1, "m1", tokens=usage() | {"speed": "fast"}),
+        answer("b", 2, "m2", tokens=usage() | {"speed": "standard"}),
+    )
+
+    assert fast.payload["speed"] == "fast"
+    assert "speed" not in standard.payload

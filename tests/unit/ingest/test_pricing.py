@@ -68,7 +68,7 @@ def test_a_price_is_looked_up_once_for_each_model_and_day(monkeypatch):
 
     asked = []
     real = pricing._look_up
-    monkeypatch.setattr(pricing, "_look_up", lambda model, day: asked.append((model, day)) or real(model, day))
+    monkeypatch.setattr(pricing, "_look_up", lambda *key: asked.append(key) or real(*key))
     prices = PriceList()
 
     for at_ms in (START_MS, START_MS + 1, START_MS + 86_400_000):
@@ -89,3 +89,25 @@ def test_a_cost_beyond_sqlites_integers_is_none(own_prices):
 def test_a_bad_price_file_is_refused_with_its_name(own_prices, prices):
     with pytest.raises(ConfigError, match=r"prices\.json"):
         own_prices(prices)
+
+
+def test_a_response_bought_at_another_speed_has_that_speeds_price():
+    tokens = Tokens(1000, None, None, 100, None)
+
+    standard = PriceList().cost_e6("claude-opus-4-8", START_MS, tokens)
+    fast = PriceList().cost_e6("claude-opus-4-8", START_MS, tokens, "fast")
+
+    assert (standard, fast) == (1000 * 5 + 100 * 25, 1000 * 10 + 100 * 50)
+
+
+def test_a_speed_that_nobody_sells_has_no_cost_and_is_named():
+    prices = PriceList()
+
+    assert prices.cost_e6("claude-sonnet-4-5-20250929", START_MS, Tokens(1, None, None, 1, None), "fast") is None
+    assert prices.unknown == {"claude-sonnet-4-5-20250929 (fast)"}
+
+
+def test_a_price_file_may_price_a_speed(own_prices):
+    prices = own_prices(ONE | {"a (fast)": {"input": 2, "output": 20}})
+
+    assert prices.cost_e6("a", START_MS, Tokens(1, None, None, 1, None), "fast") == 22
