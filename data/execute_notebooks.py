@@ -7,19 +7,14 @@ The parameters of the sample are injected for the run and taken out again, so th
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import demo
 import nbformat
 from nbclient import NotebookClient
-
-from kaizen_analytics.experiments.lifecycle import conclude
-from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.store import Store
+from sample_store import write_store
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 PARAMETERS: dict[str, dict[str, str]] = {
@@ -27,17 +22,6 @@ PARAMETERS: dict[str, dict[str, str]] = {
     "20_retro_summary": {"week": "2026-W38", "now": "2026-09-21T00:00:00Z"},
 }
 """What each notebook is run with, besides the store."""
-
-
-def write_store(path: Path, sample: Path = demo.SAMPLE) -> None:
-    """Fill a fresh store with a sample and conclude its experiments."""
-    manifest = json.loads((sample / "experiments.json").read_text(encoding="utf-8"))
-    with Store.open(path, create=True) as store:
-        for record in manifest["experiments"]:
-            demo.plan_experiment(store, record)
-        run_ingest(store, [sample / "home"], environment={})
-        for record in manifest["experiments"]:
-            conclude(store, record["id"], now_ms=demo.parse_time(manifest["now"]))
 
 
 def inject(name: str, store: Path) -> Any:  # noqa: ANN401 - nbformat has no types

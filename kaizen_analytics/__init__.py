@@ -7,10 +7,12 @@ The rooms, in the order in which data flows through them:
     columnar      a columnar copy of what analysis needs, never older than the store
     engines       where a portable query runs
     metrics       what is measured for each session (sql/marts)
+    usage         tokens, cost, tools and the course of a session, added up from events
     experiments   which session belongs to which arm, the life of an experiment, its evaluation
     stats         the statistics, pure functions on arrays
     reports       notebooks, run unattended and rendered to one page
     redact        what must not leave the machine
+    display       what a result shows in a notebook; text makes what others wrote safe to show
     analysis      a store as read-only frames, for notebooks
     cli           the command line over all of it
 
@@ -23,8 +25,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kaizen_analytics.analysis import Analysis, open_analysis
+    from kaizen_analytics.analysis import Analysis, open_analysis, sample_store
     from kaizen_analytics.errors import KaizenError
+    from kaizen_analytics.experiments.evaluation import Evaluation
+    from kaizen_analytics.experiments.portfolio import Portfolio
+    from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.model import (
         Absolute,
         Branch,
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
         PromptFingerprint,
         State,
     )
+    from kaizen_analytics.reports.vega import show_chart
+    from kaizen_analytics.stats import Effect, mean_effect, median_effect, proportion_effect
     from kaizen_analytics.store import (
         Store,
         list_experiments,
@@ -60,27 +67,47 @@ __all__ = [
     "Classification",
     "Delta",
     "Direction",
+    "Effect",
+    "Evaluation",
     "Experiment",
     "GitCommit",
     "GuardrailSpec",
     "KaizenError",
     "ManualTag",
     "Metric",
+    "Portfolio",
+    "PowerTable",
     "PromptFingerprint",
     "State",
     "Store",
     "list_experiments",
     "load_experiment",
     "manual_tags",
+    "mean_effect",
+    "median_effect",
     "open_analysis",
+    "proportion_effect",
+    "sample_store",
     "save_experiment",
     "set_state",
+    "show_chart",
     "tag_session",
     "tag_sessions",
     "untag_session",
 ]
 
-_ROOMS = ("errors", "model", "store", "analysis")
+_ROOMS = (
+    "errors",
+    "model",
+    "analysis",
+    "stats",
+    "experiments.evaluation",
+    "experiments.portfolio",
+    "experiments.power",
+    "store",
+    "reports.vega",
+)
+"""Where the public names live, in the order in which they are looked for."""
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object

@@ -3,6 +3,7 @@
     >>> from kaizen_analytics import open_analysis
     >>> analysis = open_analysis("team.db")  # doctest: +SKIP
     >>> analysis.metrics(agent="codex")["tokens_per_session"].median()  # doctest: +SKIP
+    >>> analysis.effect("cost_per_session", by="model", control="a", treatment="b")  # doctest: +SKIP
 
 The process that calls this never opens the store. What needs it (refreshing the mirror, evaluating an experiment) runs
 in a process of its own, so a notebook may use any SQLite library on the same file, and its SQL reaches no extension.
@@ -10,25 +11,33 @@ in a process of its own, so a notebook may use any SQLite library on the same fi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics import errors
-from kaizen_analytics.errors import ConfigError, ExperimentError, KaizenError, StoreError
+from kaizen_analytics import __version__, errors
+from kaizen_analytics.errors import ConfigError, ExperimentError, KaizenError, StoreError, did_you_mean
+from kaizen_analytics.metrics import REGISTRY, MetricKind, parse_metric
+from kaizen_analytics.resources import find_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     import polars as pl
 
     from kaizen_analytics.columnar import Mirror
     from kaizen_analytics.experiments.evaluation import Evaluation
+    from kaizen_analytics.experiments.portfolio import Portfolio
+    from kaizen_analytics.experiments.power import PowerTable
+    from kaizen_analytics.model import Metric
+    from kaizen_analytics.stats import Effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +80,10 @@ class Analysis:
         Raises:
             ConfigError: a time has no time zone.
         """
-        import polars as pl
-
         name = "metrics" if rollup else "metrics_apart"
         frame = self._read(lambda mirror: mirror.table(name))
-        conditions = [pl.lit(value=True)]
-        if since is not None:
-            conditions.append(pl.col("started_at_ms") >= _milliseconds(since))
-        if until is not None:
-            conditions.append(pl.col("started_at_ms") < _milliseconds(until))
-        if workspace is not None:
-            below = pl.col("workspace").str.starts_with(workspace.rstrip("/") + "/")
-            conditions.append((pl.col("workspace") == workspace) | below)
-        if agent is not None:
-            conditions.append(pl.col("agent") == agent)
-        return frame.filter(*conditions).sort("started_at_ms", "session_id")
+        within = _within("started_at_ms", since, until)
+        return frame.filter(within, _belongs(workspace, agent)).sort("started_at_ms", "session_id")
 
     def events(self, session_id: str) -> pl.DataFrame:
         """Return the events of one session in order, empty for an unknown session.
@@ -94,7 +92,188 @@ class Analysis:
         disjoint token columns, `cost_usd_e6`, and what ingestion marked: `message_role`, `is_prompt`, `is_unreliable`,
         `is_error`. Texts stay in the store.
         """
-        return self._read(lambda mirror: mirror.events(session_id))
+        return self._read(lambda mirror: mirror.events(_checked(session_id)))
+
+    def timeline(self, session_id: str) -> pl.DataFrame:
+        """Return the course of one session, one row per event in order; empty for an unknown session.
+
+        Columns: `seq`, `minute` (minutes since its first event), `kind`, `tool` (null for other events), `is_prompt`,
+        `is_error` (null where nobody recorded the outcome), `new_tokens` and `cost_usd` (US dollars) of a response
+        (null for other events and for responses that do not tell them), and the sums `new_tokens_so_far` and
+        `cost_usd_so_far`, to which unknown values add nothing. `new_tokens` are what the model newly processed or
+        wrote, as in the metric `tokens_per_session`.
+        """
+        from kaizen_analytics.usage import compute_timeline
+
+        return compute_timeline(self.events(session_id))
+
+    def costs(
+        self,
+        by: Sequence[str] = ("day",),
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        workspace: str | None = None,
+        agent: str | None = None,
+    ) -> pl.DataFrame:
+        """Return tokens and cost, one row per group that has a response, ordered by the groups.
+
+        A response counts on its own day and with its own session, sub-agents apart from the session that started them.
+
+        Columns: those of `by`, then `sessions`, `responses`, `unpriced_responses` (their cost is missing from
+        `cost_usd`), the disjoint sums `tokens_in`, `cache_creation_tokens`, `cache_read_tokens`, `tokens_out` and
+        `reasoning_tokens`, `cost_usd` (US dollars), and `new_tokens`: all of them but `cache_read_tokens`. A sum is
+        null where no response of the group tells the value.
+
+        Args:
+            by: Out of `day`, `week` (its Monday), `month` (its first day), all in UTC, and `agent`, `model`,
+                `workspace`, `branch`, `user`, `organisation`, `session_id`.
+            since: First response that counts, with a time zone.
+            until: First response that no longer counts, with a time zone.
+            workspace: Only this folder and those below it.
+            agent: Only this agent, such as `codex`.
+
+        Raises:
+            ConfigError: `by` names something else, or a time has no time zone.
+        """
+        from kaizen_analytics.usage import compute_costs
+
+        within = _within("ts_ms", since, until)
+
+        def read(mirror: Mirror) -> pl.DataFrame:
+            sessions = _join_sessions(mirror).filter(_belongs(workspace, agent))
+            return compute_costs(mirror.scan_events().filter(within), sessions, by)
+
+        return self._read(read)
+
+    def tools(
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        workspace: str | None = None,
+        agent: str | None = None,
+    ) -> pl.DataFrame:
+        """Return one row per tool, most called first.
+
+        Columns: `tool`, `calls`, `sessions` (that called it), `known_results` (results that say whether they failed),
+        `failures`, and `error_share`: failures per known result, null where none is known.
+
+        Args:
+            since: First event that counts, with a time zone.
+            until: First event that no longer counts, with a time zone.
+            workspace: Only this folder and those below it.
+            agent: Only this agent, such as `codex`.
+
+        Raises:
+            ConfigError: a time has no time zone.
+        """
+        from kaizen_analytics.usage import compute_tools
+
+        within = _within("ts_ms", since, until)
+
+        def read(mirror: Mirror) -> pl.DataFrame:
+            sessions = _join_sessions(mirror).filter(_belongs(workspace, agent))
+            return compute_tools(mirror.scan_events().filter(within), sessions)
+
+        return self._read(read)
+
+    def effect(
+        self,
+        metric: Metric | str,
+        *,
+        by: str,
+        control: str,
+        treatment: str,
+        alpha: float = 0.05,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        workspace: str | None = None,
+        agent: str | None = None,
+    ) -> Effect:
+        """Compare a metric between the sessions with two values of a column: by medians, or shares for a proportion.
+
+        This explores. Sessions that were not assigned to the values by an experiment may differ in more than that.
+        Sessions without a value of the metric are left out, and a note counts them.
+
+        Args:
+            metric: The metric, such as `cost_per_session`.
+            by: A column with text of `metrics` or `sessions`, such as `agent`, `model`, `workspace` or `branch`.
+            control: The value that is compared with.
+            treatment: The value that is looked at.
+            alpha: Level of the intervals, for one look.
+            since: First start that counts, with a time zone.
+            until: First start that no longer counts, with a time zone.
+            workspace: Only this folder and those below it.
+            agent: Only this agent.
+
+        Raises:
+            ConfigError: the metric, the column or a value does not exist.
+        """
+        import polars as pl
+
+        frame = self.metrics(since=since, until=until, workspace=workspace, agent=agent)
+        more = self.sessions().rename({"id": "session_id"})
+        columns = ["session_id", *(name for name in more.columns if name not in frame.columns)]
+        joined = frame.join(more.select(columns), on="session_id", how="left", maintain_order="left")
+        if joined.schema.get(by) != pl.String:
+            texts = [name for name, dtype in joined.schema.items() if dtype == pl.String]
+            raise ConfigError(
+                f"Sessions are compared by {', '.join(texts)}, not by {by!r}.{did_you_mean(str(by), texts)}"
+            )
+        arms = [_arm(joined, by, value) for value in (control, treatment)]
+        return _compare(arms[0], arms[1], parse_metric(metric), alpha)
+
+    def power(
+        self,
+        metric: Metric | str,
+        *,
+        target_pct: float = 0.0,
+        days: int = 28,
+        until: datetime | None = None,
+        alpha: float = 0.05,
+        power: float = 0.8,
+        design: str = "planned",
+        workspace: str | None = None,
+        agent: str | None = None,
+    ) -> PowerTable:
+        """Say how many sessions and days an experiment needs, from past sessions.
+
+        Args:
+            metric: What the experiment is to move, such as `tokens_per_session`.
+            target_pct: Signed percent change to prove; 0 proves any improvement.
+            days: Length of the history; its rate of sessions is taken to go on.
+            until: End of the history, with a time zone; by default the start of the newest session.
+            alpha: Two-sided level.
+            power: Probability of proving a true change.
+            design: `planned` (looking at any time on the way to a planned number), `open` or `fixed` (one look).
+            workspace: Only sessions of this folder and below it.
+            agent: Only sessions of this agent.
+
+        Raises:
+            ConfigError: the metric or the design does not exist, or the time has no time zone.
+            ExperimentError: no session lies in the history, or `days` is not positive.
+            StatisticsError: fewer than five sessions have a value, or no percent change is defined for them.
+        """
+        from kaizen_analytics.experiments.plan import PlanDesign
+        from kaizen_analytics.experiments.power import compute_power
+
+        if design not in set(PlanDesign):
+            raise ConfigError(f"The design is {design!r}; expected one of {', '.join(PlanDesign)}.")
+        sessions = self.metrics(workspace=workspace, agent=agent)
+        if sessions.is_empty():
+            raise ExperimentError("There is no session to plan from; leave out workspace and agent, or ingest some.")
+        newest_ms = int(str(sessions["started_at_ms"].max()))
+        return compute_power(
+            sessions,
+            parse_metric(metric),
+            now_ms=newest_ms if until is None else _milliseconds(until),
+            days=days,
+            target_pct=target_pct,
+            alpha=alpha,
+            power=power,
+            design=PlanDesign(design),
+        )
 
     def experiments(self) -> pl.DataFrame:
         """Return one row per experiment, newest first.
@@ -117,14 +296,24 @@ class Analysis:
         """
         from kaizen_analytics.experiments.codec import thaw_evaluation
 
-        moment = [] if now_ms is None else [str(now_ms)]
-        return thaw_evaluation(json.loads(_run_apart("evaluate", self.path, experiment_id, *moment)))
+        request = {"experiment_id": _checked(experiment_id), "now_ms": now_ms}
+        return thaw_evaluation(json.loads(_run_apart("evaluate", self.path, request)))
+
+    def portfolio(self, *, now_ms: int | None = None) -> Portfolio:
+        """Look at all experiments at once: outcomes, decisions, and what needs attention.
+
+        Args:
+            now_ms: The moment to speak for, in milliseconds since the Unix epoch; by default now.
+        """
+        from kaizen_analytics.experiments.portfolio import Portfolio
+
+        return Portfolio.from_json(json.loads(_run_apart("portfolio", self.path, {"now_ms": now_ms})))
 
     def _read(self, read: Callable[[Mirror], pl.DataFrame]) -> pl.DataFrame:
         from kaizen_analytics.columnar import read_mirror
 
         def renew() -> None:
-            _run_apart("refresh", self.path)
+            _run_apart("refresh", self.path, {})
 
         return read_mirror(self.path, read, renew=renew)
 
@@ -141,6 +330,89 @@ def open_analysis(path: str | os.PathLike[str]) -> Analysis:
     analysis = Analysis(Path(path).absolute())
     analysis.sessions()
     return analysis
+
+
+def sample_store() -> Path:
+    """Return a store with the sample sessions and experiments of a checkout, to try things on.
+
+    It is made on the first call, in a few seconds, and kept in the cache folder.
+
+    Raises:
+        ConfigError: this installation has no sample; only a checkout does.
+    """
+    from kaizen_analytics.columnar.manifest import cache_root
+
+    try:
+        script = find_folder("data") / "sample_store.py"
+    except ConfigError:
+        raise ConfigError("The sample is part of a checkout only; give the path of your own store.") from None
+    digest = hashlib.sha256()
+    for path in sorted(path for path in (script.parent / "sample").rglob("*") if path.is_file()):
+        digest.update(path.read_bytes())
+    folder = cache_root(os.environ, Path.home()).parent / f"sample-{digest.hexdigest()[:12]}-{__version__}"
+    store = folder / "kaizen.db"
+    if not store.exists():
+        _call([sys.executable, str(script), str(store)], store, "")
+    return store
+
+
+def _checked(text: str) -> str:
+    """Return a text that the store can be asked for."""
+    try:
+        text.encode()
+    except (AttributeError, UnicodeEncodeError):
+        raise ConfigError(f"The id is {text!r}; expected text that can be written as UTF-8.") from None
+    return text
+
+
+def _within(column: str, since: datetime | None, until: datetime | None) -> pl.Expr:
+    import polars as pl
+
+    condition = pl.lit(value=True)
+    if since is not None:
+        condition &= pl.col(column) >= _milliseconds(since)
+    if until is not None:
+        condition &= pl.col(column) < _milliseconds(until)
+    return condition
+
+
+def _belongs(workspace: str | None, agent: str | None) -> pl.Expr:
+    import polars as pl
+
+    condition = pl.lit(value=True)
+    if workspace is not None:
+        below = pl.col("workspace").str.starts_with(workspace.rstrip("/") + "/")
+        condition &= (pl.col("workspace") == workspace) | below
+    if agent is not None:
+        condition &= pl.col("agent") == agent
+    return condition
+
+
+def _arm(frame: pl.DataFrame, by: str, value: str) -> pl.DataFrame:
+    import polars as pl
+
+    arm = frame.filter(pl.col(by) == value)
+    if arm.is_empty():
+        known = frame[by].drop_nulls().unique().sort().to_list()
+        shown = ", ".join(known[:10]) + (", and others" if len(known) > 10 else "")
+        raise ConfigError(
+            f"No session has the {by} {value!r}; expected one of {shown or 'no value at all'}."
+            f"{did_you_mean(str(value), known)}"
+        )
+    return arm
+
+
+def _compare(control: pl.DataFrame, treatment: pl.DataFrame, metric: Metric, alpha: float) -> Effect:
+    from kaizen_analytics.stats import median_effect, proportion_effect
+
+    values = [arm[metric.column].drop_nulls() for arm in (control, treatment)]
+    compare = proportion_effect if REGISTRY[metric].kind is MetricKind.PROPORTION else median_effect
+    effect = compare(values[0].to_numpy(), values[1].to_numpy(), alpha=alpha)
+    missing = control.height - values[0].len(), treatment.height - values[1].len()
+    if not any(missing):
+        return effect
+    note = f"Without a value, and left out: {missing[0]:,} control and {missing[1]:,} treatment sessions."
+    return replace(effect, notes=(*effect.notes, note))
 
 
 def _milliseconds(moment: datetime) -> int:
@@ -191,12 +463,15 @@ def _experiment_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _run_apart(verb: str, path: Path, *arguments: str) -> str:
+def _run_apart(verb: str, path: Path, request: dict[str, Any]) -> str:
     """Run one of this module's verbs in a process of its own and return what it printed; its error becomes ours."""
-    command = [sys.executable, "-m", "kaizen_analytics.analysis", verb, str(path), *arguments]
+    return _call([sys.executable, "-m", "kaizen_analytics.analysis", verb, str(path)], path, json.dumps(request))
+
+
+def _call(command: list[str], path: Path, stdin: str) -> str:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(  # noqa: S603 - our own interpreter and module
-        command, capture_output=True, text=True, encoding="utf-8", check=False, env=environment
+    done = subprocess.run(  # noqa: S603 - our own interpreter and modules
+        command, input=stdin, capture_output=True, text=True, encoding="utf-8", check=False, env=environment
     )
     if done.returncode == 0:
         return done.stdout
@@ -208,28 +483,30 @@ def _run_apart(verb: str, path: Path, *arguments: str) -> str:
     raise kind(message)
 
 
-def _answer(verb: str, path: Path, arguments: list[str]) -> str:
+def _answer(verb: str, path: Path, request: dict[str, Any]) -> str:
     if verb == "refresh":
         from kaizen_analytics.columnar import refresh
 
         refresh(path)
         return ""
-    import time
-
-    from kaizen_analytics.experiments.codec import freeze_evaluation
-    from kaizen_analytics.experiments.lifecycle import evaluate
     from kaizen_analytics.store import Store
 
-    experiment_id, *moment = arguments
-    now_ms = int(moment[0]) if moment else time.time_ns() // 1_000_000
+    now_ms = time.time_ns() // 1_000_000 if request["now_ms"] is None else request["now_ms"]
     with Store.open(path, read_only=True) as store:
-        return json.dumps(freeze_evaluation(evaluate(store, experiment_id, now_ms=now_ms)))
+        if verb == "portfolio":
+            from kaizen_analytics.experiments.portfolio import read_portfolio
+
+            return json.dumps(read_portfolio(store, now_ms=now_ms).to_json(), allow_nan=False)
+        from kaizen_analytics.experiments.codec import freeze_evaluation
+        from kaizen_analytics.experiments.lifecycle import evaluate
+
+        return json.dumps(freeze_evaluation(evaluate(store, request["experiment_id"], now_ms=now_ms)))
 
 
 def _main() -> None:
-    verb, path, *arguments = sys.argv[1:]
+    verb, path = sys.argv[1:]
     try:
-        sys.stdout.write(_answer(verb, Path(path), arguments))
+        sys.stdout.write(_answer(verb, Path(path), json.load(sys.stdin)))
     except KaizenError as error:
         sys.exit(json.dumps([type(error).__name__, str(error)]))
 

@@ -14,12 +14,13 @@ from kaizen_analytics import (
     Experiment,
     ManualTag,
     Metric,
+    Portfolio,
     Store,
     open_analysis,
     save_experiment,
 )
 from kaizen_analytics.analysis import Analysis
-from kaizen_analytics.errors import ConfigError, ExperimentError, StoreMissingError
+from kaizen_analytics.errors import ConfigError, ExperimentError, StatisticsError, StoreMissingError
 from kaizen_analytics.store import write_sessions
 
 DAY_MS = 86_400_000
@@ -123,11 +124,73 @@ def test_errors_of_the_other_process_arrive_as_they_are(analysis: Analysis, tmp_
         open_analysis(tmp_path / "missing.db")
 
 
+def test_usage_is_filtered_by_time_and_session(analysis: Analysis) -> None:
+    assert analysis.costs(["agent"])["agent"].to_list() == ["claude_code", "codex"]
+    assert analysis.costs(["session_id"], agent="codex")["session_id"].to_list() == ["b"]
+    assert analysis.costs(["day"], since=datetime(1970, 1, 2, tzinfo=UTC)).is_empty(), "all events are of the first day"
+    assert analysis.costs()["new_tokens"].to_list() == [1 + 2 + 3]
+    assert analysis.tools().is_empty()
+    assert analysis.timeline("b")["new_tokens_so_far"].to_list() == [2]
+    assert analysis.timeline("unknown").is_empty()
+
+
+def test_an_effect_splits_a_metric_by_a_column(tmp_path: Path) -> None:
+    names = [f"s{place:02}" for place in range(40)]
+    path = tmp_path / "kaizen.db"
+    with Store.open(path, create=True) as store:
+        used = events(*names[:38]).with_columns(tokens_in=pl.int_range(38) % 2 * 1000 + pl.int_range(38) + 10)
+        write_sessions(store, sessions(*names), {"events": used})
+    found = open_analysis(path).effect("tokens_per_session", by="agent", control="claude_code", treatment="codex")
+    assert (found.control.n, found.treatment.n) == (19, 19)
+    assert found.difference is not None
+    assert found.difference.low > 900
+    assert found.notes[-1] == "Without a value, and left out: 1 control and 1 treatment sessions."
+
+
+def test_an_effect_names_what_does_not_exist(analysis: Analysis) -> None:
+    with pytest.raises(ConfigError, match=r"not by 'agnt'\. Did you mean 'agent'"):
+        analysis.effect("tokens_per_session", by="agnt", control="codex", treatment="claude_code")
+    with pytest.raises(ConfigError, match="not by 'started_at_ms'"):
+        analysis.effect("tokens_per_session", by="started_at_ms", control="codex", treatment="claude_code")
+    with pytest.raises(ConfigError, match=r"No session has the agent 'codx'.* Did you mean 'codex'"):
+        analysis.effect("tokens_per_session", by="agent", control="codx", treatment="claude_code")
+    with pytest.raises(ConfigError, match="Unknown metric 'tokens'"):
+        analysis.effect("tokens", by="agent", control="codex", treatment="claude_code")
+
+
+def test_power_needs_a_history_and_a_known_design(analysis: Analysis) -> None:
+    with pytest.raises(ConfigError, match="The design is 'plan'; expected one of fixed, planned, open"):
+        analysis.power("tokens_per_session", design="plan")
+    with pytest.raises(StatisticsError):
+        analysis.power("tokens_per_session")
+    with pytest.raises(ExperimentError, match="no session to plan from"):
+        analysis.power("tokens_per_session", agent="cursor")
+
+
+def test_an_id_that_makes_no_sense_is_an_error_of_ours(analysis: Analysis) -> None:
+    for missing in ("a\x00b", "x" * 300_000):
+        with pytest.raises(ExperimentError, match="experiment not found"):
+            analysis.evaluate(missing, now_ms=0)
+    for wrong in ("\ud800", 5):
+        with pytest.raises(ConfigError, match="expected text"):
+            analysis.evaluate(wrong, now_ms=0)
+
+
+def test_a_session_id_that_is_no_text_is_an_error_of_ours(analysis: Analysis) -> None:
+    with pytest.raises(ConfigError, match="expected text"):
+        analysis.events("\ud800")
+
+
+def test_the_portfolio_arrives_from_the_other_process(analysis: Analysis) -> None:
+    assert analysis.portfolio(now_ms=7) == Portfolio(as_of_ms=7, lines=(), archived=0, unreadable=())
+
+
 KERNEL = """
 import sys
 from kaizen_analytics import open_analysis
 analysis = open_analysis(sys.argv[1])
-analysis.metrics(); analysis.sessions(); analysis.events("a"); analysis.experiments()
+analysis.metrics(); analysis.sessions(); analysis.events("a"); analysis.experiments(); analysis.costs()
+analysis.portfolio(now_ms=0)
 print("kaizen_analytics.columnar.build" in sys.modules)
 print("sqlite_scanner" in open("/proc/self/maps").read())
 """
