@@ -5,7 +5,8 @@
     runner       one run: locked, staged, judged, published whole, recorded
     execution, kernels, fingerprint, publication, ledger     what the runner is made of
     rendering, pdf     an executed notebook as HTML, Markdown, JSON and PDF
-    components, charts     what a notebook shows, in every format at once
+    components, charts, svg      what a notebook shows, in every format at once
+    vega         charts of one's own, made with Altair, in the same look
     conclusion   the sections of the conclusion report
     schedules, due, units    what is due, making it, and what calls us
     batch, in_process, preload     several reports at once

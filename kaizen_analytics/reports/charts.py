@@ -1,34 +1,29 @@
 """The charts of a report: one theme, drawn as SVG, twice (for a page and for a phone), with their content in words.
 
-Text and axes take the colour of the page (`currentColor`) and the background is transparent, so that one drawing
-fits light and dark pages. What is drawn is pre-aggregated: no unit rows end up in a shared file. The colours are
+Text and axes take the colour of the page and the background is transparent, so that one drawing fits light and dark
+pages. What is drawn is pre-aggregated: no unit rows end up in a shared file. The colours are
 Okabe and Ito's (better, worse) and grey; shapes say the same as colours.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
+from kaizen_analytics.reports import svg
 from kaizen_analytics.reports.components import Figure
+from kaizen_analytics.reports.svg import Scale
 from kaizen_analytics.stats.effect import format_number
 from kaizen_analytics.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import altair as alt
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kaizen_analytics.experiments.evaluation import Curve, SeriesPoint
 
-INK = "currentColor"
-_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-"""The first font that vl-convert has is Liberation Sans, whose letters are as wide as Arial's on the page."""
 _WIDE, _NARROW = 700, 330
 _WIDEST_DOMAIN = (-100.0, 100.0)
 """Percent changes beyond this are cut off with an arrow: one early interval must not flatten all others."""
@@ -44,8 +39,12 @@ class Change(StrEnum):
 
 
 _COLOURS = {Change.BETTER: "#009e73", Change.WORSE: "#d55e00", Change.UNCLEAR: "#7f8790"}
-_SHAPES = {Change.BETTER: "triangle-up", Change.WORSE: "triangle-down", Change.UNCLEAR: "circle"}
 _CONTROL, _TREATMENT = "#7f8790", "#2a85c0"
+_GRID = {"stroke_opacity": 0.13}
+_AXIS = {"stroke_opacity": 0.45}
+_NO_CHANGE = {"stroke_dasharray": "4 3", "stroke_opacity": 0.8}
+_CATEGORIES = ["#2a85c0", "#d98c00", "#009e73", "#d55e00", "#b76b99", "#7f8790"]
+"""For categories without an order, after Okabe and Ito."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,56 +59,39 @@ class ForestRow:
     limit: float | None = None
 
 
-def forest(rows: Sequence[ForestRow], name: str) -> Figure:
+def forest(rows: Sequence[ForestRow]) -> Figure:
     """Return estimates with their intervals, one line each, on a common axis of percent change.
 
     Args:
         rows: What to draw, top to bottom; at least one.
-        name: Unique on the page; makes the ids inside the drawing unique.
     """
     domain = _forest_domain(rows)
     return Figure(
-        wide=_draw(_forest_chart(rows, domain, _WIDE_FOREST), f"{name}-wide"),
-        narrow=_draw(_forest_chart(rows, domain, _NARROW_FOREST), f"{name}-narrow"),
+        wide=_draw_forest(rows, domain, _WIDE_FOREST),
+        narrow=_draw_forest(rows, domain, _NARROW_FOREST),
         alt=f"Percent change with its interval. {' '.join(f'{_forest_words(row)}.' for row in rows)}",
     )
 
 
-def distribution(curves: Sequence[Curve], unit: str, name: str) -> Figure:
+def distribution(curves: Sequence[Curve], unit: str) -> Figure:
     """Return the share of sessions at or below each value, one line for each arm.
 
     The outermost hundredth on each side is left out; the axis is logarithmic where values spread widely.
     """
-    points = [
-        {"arm": curve.arm, "value": value, "share": quantile}
-        for curve in curves
-        for quantile, value in zip(curve.quantiles, curve.values, strict=True)
-        if 0.01 <= quantile <= 0.99
-    ]
     words = [f"{curve.arm}: {_quartiles(curve, unit)}" for curve in curves]
     return Figure(
-        wide=_draw(_distribution_chart(points, unit, _WIDE, 260), f"{name}-wide"),
-        narrow=_draw(_distribution_chart(points, unit, _NARROW, 230), f"{name}-narrow"),
+        wide=_draw_distribution(curves, unit, _WIDE, 260),
+        narrow=_draw_distribution(curves, unit, _NARROW, 230),
         alt=f"Share of sessions at or below each value, by arm. {'; '.join(words)}.",
     )
 
 
-def course(points: Sequence[SeriesPoint], target_pct: float | None, name: str) -> Figure:
+def course(points: Sequence[SeriesPoint], target_pct: float | None) -> Figure:
     """Return the percent change as sessions came in, with its interval, and the target as a dotted line."""
     shown = [point for point in points if point.estimate is not None]
-    low, high = _course_domain(shown, target_pct)
-    records = [
-        {
-            "at": point.at_ms,
-            "estimate": _within(point.estimate, low, high),
-            "low": _within(point.low, low, high),
-            "high": _within(point.high, low, high),
-        }
-        for point in shown
-    ]
     return Figure(
-        wide=_draw(_course_chart(records, (low, high), target_pct, _WIDE, 250), f"{name}-wide"),
-        narrow=_draw(_course_chart(records, (low, high), target_pct, _NARROW, 220), f"{name}-narrow"),
+        wide=_draw_course(shown, target_pct, _WIDE, 250),
+        narrow=_draw_course(shown, target_pct, _NARROW, 220),
         alt=_course_words(shown),
     )
 
@@ -132,99 +114,86 @@ class _ForestLayout:
     values_x: int
     wrap: int
     line: int
-    font: int
     stacked: bool
 
 
-_PERCENT_LABEL = "datum.value == 0 ? '0 %' : datum.label + ' %'"
-_WIDE_FOREST = _ForestLayout(width=_WIDE, axis=(215, 510), values_x=528, wrap=30, line=17, font=13, stacked=False)
-_NARROW_FOREST = _ForestLayout(width=_NARROW, axis=(8, 322), values_x=0, wrap=44, line=16, font=13, stacked=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where one line of a forest plot lies: its label in `lines`, its words and its interval, as heights in pixels."""
+
+    row: ForestRow
+    lines: list[str]
+    label_y: float
+    words_y: float
+    y: float
 
 
-def _forest_chart(rows: Sequence[ForestRow], domain: tuple[float, float], layout: _ForestLayout) -> alt.TopLevelMixin:
-    import altair as alt
+_WIDE_FOREST = _ForestLayout(width=_WIDE, axis=(215, 510), values_x=528, wrap=30, line=17, stacked=False)
+_NARROW_FOREST = _ForestLayout(width=_NARROW, axis=(12, 318), values_x=0, wrap=44, line=16, stacked=True)
+_FOREST_FONT = 13
 
-    records, height = _forest_records(rows, domain, layout)
-    x_scale = alt.Scale(domain=list(domain), range=list(layout.axis), nice=False, zero=False)
-    x_axis = alt.Axis(
-        format="+.0f", labelExpr=_PERCENT_LABEL, tickCount=5, title=None, orient="bottom", grid=not layout.stacked
+
+def _draw_forest(rows: Sequence[ForestRow], domain: tuple[float, float], layout: _ForestLayout) -> str:
+    places, height = _forest_places(rows, layout)
+    scale = Scale(low=domain[0], high=domain[1], start=layout.axis[0], end=layout.axis[1])
+    zero = scale.place(0)
+    return svg.drawing(
+        layout.width,
+        height + 24,
+        [
+            *_bottom_axis(
+                scale, height, [(tick, _percent_tick(tick)) for tick in scale.ticks(6)], grid=not layout.stacked
+            ),
+            # the line of no change: in one piece, or beside each interval where words lie between them
+            *([] if layout.stacked else [svg.line(zero, 4, zero, height - 4, **_NO_CHANGE)]),
+            *(part for place in places for part in _forest_row(place, scale, layout)),
+        ],
     )
-    y_scale = alt.Scale(domain=[0, height], range=[0, height], nice=False)
-    y = alt.Y("y:Q", scale=y_scale, axis=None)
-    base = alt.Chart(alt.InlineData(values=records)).encode(y=y)
-    changes = [change.value for change in Change]
-    colour = alt.Color("change:N", scale=alt.Scale(domain=changes, range=list(_COLOURS.values())), legend=None)
-    shape = alt.Shape("change:N", scale=alt.Scale(domain=changes, range=list(_SHAPES.values())), legend=None)
-    x = alt.X("low:Q", scale=x_scale, axis=x_axis)
-    zero = alt.X("zero:Q", scale=x_scale, axis=x_axis)
-    words: dict[str, Any] = {
-        "fontSize": layout.font,
-        "color": INK,
-        "align": "left",
-        "baseline": "middle",
-        "lineBreak": "\n",
-    }
-    return alt.layer(
-        base.mark_rule(color=INK, strokeDash=[4, 3], opacity=0.8).encode(
-            x=zero, y=alt.Y("zero_top:Q", scale=y_scale, axis=None), y2="zero_bottom:Q"
-        ),
-        base.mark_rule(strokeWidth=4, strokeCap="round").encode(x=x, x2="high:Q", color=colour),
-        _arrows(base, "cut_low", x, 270, colour),
-        _arrows(base, "cut_high", alt.X("high:Q", scale=x_scale, axis=x_axis), 90, colour),
-        base.transform_filter("datum.limit !== null")
-        .mark_tick(color=INK, thickness=2, size=18, orient="vertical")
-        .encode(x=alt.X("limit:Q", scale=x_scale, axis=x_axis)),
-        base.mark_point(filled=True, size=140, opacity=1).encode(
-            x=alt.X("estimate:Q", scale=x_scale, axis=x_axis), color=colour, shape=shape
-        ),
-        base.mark_text(**words, lineHeight=layout.line).encode(
-            y=alt.Y("label_y:Q", scale=y_scale, axis=None), x=alt.value(0), text="label:N"
-        ),
-        base.mark_text(**words, opacity=0.85).encode(
-            y=alt.Y("value_y:Q", scale=y_scale, axis=None), x=alt.value(layout.values_x), text="words:N"
-        ),
-    ).properties(width=layout.width, height=height)
 
 
-def _arrows(base: alt.Chart, field: str, x: alt.X, angle: int, colour: alt.Color) -> alt.Chart:
-    marked: alt.Chart = base.transform_filter(f"datum.{field}")
-    marked = marked.mark_point(shape="triangle-up", filled=True, size=70, opacity=1, angle=angle)
-    arrows: alt.Chart = marked.encode(x=x, color=colour)
-    return arrows
+def _forest_row(place: _Place, scale: Scale, layout: _ForestLayout) -> Iterator[str]:
+    """Yield the parts of one line: what its words say, and above all that its interval."""
+    row, y = place.row, place.y
+    low, estimate, high = (
+        scale.place(_within(value, scale.low, scale.high)) for value in (row.low, row.estimate, row.high)
+    )
+    paint = {"fill": _COLOURS[row.change]}
+    if layout.stacked:
+        yield svg.line(scale.place(0), y - 7, scale.place(0), y + 10, **_NO_CHANGE)
+    if row.limit is not None and scale.low <= row.limit <= scale.high:
+        yield svg.line(scale.place(row.limit), y - 9, scale.place(row.limit), y + 9, stroke_width=2)
+    yield svg.line(low, y, high, y, stroke=_COLOURS[row.change], stroke_width=4, stroke_linecap="round")
+    if row.low < scale.low:
+        yield svg.triangle(low, y, 6, 270, **paint)
+    if row.high > scale.high:
+        yield svg.triangle(high, y, 6, 90, **paint)
+    yield _forest_mark(row.change, estimate, y)
+    for number, words in enumerate(place.lines):
+        yield svg.text(0, place.label_y + layout.line * number, words, font_size=_FOREST_FONT)
+    numbers = f"{percent_text(row.estimate)} ({interval_text(row.low, row.high)})"
+    yield svg.text(layout.values_x, place.words_y, numbers, font_size=_FOREST_FONT, opacity=0.85)
 
 
-def _forest_records(
-    rows: Sequence[ForestRow],
-    domain: tuple[float, float],
-    layout: _ForestLayout,
-) -> tuple[list[dict[str, Any]], int]:
-    """Return one record per row with its place, and the height of all rows in pixels."""
-    records: list[dict[str, Any]] = []
-    top = 4
+def _forest_mark(change: Change, x: float, y: float) -> str:
+    if change is Change.UNCLEAR:
+        return svg.circle(x, y, 5.6, fill=_COLOURS[change])
+    return svg.triangle(x, y, 8.5, 0 if change is Change.BETTER else 180, fill=_COLOURS[change])
+
+
+def _forest_places(rows: Sequence[ForestRow], layout: _ForestLayout) -> tuple[list[_Place], float]:
+    """Return the place of each row, and the height of all rows in pixels."""
+    places: list[_Place] = []
+    top = 4.0
     for row in rows:
         lines = _wrap(row.label, layout.wrap)
         text_height = layout.line * len(lines)
-        height = text_height + (2 * layout.line + 8 if layout.stacked else 13)
-        label_y = top + text_height / 2 if layout.stacked else top + height / 2
-        value_y = top + text_height + layout.line / 2 if layout.stacked else label_y
-        y = value_y + layout.line if layout.stacked else label_y
-        records.append(
-            {
-                **_forest_place(row, domain),
-                "label": "\n".join(lines),
-                # Vega centres the first line of a text, not the whole of it
-                "label_y": label_y - layout.line * (len(lines) - 1) / 2,
-                "words": f"{percent_text(row.estimate)} ({interval_text(row.low, row.high)})",
-                "value_y": value_y,
-                "y": y,
-                # the line of no change: in one piece, or beside each interval where words lie between them
-                "zero": 0,
-                "zero_top": y - 7 if layout.stacked else top,
-                "zero_bottom": y + 10 if layout.stacked else top + height,
-            }
-        )
+        height = text_height + (2 * layout.line + 11 if layout.stacked else 13)
+        label_y = top + (0 if layout.stacked else 6.5) + layout.line / 2
+        words_y = top + text_height + layout.line / 2 if layout.stacked else top + height / 2
+        y = words_y + layout.line + 2 if layout.stacked else words_y
+        places.append(_Place(row=row, lines=lines, label_y=label_y, words_y=words_y, y=y))
         top += height
-    return records, top + 4
+    return places, top + 4
 
 
 def _wrap(label: str, width: int) -> list[str]:
@@ -232,19 +201,6 @@ def _wrap(label: str, width: int) -> list[str]:
     parts = clean(label).split("\n")
     lines = [line for part in parts for line in textwrap.wrap(part, width, break_long_words=True)]
     return [*lines[:2], "".join(lines[2:3]) + ("\u2026" if len(lines) > 3 else "")] if len(lines) > 2 else lines or [""]
-
-
-def _forest_place(row: ForestRow, domain: tuple[float, float]) -> dict[str, Any]:
-    low, high = domain
-    return {
-        "change": row.change.value,
-        "estimate": _within(row.estimate, low, high),
-        "low": _within(row.low, low, high),
-        "high": _within(row.high, low, high),
-        "cut_low": row.low < low,
-        "cut_high": row.high > high,
-        "limit": row.limit if row.limit is not None and low <= row.limit <= high else None,
-    }
 
 
 def _forest_domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
@@ -283,30 +239,84 @@ def _forest_words(row: ForestRow) -> str:
     )
 
 
-def _distribution_chart(points: list[dict[str, Any]], unit: str, width: int, height: int) -> alt.TopLevelMixin:
-    import altair as alt
+def _draw_distribution(curves: Sequence[Curve], unit: str, width: int, height: int) -> str:
+    lines = [
+        [(value, share) for share, value in zip(curve.quantiles, curve.values, strict=True) if 0.01 <= share <= 0.99]
+        for curve in curves
+    ]
+    values = [value for line in lines for value, _ in line]
+    low, high = min(values), max(values)
+    spread = low > 0 and high / low > 30
+    top, bottom = 26, 26 + height
+    x = Scale(low=low, high=high, start=62, end=width - 12, logarithmic=spread)
+    y = Scale(low=0, high=1, start=bottom, end=top)
+    ticks = [(tick, _unit_tick(tick, unit)) for tick in x.ticks(width // 70)]
+    styles = [{"stroke": _CONTROL, "stroke_dasharray": "5 3"}, {"stroke": _TREATMENT}]
+    parts = [
+        *_left_axis(y, x, [(share, f"{100 * share:.0f} %") for share in (0, 0.25, 0.5, 0.75, 1)]),
+        *_bottom_axis(x, bottom, ticks, top=top),
+        svg.text(
+            (x.start + x.end) / 2, bottom + 38, f"{unit}{', logarithmic' if spread else ''}", text_anchor="middle"
+        ),
+        _upright("share of sessions at or below", (top + bottom) / 2),
+    ]
+    legend_x = x.start
+    for curve, line, style in zip(curves, lines, styles, strict=True):
+        places = [(x.place(value), y.place(share)) for value, share in line]
+        parts.append(svg.path(places, stroke_width=2.5, stroke_linejoin="round", **style))
+        middle = min(line, key=lambda point: abs(point[1] - 0.5))
+        parts.append(svg.circle(x.place(middle[0]), y.place(middle[1]), 5, fill=style["stroke"]))
+        parts.append(svg.line(legend_x, 9, legend_x + 18, 9, stroke_width=3, **style))
+        parts.append(svg.text(legend_x + 24, 9, curve.arm, font_size=13))
+        legend_x += 24 + 8 * len(curve.arm) + 18
+    return svg.drawing(width, bottom + 48, parts)
 
-    arms = list(dict.fromkeys(point["arm"] for point in points))
-    values = [point["value"] for point in points]
-    spread = min(values) > 0 and max(values) / min(values) > 30
-    scale = alt.Scale(type="log" if spread else "linear", nice=False, zero=False)
-    axis = alt.Axis(title=f"{unit}{', logarithmic' if spread else ''}", format=_axis_format(unit), tickCount=6)
-    colour = alt.Color(
-        "arm:N", scale=alt.Scale(domain=arms, range=[_CONTROL, _TREATMENT]), legend=alt.Legend(title=None, orient="top")
-    )
-    dash = alt.StrokeDash("arm:N", scale=alt.Scale(domain=arms, range=[[5, 3], [1, 0]]), legend=None)
-    share = alt.Y("share:Q", axis=alt.Axis(format=".0%", title="share of sessions at or below", values=_QUARTERS))
-    base = alt.Chart(alt.InlineData(values=points)).encode(x=alt.X("value:Q", scale=scale, axis=axis), y=share)
-    lines = base.mark_line(strokeWidth=2.5).encode(color=colour, strokeDash=dash)
-    medians = base.transform_filter("abs(datum.share - 0.5) < 0.001").mark_point(filled=True, size=90, opacity=1)
-    return alt.layer(lines, medians.encode(color=colour)).properties(width=width - 60, height=height)
+
+def _bottom_axis(
+    scale: Scale,
+    y: float,
+    ticks: Sequence[tuple[float, str]],
+    *,
+    top: float = 4,
+    grid: bool = True,
+) -> Iterator[str]:
+    """Yield the axis at the foot of a drawing, with lines up to the height `top`."""
+    yield svg.line(scale.start, y, scale.end, y, **_AXIS)
+    for value, words in ticks:
+        at = scale.place(value)
+        if grid:
+            yield svg.line(at, top, at, y, **_GRID)
+        yield svg.line(at, y, at, y + 5, **_AXIS)
+        yield svg.text(at, y + 15, words, text_anchor="middle")
 
 
-_QUARTERS = [0, 0.25, 0.5, 0.75, 1]
+def _left_axis(scale: Scale, across: Scale, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
+    """Yield the values at the left edge, with lines over the width of the scale `across`."""
+    for value, words in ticks:
+        at = scale.place(value)
+        yield svg.line(across.start, at, across.end, at, **_GRID)
+        yield svg.text(across.start - 8, at, words, text_anchor="end")
 
 
-def _axis_format(unit: str) -> str:
-    return ".0%" if unit == "share" else "~s" if unit in {"tokens", "count", "files", "prompts"} else "~g"
+def _upright(words: str, y: float) -> str:
+    return svg.group([svg.text(0, 0, words, text_anchor="middle")], transform=f"translate(8 {y:g}) rotate(-90)")
+
+
+def _percent_tick(value: float) -> str:
+    sign = "" if value == 0 else "+" if value > 0 else _MINUS
+    return f"{sign}{abs(value):g}\N{NO-BREAK SPACE}%"
+
+
+def _unit_tick(value: float, unit: str) -> str:
+    if unit == "share":
+        return f"{100 * value:g} %"
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if unit in _COUNTED and abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:,.6g}"
+
+
+_COUNTED = frozenset({"tokens", "count", "files", "prompts"})
 
 
 def _quartiles(curve: Curve, unit: str) -> str:
@@ -315,30 +325,29 @@ def _quartiles(curve: Curve, unit: str) -> str:
     return f"half of the sessions are at or below {middle} {unit}, the middle half lies from {lower} to {upper}"
 
 
-def _course_chart(
-    records: list[dict[str, Any]],
-    domain: tuple[float, float],
-    target_pct: float | None,
-    width: int,
-    height: int,
-) -> alt.TopLevelMixin:
-    import altair as alt
+def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width: int, height: int) -> str:
+    low, high = _course_domain(points, target_pct)
+    first, last = points[0].at_ms, points[-1].at_ms
+    x = Scale(low=first, high=last, start=62, end=width - 20)
+    y = Scale(low=low, high=high, start=4 + height, end=4)
 
-    y_scale = alt.Scale(domain=list(domain), nice=False, zero=False)
-    y_axis = alt.Axis(title="percent change", format="+.0f", labelExpr=_PERCENT_LABEL, tickCount=6)
-    x_axis = alt.Axis(title=None, format="%-d %b", tickCount=width // 110, labelOverlap=True)
-    x = alt.X("at:T", scale=alt.Scale(type="utc", nice=False), axis=x_axis)
-    base = alt.Chart(alt.InlineData(values=records)).encode(x=x)
-    rules = [{"y": 0.0, "kind": "zero"}, *([] if target_pct is None else [{"y": target_pct, "kind": "target"}])]
-    lines = alt.Chart(alt.InlineData(values=rules)).encode(y=alt.Y("y:Q", scale=y_scale, axis=y_axis))
-    return alt.layer(
-        base.mark_area(color=_TREATMENT, opacity=0.25).encode(
-            y=alt.Y("low:Q", scale=y_scale, axis=y_axis), y2=alt.Y2("high:Q")
-        ),
-        lines.transform_filter("datum.kind == 'zero'").mark_rule(color=INK, strokeDash=[4, 3], opacity=0.8),
-        lines.transform_filter("datum.kind == 'target'").mark_rule(color=INK, strokeDash=[1, 3], strokeWidth=2),
-        base.mark_line(color=_TREATMENT, strokeWidth=2.5).encode(y=alt.Y("estimate:Q", scale=y_scale, axis=y_axis)),
-    ).properties(width=width - 70, height=height)
+    def trace(read: Callable[[SeriesPoint], float | None]) -> list[tuple[float, float]]:
+        return [(x.place(point.at_ms), y.place(_within(read(point), low, high))) for point in points]
+
+    band = [*trace(lambda point: point.low), *reversed(trace(lambda point: point.high))]
+    estimates = trace(lambda point: point.estimate)
+    days = [(float(at_ms), name) for at_ms, name in svg.time_ticks(first, last, width // 75)]
+    target = [] if target_pct is None else [y.place(target_pct)]
+    parts = [
+        *_left_axis(y, x, [(tick, _percent_tick(tick)) for tick in y.ticks(7)]),
+        *_bottom_axis(x, y.start, days),
+        svg.path(band, closed=True, fill=_TREATMENT, fill_opacity=0.25),
+        svg.line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
+        *(svg.line(x.start, at, x.end, at, stroke_width=2, stroke_dasharray="1 3") for at in target),
+        svg.path(estimates, stroke=_TREATMENT, stroke_width=2.5, stroke_linejoin="round"),
+        _upright("percent change", (y.start + y.end) / 2),
+    ]
+    return svg.drawing(width, 4 + height + 26, parts)
 
 
 def _course_domain(points: Sequence[SeriesPoint], target_pct: float | None) -> tuple[float, float]:
@@ -360,53 +369,3 @@ def _course_step(name: str, point: SeriesPoint) -> str:
         f"The {name}, after {point.n_control} and {point.n_treatment} sessions: {percent_text(estimate)}, "
         f"interval {interval_text(low, high)}."
     )
-
-
-def _theme() -> dict[str, Any]:
-    """Return the Vega-Lite configuration of every chart."""
-    axis = {
-        "labelColor": INK,
-        "titleColor": INK,
-        "domainColor": INK,
-        "tickColor": INK,
-        "gridColor": INK,
-        "gridOpacity": 0.13,
-        "domainOpacity": 0.45,
-        "tickOpacity": 0.45,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titlePadding": 10,
-    }
-    legend = {"labelColor": INK, "labelFontSize": 13, "symbolType": "stroke", "symbolStrokeWidth": 3, "offset": 6}
-    return {
-        "font": _FONT,
-        "background": "transparent",
-        "padding": 2,
-        "view": {"stroke": None},
-        "axis": axis,
-        "axisY": {"domain": False, "ticks": False},
-        "legend": legend,
-    }
-
-
-def _draw(chart: alt.TopLevelMixin, name: str) -> str:
-    """Return a chart as SVG that can stand inside a page beside others."""
-    import vl_convert
-
-    # altair has checked the parts as they were made; checking the whole again takes as long as drawing it
-    spec = {**chart.to_dict(validate=False), "config": _theme()}
-    return _tidy(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), name)
-
-
-_NOISE = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|xmlns:xlink|version)="[^"]*"')
-_FRACTION = re.compile(r"(\d+\.\d{2})\d+")
-_ID = re.compile(r'(\bid="|url\(#)')
-
-
-def _tidy(svg: str, name: str) -> str:
-    """Drop what a reader of the page cannot use (the figure has one description), and make ids unique and stable."""
-    svg = _NOISE.sub("", svg)
-    svg = _FRACTION.sub(r"\1", svg)
-    svg = _ID.sub(lambda found: f"{found.group(1)}{name}-", svg)
-    return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

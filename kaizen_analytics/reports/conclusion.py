@@ -38,6 +38,7 @@ _STATUS_TONES = {
 }
 _CHANGE_TONES = {Change.BETTER: Tone.GOOD, Change.WORSE: Tone.BAD, Change.UNCLEAR: Tone.NEUTRAL}
 _MINUS = "\N{MINUS SIGN}"
+_POINTS = "\N{NO-BREAK SPACE}points"
 _SPELT_UNITS = frozenset({"USD", "min"})
 """Units that are written behind a number; the others are part of the metric's name, or a percent sign."""
 _METRIC_NAME = re.compile(rf"\b(?:{'|'.join(metric.value for metric in Metric)})\b")
@@ -128,7 +129,7 @@ def effects(evaluation: Evaluation) -> Block:
         "worse; circle: no clear change. The dashed line is no change, a short upright line the target or the "
         "tolerated change, an arrow an interval that goes on."
     )
-    plot = components.figure(charts.forest(rows, "effects"), caption) if rows else components.nothing()
+    plot = components.figure(charts.forest(rows), caption) if rows else components.nothing()
     numbers = components.table(
         ["metric", "control", "treatment", "change", _level_words(evaluation), "reading"],
         [_effect_cells(name, result) for name, result in results],
@@ -147,7 +148,7 @@ def shift(evaluation: Evaluation) -> Block:
         f"{primary.label}: the share of sessions at or below each value. Where the treatment's line lies further left, "
         "its sessions have lower values; the dots are the medians. The outermost 1 % on each side is not drawn."
     )
-    drawing = charts.distribution(evaluation.curves, primary.unit, "shift")
+    drawing = charts.distribution(evaluation.curves, primary.unit)
     return components.stack(components.figure(drawing, caption), _mean_paragraph(primary))
 
 
@@ -165,7 +166,7 @@ def course(evaluation: Evaluation) -> Block:
         f"{evaluation.primary.label}: percent change from all sessions so far, with its interval. {safe} "
         f"{'The dotted line is the target.' if _target(evaluation) is not None else ''}"
     )
-    return components.figure(charts.course(points, _target(evaluation), "course"), caption.strip())
+    return components.figure(charts.course(points, _target(evaluation)), caption.strip())
 
 
 def segments(evaluation: Evaluation) -> Block:
@@ -178,7 +179,7 @@ def segments(evaluation: Evaluation) -> Block:
         f"{evaluation.primary.label} in each segment, as one fixed look each and not corrected for their number: "
         "hints for the next experiment, no conclusions."
     )
-    plot = components.figure(charts.forest(rows, "segments"), caption) if rows else components.nothing()
+    plot = components.figure(charts.forest(rows), caption) if rows else components.nothing()
     missing = [item for item in evaluation.segments if item.result.effect.percent is None]
     left = [f"{item.dimension} {item.value}: {_why_no_percent(item.result)}" for item in missing]
     return components.stack(plot, components.bullets(left) if left else components.nothing())
@@ -291,8 +292,8 @@ def _binding_words(binding: Binding) -> str:
 
 
 def _design_words(evaluation: Evaluation) -> str:
-    alpha = f"an overall error level of {100 * evaluation.alpha:g} %"
-    effective = f"{100 * evaluation.effective_alpha:.2g} %"
+    alpha = f"an overall error level of {100 * evaluation.alpha:g}\N{NO-BREAK SPACE}%"
+    effective = f"{100 * evaluation.effective_alpha:.2g}\N{NO-BREAK SPACE}%"
     if not evaluation.primary.effect.design.sequential:
         return f"One look, at {alpha}."
     return f"Looking at any time is allowed for ({evaluation.design} design): {alpha}, {effective} at this look."
@@ -414,7 +415,7 @@ def _effect_cells(name: str, result: MetricResult) -> tuple[str | Mark, ...]:
         size, interval = percent_text(percent.estimate), interval_text(percent.low, percent.high)
     elif difference is not None:
         low, high = (_difference_text(value, result.unit) for value in (difference.low, difference.high))
-        size, interval = _difference_text(difference.estimate, result.unit), f"{low} to {high}"
+        size, interval = _difference_text(difference.estimate, result.unit), f"{low.removesuffix(_POINTS)} to {high}"
     else:
         return name, before, after, "\u2013", "\u2013", Mark(tone=Tone.NEUTRAL, text="no comparison")
     change = _change(result)
@@ -424,7 +425,7 @@ def _effect_cells(name: str, result: MetricResult) -> tuple[str | Mark, ...]:
 def _difference_text(value: float, unit: str) -> str:
     if math.isinf(value):
         return "no limit"
-    size = f"{100 * abs(value):.1f}\N{NO-BREAK SPACE}points" if unit == "share" else _value(abs(value), unit)
+    size = f"{100 * abs(value):.1f}{_POINTS}" if unit == "share" else _value(abs(value), unit)
     return size if value == 0 else f"{'+' if value > 0 else _MINUS}{size}"
 
 

@@ -19,14 +19,12 @@ if TYPE_CHECKING:
 
 _LIBRARIES = (
     "kaizen_analytics",
-    "altair",
     "duckdb",
     "nbconvert",
     "numpy",
     "papermill",
     "polars",
     "scipy",
-    "vl-convert-python",
 )
 _CODE = (".py", ".j2", ".css", ".sql")
 

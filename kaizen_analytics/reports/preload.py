@@ -10,6 +10,6 @@ import importlib
 
 from kaizen_analytics.reports import rendering
 
-for _name in ("altair", "vl_convert", "IPython.core.interactiveshell", "kaizen_analytics.reports.conclusion"):
+for _name in ("IPython.core.interactiveshell", "kaizen_analytics.reports.conclusion"):
     importlib.import_module(_name)
 rendering.load_exporters()

@@ -118,7 +118,7 @@ def experiments(retro: Retro) -> Block:
         return components.paragraph("No experiment ran or concluded in this window.")
     drawn = [line for line in retro.experiments if line.estimate is not None]
     caption = "Percent change of each experiment's primary metric with its interval. Triangle up: better; down: worse."
-    plot = components.figure(charts.forest([_forest_row(line) for line in drawn], "experiments"), caption)
+    plot = components.figure(charts.forest([_forest_row(line) for line in drawn]), caption)
     rows = [
         (f"{line.name} ({line.state.lower()}; {_label(line.metric).lower()})", line.sentence)
         for line in retro.experiments

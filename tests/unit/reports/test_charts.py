@@ -22,7 +22,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_a_forest_names_every_row_with_its_numbers() -> None:
-    drawn = texts(forest([BETTER, WORSE], "f").wide)
+    drawn = texts(forest([BETTER, WORSE]).wide)
     assert "Tokens" in drawn
     assert "Cost <b>&" in drawn
     assert f"{MINUS}13.1{NBSP}% ({MINUS}18.2 to {MINUS}7.5{NBSP}%)" in drawn
@@ -30,13 +30,13 @@ def test_a_forest_names_every_row_with_its_numbers() -> None:
 
 
 def test_the_words_of_a_forest_say_what_it_shows() -> None:
-    alt = forest([BETTER, WORSE], "f").alt
+    alt = forest([BETTER, WORSE]).alt
     assert f"Tokens: {MINUS}13.1{NBSP}%, interval {MINUS}18.2 to {MINUS}7.5{NBSP}%, better, limit {MINUS}10.0" in alt
     assert f"Cost <b>&: +30.0{NBSP}%, interval at least +8.2{NBSP}%, worse." in alt
 
 
 def test_a_drawing_is_the_same_each_time_and_takes_the_colour_of_the_page() -> None:
-    first, second = forest([BETTER, WORSE], "f"), forest([BETTER, WORSE], "f")
+    first, second = forest([BETTER, WORSE]), forest([BETTER, WORSE])
     assert first == second
     for svg in (first.wide, first.narrow):
         assert "currentColor" in svg
@@ -45,7 +45,7 @@ def test_a_drawing_is_the_same_each_time_and_takes_the_colour_of_the_page() -> N
 
 
 def test_a_phone_gets_a_narrower_drawing() -> None:
-    figure = forest([BETTER], "f")
+    figure = forest([BETTER])
     widths = [float(ET.fromstring(svg).attrib["width"]) for svg in (figure.wide, figure.narrow)]
     assert widths[0] > 690
     assert widths[1] < 350
@@ -55,13 +55,13 @@ def test_a_long_label_is_broken_into_lines_not_cut_off() -> None:
     long = ForestRow(
         label="Bearbeitungsdauer je Sitzung einschließlich Wartezeit", change=Change.UNCLEAR, estimate=0, low=-1, high=1
     )
-    drawn = " ".join(texts(forest([long], "f").wide))
+    drawn = " ".join(texts(forest([long]).wide))
     for word in long.label.split():
         assert word in drawn.replace("\n", " ")
 
 
 def test_ids_carry_the_name_of_the_chart() -> None:
-    svg = forest([BETTER], "unique").wide
+    svg = forest([BETTER]).wide
     ids = re.findall(r'\bid="([^"]+)"', svg) + re.findall(r"url\(#([^)]+)\)", svg)
     assert all(name.startswith("unique-wide-") for name in ids)
 
@@ -72,7 +72,7 @@ def test_a_distribution_is_said_by_its_quartiles() -> None:
         Curve(arm="control", quantiles=shares, values=tuple(100 + 100 * share for share in shares)),
         Curve(arm="treatment", quantiles=shares, values=tuple(50 + 100 * share for share in shares)),
     ]
-    figure = distribution(curves, "tokens", "d")
+    figure = distribution(curves, "tokens")
     assert (
         "control: half of the sessions are at or below 150 tokens, the middle half lies from 125 to 175" in figure.alt
     )
@@ -86,7 +86,7 @@ def test_a_wide_spread_makes_the_axis_logarithmic(largest: float, title: str) ->
     shares = tuple(step / 120 for step in range(121))
     values = tuple(10 ** (2 + share * math.log10(largest / 100)) for share in shares)
     curves = [Curve(arm=arm, quantiles=shares, values=values) for arm in ("control", "treatment")]
-    assert title in texts(distribution(curves, "tokens", "d").wide)
+    assert title in texts(distribution(curves, "tokens").wide)
 
 
 def point(day: int, estimate: float | None, low: float | None, high: float | None) -> SeriesPoint:
@@ -100,7 +100,7 @@ def test_a_course_skips_what_has_no_value_and_survives_unlimited_intervals() -> 
         point(2, -50.0, -math.inf, math.inf),
         *(point(d, -9, -20, 4) for d in (3, 4, 5)),
     ]
-    figure = course(points, -10.0, "c")
+    figure = course(points, -10.0)
     assert "4 looks. The first, after 2 and 3 sessions" in figure.alt
     assert f"The last, after 5 and 6 sessions: {MINUS}9.0{NBSP}%, interval {MINUS}20.0 to +4.0{NBSP}%." in figure.alt
     assert "NaN" not in figure.wide
