@@ -17,6 +17,7 @@ from kaizen_analytics.columnar.manifest import (
     publish_manifest,
     read_frame,
     sweep,
+    verify_file,
     write_frame,
 )
 from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
@@ -173,6 +174,8 @@ def _copy_changed(
     changes: Changes,
 ) -> Copy:
     ids = changes.session_ids
+    for part in previous.parts:
+        verify_file(request.folder, part)  # what follows reads them, or hands them on as good
     with PartWriter(request.folder, first_key=next_key(known)) as writer:
         for first in range(0, len(ids), _SESSIONS_A_TIME):
             writer.add(extraction.read_events(store, ids[first : first + _SESSIONS_A_TIME]))

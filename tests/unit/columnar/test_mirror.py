@@ -362,6 +362,25 @@ def test_a_writer_at_work_never_shows_half_a_transaction(path: Path, root: Path,
     assert_same(path, root)
 
 
+@pytest.mark.parametrize("kind", ["delete", "flip"])
+@pytest.mark.parametrize("change", ["append to a session", "rewrite a session"])
+def test_a_part_that_was_lost_is_not_handed_on(
+    path: Path, root: Path, foreign: ForeignWriter, kind: str, change: str
+) -> None:
+    refresh(path, root=root)
+    folder = mirror.find_folder(path, root)
+    [part] = folder.glob("events-*")
+    if kind == "delete":
+        part.unlink()
+    else:
+        part.write_bytes(part.read_bytes()[::-1])
+    foreign.write(path, *CHANGES[change])
+    assert_same(path, root)
+    assert_frame_equal(
+        session_metrics(path, root=root, rollup=False, engine=EmbeddedEngine()), plain_metrics(path, rollup=False)
+    )
+
+
 @pytest.mark.parametrize("events_a_shard", [1, 2, 5])
 def test_shards_give_the_same_rollup(
     path: Path, root: Path, foreign: ForeignWriter, monkeypatch: pytest.MonkeyPatch, events_a_shard: int

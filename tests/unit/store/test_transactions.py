@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -203,21 +201,43 @@ def test_closing_waits_for_another_threads_block(store: Store, path: Path):
 # Interruption and full disks
 
 
-def test_an_interrupt_while_waiting_for_a_lock_is_an_interrupt(store: Store, path: Path):
-    with hold(path, "begin immediate") as other:
-        threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
-        threading.Timer(0.6, release, [other]).start()
-        with pytest.raises(KeyboardInterrupt):
-            add(store, "a")
-    add(store, "b")
-    assert ("b",) in store.native(ALL)
+# In a process of its own, and told to mind SIGINT: what a shell starts in the background ignores it.
+INTERRUPTED = """
+import os, signal, sys, threading
+from pathlib import Path
+from kaizen_analytics.store import Store
+store = Store.open(Path(sys.argv[1]))
+store.native("select 1")
+signal.signal(signal.SIGINT, signal.default_int_handler)
+threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
+try:
+    store.{call}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+sys.stdin.readline()
+print(store.native("select 1"))
+"""
 
 
-def test_an_interrupt_in_a_long_read_is_an_interrupt(store: Store):
-    threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        store.read("select count(*) from range(10000000) a, range(100000) b where a.range * b.range % 7 = 3")
-    assert store.native("select 1") == [("1",)]
+@pytest.mark.parametrize(
+    "call",
+    [
+        'native("insert into ka_session_attributes (session_id) values (?) returning 1", "a")',
+        'read("select count(*) from range(10000000) a, range(100000) b where a.range * b.range % 7 = 3")',
+    ],
+    ids=["waiting for a lock", "in a long read"],
+)
+def test_an_interrupt_is_an_interrupt(store: Store, path: Path, call: str):
+    store.close()
+    command = [sys.executable, "-c", INTERRUPTED.replace("{call}", call), str(path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+    with hold(path, "begin immediate") as other, subprocess.Popen(command, **pipes) as process:
+        try:
+            assert process.stdout.readline() == "interrupted\n"
+            release(other)
+            assert process.communicate("\n", timeout=60)[0] == "[('1',)]\n"
+        finally:
+            process.kill()
 
 
 DISK_FILLER = """
