@@ -38,6 +38,7 @@ Examples:
   kaizen-analytics exp new --name "Shorter CLAUDE.md" --metric tokens_per_session --target-pct -10 \\
     --bind git --control-commit v1.4 --treatment-commit v1.5 --guardrail success_rate:decrease:5
   kaizen-analytics exp new --name "Plan first" --metric cost_per_session --target-pct -15 --bind manual
+  kaizen-analytics exp new --from-bet H36:pause --bind git --control-commit v1.4 --treatment-commit v1.5
 """
 _TAG_EXAMPLES = """\b
 Examples:
@@ -68,11 +69,21 @@ def register(app: typer.Typer) -> None:
 
 def new(
     *,
-    name: Annotated[str, typer.Option(help="What the experiment is called.")],
-    metric: Annotated[str, typer.Option(help="What is measured; docs/metrics.md lists all.")],
-    bind: Annotated[str, typer.Option(metavar="git|branch|prompt|manual", help="What tells the arms apart.")],
-    hypothesis: Annotated[str, typer.Option(help="What is expected, and why.")] = "",
-    change: Annotated[str, typer.Option(help="What is changed.")] = "",
+    from_bet: Annotated[
+        str | None,
+        typer.Option(
+            "--from-bet",
+            metavar="BET",
+            help="Prove a bet of a retro: what is not given is taken from it. An id, or the beginning of only one.",
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What the experiment is called.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What is measured; docs/metrics.md lists all.")] = None,
+    bind: Annotated[
+        str | None, typer.Option(metavar="git|branch|prompt|manual", help="What tells the arms apart.")
+    ] = None,
+    hypothesis: Annotated[str | None, typer.Option(help="What is expected, and why.")] = None,
+    change: Annotated[str | None, typer.Option(help="What is changed.")] = None,
     target_pct: Annotated[
         float | None, typer.Option("--target-pct", help="Percent change to prove, such as -10.")
     ] = None,
@@ -82,7 +93,7 @@ def new(
     absolute: Annotated[
         float | None, typer.Option(help="A value for the treatment arm to reach, instead of a change.")
     ] = None,
-    duration_days: Annotated[int, typer.Option(help="Days to collect.")] = 14,
+    duration_days: Annotated[int | None, typer.Option(help="Days to collect. Default: 14.")] = None,
     control_commit: Annotated[str | None, typer.Option(help="--bind git: the commit before the change.")] = None,
     treatment_commit: Annotated[str | None, typer.Option(help="--bind git: the commit with the change.")] = None,
     control_branch: Annotated[str | None, typer.Option(help="--bind branch: without the change.")] = None,
@@ -119,7 +130,10 @@ def new(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan an experiment: one change, one metric, one rule for success, fixed before the data."""
+    """Plan an experiment: one change, one metric, one rule for success, fixed before the data.
+
+    Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-bet only what the bet leaves open.
+    """
     import uuid
 
     from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
@@ -127,26 +141,42 @@ def new(
     from kaizen_analytics.metrics import parse_metric
     from kaizen_analytics.model import Experiment
 
-    measured = parse_metric(metric)
+    given = {
+        "name": name,
+        "metric": metric,
+        "bind": bind,
+        "hypothesis": hypothesis,
+        "change": change,
+        "target_pct": target_pct,
+        "absolute": absolute,
+        "duration_days": duration_days,
+        "guardrail": guardrail,
+        "control_fingerprint": control_fingerprint,
+        "treatment_fingerprint": treatment_fingerprint,
+    }
+    asked = _fill_in(given, from_bet, store)
+    measured = parse_metric(asked["metric"])
     arms = {
         "control_commit": control_commit,
         "treatment_commit": treatment_commit,
         "control_branch": control_branch,
         "treatment_branch": treatment_branch,
-        "control_fingerprint": control_fingerprint,
-        "treatment_fingerprint": treatment_fingerprint,
+        "control_fingerprint": asked["control_fingerprint"],
+        "treatment_fingerprint": asked["treatment_fingerprint"],
     }
     experiment = Experiment(
         id=experiment_id or str(uuid.uuid4()),
-        name=name,
-        hypothesis=hypothesis,
-        change_description=change,
+        name=asked["name"],
+        hypothesis=asked["hypothesis"] or "",
+        change_description=asked["change"] or "",
         metric=measured,
-        binding=build_binding(bind, arms, variant_field),
-        duration_days=duration_days,
-        success_criterion=build_criterion(measured, target_pct=target_pct, direction=direction, absolute=absolute),
+        binding=build_binding(asked["bind"], arms, variant_field),
+        duration_days=14 if asked["duration_days"] is None else asked["duration_days"],
+        success_criterion=build_criterion(
+            measured, target_pct=asked["target_pct"], direction=direction, absolute=absolute
+        ),
         created_at_ms=read_clock(),
-        guardrails=tuple(parse_guardrail(text) for text in guardrail or ()),
+        guardrails=tuple(parse_guardrail(text) for text in asked["guardrail"] or ()),
     )
     plan = _build_plan(
         _read_scope(workspace or [], every=all_workspaces),
@@ -161,12 +191,35 @@ def new(
     with open_store(store) as opened:
         new_experiment(opened, experiment, plan)
     if as_json:
-        print_json(_describe(experiment, plan))
+        print_json({**_describe(experiment, plan), "bet": asked.get("bet")})
         return
     print(clean(f"Created {experiment.id}: {experiment.name}"))
+    if from_bet is not None:
+        print(clean(f"It is to prove the bet {asked['bet']}. {asked['note']}"))
     if not measured.known_to_kaizen:
         print(f"kaizen-cli does not know {measured.column} and will not see this experiment.")
     print(f"Next: kaizen-analytics exp start {experiment.id}")
+
+
+def _fill_in(given: dict[str, Any], from_bet: str | None, store: Path | None) -> dict[str, Any]:
+    """Return the options of `new` with what a bet adds to them.
+
+    Raises:
+        ConfigError: something needed is neither given nor in the bet.
+        ExperimentError: there is no such bet, or an experiment is to prove it already.
+    """
+    from kaizen_analytics.errors import ConfigError
+    from kaizen_analytics.retro.proposal import complete_options, open_proposal
+
+    asked, hint = given, "--from-bet takes them from a bet of 'kaizen-analytics retro'."
+    if from_bet is not None:
+        with open_store(store, read_only=True) as opened:
+            proposal = open_proposal(opened, from_bet)
+        asked, hint = complete_options(proposal, given), proposal.note
+    missing = [f"--{name}" for name in ("name", "metric", "bind") if asked[name] is None]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} missing. {hint}")
+    return asked
 
 
 def start(

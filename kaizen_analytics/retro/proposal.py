@@ -7,17 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ExperimentError, did_you_mean
 from kaizen_analytics.metrics import REGISTRY
-from kaizen_analytics.model import Direction, GuardrailSpec, Metric, PromptFingerprint
+from kaizen_analytics.model import Direction, GuardrailSpec, Metric, PromptFingerprint, State
 from kaizen_analytics.retro.bets import Bet
+from kaizen_analytics.retro.earlier import experiment_text, find_names
+from kaizen_analytics.store.experiments import list_experiments
 from kaizen_analytics.store.retros import find_bets
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kaizen_analytics.store import Store
 
 DURATION_DAYS = 14
 _TARGETS = (-50.0, -5.0)
 _DEFAULT_TARGET = 10.0
 _PROMPT_VARIANTS = "H16"
+_FINGERPRINTS = ("control_fingerprint", "treatment_fingerprint")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,22 @@ class Proposal:
     binding: PromptFingerprint | None
     note: str
 
+    def options(self) -> dict[str, Any]:
+        """Return what the options of `exp new` would be; those that a person must choose are left out."""
+        binding = self.binding
+        arms = (None, None) if binding is None else (binding.control_fingerprint, binding.treatment_fingerprint)
+        return {
+            "name": self.name,
+            "metric": self.metric.column,
+            "bind": None if binding is None else "prompt",
+            "hypothesis": self.hypothesis,
+            "change": self.change_description,
+            "target_pct": self.target_pct,
+            "duration_days": self.duration_days,
+            "guardrail": [_render_guardrail(guardrail) for guardrail in self.guardrails],
+            **dict(zip(_FINGERPRINTS, arms, strict=True)),
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Return the proposal as plain values."""
         return {
@@ -48,13 +69,14 @@ class Proposal:
             "metric": self.metric.value,
             "target_pct": self.target_pct,
             "duration_days": self.duration_days,
-            "guardrails": [
-                f"{guardrail.metric.column}:{guardrail.regression_direction.lower()}:{guardrail.threshold_pct:g}"
-                for guardrail in self.guardrails
-            ],
+            "guardrails": [_render_guardrail(guardrail) for guardrail in self.guardrails],
             "binding": None if self.binding is None else "prompt",
             "note": self.note,
         }
+
+
+def _render_guardrail(guardrail: GuardrailSpec) -> str:
+    return f"{guardrail.metric.column}:{guardrail.regression_direction.lower()}:{guardrail.threshold_pct:g}"
 
 
 def propose_experiment(store: Store, bet_id: str) -> Proposal:
@@ -68,6 +90,42 @@ def propose_experiment(store: Store, bet_id: str) -> Proposal:
         ExperimentError: no stored retro made such a bet, or several begin so.
     """
     return prepare_proposal(find_bet(store, bet_id))
+
+
+def open_proposal(store: Store, bet_id: str) -> Proposal:
+    """Return the experiment that would prove a bet which no experiment of the store is to prove yet.
+
+    Raises:
+        ExperimentError: no stored retro made such a bet, several begin so, or an experiment names it already; one
+            that is archived does not count.
+    """
+    proposal = propose_experiment(store, bet_id)
+    texts = [(item.id, experiment_text(item)) for item in list_experiments(store) if item.state is not State.ARCHIVED]
+    taken = find_names([proposal.bet.id], texts)[proposal.bet.id]
+    if taken:
+        raise ExperimentError(
+            f"The bet {proposal.bet.id} already has the experiment {taken[0]}; see 'kaizen-analytics exp show "
+            f"{taken[0]}'. Archive it first, or plan another one without --from-bet.",
+        )
+    return proposal
+
+
+def complete_options(proposal: Proposal, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of an experiment, those that are None filled in from a bet, with the keys `bet` and `note`.
+
+    A target and guardrails belong to the bet's metric, its fingerprints to its binding: whoever names another metric
+    or binding says the rest, too. A hypothesis of one's own is given the bet's id, by which retros follow up.
+    """
+    options = {**proposal.options(), **{name: value for name, value in given.items() if value is not None}}
+    if options["metric"] != proposal.metric.column:
+        options |= {name: given[name] for name in ("target_pct", "guardrail")}
+    if given["absolute"] is not None:
+        options["target_pct"] = given["target_pct"]
+    if options["bind"] != "prompt":
+        options |= {name: given[name] for name in _FINGERPRINTS}
+    if not find_names([proposal.bet.id], [("", options["hypothesis"])])[proposal.bet.id]:
+        options["hypothesis"] = f"{options['hypothesis']} ({proposal.bet.id})".strip()
+    return {**given, **options, "bet": proposal.bet.id, "note": proposal.note}
 
 
 def find_bet(store: Store, prefix: str) -> Bet:
