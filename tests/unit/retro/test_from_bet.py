@@ -153,7 +153,6 @@ def repository(tmp_path: Path) -> Iterator[Path]:
     (root / ".claude" / "skills" / "review").mkdir(parents=True)
     (root / ".claude" / "skills" / "review" / "SKILL.md").write_text("Review it.\n" * 40)
     (root / "CLAUDE.md").write_text("Plan first.\n")
-    identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
     commit = ("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "--allow-empty", "-qm", "Add guidance")
     for words in (("init", "-q"), ("add", "."), commit, ("tag", "v1"), commit, ("tag", "v2")):
         subprocess.run(["git", "-C", str(root), *words], check=True, capture_output=True)
