@@ -13,6 +13,12 @@ from kaizen_analytics.queries import Query
 if TYPE_CHECKING:
     from kaizen_analytics.store import Store
 
+RUNNING_MS = 5 * 60_000
+"""A session whose last event is younger is running: the same pause that ends active time."""
+
+IDLE_MS = 60 * 60_000
+"""One that is younger than this is idle, an older one is done: an hour is the longest life of a cached prompt."""
+
 LISTING = Query(
     path="sessions/session_listing.sql",
     schema={
@@ -24,6 +30,7 @@ LISTING = Query(
         "started_at_ms": pl.Int64(),
         "ended_at_ms": pl.Int64(),
         "parent_session_id": pl.String(),
+        "status": pl.String(),
         "events": pl.Int64(),
         "prompts": pl.Int64(),
         "tool_calls": pl.Int64(),
@@ -69,8 +76,13 @@ def list_sessions(
     since_ms: int | None = None,
     until_ms: int | None = None,
     workspace: str | None = None,
+    now_ms: int | None = None,
 ) -> pl.DataFrame:
     """Return the sessions of a store, newest first, with the columns of `LISTING`.
+
+    A transcript does not say that its session ended, so `status` is told by the age of the last event at `now_ms`:
+    `Running` below `RUNNING_MS`, `Idle` below `IDLE_MS`, else `Done`. Ingestion always stores `Done`: what a store
+    holds must not depend on when it was written.
 
     Args:
         store: The open store.
@@ -78,8 +90,18 @@ def list_sessions(
         since_ms: Only sessions that started at or after this time (milliseconds since the epoch).
         until_ms: Only sessions that started before this time.
         workspace: Only this folder and below.
+        now_ms: The time now (milliseconds since the epoch); None gives the stored `status`.
     """
-    return LISTING.run(store, agent=agent, since_ms=since_ms, until_ms=until_ms, workspace=workspace)
+    return LISTING.run(
+        store,
+        agent=agent,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        workspace=workspace,
+        now_ms=now_ms,
+        running_ms=RUNNING_MS,
+        idle_ms=IDLE_MS,
+    )
 
 
 def read_timeline(store: Store, session_id: str) -> pl.DataFrame:

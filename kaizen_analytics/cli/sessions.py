@@ -45,7 +45,10 @@ def list_command(
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 50,
     as_json: JsonOption = False,
 ) -> None:
-    """List sessions, newest first. A dash stands for what the transcript does not tell."""
+    """List sessions, newest first. A dash stands for what the transcript does not tell.
+
+    A session is Running when its last event is less than 5 minutes old, Idle below an hour, else Done.
+    """
     from kaizen_analytics.ingest.discover import parse_agents
     from kaizen_analytics.sessions import list_sessions
 
@@ -58,11 +61,24 @@ def list_command(
             since_ms=parse_optional_time(since, now_ms),
             until_ms=parse_optional_time(until, now_ms),
             workspace=workspace,
+            now_ms=now_ms,
         )
     if as_json:
         print_json({"sessions": frame.to_dicts()})
         return
-    columns = ("session", "started", "agent", "model", "branch", "prompts", "calls", "failures", "tokens", "USD")
+    columns = (
+        "session",
+        "started",
+        "status",
+        "agent",
+        "model",
+        "branch",
+        "prompts",
+        "calls",
+        "failures",
+        "tokens",
+        "USD",
+    )
     print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()])
     if frame.height > limit:
         print(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
@@ -136,6 +152,6 @@ def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
     known = [count for count in counts if count is not None]
     started = render_time(row["started_at_ms"])[:16]
     return (
-        row["session_id"], started, row["agent"], row["model"], row["branch"], row["prompts"], row["tool_calls"],
-        row["failures"], sum(known) if known else None, row["cost_usd"],
+        row["session_id"], started, row["status"], row["agent"], row["model"], row["branch"], row["prompts"],
+        row["tool_calls"], row["failures"], sum(known) if known else None, row["cost_usd"],
     )  # fmt: skip

@@ -30,7 +30,7 @@ from kaizen_analytics.ingest.records import (
     text_of,
     time_of,
 )
-from kaizen_analytics.ingest.tools import Described, describe_code, describe_input, describe_patch
+from kaizen_analytics.ingest.tools import Described, add_patch, describe_code, describe_input, describe_patch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,11 +243,7 @@ class Parser(LineParser):
         else:
             raise Malformed(Reason.WRONG_TYPE, "arguments")
         name = _tool_name(item)
-        described = describe_input(name, arguments)
-        patch = _patch_of(name, arguments)
-        if patch is not None:
-            described = described._replace(paths=describe_patch(patch).paths)
-        self._call(text_of(item, "call_id"), name, ts_ms, described)
+        self._call(text_of(item, "call_id"), name, ts_ms, _describe(name, arguments))
 
     def _custom_call(self, item: Json, ts_ms: int) -> None:
         name, text = _tool_name(item), item.get("input")
@@ -258,8 +254,8 @@ class Parser(LineParser):
 
     def _action_call(self, item: Json, ts_ms: int) -> None:
         name = (text_of(item, "type") or "").removesuffix("_call")
-        described = describe_input(name, object_of(item, "action") or {})
-        self._call(text_of(item, "call_id"), name, ts_ms, described)
+        given = object_of(item, "action") or {}
+        self._call(text_of(item, "call_id"), name, ts_ms, _describe(name, given))
 
     def _output(self, item: Json, ts_ms: int) -> None:
         call_id, output = text_of(item, "call_id"), item.get("output")
@@ -421,6 +417,11 @@ def _json_object(text: str) -> Json:
     except orjson.JSONDecodeError:
         return {}
     return value if type(value) is dict else {}
+
+
+def _describe(name: str, arguments: Json) -> Described:
+    described, patch = describe_input(name, arguments), _patch_of(name, arguments)
+    return described if patch is None else add_patch(described, patch)
 
 
 def _patch_of(name: str, arguments: Json) -> str | None:

@@ -60,6 +60,16 @@ def describe_patch(text: str) -> Described:
     return Described(payload, paths)
 
 
+def add_patch(described: Described, text: str) -> Described:
+    """Return a call's description with the files of the patch inside one of its texts."""
+    paths = describe_patch(text).paths or describe_patch(text.replace("\\n", "\n")).paths
+    if not paths:
+        return described
+    described.payload["path"] = described.payload["input"]["path"] = paths[0]
+    described.payload["paths"] = list(paths)
+    return described._replace(paths=paths)
+
+
 def describe_code(text: str) -> Described:
     """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any."""
     patch = describe_patch(text.replace("\\n", "\n")) if "*** Begin Patch" in text else Described({"input": {}})

@@ -1,5 +1,6 @@
 -- purpose: what each session is and what it used, for a list to choose from.
 -- grain: one row per session, sub-agents apart.
+-- status: as stored without a time $now_ms; else by the age of the last event, so that no store depends on a clock.
 -- null: a token sum that no response carries; cost_usd when no response has usage or one of them has no price.
 with counted as (
     select
@@ -23,6 +24,18 @@ with counted as (
     group by session_id
 ),
 
+aged as (
+    select
+        id,
+        case
+            when $now_ms is null then status
+            when $now_ms - coalesce(ended_at_ms, started_at_ms) < $running_ms then 'Running'
+            when $now_ms - coalesce(ended_at_ms, started_at_ms) < $idle_ms then 'Idle'
+            else 'Done'
+        end as status
+    from sessions
+),
+
 listed as (
     select
         sessions.id as session_id,
@@ -33,6 +46,7 @@ listed as (
         sessions.started_at_ms,
         sessions.ended_at_ms,
         sessions.parent_session_id,
+        aged.status,
         coalesce(counted.events, 0)::bigint as events,
         coalesce(counted.prompts, 0)::bigint as prompts,
         coalesce(counted.tool_calls, 0)::bigint as tool_calls,
@@ -45,6 +59,8 @@ listed as (
         counted.reasoning_tokens::bigint as reasoning_tokens,
         case when counted.unpriced_responses = 0 then counted.cost_usd_e6::double / 1e6 end as cost_usd
     from sessions
+    inner join aged
+        on sessions.id = aged.id
     left join counted
         on sessions.id = counted.session_id
 )

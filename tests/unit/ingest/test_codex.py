@@ -216,8 +216,18 @@ def test_patches_of_every_kind_touch_their_files():
     shell = function_call(2, "c2", "shell", command=["apply_patch", patch])
     script = codex("response_item", 3, type="custom_tool_call", name="exec", call_id="c3", input=f"run(`{patch}`)")
 
-    for event in events(meta("s"), custom, shell, script):
+    quoted = function_call(4, "c4", "exec_command", cmd=f"cd src && apply_patch <<'EOF'\n{patch}\nEOF")
+    escaped = function_call(
+        5, "c5", "shell", command=["bash", "-lc", "printf '" + patch.replace("\n", "\\n") + "' | apply_patch"]
+    )
+    action = codex(
+        "response_item", 6, type="local_shell_call", call_id="c6", action={"command": ["apply_patch", patch]}
+    )
+
+    for event in events(meta("s"), custom, shell, script, quoted, escaped, action):
         assert event.paths == ("a.rs", "b.rs", "c.rs")
+        assert (event.payload["path"], event.payload["paths"]) == ("a.rs", ["a.rs", "b.rs", "c.rs"])
+        assert event.payload["input"]["path"] == "a.rs"
 
 
 def test_calls_without_a_call_id_are_counted():

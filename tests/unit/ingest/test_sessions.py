@@ -58,6 +58,21 @@ def test_the_listing_can_be_filtered(store, filters, expected):
     assert list_sessions(store, **filters)["session_id"].to_list() == expected
 
 
+@pytest.mark.parametrize(
+    ("minutes", "expected"), [(-1, "Running"), (4.99, "Running"), (5, "Idle"), (59.9, "Idle"), (60, "Done")]
+)
+def test_the_status_is_told_by_the_age_of_the_last_event(store, minutes, expected):
+    last_ms = START_MS + 100_000
+
+    newest = list_sessions(store, now_ms=last_ms + round(minutes * 60_000)).to_dicts()[0]
+
+    assert (newest["session_id"], newest["status"]) == ("s2", expected)
+
+
+def test_the_stored_status_does_not_depend_on_the_clock(store):
+    assert set(list_sessions(store)["status"]) == {"Done"}
+
+
 def test_a_timeline_has_every_event_in_order(store):
     frame = read_timeline(store, "s1")
 
