@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -91,7 +92,8 @@ class Folder:
                 os.fsync(copy.fileno())
             draft.replace(target)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with suppress(OSError):
+                draft.unlink()
             raise LakeError(f"{target} cannot be written: {error.strerror}. Nothing that was there changed.") from error
 
     def read(self, folder: str, stem: str, schema: pl.Schema) -> pl.DataFrame:

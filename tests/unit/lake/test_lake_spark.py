@@ -1,0 +1,65 @@
+"""A lake on Spark: the server reads the files itself and gives the frame that this process gives."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lake_cases import LATER_MS, export, make_cases, name_id, start_experiment, write_store
+from polars.testing import assert_frame_equal
+
+from kaizen_analytics.cli import main
+from kaizen_analytics.engines.spark import SparkEngine
+from kaizen_analytics.lake import Helpers, evaluate_lake, read_metrics
+
+pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def spark() -> Iterator[SparkEngine]:
+    """A Spark Connect server in this process, without Java."""
+    server = pytest.importorskip("pysail.spark").SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    host, port = server.listening_address
+    yield SparkEngine(f"sc://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of two machines, the second with a shorter copy of a session of the first."""
+    folder = tmp_path_factory.mktemp("spark")
+    first = write_store(folder / "0.db", make_cases(0))
+    second = write_store(folder / "1.db", [*make_cases(1), make_cases(0)[4].cut(2)])
+    start_experiment(first)
+    for number, store in enumerate((first, second)):
+        export(store, folder / "lake", folder / str(number))
+    return folder / "lake"
+
+
+@pytest.mark.parametrize("rollup", [True, False])
+def test_metrics_are_the_same_frame(team: Path, spark: SparkEngine, rollup: bool) -> None:
+    here = read_metrics(str(team), rollup=rollup)
+    there = read_metrics(str(team), rollup=rollup, engine=spark)
+    assert_frame_equal(there, here, check_exact=True)
+    assert here.height == (22 if rollup else 28)
+
+
+def test_an_evaluation_is_the_same(team: Path, spark: SparkEngine) -> None:
+    here, there = (
+        evaluate_lake(str(team), name_id("exp-1"), now_ms=LATER_MS, helpers=Helpers(engine=engine))
+        for engine in (None, spark)
+    )
+    assert there == here
+
+
+def test_the_command_reads_a_lake_on_spark(
+    team: Path, spark: SparkEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = []
+    for options in ([], ["--engine", "spark", "--spark-remote", spark.remote]):
+        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "metrics", "--lake", str(team), "--json", *options])
+        with pytest.raises(SystemExit, match="0"):
+            main()
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+    assert "tokens_per_session" in printed[0]
