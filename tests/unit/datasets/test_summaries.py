@@ -1,0 +1,83 @@
+"""Markdown to paste: what it says, and that it needs nothing but lists, headings and code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from canary_stores import NOW_MS, WEEK
+
+from kaizen_analytics.datasets.catalogue import DATASETS
+from kaizen_analytics.datasets.export import make_export, make_retro_export
+from kaizen_analytics.datasets.summaries import render_experiments, render_metrics, render_sessions
+from kaizen_analytics.datasets.wording import Wording
+from kaizen_analytics.exports import Format
+from kaizen_analytics.redact import Redactor
+from kaizen_analytics.retro.retro import compute_retro
+from kaizen_analytics.store import Store
+
+
+def row(name: str, **values: object) -> dict[str, object]:
+    return dict.fromkeys(DATASETS[name]().schema) | values
+
+
+@pytest.fixture
+def summary(canary_store: Store, redactor: Redactor) -> str:
+    retro = compute_retro(canary_store, WEEK, now_ms=NOW_MS)
+    return make_retro_export(retro, Wording(redactor=redactor)).encode(Format.MARKDOWN).decode()
+
+
+def test_a_retro_has_its_bets_with_reason_step_saving_evidence_and_id(summary: str):
+    assert summary.startswith("## Retro, week 2026-W40\n")
+    _, _, rest = summary.partition("\n1. ")
+    bet, _, _ = rest.partition("\n\n")
+    assert re.findall(r"^   - (\w+)", bet, re.MULTILINE) == ["Why", "Do", "Saves", "Takes", "Evidence", "Id"]
+    assert re.search(r"### Experiments\n\n- `name-[0-9a-f]{10}` \(concluded\): tokens per session", summary)
+
+
+def test_a_retro_pastes_into_a_chat(summary: str):
+    assert "<" not in summary
+    assert "|" not in re.sub(r"`[^`]*`", "", summary), "a table"
+    assert "**" not in summary
+    assert max(map(len, summary.splitlines())) < 200
+
+
+def test_an_empty_week_says_so(canary_store: Store, redactor: Redactor):
+    retro = compute_retro(canary_store, WEEK.shifted(-20), now_ms=NOW_MS)
+    text = make_retro_export(retro, Wording(redactor=redactor)).encode(Format.MARKDOWN).decode()
+    assert "### No bet this time" in text
+
+
+def test_text_of_others_stays_text(canary_store: Store, redactor: Redactor):
+    made = make_export(canary_store, "experiments", redactor, now_ms=NOW_MS, with_text=True)
+    [line] = [line for line in made.encode(Format.MARKDOWN).decode().splitlines() if line.startswith("- ")]
+    assert re.fullmatch(r"- `[^`\n]*` \(concluded\): [a-z ]+", line)
+
+
+def test_metrics_are_told_with_what_is_known():
+    rows = [row("metrics", cost_per_session=cost, success_rate=1.0) for cost in (1.0, 2.0, 6.0, None)]
+    text = render_metrics(rows)
+    assert "- Cost per session: median 2, mean 3 USD (3 sessions)" in text
+    assert "- Success rate: median 100.0 %, mean 100.0 % (4 sessions)" in text
+    assert "- Tool loops: not known for any session" in text
+
+
+def test_sessions_are_told_by_agent_and_model():
+    rows = [
+        row("sessions", agent="codex", model="gpt-5", tokens_in=1000, tokens_out=500, cost_usd=0.25),
+        row("sessions", agent="codex", model="gpt-5", tokens_in=500),
+        row("sessions", agent="cursor"),
+    ]
+    assert render_sessions(rows).splitlines()[2:] == [
+        "- codex, gpt-5: 2 sessions, 2 k new tokens, 0.25 USD (1 without a price)",
+        "- cursor, model not recorded: 1 session, tokens not known, cost not known",
+    ]
+
+
+def test_a_store_without_experiments_says_so():
+    assert "No experiment is in the store." in render_experiments([])
+
+
+def test_a_draft_is_listed_as_not_evaluated():
+    draft = row("experiments", experiment="0123456789abcdef0123", state="Draft", is_evaluated=False, role="primary")
+    assert render_experiments([draft]).splitlines()[2] == "- `name-0123456789` (draft): not evaluated"
