@@ -1,0 +1,196 @@
+"""Experiments on a lake: bindings that need the key or the repository, several stores that disagree, conclusions."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from lake_cases import (
+    DAY_MS,
+    KEY,
+    LATER_MS,
+    START_MS,
+    Case,
+    export,
+    make_cases,
+    make_experiment,
+    name_id,
+    start_experiment,
+    write_store,
+)
+
+from kaizen_analytics.cli import main
+from kaizen_analytics.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
+from kaizen_analytics.experiments import lifecycle
+from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.plan import Cluster, Plan
+from kaizen_analytics.git import Repository
+from kaizen_analytics.lake import Helpers, evaluate_lake
+from kaizen_analytics.model import Branch, Classification, GitCommit, ManualTag
+from kaizen_analytics.store import Store
+
+
+def evaluate(lake: Path, experiment_id: str, repository: Repository | None = None) -> Evaluation:
+    helpers = Helpers(key=KEY, repository=repository)
+    return evaluate_lake(str(lake), experiment_id, now_ms=LATER_MS, helpers=helpers)
+
+
+def evaluate_store(path: Path, experiment_id: str) -> Evaluation:
+    with Store.open(path, read_only=True) as store:
+        return lifecycle.evaluate(store, experiment_id, now_ms=LATER_MS)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> tuple[Repository, list[str]]:
+    """A repository and its five commits, the oldest first."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git = ["git", "-C", str(folder), "-c", "user.name=n", "-c", "user.email=e@x"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    for number in range(5):
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", str(number)], check=True)
+    listed = subprocess.run([*git, "rev-list", "HEAD"], check=True, capture_output=True, text=True).stdout.split()
+    return Repository.open(folder), listed[::-1]
+
+
+def on_commits(cases: list[Case], commits: list[str]) -> list[Case]:
+    rows = [{**case.row, "start_commit": commits[n % len(commits)], "branch": None} for n, case in enumerate(cases)]
+    return [Case(row, case.events, case.files) for row, case in zip(rows, cases, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["commit", "branch"])
+def test_commits_are_told_apart_with_the_repository(
+    tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]], kind: str
+) -> None:
+    found, commits = repository
+    subprocess.run(["git", "-C", found.root, "branch", "old", commits[1]], check=True)
+    subprocess.run(["git", "-C", found.root, "branch", "new", commits[3]], check=True)
+    binding = GitCommit(commits[1], commits[3]) if kind == "commit" else Branch("old", "new")
+    cases = [*on_commits(make_cases(0), commits), *on_commits(make_cases(1), ["f" * 40, *commits[3:]])]
+    store = write_store(tmp_path / "s.db", cases)
+    start_experiment(store, make_experiment(binding=binding), repository=str(found.root), cluster=Cluster.NONE)
+    export(store, lake, home)
+
+    expected, answer = evaluate_store(store, "exp-1"), evaluate(lake, "exp-1", found)
+    assert answer.primary == expected.primary
+    assert dict(answer.excluded) == dict(expected.excluded)
+    for name in ("repository", "control_ref", "treatment_ref"):
+        assert answer.provenance[name] == expected.provenance[name]
+    with pytest.raises(ExperimentError, match=r"by commits.*inside the repository.*--lake-key"):
+        evaluate(lake, "exp-1")
+
+
+def test_a_repository_without_the_commits_is_an_error(
+    tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]]
+) -> None:
+    found, commits = repository
+    store = write_store(tmp_path / "s.db", on_commits(make_cases(0), commits))
+    experiment = make_experiment(binding=GitCommit(commits[1], commits[3]))
+    start_experiment(store, experiment, repository=str(found.root), cluster=Cluster.NONE)
+    export(store, lake, home)
+    other = tmp_path / "other"
+    subprocess.run(["git", "init", "-q", other], check=True)
+    with pytest.raises(RepositoryError, match="has no commit that experiment"):
+        evaluate(lake, "exp-1", Repository.open(other))
+
+
+def test_arms_from_payloads(tmp_path: Path, lake: Path, home: Path) -> None:
+    values = ["A", " control", "b", "Treatment", "neither", "x", None]
+    cases = make_cases(0)
+    for number, case in enumerate(cases):
+        value = values[number % len(values)]
+        case.events[-1]["payload"] = "{}" if value is None else f'{{"arm": "{value}"}}'
+    cases[4].events[0]["payload"] = '{"arm": "secret"}'
+    cases[8].events[0]["payload"] = '{"arm": "b"}'
+    store = write_store(tmp_path / "s.db", cases)
+    start_experiment(store, make_experiment(binding=ManualTag("arm")), cluster=Cluster.NONE)
+    export(store, lake, home)
+    expected, answer = evaluate_store(store, "exp-1"), evaluate(lake, "exp-1")
+    assert answer.primary == expected.primary
+    assert dict(answer.excluded) == dict(expected.excluded)
+    assert len(answer.excluded) == 3
+
+
+def test_stores_that_disagree_on_a_tag_count_the_session_in_no_arm(tmp_path: Path, lake: Path) -> None:
+    arms = {"one": Classification.CONTROL, "two": Classification.TREATMENT}
+    for name, arm in arms.items():
+        store = write_store(tmp_path / f"{name}.db", make_cases(0))
+        start_experiment(store, make_experiment(binding=ManualTag("")), cluster=Cluster.NONE)
+        with Store.open(store) as opened:
+            lifecycle.tag(opened, "exp-1", ["S0-000"], arm, now_ms=START_MS)
+            lifecycle.tag(opened, "exp-1", ["S0-001", "S0-002"], Classification.CONTROL, now_ms=START_MS)
+        export(store, lake, tmp_path / name)
+    answer = evaluate(lake, "exp-1")
+    assert "1 sessions are tagged with one arm here and another there" in " ".join(answer.quality.warnings)
+    assert answer.excluded["tagged Excluded"] == 1
+    assert answer.primary.control.n == 2
+
+
+def test_a_concluded_experiment_is_recomputed_as_of_its_conclusion(tmp_path: Path, lake: Path, home: Path) -> None:
+    store = write_store(tmp_path / "s.db", make_cases(0))
+    start_experiment(store, cluster=Cluster.NONE)
+    with Store.open(store) as opened:
+        frozen = lifecycle.conclude(opened, "exp-1", now_ms=START_MS + 15 * DAY_MS)
+    export(store, lake, home)
+    answer = evaluate(lake, "exp-1")
+    assert (answer.primary, answer.as_of_ms) == (frozen.primary, frozen.as_of_ms)
+    assert "not_frozen" in answer.flags
+    assert "Recomputed from the lake" in " ".join(answer.quality.warnings)
+
+
+def test_rules_that_differ_are_reported(tmp_path: Path, lake: Path) -> None:
+    for name, alpha in (("one", 0.05), ("two", 0.1)):
+        store = write_store(tmp_path / f"{name}.db", make_cases(0))
+        start_experiment(store, alpha=alpha, cluster=Cluster.NONE)
+        export(store, lake, tmp_path / name)
+    assert "2 stores export this experiment, not all with the same rule" in " ".join(
+        evaluate(lake, "exp-1").quality.warnings
+    )
+
+
+def test_an_unknown_experiment_and_a_draft_are_errors(tmp_path: Path, lake: Path, home: Path) -> None:
+    store = write_store(tmp_path / "s.db", make_cases(0))
+    start_experiment(store, cluster=Cluster.NONE)
+    with Store.open(store) as opened:
+        lifecycle.new_experiment(opened, make_experiment(id="draft"), Plan())
+    export(store, lake, home)
+    with pytest.raises(ExperimentNotFoundError, match=rf"no started experiment 'draft'; it holds {name_id('exp-1')}"):
+        evaluate(lake, "draft")
+    with pytest.raises(ExperimentNotFoundError, match="Without the lake key only stand-ins"):
+        evaluate_lake(str(lake), "exp-1", now_ms=LATER_MS)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
+    monkeypatch.setattr("sys.argv", ["kaizen-analytics", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    return stopped.value.code
+
+
+def test_the_commands(
+    store: Path,
+    lake: Path,
+    home: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KAIZEN_HOME", str(home))
+    start_experiment(store, cluster=Cluster.NONE)
+    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store) == 2
+    assert "--make-key" in capsys.readouterr().err
+    assert run(monkeypatch, "export", "lake", "--make-key") == 0
+    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store, "--preview") == 0
+    assert "files to write, 0 up to date" in capsys.readouterr().out
+    assert not lake.exists()
+    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store, "--json") == 0
+    assert '"files_written": ' in capsys.readouterr().out
+    assert run(monkeypatch, "metrics", "--lake", lake, "--workspace", "/srv/Team0/sub") == 0
+    assert "2 sessions" in capsys.readouterr().out
+    assert run(monkeypatch, "metrics", "--lake", lake, "--workspace", "/srv/Team0") == 0
+    assert "5 sessions" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake) == 0
+    assert "insufficient" in capsys.readouterr().out.lower()
+    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake, "--store", store) == 2
+    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--engine", "duckdb", "--store", store) == 2
+    assert run(monkeypatch, "metrics", "--lake", lake, "--store", store) == 2
