@@ -28,6 +28,13 @@ DesignOption = Annotated[
         help="One look at the end; looks at any time up to the planned sessions; or looks without end.",
     ),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|workspace|user|organisation",
+        help="Whose sessions resemble each other. Default: none within one workspace, else workspace.",
+    ),
+]
 WorkspaceOption = Annotated[
     list[str] | None, typer.Option("--workspace", metavar="PATH", help="Sessions that count; may be repeated.")
 ]
@@ -107,13 +114,7 @@ def new(
     ] = None,
     alpha: AlphaOption = 0.05,
     margin: Annotated[float | None, typer.Option(help="Changes below this many percent count as none.")] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="none|workspace|user|organisation",
-            help="Whose sessions resemble each other. Default: none within one workspace, else workspace.",
-        ),
-    ] = None,
+    cluster: ClusterOption = None,
     design: DesignOption = "planned",
     planned_n: Annotated[
         int | None, typer.Option("--planned-n", help="Sessions per arm. Default: from today's rate, at the start.")
@@ -472,6 +473,7 @@ def power(
     alpha: AlphaOption = 0.05,
     power: Annotated[float, typer.Option(help="Probability of proving a true change.")] = 0.8,
     design: DesignOption = "planned",
+    cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
     all_workspaces: AllWorkspacesOption = False,
     store: StoreOption = None,
@@ -482,9 +484,10 @@ def power(
     from kaizen_analytics.experiments.sample import read_scope
     from kaizen_analytics.metrics import parse_metric
 
-    workspaces, _ = _read_scope(workspace or [], every=all_workspaces)
+    scope = _read_scope(workspace or [], every=all_workspaces)
+    plan = _build_plan(scope, cluster=cluster, design=design)
     with open_store(store) as opened:
-        sessions = read_scope(opened, workspaces)
+        sessions = read_scope(opened, plan.workspaces)
     table = compute_power(
         sessions,
         parse_metric(metric),
@@ -493,7 +496,8 @@ def power(
         target_pct=target_pct,
         alpha=alpha,
         power=power,
-        design=_parse_design(design),
+        design=plan.design,
+        cluster=plan.cluster,
     )
     if as_json:
         print_json(table.to_json())

@@ -52,12 +52,6 @@ CURVE_POINTS = 121
 SEGMENT_VALUES = 8
 """Most frequent values of a dimension that become segments of their own."""
 
-_CLUSTER_COLUMNS = {
-    Cluster.WORKSPACE: "workspace",
-    Cluster.USER: "user_name",
-    Cluster.ORGANISATION: "organisation",
-}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparer:
@@ -98,12 +92,12 @@ class Comparer:
     def _effect(self, frame: pl.DataFrame, metric: Metric, method: Callable[..., Effect]) -> Effect:
         present = frame.filter(pl.col(metric.column).is_not_null())
         control, treatment = (present.filter(pl.col("variant") == arm) for arm in ARMS)
-        column = _CLUSTER_COLUMNS.get(self.cluster)
+        column = self.cluster.column
         return method(
             control[metric.column].to_numpy(),
             treatment[metric.column].to_numpy(),
             alpha=self.alpha,
-            clusters=None if column is None else (_cluster_keys(control[column]), _cluster_keys(treatment[column])),
+            clusters=None if column is None else (cluster_keys(control[column]), cluster_keys(treatment[column])),
             design=self.design,
         )
 
@@ -123,6 +117,7 @@ def choose_design(plan: Plan, as_of_ms: int) -> Design:
             kind=DesignKind.PLANNED,
             planned_n=plan.planned_n,
             planned_control_n=plan.planned_control_n,
+            design_effect=plan.design_effect,
         )
     return Design(kind=DesignKind.OPEN, planned_n=plan.planned_n)
 
@@ -308,7 +303,8 @@ def _act_on(verdict: Verdict, decision: Decision, *, is_over: bool) -> str:
     return "Collect more sessions."
 
 
-def _cluster_keys(column: pl.Series) -> list[str]:
+def cluster_keys(column: pl.Series) -> list[str]:
+    """Return the cluster of each session; those of nobody known are one cluster."""
     return column.fill_null("").to_list()
 
 

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kaizen_analytics import __version__
-from kaizen_analytics.errors import ExperimentError
+from kaizen_analytics.errors import ExperimentError, StatisticsError
 from kaizen_analytics.experiments.assessment import assess, choose_design, trim_to_plan
 from kaizen_analytics.experiments.codec import freeze_evaluation, thaw_evaluation
-from kaizen_analytics.experiments.plan import DAY_MS, Plan, PlanDesign, Start
+from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Plan, PlanDesign, Start
+from kaizen_analytics.experiments.power import read_history
 from kaizen_analytics.experiments.sample import Sample, read_sample, read_scope, restore_sample, sample_records
 from kaizen_analytics.git import Repository
 from kaizen_analytics.model import Branch, Classification, GitCommit, PromptFingerprint, State
@@ -338,8 +339,9 @@ def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int
     before_after = isinstance(experiment.binding, GitCommit)
     n_control = _count_control(store, experiment, plan) if before_after else None
     planned_n = plan.planned_n
+    past = read_recent(store, plan, now_ms, experiment.duration_days)
     if planned_n is None:
-        recent = count_recent(store, plan, now_ms, experiment.duration_days)
+        recent = past.height
         if not recent:
             raise ExperimentError(
                 f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
@@ -348,7 +350,22 @@ def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int
         planned_n = max(MIN_SEQUENTIAL_N, math.ceil(recent / (1 if before_after else 2)))
     if plan.planned_control_n is None and n_control is not None:
         n_control = max(MIN_SEQUENTIAL_N, n_control)
-    return replace(plan, planned_n=planned_n, planned_control_n=plan.planned_control_n or n_control)
+    return replace(
+        plan,
+        planned_n=planned_n,
+        planned_control_n=plan.planned_control_n or n_control,
+        design_effect=_expect_design_effect(past, experiment, plan),
+    )
+
+
+def _expect_design_effect(past: pl.DataFrame, experiment: Experiment, plan: Plan) -> float:
+    """Return the design effect of past sessions; 1 where they cannot tell, which costs power and never errs more."""
+    if plan.cluster is Cluster.NONE:
+        return 1.0
+    try:
+        return max(read_history(past, experiment.metric, plan.cluster).design_effect, 1.0)
+    except StatisticsError:
+        return 1.0
 
 
 def _count_control(store: Store, experiment: Experiment, plan: Plan) -> int:
@@ -356,10 +373,10 @@ def _count_control(store: Store, experiment: Experiment, plan: Plan) -> int:
     return frame.filter(pl.col("variant") == Classification.CONTROL.value).height
 
 
-def count_recent(store: Store, plan: Plan, now_ms: int, days: int) -> int:
-    """Return the root sessions in the plan's scope that started in the last `days` days."""
+def read_recent(store: Store, plan: Plan, now_ms: int, days: int) -> pl.DataFrame:
+    """Return the root sessions in the plan's scope that started in the last `days` days, as `read_scope` does."""
     scope = read_scope(store, plan.workspaces)
-    return scope.filter(pl.col("started_at_ms").is_between(now_ms - days * DAY_MS, now_ms)).height
+    return scope.filter(pl.col("started_at_ms").is_between(now_ms - days * DAY_MS, now_ms))
 
 
 def _evaluate_live(store: Store, experiment: Experiment, now_ms: int) -> tuple[Evaluation, pl.DataFrame]:

@@ -7,6 +7,7 @@ on neither merging a branch nor rewriting a reference changes which arm a sessio
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _PLAIN = (
     "lookback_days",
     "repository",
     "control_share",
+    "design_effect",
 )
 
 
@@ -37,6 +39,11 @@ class Cluster(StrEnum):
     WORKSPACE = "workspace"
     USER = "user"
     ORGANISATION = "organisation"
+
+    @property
+    def column(self) -> str | None:
+        """The column of a sample that holds the unit, None where sessions are independent."""
+        return {Cluster.NONE: None, Cluster.USER: "user_name"}.get(self, self.value)
 
 
 class PlanDesign(StrEnum):
@@ -74,7 +81,8 @@ class Plan:
     `alpha` is the overall error level, `margin_pct` the equivalence margin in percent, `planned_n` the
     planned sessions per arm, `workspaces` the scope (empty: all), `repository` the root whose commits and
     branches the binding names, `control_share` the declared share of the control arm if arms are randomised.
-    `planned_control_n` differs from `planned_n` where the control arm lies in the past. `rule` is the experiment as
+    `planned_control_n` differs from `planned_n` where the control arm lies in the past. `design_effect` is how many
+    sessions of a cluster were expected to be worth one independent session. `rule` is the experiment as
     it was when it started: a later change of its metric, criterion, guardrails or binding does not reach the verdict.
     """
 
@@ -88,6 +96,7 @@ class Plan:
     workspaces: tuple[str, ...] = ()
     repository: str | None = None
     control_share: float | None = None
+    design_effect: float = 1.0
     rule: Experiment | None = None
     started: Start | None = None
 
@@ -99,6 +108,8 @@ class Plan:
             raise ExperimentError(f"margin_pct is {self.margin_pct}; expected a percentage above 0.")
         if self.planned_n is not None and self.planned_n < 1:
             raise ExperimentError(f"planned_n is {self.planned_n}; expected 1 or more sessions per arm.")
+        if not 0 < self.design_effect < math.inf:
+            raise ExperimentError(f"design_effect is {self.design_effect}; expected a positive number.")
         if self.lookback_days is not None and self.lookback_days < 0:
             raise ExperimentError(f"lookback_days is {self.lookback_days}; expected 0 or more days.")
 
@@ -116,6 +127,7 @@ class Plan:
             "workspaces": list(self.workspaces),
             "repository": self.repository,
             "control_share": self.control_share,
+            "design_effect": self.design_effect,
             "rule": None if self.rule is None else json.loads(self.rule.to_json()),
             "started": None if started is None else _start_json(started),
         }

@@ -9,8 +9,9 @@ import polars as pl
 
 from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.errors import ExperimentError
+from kaizen_analytics.experiments.assessment import cluster_keys
 from kaizen_analytics.experiments.evaluation import Window
-from kaizen_analytics.experiments.plan import DAY_MS, PlanDesign
+from kaizen_analytics.experiments.plan import DAY_MS, Cluster, PlanDesign
 from kaizen_analytics.metrics import REGISTRY, MetricKind
 from kaizen_analytics.model import Direction, Metric
 from kaizen_analytics.stats import (
@@ -101,6 +102,7 @@ def compute_power(
     alpha: float = 0.05,
     power: float = 0.8,
     design: PlanDesign = PlanDesign.PLANNED,
+    cluster: Cluster = Cluster.NONE,
 ) -> PowerTable:
     """Return how many sessions and days it takes to prove changes of several sizes.
 
@@ -113,6 +115,7 @@ def compute_power(
         alpha: Two-sided level.
         power: Probability of proving a true change.
         design: How often the data will be looked at.
+        cluster: Whose sessions resemble each other; `sessions` has its column.
 
     Raises:
         ExperimentError: `days` is not positive.
@@ -122,11 +125,11 @@ def compute_power(
         raise ExperimentError(f"The history is {days} days long; expected 1 or more.")
     window = Window(start_ms=now_ms - days * DAY_MS, end_ms=now_ms)
     recent = sessions.filter(pl.col("started_at_ms").is_between(window.start_ms, window.end_ms))
-    values = recent[metric.column].drop_nulls()
     definition = REGISTRY[metric]
-    is_share = definition.kind is MetricKind.PROPORTION
-    pilot = read_pilot(values.to_numpy(), kind=EffectKind.PROPORTION if is_share else EffectKind.MEDIAN)
-    plan = Design(kind=DesignKind(design.value), planned_n=max(pilot.n // 2, 1))
+    pilot = read_history(recent, metric, cluster)
+    plan = Design(
+        kind=DesignKind(design.value), planned_n=max(pilot.n // 2, 1), design_effect=max(pilot.design_effect, 1.0)
+    )
     sign = 1.0 if definition.better is Direction.INCREASE else -1.0
     fall, rise = minimum_detectable_effect(pilot, pilot.n / 2, pilot.n / 2, alpha=alpha, power=power, design=plan)
     per_day = pilot.n / days
@@ -149,6 +152,21 @@ def compute_power(
             f"With as many sessions as the last {days} days ({pilot.n // 2} per arm), an experiment finds a change of "
             f"{format_percent(detectable)} or more in {100 * power:.0f} of 100 cases."
         ),
+    )
+
+
+def read_history(sessions: pl.DataFrame, metric: Metric, cluster: Cluster) -> Pilot:
+    """Return the scale and the design effect of a metric in past sessions.
+
+    Raises:
+        StatisticsError: fewer than five sessions have a value, or no percent change is defined for them.
+    """
+    known = sessions.drop_nulls(metric.column)
+    column = cluster.column
+    return read_pilot(
+        known[metric.column].to_numpy(),
+        kind=EffectKind.PROPORTION if REGISTRY[metric].kind is MetricKind.PROPORTION else EffectKind.MEDIAN,
+        clusters=None if column is None else cluster_keys(known[column]),
     )
 
 

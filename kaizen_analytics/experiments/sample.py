@@ -126,8 +126,10 @@ def arrange_sample(
 
 
 def read_scope(store: Store, workspaces: tuple[str, ...]) -> pl.DataFrame:
-    """Return every metric of the root sessions of these workspaces (empty: of all)."""
-    return session_metrics(store).filter(in_workspaces(workspaces))
+    """Return every metric and cluster of the root sessions of these workspaces (empty: of all)."""
+    people = CANDIDATES.run(store).select("session_id", "user_name", "organisation")
+    scope = session_metrics(store).filter(in_workspaces(workspaces))
+    return scope.join(people, on="session_id", how="left", maintain_order="left")
 
 
 def select_sessions(

@@ -62,15 +62,16 @@ class Comparison:
 
     def level(self, control: float, treatment: float) -> Level:
         """Return the level at which arms of this many independent sessions are compared now."""
-        information = self.design.information(control, treatment)
-        arm = self.design.arm_information(treatment), self.design.arm_information(control)
+        sessions = self.samples.control.n, self.samples.treatment.n
+        information = self.design.information((control, treatment), sessions)
+        arms = [self.design.arm_information(i, n, sessions[i]) for i, n in enumerate((control, treatment))]
         return Level(
             design=self.design,
             nominal=self.nominal_alpha,
             information=information,
             alpha=effective_alpha(self.design, self.nominal_alpha, information),
-            treatment_alpha=effective_alpha(self.design, self.nominal_alpha, arm[0]),
-            control_alpha=effective_alpha(self.design, self.nominal_alpha, arm[1]),
+            treatment_alpha=effective_alpha(self.design, self.nominal_alpha, arms[1]),
+            control_alpha=effective_alpha(self.design, self.nominal_alpha, arms[0]),
         )
 
     def unavailable(self, sentence: str) -> Effect:

@@ -91,17 +91,28 @@ class Design:
         treatment = self.planned_n or DEFAULT_PLANNED_N
         return self.planned_control_n or treatment, treatment
 
-    def information(self, n_control: float, n_treatment: float) -> float:
-        """Return the share of the planned information that these independent sessions hold.
+    def information(self, independent: tuple[float, float], sessions: tuple[int, int]) -> float:
+        """Return the share of the planned information that control and treatment hold.
 
         Information is the inverse variance of a difference, 1/(1/n_control + 1/n_treatment): the share of sessions
-        would be wrong whenever one arm is further along than the other.
-        """
-        return _precision(n_control, n_treatment) / _precision(*self.planned) * self.design_effect
+        would be wrong whenever one arm is further along than the other. `design_effect` turns the plan's sessions into
+        independent ones; where it was expected too large, or a covariate sharpens the data, the planned design counts
+        sessions instead, because information beyond the plan would let it err too often.
 
-    def arm_information(self, n_treatment: float) -> float:
-        """Return the share of the planned information on the treatment arm alone."""
-        return n_treatment / self.planned[1] * self.design_effect
+        Args:
+            independent: How many independent sessions each arm is worth.
+            sessions: Sessions of each arm.
+        """
+        share = _precision(*independent) / _precision(*self.planned) * self.design_effect
+        return self._bound(share, _precision(*sessions) / _precision(*self.planned))
+
+    def arm_information(self, arm: int, independent: float, sessions: int) -> float:
+        """Return the share of the planned information on one arm alone; `arm` is 0 for control, 1 for treatment."""
+        planned = self.planned[arm]
+        return self._bound(independent / planned * self.design_effect, sessions / planned)
+
+    def _bound(self, share: float, of_sessions: float) -> float:
+        return min(share, of_sessions) if self.kind is DesignKind.PLANNED else share
 
 
 FIXED = Design()

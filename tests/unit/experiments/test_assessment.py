@@ -264,6 +264,12 @@ def test_an_early_look_at_a_fixed_design_gets_a_sequential_level(
     assert choose_design(plan, as_of_ms).kind is expected
 
 
+def test_the_plan_says_what_its_sessions_are_worth() -> None:
+    plan = Plan(planned_n=100, planned_control_n=50, design_effect=2.5, started=START)
+    design = choose_design(plan, END_MS)
+    assert (design.planned, design.design_effect) == ((50, 100), 2.5)
+
+
 def test_the_series_ends_at_the_result(make_frame: MakeFrame) -> None:
     frame = make_frame(CONTROL * 8, HALVED * 8)
     comparer = Comparer(alpha=0.05, design=Design())

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from kaizen_analytics.errors import ExperimentError, StatisticsError
-from kaizen_analytics.experiments.plan import PlanDesign
+from kaizen_analytics.experiments.plan import Cluster, PlanDesign
 from kaizen_analytics.experiments.power import PowerTable, compute_power
 from kaizen_analytics.model import Metric
 
@@ -45,6 +45,18 @@ def test_repeated_looks_cost_sessions() -> None:
     planned, fixed = table(), table(design=PlanDesign.FIXED)
     assert planned.rows[1].n_per_arm > fixed.rows[1].n_per_arm
     assert planned.detectable_pct < fixed.detectable_pct < 0
+
+
+@pytest.mark.parametrize("cluster", [Cluster.WORKSPACE, Cluster.USER])
+def test_sessions_that_resemble_each_other_are_worth_less(cluster: Cluster) -> None:
+    names = [f"name-{i}" for i in np.arange(240) // 24]
+    alike = history(240).sort("tokens_per_session").with_columns(pl.Series(cluster.column, names))
+    mixed = history(240).with_columns(pl.Series(cluster.column, names))
+    sizes = [
+        compute_power(frame, Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=10, cluster=cluster).rows[2].n_per_arm
+        for frame in (alike, mixed)
+    ]
+    assert sizes[0] > 5 * sizes[1]
 
 
 def test_only_the_history_counts() -> None:

@@ -21,7 +21,7 @@ from kaizen_analytics.errors import (
 )
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assessment import assess
-from kaizen_analytics.experiments.plan import Plan, PlanDesign
+from kaizen_analytics.experiments.plan import Cluster, Plan, PlanDesign
 from kaizen_analytics.experiments.verdict import Verdict
 from kaizen_analytics.model import (
     Branch,
@@ -251,6 +251,25 @@ def test_planned_sessions_come_from_todays_rate(store: Store, add_sessions: AddS
     add_sessions(arms(50, at_ms=NOW_MS - 5 * DAY_MS))
     lifecycle.new_experiment(store, experiment(), Plan())
     assert lifecycle.start(store, "exp-1", now_ms=NOW_MS).planned_n == 50
+
+
+def test_a_start_expects_the_design_effect_of_past_clusters(store: Store, add_sessions: AddSessions) -> None:
+    past = arms(40, at_ms=NOW_MS - 5 * DAY_MS)
+    cheap = [{**row, "id": f"cheap-{row['id']}", "tokens": 1 + i, "workspace": "/cheap"} for i, row in enumerate(past)]
+    add_sessions(past + cheap)
+    effects = {}
+    for cluster in (Cluster.NONE, Cluster.WORKSPACE):
+        lifecycle.new_experiment(store, experiment(id=cluster.value), Plan(cluster=cluster))
+        lifecycle.start(store, cluster.value, now_ms=NOW_MS)
+        effects[cluster] = lifecycle.get_plan(store, cluster.value).design_effect
+    assert effects[Cluster.NONE] == 1.0
+    assert effects[Cluster.WORKSPACE] > 10
+
+
+def test_a_past_that_cannot_tell_expects_independent_sessions(store: Store, add_sessions: AddSessions) -> None:
+    add_sessions(arms(2, at_ms=NOW_MS - 5 * DAY_MS))
+    lifecycle.new_experiment(store, experiment(), Plan(cluster=Cluster.WORKSPACE))
+    assert lifecycle.start(store, "exp-1", now_ms=NOW_MS).design_effect == 1.0
 
 
 def test_nothing_to_plan_from_asks_for_a_number(store: Store) -> None:

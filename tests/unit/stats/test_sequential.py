@@ -1,6 +1,7 @@
 """Levels under repeated looks."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,24 +45,41 @@ def test_open_level_is_tightest_near_its_plan():
     assert effective_alpha(OPEN, 0.05, 0.0) == 0.0
 
 
+def share(design: Design, n_control: int, n_treatment: int) -> float:
+    """The information of independent sessions."""
+    return design.information((n_control, n_treatment), (n_control, n_treatment))
+
+
 def test_information_weighs_the_smaller_arm():
     # 300 control and 100 treatment sessions are as good as 150 and 150.
-    assert PLANNED.information(300, 100) == pytest.approx(0.5)
-    assert PLANNED.information(300, 300) == 1.0
-    assert PLANNED.information(300, 0) == 0.0
+    assert share(PLANNED, 300, 100) == pytest.approx(0.5)
+    assert share(PLANNED, 300, 300) == 1.0
+    assert share(PLANNED, 300, 0) == 0.0
 
 
 def test_a_complete_control_arm_has_its_own_plan():
     design = Design(kind=DesignKind.PLANNED, planned_n=200, planned_control_n=1000)
 
-    assert design.information(1000, 200) == pytest.approx(1.0)
-    assert design.information(1000, 50) == pytest.approx(0.2857, abs=1e-4)
+    assert share(design, 1000, 200) == pytest.approx(1.0)
+    assert share(design, 1000, 50) == pytest.approx(0.2857, abs=1e-4)
 
 
 def test_an_expected_design_effect_lowers_the_planned_information():
     design = Design(kind=DesignKind.PLANNED, planned_n=300, design_effect=3.0)
 
-    assert design.information(100, 100) == pytest.approx(1.0)
+    assert design.information((100, 100), (300, 300)) == pytest.approx(1.0)
+    assert design.arm_information(1, 100, 300) == pytest.approx(1.0)
+
+
+def test_more_information_than_expected_does_not_let_the_plan_run_over():
+    # A design effect of 6 was expected where there is none: half the sessions are half the plan.
+    wrong = Design(kind=DesignKind.PLANNED, planned_n=300, design_effect=6.0)
+    assert share(wrong, 150, 150) == pytest.approx(0.5)
+    assert wrong.arm_information(0, 150, 150) == pytest.approx(0.5)
+    # A covariate makes 150 sessions worth 300.
+    assert PLANNED.information((300, 300), (150, 150)) == pytest.approx(0.5)
+    # The open design has no end to run over.
+    assert replace(wrong, kind=DesignKind.OPEN).information((150, 150), (150, 150)) == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize("design", [PLANNED, OPEN])
