@@ -61,7 +61,7 @@ class HttpTransport:
         try:
             connection.request("POST", target, body.encode(), make_headers(batch_key) | self._authorisation())
             response = connection.getresponse()
-            text = response.read(_READ_BYTES)
+            text = _read_answer(response)
         except ssl.SSLCertVerificationError as error:
             return Answer(
                 Meaning.REFUSED, f"the certificate of {parts.hostname} is not trusted: {error.verify_message}"
@@ -98,6 +98,14 @@ class HttpTransport:
         if self.token is not None:
             line = line.replace(self.token, "...")
         return " ".join(line.split())[:_REASON_CHARS]
+
+
+def _read_answer(response: http.client.HTTPResponse) -> bytes:
+    """Return the beginning of an answer; one that was cut off is an error, which reading a part does not notice."""
+    text = response.read(_READ_BYTES)
+    if response.length and len(text) < _READ_BYTES:
+        raise http.client.IncompleteRead(text, response.length)
+    return text
 
 
 def make_headers(batch_key: str) -> dict[str, str]:

@@ -67,7 +67,8 @@ def text_columns(store: Store) -> list[tuple[str, str]]:
     """Return every column of text in the store, but those that hold words of ours."""
     rows = store.native(
         "select m.name as table_name, c.name as column_name from sqlite_master as m "
-        "join pragma_table_info(m.name) as c where m.type = 'table' and upper(c.type) = 'TEXT' and m.name not like 'sqlite_%' order by 1, 2"
+        "join pragma_table_info(m.name) as c "
+        "where m.type = 'table' and upper(c.type) = 'TEXT' and m.name not like 'sqlite_%' order by 1, 2"
     )
     return [(str(table), str(column)) for table, column in rows if column not in STRUCTURE]
 
