@@ -153,7 +153,15 @@ def _restore(lake: Lake, row: dict[str, Any]) -> tuple[Experiment, Plan]:
             for rail in guardrails.iter_rows(named=True)
         ),
     )
-    copied = ("alpha", "margin_pct", "planned_n", "planned_control_n", "lookback_days", "control_share")
+    copied = (
+        "alpha",
+        "margin_pct",
+        "planned_n",
+        "planned_control_n",
+        "lookback_days",
+        "control_share",
+        "design_effect",
+    )
     plan = Plan(
         **{name: row[name] for name in copied},
         cluster=Cluster(row["cluster"]),

@@ -170,7 +170,9 @@ def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[st
     delta = criterion if isinstance(criterion, Delta) else None
     target = criterion.target_pct if isinstance(criterion, Delta) else criterion.metric_value
     control, treatment = _arms(experiment.binding)
-    copied = ("margin_pct", "planned_n", "planned_control_n", "lookback_days", "control_share", "alpha")
+    copied = (
+        "margin_pct", "planned_n", "planned_control_n", "lookback_days", "control_share", "design_effect", "alpha"
+    )  # fmt: skip
     binding = experiment.binding
     return {
         "experiment_id": experiment.id,

@@ -183,6 +183,7 @@ _LISTED = (
         _column("planned_control_n", _K.COUNT, "planned sessions of the control arm"),
         _column("lookback_days", _K.COUNT, "days before the start that count"),
         _column("control_share", _K.MEASURE, "declared share of the control arm"),
+        _column("design_effect", _K.MEASURE, "sessions of a cluster that were expected to be worth an independent one"),
         _column("started_at_ms", _K.MOMENT, "when it was started"),
         _column("window_start_ms", _K.MOMENT, "first session start that counts"),
         _column("window_end_ms", _K.MOMENT, "last session start that counts"),

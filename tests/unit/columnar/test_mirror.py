@@ -153,7 +153,7 @@ def test_after_any_history_the_mirror_equals_the_store(foreign: ForeignWriter, s
 
 
 @pytest.mark.slow
-@settings(max_examples=100)
+@settings(max_examples=25)
 @given(steps=st.lists(STEP, min_size=3, max_size=8))
 def test_after_a_long_history_the_mirror_equals_the_store(
     foreign: ForeignWriter, steps: list[tuple[str, object]]
