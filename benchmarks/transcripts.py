@@ -51,7 +51,7 @@ def make_transcripts(home: Path, megabytes: float, *, seed: int = SEED) -> int:
         folder = home / ".claude" / "projects" / f"-work-project-{number % 5}"
         folder.mkdir(parents=True, exist_ok=True)
         session_id = str(uuid.UUID(bytes=random.bytes(16), version=4))
-        content = "".join(json.dumps(line) + "\n" for line in _session(session_id, number, random))
+        content = "".join(_compact(line) + "\n" for line in _session(session_id, number, random))
         (folder / f"{session_id}.jsonl").write_text(content, "utf-8")
         written += len(content)
         number += 1
@@ -131,9 +131,14 @@ def _answer(kind: str, envelope: dict[str, Any], random: np.random.Generator) ->
     return {**envelope, "type": "assistant", "requestId": f"req_{number}", "message": message, **extra}
 
 
+def _compact(line: dict[str, Any]) -> str:
+    """Return a line as Claude Code writes it: without spaces, which some readers rely on."""
+    return json.dumps(line, separators=(",", ":"))
+
+
 def _pad(line: dict[str, Any], size: int) -> dict[str, Any]:
     """Fill the line's text so that the line has about `size` bytes."""
-    filler = max(0, size - len(json.dumps(line)))
+    filler = max(0, size - len(_compact(line)))
     text = (_WORDS * (filler // len(_WORDS) + 1))[:filler]
     holder = line
     for name in ("message", "data", "snapshot"):

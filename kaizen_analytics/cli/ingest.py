@@ -101,6 +101,8 @@ def print_summary(summary: IngestSummary, store: Path) -> None:
     """Print one row per agent, then what needs attention."""
     print_table(_COLUMNS, [(name.value, *_cells(agent)) for name, agent in summary.agents.items()])
     for name, agent in summary.agents.items():
+        if agent.databases:
+            print(f"{name.value}: databases among the files: {agent.databases:,}, with {agent.conversations:,} sessions")
         for reason, count in sorted(agent.rejects.items()):
             print(f"{name.value}: {count:,} lines rejected: {reason}")
         if agent.unreliable_responses:

@@ -103,6 +103,7 @@ class Ingest:
         self._rows = load_checkpoints(store)
         self._summaries = {agent: AgentSummary() for agent in Agent if agent in set(agents)}
         self._warnings: list[str] = []
+        self._opened: set[str] = set()
         self.batches: list[Batch] = []
         self.keep_batches = False
 
@@ -152,6 +153,8 @@ class Ingest:
         for source in sources:
             summary = self._summaries[source.agent]
             summary.files += 1
+            summary.files_read += str(source.path) in self._opened
+            summary.databases += source.is_database
             if row := self._rows.get(str(source.path)):
                 summary.add(row)
                 torn = 0 < row.read_bytes < row.size_bytes and not source.is_database
@@ -159,6 +162,7 @@ class Ingest:
         for path, row in self._rows.items():
             if path.rpartition("#")[0] in databases:
                 self._summaries[Agent.CURSOR].add(row)
+                self._summaries[Agent.CURSOR].conversations += 1
         return IngestSummary(self._summaries, [*self._warnings, *self._named_warnings()])
 
     def _named_warnings(self) -> Iterator[str]:
@@ -231,10 +235,10 @@ class Ingest:
             self._rows[row.path] = row
         if self.keep_batches:
             self.batches.append(batch)
+        self._opened |= batch.works.keys()
         for work in batch.works.values():
             summary = self._summaries.get(work.agent)
             if summary is not None:
-                summary.files_read += 1
                 summary.bytes_read += work.end - work.start
                 summary.new_events += batch.written.get(work.path, 0)
 

@@ -17,12 +17,15 @@ TOKEN_COLUMNS = ("tokens_in", "cache_creation_tokens", "cache_read_tokens", "tok
 class AgentSummary:
     """Totals over the sources of one agent that were found, and what this run read of them.
 
+    `files_read` of the `files` were opened by this run; some of them are databases, which hold `conversations`.
     `tokens` holds None for a column that no response carries. `foreign` counts sessions that another tool wrote,
     `waiting` files whose last line is not complete yet, `unreadable` files that could not be opened.
     """
 
     files: int = 0
     files_read: int = 0
+    databases: int = 0
+    conversations: int = 0
     bytes_read: int = 0
     sessions: int = 0
     events: int = 0

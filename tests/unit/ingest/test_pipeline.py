@@ -312,11 +312,15 @@ def test_one_file_larger_than_a_slice_is_read_in_slices(store, home, monkeypatch
     expected = content_of(store)
     with Store.open(home / "sliced.db", create=True) as sliced:
         monkeypatch.setattr(checkpoints, "_CHUNK_BYTES", 500)
-        monkeypatch.setattr(pipeline.read_source, "__kwdefaults__", {"whole": False, "limit": 3000})
+        slices, read_source = [], pipeline.read_source
+        monkeypatch.setattr(
+            pipeline, "read_source", lambda *of, **more: slices.append(of) or read_source(*of, **{"limit": 3000, **more})
+        )
         summary = ingest(sliced, home)
 
         assert content_of(sliced) == expected
-    assert summary.agents[Agent.CLAUDE_CODE].files_read > 2
+    assert len(slices) > 2
+    assert summary.agents[Agent.CLAUDE_CODE].files_read == 1
 
 
 def test_sessions_of_another_tool_are_left_alone_until_adopted(store, home):
@@ -426,11 +430,12 @@ def test_the_conversations_of_a_cursor_database_are_read_once(store, home):
     first = json.dumps({"allComposers": [composer]})
     subprocess.run([sys.executable, "-c", script, database, first, json.dumps(pairs)], check=True)
 
-    ingest(store, home)
+    read = ingest(store, home).agents[Agent.CURSOR]
     again = ingest(store, home).agents[Agent.CURSOR]
 
     assert rows(store, "select session_id, tokens_in from events order by 1") == [("c1", None), ("c2", None)]
     assert {workspace for (workspace,) in rows(store, "select workspace from sessions")} == {"/repo/my demo"}
+    assert (read.files, read.files_read, read.databases, read.conversations) == (1, 1, 1, 2)
     assert (again.files_read, again.sessions) == (0, 2)
 
 
