@@ -28,7 +28,6 @@ _PLAIN = (
     "lookback_days",
     "repository",
     "control_share",
-    "design_effect",
 )
 
 
@@ -160,6 +159,7 @@ def _plan(record: Mapping[str, Any]) -> Plan:
     rule, started = record["rule"], record["started"]
     return Plan(
         **{name: record[name] for name in _PLAIN},
+        design_effect=record.get("design_effect", 1.0),  # the first plans expected independent sessions
         cluster=Cluster(record["cluster"]),
         design=PlanDesign(record["design"]),
         workspaces=tuple(record["workspaces"]),
