@@ -272,6 +272,12 @@ def test_a_past_that_cannot_tell_expects_independent_sessions(store: Store, add_
     assert lifecycle.start(store, "exp-1", now_ms=NOW_MS).design_effect == 1.0
 
 
+def test_a_plan_from_before_the_design_effect_expected_independent_sessions() -> None:
+    record = Plan(planned_n=40).to_json()
+    del record["design_effect"]
+    assert Plan.from_json(record) == Plan(planned_n=40)
+
+
 def test_nothing_to_plan_from_asks_for_a_number(store: Store) -> None:
     lifecycle.new_experiment(store, experiment(), Plan())
     with pytest.raises(ExperimentError, match="--planned-n"):
