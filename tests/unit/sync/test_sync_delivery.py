@@ -75,7 +75,7 @@ def test_the_preview_is_what_is_sent_byte_for_byte(make_bench):
 
 
 def test_the_preview_shows_what_waits_before_what_is_new(make_bench):
-    from conftest import add_sessions
+    from sync_stores import add_sessions
 
     bench = make_bench(lambda number: 200 if number > 5 else 401)
     with pytest.raises(DeliveryError):
