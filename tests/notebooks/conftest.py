@@ -12,6 +12,17 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of the sample with its experiments concluded; to be read only."""
+    from sample_store import write_store
+
+    path = tmp_path_factory.mktemp("sample") / "kaizen.db"
+    write_store(path)
+    return path
+
+
 PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nflag: bool = False'
 
 

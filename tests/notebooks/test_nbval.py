@@ -1,0 +1,92 @@
+"""The shipped notebooks against their committed outputs, cell by cell; those for analysts run without an error."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import execute_notebooks
+import nbformat
+import pytest
+from sample_store import write_store
+
+ROOT = Path(__file__).resolve().parents[2]
+SANITIZE = Path(__file__).with_name("nbval.cfg")
+STRICT = tuple(execute_notebooks.PARAMETERS)
+ANALYST = [path.name for path in sorted(execute_notebooks.NOTEBOOKS.glob("[345]0_*.ipynb"))]
+ALTERED = ".claude/projects/-home-dev-mobile-app/01fda360-9209-4699-aed7-a16a440efd8b.jsonl"
+
+
+def run_nbval(notebooks: list[Path], *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=line", "-rf", "-c", os.devnull, "-p", "no:cacheprovider"]
+    nbval = [*options, "--nbval-current-env", f"--nbval-sanitize-with={SANITIZE}", "--nbval-cell-timeout=120"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*command, *nbval, *map(str, notebooks)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        cwd=notebooks[0].parent,
+    )
+
+
+def inject(store: Path, folder: Path) -> list[Path]:
+    """Write the strict notebooks with the parameters of the sample and their committed outputs into a folder."""
+    paths = [folder / f"{name}.ipynb" for name in STRICT]
+    for path in paths:
+        path.write_text(nbformat.writes(execute_notebooks.inject(path.stem, store)), encoding="utf-8")
+    return paths
+
+
+@pytest.mark.slow
+def test_the_committed_outputs_are_those_of_the_sample(sample_store: Path, tmp_path: Path) -> None:
+    checked = run_nbval(inject(sample_store, tmp_path), "--nbval")
+    assert checked.returncode == 0, checked.stdout
+    cells = [cell for name in STRICT for cell in read(name).cells if cell.cell_type == "code"]
+    assert f"{len(cells) + len(STRICT)} passed" in checked.stdout
+
+
+@pytest.mark.slow
+def test_one_more_token_in_one_transcript_is_noticed(tmp_path: Path) -> None:
+    sample = tmp_path / "sample"
+    shutil.copytree(ROOT / "data" / "sample", sample)
+    transcript = sample / "home" / ALTERED
+    text = transcript.read_text(encoding="utf-8")
+    last = list(re.finditer(r'"output_tokens":(\d+)', text))[-1]
+    changed = f"{text[: last.start(1)]}{int(last.group(1)) + 1}{text[last.end(1) :]}"
+    transcript.write_text(changed, encoding="utf-8")
+    write_store(tmp_path / "kaizen.db", sample)
+
+    checked = run_nbval(inject(tmp_path / "kaizen.db", tmp_path), "--nbval")
+
+    assert checked.returncode == 1, checked.stdout
+    failed = set(re.findall(r"^FAILED (\w+)\.ipynb", checked.stdout, re.MULTILINE))
+    assert failed >= {"10_experiment_conclusion", "20_retro_summary"}
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_every_code_cell_was_executed_and_shows_what_it_ends_in(name: str) -> None:
+    """A notebook without outputs would pass nbval unseen."""
+    cells = [cell for cell in read(name).cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    showing = [cell for cell in cells if isinstance(ast.parse(cell.source).body[-1], ast.Expr)]
+    assert len(showing) > 8
+    assert [cell.source for cell in showing if not cell.outputs] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ANALYST)
+def test_a_notebook_for_analysts_runs_on_the_sample(name: str, tmp_path: Path) -> None:
+    shutil.copy(execute_notebooks.NOTEBOOKS / name, tmp_path)
+    checked = run_nbval([tmp_path / name], "--nbval-lax")
+    assert checked.returncode == 0, checked.stdout
+
+
+def read(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(execute_notebooks.NOTEBOOKS / f"{name}.ipynb", as_version=4)
