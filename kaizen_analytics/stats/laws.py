@@ -21,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 TAIL = 1e-14
 """Mass that is left out on each side of a law."""
 
-_EXACT_PAIRS = 600
+_EXACT_PAIRS = 400
 """Distinct values up to which every midpoint of an even sample is kept."""
 
 _HEAVY = 3
