@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,8 +30,8 @@ from kaizen_analytics.lake.catalogue import (
 from kaizen_analytics.lake.facts import BUCKETS, PARTITION, Sessions, read_sessions, read_tables, stage_sessions
 from kaizen_analytics.lake.keys import identify_store
 from kaizen_analytics.lake.places import open_place
-from kaizen_analytics.lake.schema import PARTITIONED, TABLES, VERSION, TableName
-from kaizen_analytics.redact.artefacts import rescan
+from kaizen_analytics.lake.schema import TABLES, VERSION, TableName
+from kaizen_analytics.redact.artefacts import refuse_leaks
 from kaizen_analytics.redact.frames import project_frame
 from kaizen_analytics.redact.machine import collect_identities
 from kaizen_analytics.redact.projection import ID_DIGITS
@@ -225,46 +225,92 @@ def _lock(home: Path, source: str) -> Iterator[None]:
 
 
 def _stage(job: _Job, former: list[Entry], folder: Path) -> _Staged:
-    """Write what changed since the former export into `folder`, and look at every file."""
-    return read_mirror(job.store_path, lambda mirror: _stage_from(mirror, job, former, folder), root=job.mirror_root)
+    """Write what changed since the former export into `folder`, and look at every finished file."""
+    staged = read_mirror(job.store_path, lambda mirror: _stage_from(mirror, job, former, folder), root=job.mirror_root)
+    refuse_leaks(dict(_texts_of(staged.new)), job.scanner)
+    return staged
 
 
 def _stage_from(mirror: Mirror, job: _Job, former: list[Entry], folder: Path) -> _Staged:
     sessions = read_sessions(mirror, lambda root: _bucket(job, root))
     wanted = _fingerprint_partitions(job, sessions)
-    known = {(entry.bucket, entry.day): entry.fingerprint for entry in former if entry.bucket is not None}
-    kept = [entry for entry in former if entry.bucket is not None and _is_kept(entry, wanted)]
-    changed = [partition for partition, fingerprint in wanted.items() if known.get(partition) != fingerprint]
-    entries, new = list(kept), dict[str, Path]()
+    kept = [entry for entry in former if wanted.get((entry.bucket or 0, entry.day or "")) == entry.fingerprint]
+    intact = {(entry.bucket, entry.day) for entry in kept}
+    changed = [partition for partition in wanted if partition not in intact]
+    stager = _Stager(job, folder)
     with Store.open(job.store_path, read_only=True) as store:
         for group in _group(sessions, changed):
-            tables = stage_sessions(sessions, group, store, job.identity)
-            for name, raw in tables.items():
-                for (bucket, day), frame in _project(job, name, raw):
-                    entry = _write(job, name, frame, folder, new, bucket=bucket, day=day)
-                    entries += [_with_fingerprint(entry, wanted[bucket, day])]
+            for name, raw in stage_sessions(sessions, group, store, job.identity).items():
+                for partition, frame in _project(job, name, raw):
+                    stager.write(name, frame, partition, wanted[partition])
         for name, raw in read_tables(store, job.identity).items():
-            frame = project_frame(TABLES[name].projection, raw, job.pseudonyms)
-            if frame.height:
-                entries += [_write(job, name, frame, folder, new, bucket=None, day=None)]
-    names = {entry.name for entry in former}
-    return _Staged(tuple(entries), {name: path for name, path in new.items() if name not in names})
-
-
-def _bucket(job: _Job, root_id: str) -> int:
-    digest = job.pseudonyms.exact(b"bucket " + root_id.encode("utf-8", "surrogatepass"))
-    return int(digest[:8], 16) % BUCKETS
+            stager.write(name, project_frame(TABLES[name].projection, raw, job.pseudonyms))
+    known = {entry.name for entry in former}
+    new = {name: path for name, path in stager.paths.items() if name not in known}
+    return _Staged((*kept, *stager.entries), new)
 
 
 Partition = tuple[int, str]
 
 
-def _is_kept(entry: Entry, wanted: dict[Partition, str]) -> bool:
-    return (
-        entry.bucket is not None
-        and entry.day is not None
-        and wanted.get((entry.bucket, entry.day)) == entry.fingerprint
-    )
+@dataclass(frozen=True, slots=True)
+class _Stager:
+    """Writes files into a local folder, under the names that they will have."""
+
+    job: _Job
+    folder: Path
+    entries: list[Entry] = field(default_factory=list)
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    def write(
+        self, name: TableName, frame: pl.DataFrame, partition: Partition | None = None, fingerprint: str = ""
+    ) -> None:
+        """Write one file, unless it would have no row."""
+        if frame.is_empty():
+            return
+        staged = self.folder / f"{len(self.paths)}.parquet"
+        frame.write_parquet(staged, compression="zstd")
+        digest = _digest(staged)
+        bucket, day = partition or (None, None)
+        where = name.value if partition is None else f"{name}/bucket={bucket}/day={day}"
+        path = f"{where}/{self.job.source}-{digest[:20]}.parquet"
+        self.paths[path] = staged
+        self.entries.append(
+            Entry(
+                source=self.job.source,
+                table_name=name.value,
+                bucket=bucket,
+                day=day,
+                name=path,
+                digest=digest,
+                rows=frame.height,
+                bytes=staged.stat().st_size,
+                fingerprint=fingerprint,
+            )
+        )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _texts_of(files: dict[str, Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield the distinct texts of each column of the finished files, read back; one look for a whole table."""
+    tables: dict[str, list[Path]] = {}
+    for name, path in files.items():
+        tables.setdefault(name.split("/", 1)[0], []).append(path)
+    for table, paths in tables.items():
+        rows = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+        for column, dtype in rows.collect_schema().items():
+            if dtype == pl.String:
+                cells = rows.select(pl.col(column).unique()).collect()[column].drop_nulls()
+                yield f"{table}, column {column}", "\n".join(cells).encode()
+
+
+def _bucket(job: _Job, root_id: str) -> int:
+    digest = job.pseudonyms.exact(b"bucket " + root_id.encode("utf-8", "surrogatepass"))
+    return int(digest[:8], 16) % BUCKETS
 
 
 def _fingerprint_partitions(job: _Job, sessions: Sessions) -> dict[Partition, str]:
@@ -295,44 +341,6 @@ def _project(job: _Job, name: TableName, raw: pl.DataFrame) -> Iterator[tuple[Pa
     yield from parts.items()
 
 
-def _write(
-    job: _Job,
-    name: TableName,
-    frame: pl.DataFrame,
-    folder: Path,
-    new: dict[str, Path],
-    *,
-    bucket: int | None,
-    day: str | None,
-) -> Entry:
-    """Write one file, look at it once more, and return its entry."""
-    staged = folder / f"{len(new)}.parquet"
-    frame.write_parquet(staged, compression="zstd")
-    rescan(staged, job.scanner)
-    with staged.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    where = f"{name}/bucket={bucket}/day={day}" if name in PARTITIONED else name.value
-    path = f"{where}/{job.source}-{digest[:20]}.parquet"
-    new[path] = staged
-    return Entry(
-        source=job.source,
-        table_name=name.value,
-        bucket=bucket,
-        day=day,
-        name=path,
-        digest=digest,
-        rows=frame.height,
-        bytes=staged.stat().st_size,
-        fingerprint="",
-    )
-
-
-def _with_fingerprint(entry: Entry, fingerprint: str) -> Entry:
-    from dataclasses import replace
-
-    return replace(entry, fingerprint=fingerprint)
-
-
 def _publish(place: Place, job: _Job, key: bytes, former: list[Entry], staged: _Staged, folder: Path) -> int:
     if not check_lake(place, key):
         _publish_frame(place, f"{MARKER}.parquet", make_marker(key), folder, job)
@@ -347,7 +355,7 @@ def _publish(place: Place, job: _Job, key: bytes, former: list[Entry], staged: _
 def _publish_frame(place: Place, name: str, frame: pl.DataFrame, folder: Path, job: _Job) -> None:
     staged = folder / "frame.parquet"
     frame.write_parquet(staged, compression="zstd")
-    rescan(staged, job.scanner)
+    refuse_leaks(dict(_texts_of({name: staged})), job.scanner)
     place.publish(name, staged)
 
 

@@ -36,12 +36,12 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "lake"
 
 
-@pytest.mark.parametrize("rollup", [True, False])
-def test_metrics_are_the_same_frame(team: Path, spark: SparkEngine, rollup: bool) -> None:
-    here = read_metrics(str(team), rollup=rollup)
-    there = read_metrics(str(team), rollup=rollup, engine=spark)
+@pytest.mark.parametrize("counting", ["rolled up", "apart"])
+def test_metrics_are_the_same_frame(team: Path, spark: SparkEngine, counting: str) -> None:
+    here = read_metrics(str(team), rollup=counting == "rolled up")
+    there = read_metrics(str(team), rollup=counting == "rolled up", engine=spark)
     assert_frame_equal(there, here, check_exact=True)
-    assert here.height == (22 if rollup else 28)
+    assert here.height == (22 if counting == "rolled up" else 28)
 
 
 def test_an_evaluation_is_the_same(team: Path, spark: SparkEngine) -> None:
