@@ -73,7 +73,10 @@ def retro(
     redactor = open_redactor(key)
     found, tracked = _compute_retro(store, parse_window(days, week, read_clock()), workspace)
     wording = Wording(redactor=redactor, with_text=with_text, tracked=tracked)
-    _deliver(make_retro_export(found, wording), to, form, redactor, as_json=as_json)
+    made = make_retro_export(found, wording)
+    _deliver(made, to, form, redactor, as_json=as_json)
+    if any("name-" in str(row["title"]) for row in made.rows):
+        print("note: names that are not public are stand-ins; --with-text shows them, redacted", file=sys.stderr)
 
 
 def sessions(
@@ -154,7 +157,11 @@ def _compute_retro(store: Path | None, window: Window, workspace: Path | None) -
             repository=root,
         )
     repository = None if root is None else Repository.find(root)
-    return found, frozenset() if repository is None else repository.list_files()
+    if repository is None:
+        return found, frozenset()
+    files = repository.list_files()
+    # Where a store has several workspaces, a bet names the folder of each before its files.
+    return found, files | {f"{repository.root.name}/{file}" for file in files}
 
 
 def _deliver(made: Export, to: str, form: str | None, redactor: Redactor, *, as_json: bool) -> None:
