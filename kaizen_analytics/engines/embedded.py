@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 MEMORY_LIMIT_MB = 600
 """Leaves room for the interpreter and the result within 1 GB."""
 
+_STREAM = "relation_being_copied"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedEngine:
@@ -81,4 +83,7 @@ def _define(connection: duckdb.DuckDBPyConnection, name: str, relation: pl.DataF
         paths = ", ".join(quote_text(str(path)) for path in relation.paths)
         connection.execute(f"create view {quote_name(name)} as select * from read_parquet([{paths}])")
     else:
-        connection.register(name, relation)
+        # As a bare Arrow stream: to scan anything else, DuckDB imports pyarrow.dataset, and with it all of pandas.
+        connection.register(_STREAM, relation.__arrow_c_stream__())
+        connection.execute(f"create table {quote_name(name)} as select * from {_STREAM}")
+        connection.unregister(_STREAM)
