@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from kaizen_analytics.datasets.wording import Wording
+    from kaizen_analytics.retro.bets import Bet
     from kaizen_analytics.retro.earlier import FormerBet
     from kaizen_analytics.retro.retro import ExperimentLine, Retro
 
@@ -38,8 +39,7 @@ def render_retro(retro: Retro, rows: Sequence[Mapping[str, Any]], wording: Wordi
     """
     made = [row for row in rows if row["status"] == "made"]
     found = [row for row in rows if row["status"] == "found"]
-    evidence = {bet.id: bet.evidence for bet in retro.bets}
-    sessions = [[wording.session(one) for one in evidence[bet.id]] for bet in retro.bets]
+    cards = [_bet(bet, row, wording) for bet, row in zip(retro.bets, made, strict=True)]
     lines = [
         f"## Retro, {retro.label}",
         "",
@@ -49,7 +49,7 @@ def render_retro(retro: Retro, rows: Sequence[Mapping[str, Any]], wording: Wordi
         f"### {_heading(made)}",
         "",
         *(_no_bets(retro) if not made else ()),
-        *(line for place, row in enumerate(made) for line in _bet(place + 1, row, sessions[place])),
+        *(line for card in cards for line in card),
         *_section("Also found", [_found(row) for row in found[:SHOWN_FURTHER]]),
         *_section("Earlier bets", [_former(former, wording) for former in retro.former_bets]),
         *_section("Experiments", [_experiment(line, wording) for line in retro.experiments]),
@@ -100,19 +100,25 @@ def _no_bets(retro: Retro) -> Iterator[str]:
     yield ""
 
 
-def _bet(place: int, row: Mapping[str, Any], sessions: Sequence[str]) -> list[str]:
-    shown = ", ".join(f"`{session}`" for session in sessions[:SHOWN_SESSIONS])
-    rest = len(sessions) - SHOWN_SESSIONS
+def _bet(bet: Bet, row: Mapping[str, Any], wording: Wording) -> list[str]:
+    sessions = [f"`{wording.session(one)}`" for one in bet.evidence[:SHOWN_SESSIONS]]
+    rest = len(bet.evidence) - SHOWN_SESSIONS
     more = f" and {rest} more" if rest > 0 else ""
     basis = "measured" if row["basis"] == "measured" else "an estimate"
+    # A stand-in would not be found again in a commit message.
+    told = (
+        [f"   - Id, to name in the commit or experiment that acts on it: `{_code(bet.id)}`"]
+        if row["bet_id"] == bet.id
+        else []
+    )
     return [
-        f"{place}. {_line(row['title'])}",
+        f"{row['place']}. {_line(row['title'])}",
         f"   - Why: {_line(row['hypothesis'])}",
         f"   - Do: {_line(row['apply_step'])}",
         f"   - Saves about {compact(row['tokens_saved'])} tokens a week ({basis})",
         f"   - Takes about {row['effort']} minutes; {row['confidence']} confidence",
-        f"   - Evidence: {_many(len(sessions), 'session')}{': ' if shown else ''}{shown}{more}",
-        f"   - Id, to name in the commit or experiment that acts on it: `{_code(row['bet_id'])}`",
+        f"   - Evidence: {_many(len(bet.evidence), 'session')}{': ' if sessions else ''}{', '.join(sessions)}{more}",
+        *told,
         "",
     ]
 

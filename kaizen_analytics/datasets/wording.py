@@ -2,9 +2,9 @@
 
 A sentence of a bet is the wording of its heuristic with values of the store between backticks. What leaves is that
 wording, and of the values those that anybody may see: files that git tracks in the repository at hand, models on the
-price list, and the tools and programs named below. Every other
-value becomes a stand-in such as `name-3fa94b1c22.py` or `git name-0c8e7a1f55`. What stands outside backticks must be our
-own wording, word for word; a sentence of which it is not is a stand-in whole.
+price list, and the tools and programs named below. Every other value becomes a stand-in such as `name-3fa94b1c22.py`
+or `git name-0c8e7a1f55`. What stands outside backticks must be our own wording, word for word; a sentence of which it
+is not is a stand-in whole.
 """
 
 from __future__ import annotations

@@ -27,12 +27,20 @@ def summary(canary_store: Store, redactor: Redactor) -> str:
     return make_retro_export(retro, Wording(redactor=redactor)).encode(Format.MARKDOWN).decode()
 
 
-def test_a_retro_has_its_bets_with_reason_step_saving_evidence_and_id(summary: str):
+def test_a_retro_has_its_bets_with_reason_step_saving_and_evidence(summary: str):
     assert summary.startswith("## Retro, week 2026-W40\n")
     _, _, rest = summary.partition("\n1. ")
     bet, _, _ = rest.partition("\n\n")
-    assert re.findall(r"^   - (\w+)", bet, re.MULTILINE) == ["Why", "Do", "Saves", "Takes", "Evidence", "Id"]
+    assert re.findall(r"^   - (\w+)", bet, re.MULTILINE) == ["Why", "Do", "Saves", "Takes", "Evidence"]
     assert re.search(r"### Experiments\n\n- `name-[0-9a-f]{10}` \(concluded\): tokens per session", summary)
+
+
+def test_only_an_id_that_can_be_found_again_is_told(canary_store: Store, redactor: Redactor, summary: str):
+    retro = compute_retro(canary_store, WEEK, now_ms=NOW_MS)
+    opened = make_retro_export(retro, Wording(redactor=redactor, with_text=True)).encode(Format.MARKDOWN).decode()
+    told = re.findall(r"- Id, to name in the commit or experiment that acts on it: `(.+)`", opened)
+    assert told == [bet.id for bet in retro.bets]
+    assert "- Id" not in summary, "all of these bets are about canaries"
 
 
 def test_a_retro_pastes_into_a_chat(summary: str):
