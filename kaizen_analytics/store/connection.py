@@ -254,7 +254,8 @@ class Store:
             if self._block is not _Block.WRITE:
                 raise StoreError(f"Rows for {table} must be inserted inside a Store.write block.")
             connection = self._require_connection()
-            connection.register("ka_frame", frame)
+            # As a bare Arrow stream: to scan anything else, DuckDB imports pyarrow.dataset, and with it all of pandas.
+            connection.register("ka_frame", frame.__arrow_c_stream__())
             [(rows,)] = self._fetch(sql)
             connection.unregister("ka_frame")
         return int(rows or 0)
