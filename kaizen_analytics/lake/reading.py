@@ -69,7 +69,7 @@ class Lake:
 
         Args:
             rollup: Count sub-agents with the session that started them; otherwise one row for each session.
-            engine: Where the mart runs; by default in this process, in shards of whole days.
+            engine: Where the mart runs: in this process, in shards, or elsewhere, as one query.
         """
         engine = engine or EmbeddedEngine()
         sessions = self.sessions()
@@ -81,11 +81,12 @@ class Lake:
         files = self.table(TableName.FILES_TOUCHED).rename({"session_id": "id"}).join(counting, on=["id", "source"])
         sql = _MART.text()
         shards = []
-        for members in _split(sessions, roots):
+        most = SHARD_EVENTS if isinstance(engine, EmbeddedEngine) else None
+        for members in _split(sessions, roots, most):
             relations = {
                 "sessions": sessions.join(members, left_on="id", right_on="session_id", how="semi"),
                 "session_roots": members.select("session_id", "root_id"),
-                "files_touched": files.select("path", session_id="id"),
+                "files_touched": files.select("path", session_id="id").join(members, on="session_id", how="semi"),
                 "chosen_sessions": chosen.join(members, on="session_id", how="semi"),
                 "lake_events": self._events(members, engine),
             }
@@ -168,12 +169,18 @@ def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
     )
 
 
-def _split(sessions: pl.DataFrame, roots: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield `session_id`, `root_id` and the place of its files for each session, in shards of whole root sessions."""
+def _split(sessions: pl.DataFrame, roots: pl.DataFrame, most: int | None) -> Iterator[pl.DataFrame]:
+    """Yield `session_id`, `root_id` and the place of its files for each session, in shards of whole partitions.
+
+    A shard has about `most` events; None puts everything into one.
+    """
     members = roots.join(sessions.select(*_PLACED, "events", session_id="id"), on="session_id")
+    if most is None:
+        yield members
+        return
     homes = sessions.select(root_id="id", root_day="day", root_bucket="bucket")
     ordered = members.join(homes, on="root_id").sort("root_day", "root_bucket", "root_id", "session_id")
-    before = pl.col("events").cum_sum() // SHARD_EVENTS
-    numbered = ordered.with_columns(before.max().over("root_day", "root_bucket", "root_id").alias("shard"))
+    before = pl.col("events").cum_sum() // most
+    numbered = ordered.with_columns(before.max().over("root_day", "root_bucket").alias("shard"))
     parts = numbered.partition_by("shard", include_key=False, maintain_order=True)
     yield from parts or [numbered]

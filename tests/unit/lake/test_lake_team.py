@@ -120,3 +120,10 @@ def test_an_experiment_is_found_by_its_stand_in_without_the_key(team: tuple[Path
     lake, _ = team
     found = evaluate_lake(str(lake), name_id("exp-1")[:9], now_ms=LATER_MS)
     assert found.experiment.id == name_id("exp-1")
+
+
+def test_shards_give_the_same_frame(team: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    lake, _ = team
+    whole = read_metrics(str(lake))
+    monkeypatch.setattr("kaizen_analytics.lake.reading.SHARD_EVENTS", 40)
+    assert_frame_equal(read_metrics(str(lake)), whole, check_exact=True)

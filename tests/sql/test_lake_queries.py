@@ -1,0 +1,20 @@
+"""lake/chosen_events.sql: of a session that several stores export, the events of one count."""
+
+import polars as pl
+
+from kaizen_analytics.engines import EmbeddedEngine
+from kaizen_analytics.lake.schema import TABLES, TableName
+from kaizen_analytics.queries import load_sql
+from kaizen_analytics.redact.frames import frame_schema
+
+
+def test_events_of_the_chosen_source_count() -> None:
+    rows = [("m1", "a", 0, 5), ("m2", "a", 0, 7), ("m2", "a", 1, 8), ("m1", "b", 0, 9), ("m1", "c", 0, 1)]
+    events = pl.DataFrame(
+        [dict(zip(("source", "session_id", "seq", "tokens_in"), row, strict=True)) for row in rows],
+        schema=frame_schema(TABLES[TableName.EVENTS].projection),
+    )
+    chosen = pl.DataFrame({"session_id": ["a", "b"], "source": ["m2", "m1"]})
+    found = EmbeddedEngine().run(load_sql("lake/chosen_events.sql"), {"lake_events": events, "chosen_sessions": chosen})
+    assert sorted(found.select("session_id", "seq", "tokens_in").rows()) == [("a", 0, 7), ("a", 1, 8), ("b", 0, 9)]
+    assert "source" not in found.columns
