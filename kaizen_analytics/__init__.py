@@ -44,7 +44,7 @@ if TYPE_CHECKING:
         PromptFingerprint,
         State,
     )
-    from kaizen_analytics.reports.vega import show_chart
+    from kaizen_analytics.reports.exhibits import show_chart, show_table
     from kaizen_analytics.stats import Effect, mean_effect, median_effect, proportion_effect
     from kaizen_analytics.store import (
         Store,
@@ -91,6 +91,7 @@ __all__ = [
     "save_experiment",
     "set_state",
     "show_chart",
+    "show_table",
     "tag_session",
     "tag_sessions",
     "untag_session",
@@ -105,7 +106,7 @@ _ROOMS = (
     "experiments.portfolio",
     "experiments.power",
     "store",
-    "reports.vega",
+    "reports.exhibits",
 )
 """Where the public names live, in the order in which they are looked for."""
 

@@ -194,7 +194,7 @@ class Analysis:
         """Compare a metric between the sessions with two values of a column: by medians, or shares for a proportion.
 
         This explores. Sessions that were not assigned to the values by an experiment may differ in more than that.
-        Sessions without a value of the metric are left out, and a note counts them.
+        The first note names both groups, and the last one counts sessions that have no value and are left out.
 
         Args:
             metric: The metric, such as `cost_per_session`.
@@ -222,7 +222,9 @@ class Analysis:
                 f"Sessions are compared by {', '.join(texts)}, not by {by!r}.{did_you_mean(str(by), texts)}"
             )
         arms = [_arm(joined, by, value) for value in (control, treatment)]
-        return _compare(arms[0], arms[1], parse_metric(metric), alpha)
+        effect = _compare(arms[0], arms[1], parse_metric(metric), alpha)
+        named = f"{REGISTRY[parse_metric(metric)].label} by {by}: control is {control}, treatment is {treatment}."
+        return replace(effect, notes=(named, *effect.notes))
 
     def power(
         self,

@@ -32,7 +32,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table with a caption above it and sentences below.
+    """A table with a caption above it, unless it is empty, and sentences below.
 
     `bars`, if there are any, has one entry for each row: its interval, on one axis for all rows with a dashed line at
     0. They repeat numbers of their row, so only HTML shows them.
@@ -47,7 +47,11 @@ class Table:
 
     def html(self) -> str:
         """Return the table for a notebook."""
-        names = "".join(f"<th{self._align(place)}>{escape_html(name)}</th>" for place, name in enumerate(self.columns))
+        sides = ["right" if place in self.numeric else "left" for place in range(len(self.columns))]
+        names = "".join(
+            f'<th style="text-align:{side};overflow-wrap:normal">{escape_html(name)}</th>'
+            for side, name in zip(sides, self.columns, strict=True)
+        )
         drawn = _draw_bars(self.bars)
         head = f"<tr>{names}{'<th></th>' if any(drawn) else ''}</tr>"
         body = "".join(
@@ -55,7 +59,7 @@ class Table:
             for place, row in enumerate(self.rows)
         )
         # not a caption element: one would be no wider than the table
-        caption = f"<p><b>{escape_html(self.caption)}</b></p>"
+        caption = f"<p><b>{escape_html(self.caption)}</b></p>" if self.caption else ""
         below = "".join(f"<p>{escape_html(sentence)}</p>" for sentence in self.sentences)
         return f"{caption}<table><thead>{head}</thead><tbody>{body}</tbody></table>{below}"
 
@@ -65,15 +69,16 @@ class Table:
         lines = [[escape_markdown(name) for name in self.columns], rule]
         lines += [[escape_markdown(cell) for cell in row] for row in self.rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts = [f"**{escape_markdown(self.caption)}**", table, *(escape_markdown(text) for text in self.sentences)]
-        return "\n\n".join(parts)
+        caption = [f"**{escape_markdown(self.caption)}**"] if self.caption else []
+        return "\n\n".join([*caption, table, *(escape_markdown(text) for text in self.sentences)])
 
     def plain(self) -> str:
         """Return the table for a terminal."""
         lines = [[clean(cell) for cell in row] for row in (self.columns, *self.rows)]
         widths = [max(len(line[place]) for line in lines) for place in range(len(self.columns))]
         table = [self._plain_line(line, widths) for line in lines]
-        return "\n".join([clean(self.caption), *table, *(clean(sentence) for sentence in self.sentences)])
+        caption = [clean(self.caption)] if self.caption else []
+        return "\n".join([*caption, *table, *(clean(sentence) for sentence in self.sentences)])
 
     def _plain_line(self, line: Sequence[str], widths: Sequence[int]) -> str:
         padded = [
@@ -91,7 +96,8 @@ class Table:
         return "".join([f"<th{self._align(0)}>{head}</th>", *cells])
 
     def _align(self, place: int) -> str:
-        return ' class="num" style="text-align:right"' if place in self.numeric else ' style="text-align:left"'
+        # numbers stand right in a notebook anyway, and in a report by their class; long texts must not be squeezed
+        return ' class="num"' if place in self.numeric else ' style="text-align:left;min-width:6.5em"'
 
 
 class Displayed:

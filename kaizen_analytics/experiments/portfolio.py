@@ -47,8 +47,9 @@ class Line:
 
     `estimate`, `low` and `high` are the percent change of the primary metric (an end is None where the interval has no
     limit on that side), `target_pct` the signed change that counts as success (None for an absolute value).
-    `detectable_pct` is the smallest change in the direction of the target that the experiment finds in 80 of 100 cases,
-    with the sessions it will have: None where the data do not tell. Times are milliseconds since the Unix epoch.
+    `final_n` are the sessions of the smaller arm at the end, as planned or else as expected, `detectable_pct` the
+    smallest change in the direction of the target that they find in 80 of 100 cases: None where the data do not tell.
+    Times are milliseconds since the Unix epoch.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Line:
     low: float | None = None
     high: float | None = None
     target_pct: float | None = None
+    final_n: int | None = None
     detectable_pct: float | None = None
     started_at_ms: int | None = None
     end_ms: int | None = None
@@ -171,7 +173,7 @@ def read_portfolio(store: Store, *, now_ms: int) -> Portfolio:
         as_of_ms=now_ms,
         lines=rank([_read_line(store, experiment, now_ms) for experiment in shown]),
         archived=len(experiments) - len(shown),
-        unreadable=tuple(f"{item.id}: {item.reason}" for item in unreadable_experiments(store)),
+        unreadable=tuple(item.reason for item in unreadable_experiments(store)),
     )
 
 
@@ -179,10 +181,11 @@ def summarise(evaluation: Evaluation, now_ms: int) -> Line:
     """Return the line of an experiment that can be evaluated."""
     percent = evaluation.primary.effect.percent
     started = evaluation.plan.started
-    line = _new_line(evaluation.experiment)
     control, treatment = _count_arms(evaluation, now_ms)
+    grows = evaluation.experiment.state is State.RUNNING and evaluation.window.end_ms > now_ms
+    final = tuple(_final_n(arm, grows=grows) for arm in (control, treatment))
     return replace(
-        line,
+        _new_line(evaluation.experiment),
         verdict=evaluation.verdict,
         headline=evaluation.decision.headline,
         decision=evaluation.decision.sentence,
@@ -191,7 +194,8 @@ def summarise(evaluation: Evaluation, now_ms: int) -> Line:
         low=None if percent is None else _limit(percent.low),
         high=None if percent is None else _limit(percent.high),
         target_pct=_target(evaluation.experiment),
-        detectable_pct=_detectable(evaluation, control, treatment),
+        final_n=min(final),
+        detectable_pct=_detectable(evaluation, control.n, treatment.n, *final),
         started_at_ms=evaluation.window.start_ms if started is None else started.started_at_ms,
         end_ms=evaluation.window.end_ms,
         control=control,
@@ -261,7 +265,9 @@ def _growth(evaluation: Evaluation, now_ms: int) -> float:
     return 1.0 if elapsed_ms < DAY_MS / 24 or left_ms <= 0 else 1 + left_ms / elapsed_ms
 
 
-def _detectable(evaluation: Evaluation, control: Arm, treatment: Arm) -> float | None:
+def _detectable(
+    evaluation: Evaluation, n_control: int, n_treatment: int, final_control: int, final_treatment: int
+) -> float | None:
     """Return the smallest change that is found with probability `POWER`, from the width of the interval so far."""
     from scipy import special
 
@@ -271,16 +277,13 @@ def _detectable(evaluation: Evaluation, control: Arm, treatment: Arm) -> float |
     error = _log_error(effect.percent, effect.alpha)
     if error is None or target is None:
         return None
-    n_control, n_treatment = (_final_n(arm, evaluation.experiment.state) for arm in (control, treatment))
-    shrink = (1 / n_control + 1 / n_treatment) / (1 / control.n + 1 / treatment.n)
+    shrink = (1 / final_control + 1 / final_treatment) / (1 / n_control + 1 / n_treatment)
     reach = boundary(effect.design, evaluation.alpha) + float(special.ndtri(POWER))
     return 100 * math.expm1(math.copysign(reach * error * math.sqrt(shrink), target))
 
 
-def _final_n(arm: Arm, state: State) -> int:
-    if state is not State.RUNNING:
-        return arm.n
-    return max(arm.n, arm.planned_n or arm.expected_n)
+def _final_n(arm: Arm, *, grows: bool) -> int:
+    return max(arm.n, arm.planned_n or arm.expected_n) if grows else arm.n
 
 
 def _log_error(percent: Interval | None, alpha: float) -> float | None:

@@ -6,8 +6,8 @@
     execution, kernels, fingerprint, publication, ledger     what the runner is made of
     rendering, pdf     an executed notebook as HTML, Markdown, JSON and PDF
     components, charts, svg      what a notebook shows, in every format at once
-    vega         charts of one's own, made with Altair, in the same look
-    conclusion   the sections of the conclusion report
+    exhibits, vega     charts (made with Altair) and tables of one's own, in the same look
+    conclusion, portfolio     the sections of these reports
     schedules, due, units    what is due, making it, and what calls us
     batch, in_process, preload     several reports at once
 

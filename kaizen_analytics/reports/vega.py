@@ -5,41 +5,17 @@ The charts of our own reports do without (`charts`): to start Vega takes longer 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports import (
-    components,
-    lean_jsonschema,  # noqa: F401 - before altair
-)
+from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
 from kaizen_analytics.reports.svg import FONT, INK
 
 if TYPE_CHECKING:
     import altair as alt
 
-    from kaizen_analytics.reports.components import Block
-
-_WIDE, _NARROW = 610, 260
-"""Width of the plot without its axis, on a page and on a phone."""
 _CATEGORIES = ["#2a85c0", "#d98c00", "#009e73", "#d55e00", "#b76b99", "#7f8790"]
 """For categories without an order, after Okabe and Ito."""
-
-
-def show_chart(chart: alt.TopLevelMixin, caption: str, words: str, *, height: int = 240) -> Block:
-    """Return a chart of your own to end a cell with; it needs no script and no network to be seen.
-
-    Args:
-        chart: A chart of Altair, or layers of charts; its width is set here, once for a page and once for a phone.
-        caption: One line below the chart.
-        words: What the chart shows, for those who do not see it; compute it from the data.
-        height: Height of the plot in pixels.
-    """
-    name = f"chart-{hashlib.sha256(caption.encode('utf-8', 'replace')).hexdigest()[:8]}"
-    wide, narrow = (
-        draw_chart(chart.properties(width=width, height=height), f"{name}-{width}") for width in (_WIDE, _NARROW)
-    )
-    return components.figure(components.Figure(wide=wide, narrow=narrow, alt=words), caption)
 
 
 def _theme() -> dict[str, Any]:

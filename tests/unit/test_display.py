@@ -89,6 +89,13 @@ def test_html_has_a_cell_for_every_value_and_names_no_colour() -> None:
     assert "color" not in page
 
 
+def test_a_table_without_a_caption_is_only_a_table() -> None:
+    bare = replace(SMALL, caption="", sentences=())
+    assert bare.html().startswith("<table>")
+    assert bare.markdown().startswith("| name |")
+    assert bare.plain().startswith("name ")
+
+
 def test_bars_share_one_axis_that_holds_zero() -> None:
     bars = (Bar(estimate=-10, low=-20, high=0), None, Bar(estimate=5, low=-math.inf, high=math.inf))
     page = replace(SMALL, rows=(("a", "1"), ("b", "2"), ("c", "3")), bars=bars).html()
@@ -100,7 +107,7 @@ def test_bars_share_one_axis_that_holds_zero() -> None:
     assert "nan" not in page
 
 
-@given(st.text(), st.text(min_size=1))
+@given(st.text(min_size=1), st.text(min_size=1))
 def test_any_text_stays_text(caption: str, cell: str) -> None:
     table = Table(caption=caption, columns=("name",), rows=((cell,),), sentences=(caption,))
     assert Shape(table.html()).names == ["p", "b", "table", "thead", "tr", "th", "tbody", "tr", "th", "p"]

@@ -1,0 +1,65 @@
+"""Charts and frames of an analyst's own, ready to be seen without a script."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+import altair as alt
+import polars as pl
+
+from kaizen_analytics import show_chart, show_table
+
+FRAME = pl.DataFrame({"day": [date(2026, 9, 7), date(2026, 9, 8)], "cost_usd": [1.5, 2.0], "model": ["a", "<b>"]})
+
+
+def chart() -> alt.Chart:
+    return alt.Chart(FRAME).mark_bar().encode(x="day:T", y="cost_usd:Q", color="model:N")
+
+
+def test_a_chart_is_drawn_for_a_page_and_for_a_phone() -> None:
+    block = show_chart(chart(), "Cost & time", "Cost rose from 1.5 to 2.")
+    widths = [int(width) for width in re.findall(r'<svg [^>]*?width="(\d+)', block.html)]
+    assert len(widths) == 2
+    assert widths[0] > 600
+    assert widths[1] < 360
+    assert 'role="img" aria-label="Cost rose from 1.5 to 2."' in block.html
+    assert "<figcaption>Cost &amp; time</figcaption>" in block.html
+    assert block.markdown == "*Cost \\& time* Cost rose from 1.5 to 2."
+
+
+def test_a_chart_loads_nothing_names_no_ink_and_is_the_same_each_time() -> None:
+    page = show_chart(chart(), "c", "w").html
+    assert not re.search(r"<script|href|url\(http|@import", page)
+    assert "currentColor" in page
+    assert "<b>" not in page
+    assert page == show_chart(chart(), "c", "w").html
+    assert page != show_chart(chart(), "d", "w").html
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_frame_is_a_table_with_dashes_for_what_is_missing() -> None:
+    frame = pl.DataFrame(
+        {"name": ["a|b", None], "new_tokens": [1_234_567, None], "cost_usd": [0.123456, None], "known": [True, None]}
+    )
+    assert show_table(frame, "Two rows").markdown.split("\n") == [
+        "**Two rows**",
+        "",
+        "| name | new tokens | cost usd | known |",
+        "| --- | ---: | ---: | --- |",
+        "| a\\|b | 1,234,567 | 0.1235 | yes |",
+        "| – | – | – | – |",  # noqa: RUF001 - an en dash
+    ]
+
+
+def test_rows_that_are_not_shown_are_counted() -> None:
+    frame = pl.DataFrame({"n": range(2_000)})
+    block = show_table(frame, rows=3)
+    assert block.html.count("<tr>") == 4
+    assert block.plain.endswith("1,997 more rows are not shown.")
+    assert "more rows" not in show_table(frame, rows=2_000).plain
+
+
+def test_an_empty_frame_shows_its_columns() -> None:
+    assert show_table(FRAME.clear()).markdown == "| day | cost usd | model |\n| --- | ---: | --- |"
