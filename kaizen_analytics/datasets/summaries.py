@@ -149,7 +149,8 @@ def _experiment_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     first = rows[0]
     name = first["name"] if first["name"] is not None else f"name-{first['experiment'][:10]}"
     verdict = (first["verdict"] or "not evaluated").replace("_", " ")
-    yield f"- `{_code(name)}` ({first['state'].lower()}): {verdict}"
+    decision = f"; {first['decision'].replace('_', ' ')}" if first["decision"] else ""
+    yield f"- `{_code(name)}` ({first['state'].lower()}): {verdict}{decision}"
     for row in rows:
         if row["is_evaluated"] and row["role"] != "secondary":
             yield f"  - {_compared(row)}"
@@ -158,7 +159,11 @@ def _experiment_lines(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _compared(row: Mapping[str, Any]) -> str:
     label = REGISTRY[Metric(row["metric"])].label
     sessions = f"{row['control_sessions']:,} against {row['treatment_sessions']:,} sessions"
-    change = _change(row["change"], row["change_low"], row["change_high"])
+    means = [row["control_mean"], row["treatment_mean"]]
+    if row["change"] is not None or None in means:
+        change = _change(row["change"], row["change_low"], row["change_high"])
+    else:
+        change = f"from a mean of {format_number(means[0])} to {format_number(means[1])}"
     status = f"Guardrail {row['guardrail_status']}: " if row["guardrail_status"] else ""
     return f"{status}{label.lower() if status else label} {change}, {sessions}"
 

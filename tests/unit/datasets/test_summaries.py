@@ -59,7 +59,7 @@ def test_an_empty_week_says_so(canary_store: Store, redactor: Redactor):
 def test_text_of_others_stays_text(canary_store: Store, redactor: Redactor):
     made = make_export(canary_store, "experiments", redactor, now_ms=NOW_MS, with_text=True)
     [line] = [line for line in made.encode(Format.MARKDOWN).decode().splitlines() if line.startswith("- ")]
-    assert re.fullmatch(r"- `[^`\n]*` \(concluded\): [a-z ]+", line)
+    assert re.fullmatch(r"- `[^`\n]*` \(concluded\): [a-z ]+; [a-z ]+", line)
 
 
 def test_metrics_are_told_with_what_is_known():
@@ -79,6 +79,20 @@ def test_sessions_are_told_by_agent_and_model():
     assert render_sessions(rows).splitlines()[2:] == [
         "- codex, gpt-5: 2 sessions, 2 k new tokens, 0.25 USD (1 without a price)",
         "- cursor, model not recorded: 1 session, tokens not known, cost not known",
+    ]
+
+
+def test_an_experiment_tells_verdict_decision_and_guardrails():
+    common = {"experiment": "e", "state": "Running", "is_evaluated": True, "verdict": "met", "decision": "do_not_ship",
+              "name": "Plans `first`", "control_sessions": 40, "treatment_sessions": 38}  # fmt: skip
+    primary = common | {"role": "primary", "metric": "CostPerSession", "change": -12.5, "change_low": -20.0}
+    guardrail = common | {"role": "guardrail", "metric": "ToolErrorRate", "guardrail_status": "violated",
+                          "control_mean": 0.125, "treatment_mean": 0.25}  # fmt: skip
+    text = render_experiments([row("experiments", **primary), row("experiments", **guardrail)])
+    assert text.splitlines()[2:] == [
+        "- `Plans 'first'` (running): met; do not ship",
+        "  - Cost per session \N{MINUS SIGN}12.5 % (\N{MINUS SIGN}20.0 to unbounded), 40 against 38 sessions",
+        "  - Guardrail violated: tool error rate from a mean of 0.125 to 0.25, 40 against 38 sessions",
     ]
 
 
