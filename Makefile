@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := build/demo
 
-.PHONY: help install demo test test-all check format lab bench bench-stats docs sample lock clean
+.PHONY: help install demo test test-all test-faults bench-redact check format lab bench bench-stats docs sample lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -32,6 +32,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2
 
+# Kill, fill, cut and jump on purpose; writes docs/faults.md and fails on any loss.
+test-faults: $(STAMP)
+	$(BIN)/python tests/faults/run_faults.py
+
 check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -52,6 +56,9 @@ bench: $(STAMP)
 
 bench-stats: $(STAMP)
 	$(BIN)/python -m benchmarks.bench_stats
+
+bench-redact: $(STAMP)
+	$(BIN)/python -m benchmarks.bench_redact
 
 # Write the pages of docs/ that are derived from the code.
 docs: $(STAMP)

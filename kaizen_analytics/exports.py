@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import io
+import shutil
 import tempfile
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +18,7 @@ from kaizen_analytics.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+_ABANDONED_S = 600
 _FORMULA = r"^[=+\-@\t\r]"
 
 
@@ -66,11 +70,17 @@ def encode_table(frame: pl.DataFrame, form: Format) -> bytes:
 def publish(data: bytes, path: Path) -> None:
     """Put a whole file in its place, in one step; a link there is replaced, not followed.
 
+    What a killed process left beside the file goes once it is ten minutes old.
+
     Raises:
         ConfigError: the folder cannot be written.
     """
+    prefix = f".{path.name}.kaizen-draft-"
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        for stray in path.parent.glob(f"{glob.escape(prefix)}*"):
+            if time.time() - stray.lstat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(stray, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
             draft = Path(folder) / path.name
             draft.touch(0o600)
             draft.write_bytes(data)
