@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -10,6 +14,7 @@ import pytest
 from ingest_lines import answer, claude_file, codex_file, line, lines, meta, prompt, usage
 
 from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.tail import follow
 from kaizen_analytics.store import Store
 
@@ -103,3 +108,55 @@ def test_a_home_without_transcripts_is_an_error_that_says_what_was_expected(tmp_
 
     with Store.open(tmp_path / "s.db", create=True) as store, pytest.raises(ConfigError, match=r"expected \.claude"):
         next(follow(store, [empty]))
+
+
+WRITER = """
+import json, sys, time
+path, records = sys.argv[1], json.load(sys.stdin)
+for record in records:
+    text = json.dumps(record) + "\\n"
+    for part in (text[:40], text[40:]):
+        with open(path, "a") as file:
+            file.write(part)
+        time.sleep(0.02)
+"""
+"""A process that writes each line in two pieces."""
+
+
+def start_writer(path, records):
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE)
+    writer.stdin.write(json.dumps(records).encode())
+    writer.stdin.close()
+    return writer
+
+
+def test_every_line_of_a_writing_process_arrives_once(tmp_path, home):
+    records = [answer(f"u{n}", n, f"m{n}", session="live") for n in range(30)]
+    with Follower(tmp_path / "s.db", home) as follower:
+        ready(follower, home)
+        writer = start_writer(claude_file(home, "live", b""), records)
+        follower.wait_for(lambda event: (session(event), event.columns["seq"]) == ("live", 29))
+        assert writer.wait(PATIENCE_S) == 0
+
+    seen = [event.columns["seq"] for event in follower.events if session(event) == "live"]
+    assert seen == list(range(30))
+
+
+def test_an_interrupted_tail_leaves_a_store_that_the_next_ingest_completes(tmp_path, home):
+    path = claude_file(home, "live", b"")
+    command = [sys.executable, "-m", "kaizen_analytics", "tail", "--json", "--store", str(tmp_path / "s.db")]
+    tail = subprocess.Popen([*command, "--home", str(home)], stdout=subprocess.PIPE)
+    writer = start_writer(path, [answer(f"u{n}", n, f"m{n}", session="live") for n in range(1000)])
+    assert json.loads(tail.stdout.readline())["session_id"] == "live"
+
+    tail.send_signal(signal.SIGINT)
+
+    assert tail.wait(PATIENCE_S) == 130
+    tail.stdout.close()
+    writer.kill()
+    writer.wait(PATIENCE_S)
+    complete = path.read_bytes().count(b"\n")
+    totals = "select count(*), count(distinct seq), sum(tokens_out) from events where session_id = 'live'"
+    with Store.open(tmp_path / "s.db") as store:
+        run_ingest(store, [home])
+        assert store.native(totals) == [(str(complete), str(complete), str(5 * complete))]
