@@ -17,7 +17,7 @@ from kaizen_analytics.retro.retro import compute_retro
 from kaizen_analytics.store import Store
 
 
-def row(name: str, **values: object) -> dict[str, object]:
+def row(name: str, /, **values: object) -> dict[str, object]:
     return dict.fromkeys(DATASETS[name]().schema) | values
 
 
