@@ -167,12 +167,13 @@ def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: 
 
 def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:
     from kaizen_analytics.errors import ReportError
+    from kaizen_analytics.reports.publication import write_file
 
     files = [out / f"{result.id}.{name}" for name in names]
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, file in zip(names, files, strict=True):
-            file.write_text(_RENDERERS[name](result), encoding="utf-8")
+            write_file(file, _RENDERERS[name](result).encode())
     except OSError as error:
         raise ReportError(
             f"Cannot write the retro to {out}: {error.strerror}. Name another folder with --out."

@@ -124,7 +124,7 @@ def payload_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return an event's payload as an object; an empty one where another tool stored something else."""
     try:
         payload = json.loads(row["payload"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return payload if isinstance(payload, dict) else {}
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ReportError
@@ -13,7 +15,6 @@ from kaizen_analytics.reports.publication import RUN_FILE, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     import polars as pl
 
@@ -106,7 +107,7 @@ class RunRecord:
             known["formats"] = tuple(known["formats"])
             known["outputs"] = tuple(OutputFile(**output) for output in known["outputs"])
             return cls(**known)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ReportError(f"{origin} is not a record of a run: {error!r}. Remove its folder if it is.") from error
 
 
@@ -118,15 +119,23 @@ def write_record(folder: Path, record: RunRecord) -> None:
 def read_record(folder: Path) -> RunRecord | None:
     """Return the record in the folder of a run, None if there is none."""
     path = folder / RUN_FILE
-    if not path.is_file():
+    try:
+        return RunRecord.from_json(path.read_bytes(), path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return RunRecord.from_json(path.read_bytes(), path)
 
 
 def find_records(out: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """Yield the folder and the record of every run below `out`, running and failed ones included."""
-    for path in sorted(out.rglob(RUN_FILE)):  # rglob does not follow `latest`, so no run comes twice
-        yield path.parent, RunRecord.from_json(path.read_bytes(), path)
+    """Yield the folder and the record of every run below `out`, running and failed ones included.
+
+    A run that is published while this walks may be missed, as it may by a walk a moment earlier.
+    """
+    # os.walk does not follow `latest`, so no run comes twice, and passes over folders that are moved meanwhile
+    folders = [Path(folder) for folder, _, files in os.walk(out) if RUN_FILE in files]
+    for folder in sorted(folders):
+        record = read_record(folder)
+        if record is not None:
+            yield folder, record
 
 
 def load_report_runs(out: Path) -> pl.DataFrame:

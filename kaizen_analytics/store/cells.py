@@ -1,13 +1,16 @@
 """Cells whose value does not have its column's type.
 
 SQLite lets any value into any column, and Rust's or Python's text checks are not its own. DuckDB gives up a scan at
-the first such cell, without naming the table; this finds them.
+the first such cell, without naming the table; this finds them. `parse_json` does the same for cells of ours.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,3 +62,18 @@ def _scan(store: Store, table: str, columns: dict[str, str]) -> Iterator[BadCell
     )
     for row_id, column in found.iter_rows():
         yield BadCell(table, column, row_id)
+
+
+def parse_json(text: str | None, table: str, key: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return the JSON of a cell that only this package writes.
+
+    Raises:
+        StoreError: the cell holds no JSON, or JSON nested so deep that nobody wrote it for us.
+    """
+    try:
+        return json.loads(text or "")
+    except (ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{table} of {key!r} holds no JSON that can be read: {error}. Another program changed it; restore the "
+            "store from a backup, or delete that row.",
+        ) from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from kaizen_analytics.store.cells import parse_json
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -29,7 +31,7 @@ def write_plan(store: Store, experiment_id: str, plan: dict[str, Any], frozen_at
 def load_plan(store: Store, experiment_id: str) -> dict[str, Any] | None:
     """Return the stored plan, or None for an experiment that this package did not make."""
     rows = store.native("select plan from ka_plans where experiment_id = ?", experiment_id)
-    return json.loads(rows[0][0] or "") if rows else None
+    return parse_json(rows[0][0], "ka_plans", experiment_id) if rows else None
 
 
 def write_result(
@@ -62,7 +64,7 @@ def write_result(
 def load_result(store: Store, experiment_id: str) -> dict[str, Any] | None:
     """Return the frozen evaluation, or None for an experiment that is not frozen."""
     rows = store.native("select evaluation from ka_results where experiment_id = ?", experiment_id)
-    return json.loads(rows[0][0] or "") if rows else None
+    return parse_json(rows[0][0], "ka_results", experiment_id) if rows else None
 
 
 def load_sample(store: Store, experiment_id: str) -> list[dict[str, Any]]:
@@ -71,4 +73,4 @@ def load_sample(store: Store, experiment_id: str) -> list[dict[str, Any]]:
         "select sample from ka_samples where experiment_id = ? order by session_id",
         experiment_id,
     )
-    return [json.loads(text or "") for (text,) in rows]
+    return [parse_json(text, "ka_samples", experiment_id) for (text,) in rows]

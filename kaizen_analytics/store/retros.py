@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kaizen_analytics.store.cells import parse_json
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -88,7 +90,7 @@ def find_bets(store: Store, prefix: str) -> list[StoredBet]:
 def load_retro(store: Store, retro_id: str) -> dict[str, Any] | None:
     """Return a stored retro, or None."""
     rows = store.native("select retro from ka_retros where id = ?", retro_id)
-    return json.loads(rows[0][0] or "") if rows else None
+    return parse_json(rows[0][0], "ka_retros", retro_id) if rows else None
 
 
 _BETS = (
@@ -105,7 +107,7 @@ def _stored(row: Sequence[str | None]) -> StoredBet:
         bet_id=bet_id,
         window_start_ms=int(start_ms),
         window_end_ms=int(end_ms),
-        bet=json.loads(bet),
+        bet=parse_json(bet, "ka_bets", bet_id),
     )
 
 

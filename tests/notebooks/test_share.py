@@ -93,6 +93,16 @@ def test_the_page_still_says_what_was_tried(conclusion: RunResult) -> None:
     assert "R:em:" in page
 
 
+def test_what_a_name_holds_stays_text(conclusion: RunResult) -> None:
+    page, document = ((conclusion.folder / f"report.{kind}").read_text() for kind in ("html", "md"))
+    assert "<b>*Ask*" not in page
+    assert "&lt;b&gt;*Ask*" in page
+    assert "<b>*Ask*" not in document
+    assert "<script" not in page
+    assert "script-src" not in page
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
 def test_the_retro_still_has_its_bets(retro: RunResult) -> None:
     bets = json.loads((retro.folder / "report.json").read_text())["bets"]
     assert {bet["id"].partition(":")[0] for bet in bets}
