@@ -11,10 +11,12 @@ from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, l
 from kaizen_analytics.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kaizen_analytics.reports.catalogue import Report
     from kaizen_analytics.reports.due import Outcome
     from kaizen_analytics.reports.execution import Progress
-    from kaizen_analytics.reports.runner import RunResult
+    from kaizen_analytics.reports.runner import RunRequest, RunResult
     from kaizen_analytics.reports.schedules import DueSlot, Schedule
 
 SchedulesOption = Annotated[
@@ -44,36 +46,54 @@ def run(
     ],
     *,
     parameter: Annotated[
-        list[str] | None, typer.Option("-p", "--parameter", metavar="KEY=VALUE", help="A parameter of the notebook.")
+        list[str] | None,
+        typer.Option(
+            "-p",
+            "--parameter",
+            metavar="KEY=VALUE",
+            help="A parameter of the notebook; its subject may be given several times.",
+        ),
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, pdf, ipynb.")
     ] = "html,md,json",
     out: OutOption = DEFAULT_OUT,
     store: StoreOption = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
+    fast: Annotated[bool, typer.Option("--fast", help="Without a kernel for each report.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all cells together.")] = 900,
     force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
     share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make one report and publish it when it is whole.
+    """Make a report and publish it when it is whole; with several values of its subject, one for each of them.
 
     Exit codes: 0 made or unchanged, 1 a cell failed or --share found something that must not leave, 2 a wrong
     parameter, 74 cannot read or write, 75 another run is at it, 124 out of time, 130 interrupted, 138 the kernel died.
     """
+    from kaizen_analytics.reports.catalogue import load_report
     from kaizen_analytics.reports.parameters import parse_parameters
     from kaizen_analytics.reports.runner import Runner, RunRequest
 
-    report = _find_report(name)
-    given: dict[str, object] = dict(parse_parameters(report.parameters, _pairs(parameter or []), report.name))
-    if "store" in report.parameters:
-        given.setdefault("store", str(locate(store).path))
+    report = load_report(name)
     wanted = tuple(part.strip() for part in formats.split(","))
-    request = RunRequest(
-        report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout, force=force, share=share
-    )
-    result = Runner(progress=_progress(as_json=as_json)).run(request)
-    _print_result(result, as_json=as_json)
+    requests = []
+    for pairs in _pairs(parameter or [], report.subject):
+        given: dict[str, object] = dict(parse_parameters(report.parameters, pairs, report.name))
+        if "store" in report.parameters:
+            given.setdefault("store", str(locate(store).path))
+        requests.append(
+            RunRequest(
+                report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout, force=force, share=share
+            )
+        )
+    if fast or len(requests) > 1:
+        raise typer.Exit(_run_several(requests, jobs=jobs, fast=fast, as_json=as_json))
+    result = Runner(progress=_progress(as_json=as_json)).run(requests[0])
+    if as_json:
+        print_json(_result_json(result))
+    else:
+        _print_result(result)
     raise typer.Exit(result.exit_code)
 
 
@@ -133,14 +153,16 @@ def due(
     Exit codes: 0 all made or nothing due, else that of the first report that failed.
     """
     from datetime import UTC, datetime
+    from functools import partial
 
+    from kaizen_analytics.reports.batch import run_batch
     from kaizen_analytics.reports.conclusion import parse_now
     from kaizen_analytics.reports.due import find_due, make_slots
     from kaizen_analytics.reports.schedules import load_schedules
 
     moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
     slots = find_due(load_schedules(schedules), out, moment)
-    outcomes = [] if dry_run else make_slots(slots, out, jobs=jobs, fast=fast)
+    outcomes = [] if dry_run else make_slots(slots, out, partial(run_batch, jobs=jobs, fast=fast))
     rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
     states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)
     if as_json:
@@ -203,24 +225,43 @@ def _next_time(item: Schedule) -> str:
     return next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))).isoformat(timespec="minutes")
 
 
-def _find_report(name: str) -> Report:
-    from kaizen_analytics.reports.catalogue import load_report, read_report
-
-    return read_report(Path(name)) if name.endswith(".ipynb") else load_report(name)
-
-
-def _pairs(texts: list[str]) -> dict[str, str]:
+def _pairs(texts: list[str], subject: str | None) -> list[dict[str, str]]:
+    """Return the given parameters by name, once for each value of the subject."""
     from kaizen_analytics.errors import ConfigError
 
-    pairs: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"-p {text} is not a parameter; expected KEY=VALUE.")
-        if key in pairs:
-            raise ConfigError(f"The parameter {key} is given twice: {pairs[key]!r} and {value!r}.")
-        pairs[key] = value
-    return pairs
+        found.setdefault(key, []).append(value)
+    for key, values in found.items():
+        if len(values) > 1 and key != subject:
+            raise ConfigError(f"The parameter {key} is given twice: {values[0]!r} and {values[1]!r}.")
+    shared = {key: values[0] for key, values in found.items()}
+    subjects = dict.fromkeys(found.get(subject or "", []))
+    return [{**shared, str(subject): value} for value in subjects] or [shared]
+
+
+def _run_several(requests: Sequence[RunRequest], *, jobs: int, fast: bool, as_json: bool) -> int:
+    """Make reports at once, say what becomes of each as it comes, and return the exit code of the first that failed."""
+    import sys
+
+    from kaizen_analytics.errors import KaizenError
+    from kaizen_analytics.reports.batch import run_batch
+
+    codes = [0] * len(requests)
+    documents: list[dict[str, object]] = [{} for _ in requests]
+    for number, answer in run_batch(requests, jobs=jobs, fast=fast):
+        codes[number] = answer.exit_code
+        documents[number] = {"error": str(answer)} if isinstance(answer, KaizenError) else _result_json(answer)
+        if isinstance(answer, KaizenError):
+            print(f"error: {answer}", file=sys.stderr)
+        elif not as_json:
+            _print_result(answer)
+    if as_json:
+        print_json(documents if len(documents) > 1 else documents[0])
+    return next((code for code in codes if code), 0)
 
 
 def _progress(*, as_json: bool) -> Progress:
@@ -236,19 +277,21 @@ def _progress(*, as_json: bool) -> Progress:
     return draw if sys.stderr.isatty() and not as_json else ignore_progress
 
 
-def _print_result(result: RunResult, *, as_json: bool) -> None:
+def _print_result(result: RunResult) -> None:
     import sys
 
     record = result.record
-    if as_json:
-        print_json({"folder": str(result.folder), "skipped": result.skipped, **_run_json(record)})
-    elif result.exit_code:
+    if result.exit_code:
         print(f"error: {record.error}\nThe executed notebook and the record lie in {result.folder}", file=sys.stderr)
-    else:
-        if result.skipped:
-            print("Nothing has changed since the last run; --force makes the report again.")
-        for output in record.outputs:
-            print(result.folder / output.path)
+        return
+    if result.skipped:
+        print("Nothing has changed since the last run; --force makes the report again.")
+    for output in record.outputs:
+        print(result.folder / output.path)
+
+
+def _result_json(result: RunResult) -> dict[str, object]:
+    return {"folder": str(result.folder), "skipped": result.skipped, **_run_json(result.record)}
 
 
 def _run_json(record: object) -> dict[str, object]:

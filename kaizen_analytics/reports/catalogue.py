@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ReportError, did_you_mean
@@ -18,8 +19,6 @@ from kaizen_analytics.reports.parameters import read_parameters
 from kaizen_analytics.resources import find_folder
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kaizen_analytics.reports.parameters import Parameter
 
 
@@ -46,11 +45,13 @@ def list_notebooks() -> dict[str, Path]:
 
 
 def load_report(name: str) -> Report:
-    """Return the report called `name`.
+    """Return the report called `name`, which is one of `list_notebooks` or the path of a notebook of one's own.
 
     Raises:
-        ReportError: no report has this name.
+        ReportError: no report has this name, or the file cannot be read as one.
     """
+    if name.endswith(".ipynb"):
+        return read_report(Path(name))
     notebooks = list_notebooks()
     if name not in notebooks:
         known = ", ".join(notebooks)

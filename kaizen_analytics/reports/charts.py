@@ -40,11 +40,9 @@ class Change(StrEnum):
 
 _COLOURS = {Change.BETTER: "#009e73", Change.WORSE: "#d55e00", Change.UNCLEAR: "#7f8790"}
 _CONTROL, _TREATMENT = "#7f8790", "#2a85c0"
-_GRID = {"stroke_opacity": 0.13}
-_AXIS = {"stroke_opacity": 0.45}
-_NO_CHANGE = {"stroke_dasharray": "4 3", "stroke_opacity": 0.8}
-_CATEGORIES = ["#2a85c0", "#d98c00", "#009e73", "#d55e00", "#b76b99", "#7f8790"]
-"""For categories without an order, after Okabe and Ito."""
+_GRID: dict[str, float | str] = {"stroke_opacity": 0.13}
+_AXIS: dict[str, float | str] = {"stroke_opacity": 0.45}
+_NO_CHANGE: dict[str, float | str] = {"stroke_dasharray": "4 3", "stroke_opacity": 0.8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -341,7 +339,7 @@ def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width:
     parts = [
         *_left_axis(y, x, [(tick, _percent_tick(tick)) for tick in y.ticks(7)]),
         *_bottom_axis(x, y.start, days),
-        svg.path(band, closed=True, fill=_TREATMENT, fill_opacity=0.25),
+        svg.area(band, fill=_TREATMENT, fill_opacity=0.25),
         svg.line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
         *(svg.line(x.start, at, x.end, at, stroke_width=2, stroke_dasharray="1 3") for at in target),
         svg.path(estimates, stroke=_TREATMENT, stroke_width=2.5, stroke_linejoin="round"),

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.errors import ConfigError, KaizenError
-from kaizen_analytics.reports.batch import run_batch
 from kaizen_analytics.reports.catalogue import load_report
-from kaizen_analytics.reports.ledger import find_records
+from kaizen_analytics.reports.ledger import RunState, find_records
 from kaizen_analytics.reports.parameters import check_parameters
-from kaizen_analytics.reports.runner import BusyError, RunRequest
+from kaizen_analytics.reports.runner import BusyError, RunRequest, RunResult, bury_dead_runs
 from kaizen_analytics.reports.schedules import due_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from kaizen_analytics.reports.runner import Runner, RunResult
     from kaizen_analytics.reports.schedules import DueSlot, Schedule
+
+
+Answers = Iterator[tuple[int, RunResult | KaizenError]]
+"""What became of each request, with its place among them; see `batch.run_batch`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,26 +37,24 @@ class Outcome:
 
 
 def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[DueSlot]:
-    """Return what is due at `now`, according to the run records below `out`."""
-    return due_slots(schedules, now, [record for _, record in find_records(out)])
+    """Return what is due at `now`, according to the run records below `out`; runs that died do not hold up a slot."""
+    found = list(find_records(out))
+    if bury_dead_runs(folder for folder, record in found if record.state is RunState.RUNNING):
+        found = list(find_records(out))
+    return due_slots(schedules, now, [record for _, record in found])
 
 
 def make_slots(
     slots: Sequence[DueSlot],
     out: Path,
-    *,
-    jobs: int = 1,
-    fast: bool = False,
-    runner: Runner | None = None,
+    make: Callable[[Sequence[RunRequest]], Answers],
 ) -> list[Outcome]:
-    """Make due slots, each in a process of its own; whatever this package refuses becomes the outcome.
+    """Make due slots; whatever this package refuses becomes the outcome.
 
     Args:
         slots: What to make.
         out: Folder of all reports.
-        jobs: How many at once.
-        fast: Without a kernel for each, see `batch.run_batch`.
-        runner: Clock of the runs; default: the present time.
+        make: Makes reports, such as `batch.run_batch` with its options.
     """
     requests: dict[int, RunRequest] = {}
     outcomes: dict[int, Outcome] = {}
@@ -63,7 +64,7 @@ def make_slots(
         except KaizenError as error:
             outcomes[number] = _outcome(slot, error)
     numbers = list(requests)
-    for place, answer in run_batch(list(requests.values()), jobs=jobs, fast=fast, runner=runner):
+    for place, answer in make(list(requests.values())):
         outcomes[numbers[place]] = _outcome(slots[numbers[place]], answer)
     return [outcomes[number] for number in sorted(outcomes)]
 

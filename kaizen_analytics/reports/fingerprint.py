@@ -31,13 +31,8 @@ _CODE = (".py", ".j2", ".css", ".sql")
 
 def read_versions(formats: Collection[str] = ()) -> dict[str, str]:
     """Return the versions of Python and of the libraries that shape a report in `formats`."""
-    versions = {"python": platform.python_version()}
-    for name in (*_LIBRARIES, *(("weasyprint",) if "pdf" in formats else ())):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:  # a checkout that is on the path without being installed
-            versions[name] = "not installed"
-    return versions
+    names = (*_LIBRARIES, *(("weasyprint",) if "pdf" in formats else ()))
+    return {"python": platform.python_version(), **{name: _read_version(name) for name in names}}
 
 
 def compute_fingerprint(
@@ -77,6 +72,14 @@ def hash_code() -> str:
             digest.update(f"{path.relative_to(folder)}\0".encode())
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@cache
+def _read_version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a checkout that is on the path without being installed
+        return "not installed"
 
 
 def _hash_file(path: Path) -> str:

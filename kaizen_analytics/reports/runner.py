@@ -12,9 +12,10 @@ import platform
 import signal
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from kaizen_analytics.reports.rendering import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from kaizen_analytics.reports.catalogue import Report
     from kaizen_analytics.reports.execution import Progress
@@ -347,6 +348,19 @@ def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None 
     return buried
 
 
+def bury_dead_runs(running: Iterable[Path]) -> list[RunRecord]:
+    """Record which of these runs died without a word, as `sweep` does; those that are under way stay.
+
+    Args:
+        running: Folders of runs whose records say that they run.
+    """
+    buried = []
+    for output in {folder.parent for folder in running}:
+        with suppress(BusyError), _exclusive(output):
+            buried += sweep(output)
+    return buried
+
+
 def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResult:
     """Write the record of a run whose process is known to be dead, and return it as the run's result.
 
@@ -478,6 +492,7 @@ def _render(execution: Execution, formats: tuple[str, ...], report: Report, reco
     return {NOTEBOOK_FILE: nbformat.writes(execution.notebook).encode()}
 
 
+@cache
 def _read_commit() -> str | None:
     """Return the commit of the checkout that this code runs from; None for an installed package."""
     from kaizen_analytics.git import Repository

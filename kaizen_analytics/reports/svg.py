@@ -124,11 +124,14 @@ def line(x1: float, y1: float, x2: float, y2: float, **attributes: float | str) 
     return path([(x1, y1), (x2, y2)], **attributes)
 
 
-def path(points: Sequence[tuple[float, float]], *, closed: bool = False, **attributes: float | str) -> str:
-    """Return a line through `points`, or the area within them."""
-    way = " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
-    paint = {"stroke": "none"} if closed else {"fill": "none", "stroke": INK}
-    return f'<path d="M{way}{"Z" if closed else ""}"{_attributes({**paint, **attributes})}/>'
+def path(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
+    """Return a line through `points`."""
+    return f'<path d="M{_way(points)}"{_attributes({"fill": "none", "stroke": INK, **attributes})}/>'
+
+
+def area(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
+    """Return the area within `points`."""
+    return f'<path d="M{_way(points)}Z"{_attributes(attributes)}/>'
 
 
 def circle(x: float, y: float, radius: float, **attributes: float | str) -> str:
@@ -140,7 +143,11 @@ def triangle(x: float, y: float, size: float, angle: float, **attributes: float 
     """Return a filled triangle around a point, its tip upward at an angle of 0, to the right at 90."""
     turns = (math.radians(angle + 120 * corner) for corner in range(3))
     corners = [(x + size * math.sin(turn), y - size * math.cos(turn)) for turn in turns]
-    return path(corners, closed=True, **attributes)
+    return area(corners, **attributes)
+
+
+def _way(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
 
 
 def _attributes(values: dict[str, float | str]) -> str:
