@@ -153,22 +153,19 @@ class Parser(LineParser):
             if (speed := text_of(usage, "speed")) not in (None, "standard"):
                 event.payload["speed"] = speed
             if usage.get("iterations") is not None:
-                self._advisors(usage, key, ts_ms)
+                self._beside(usage, model, key, ts_ms)
         for index, (call_id, name, given) in enumerate(calls):
             self._tool_call(f"t:{call_id}" if call_id else _key(uuid, index), ts_ms, call_id, name, given)
 
-    def _advisors(self, usage: Json, key: str | None, ts_ms: int) -> None:
-        """Advisor tokens stand in no total; each advisor call is a response of its own."""
-        for index, entry in enumerate(list_of(usage, "iterations")):
-            if type(entry) is not dict or entry.get("type") != "advisor_message":
-                continue
-            advisor, tokens = text_of(entry, "model"), _usage_tokens(entry)
-            own = f"{key}#advisor{index}" if key else None
+    def _beside(self, usage: Json, model: str | None, key: str | None, ts_ms: int) -> None:
+        """Count the calls that a response's usage leaves out; each is a response of its own."""
+        for index, role, entry in _left_out(usage):
+            name, tokens = text_of(entry, "model") or model, _usage_tokens(entry)
+            own = f"{key}#{role}{index}" if key else None
             event = self._seen.get(own) if own else None
             if event is None:
-                payload: Json = {"role": "assistant", "model": advisor, "advisor": True}
-                event = Event(own, ts_ms, Kind.MESSAGE, payload, model=advisor, tokens=tokens)
-                self._add(event)
+                payload: Json = {"role": "assistant", "model": name, role: True}
+                self._add(Event(own, ts_ms, Kind.MESSAGE, payload, model=name, tokens=tokens))
             elif event.tokens is None or tokens.weight >= event.tokens.weight:
                 event.tokens = tokens
 
@@ -311,6 +308,26 @@ def _call(block: Json) -> tuple[str | None, str, Json]:
     if name is None:
         raise Malformed(Reason.WRONG_TYPE, "tool_use.name")
     return text_of(block, "id"), name, object_of(block, "input") or {}
+
+
+def _left_out(usage: Json) -> list[tuple[int, str, Json]]:
+    """Return those iterations of a usage object that its totals do not hold: place, role and counts.
+
+    Advisor calls and compactions are never in the totals; where another model stepped in, the totals are those of the
+    attempt that was served, the last one.
+    """
+    entries = [entry if type(entry) is dict else {} for entry in list_of(usage, "iterations")]
+    kinds = [entry.get("type") for entry in entries]
+    served = max((index for index, kind in enumerate(kinds) if kind == "fallback_message"), default=0)
+    found: list[tuple[int, str, Json]] = []
+    for index, (kind, entry) in enumerate(zip(kinds, entries, strict=True)):
+        if kind == "advisor_message":
+            found.append((index, "advisor", entry))
+        elif kind == "compaction":
+            found.append((index, "compaction", entry))
+        elif index < served and kind in ("message", "fallback_message"):
+            found.append((index, "attempt", entry))
+    return found
 
 
 def _usage_tokens(usage: Json) -> Tokens:

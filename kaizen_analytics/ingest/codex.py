@@ -22,6 +22,7 @@ from kaizen_analytics.ingest.records import (
     Place,
     Reason,
     Tokens,
+    clean,
     count_of,
     flag_of,
     list_of,
@@ -56,6 +57,10 @@ _FAILED = re.compile(
     r"(?:Script failed|exec_command failed|write_stdin failed|apply_patch verification failed|failed in sandbox"
     r"|collab spawn failed|resources/list failed|aborted by user|aborted|[\w ]{0,40}\brejected\b"
     r"|execution error|unsupported call|failed to parse function arguments)"
+)
+_CWD = re.compile(r"<environment_context>.*?(?:<cwd>|Current working directory: )([^<\n]+)", re.DOTALL)
+_NOT_TYPED = re.compile(
+    r"\s*<(?:environment_context|user_instructions|ENVIRONMENT_CONTEXT|INSTRUCTIONS)\b|# AGENTS\.md instructions"
 )
 _COMPLETED = re.compile(r"(?:Script completed|Plan updated|Success\. Updated)")
 
@@ -123,8 +128,9 @@ class Parser(LineParser):
 
     def _record(self, record: Json) -> None:
         kind = text_of(record, "type")
-        if kind is None:
-            raise Malformed(Reason.WRONG_TYPE, "type")
+        if kind is None or (kind not in self._HANDLERS and "payload" not in record):
+            self._bare_record(record, kind)
+            return
         handler = self._HANDLERS.get(kind)
         if handler is None:
             return
@@ -137,6 +143,37 @@ class Parser(LineParser):
             self._in_burst = False
         self._last_ms = max(self._last_ms, ts_ms)
         handler(self, payload, ts_ms)
+
+    def _bare_record(self, record: Json, kind: str | None) -> None:
+        """Read a line of a build up to 0.31 or so: session facts, then items, without payloads and without times."""
+        if kind is not None:
+            if not self._last_ms:
+                raise Malformed(Reason.BAD_TIME, "timestamp")
+            first = len(self.parsed.events)
+            if kind == "message":
+                self._bare_message(record)
+            else:
+                self._response_item(record, self._last_ms)
+            for event in self.parsed.events[first:]:
+                event.ts_exact = False
+        elif "timestamp" in record and "id" in record:
+            ts_ms = time_of(record)
+            if ts_ms is None:
+                raise Malformed(Reason.BAD_TIME, "timestamp")
+            self._last_ms = max(self._last_ms, ts_ms)
+            self._session_meta(record, ts_ms)
+        elif "record_type" not in record:
+            raise Malformed(Reason.WRONG_TYPE, "type")
+
+    def _bare_message(self, item: Json) -> None:
+        text, role = _message_text(item), text_of(item, "role")
+        if found := _CWD.search(text):
+            self._place = self._place._replace(cwd=clean(found.group(1)))
+        if role == "assistant":
+            payload: Json = {"role": "assistant", "model": self._model, "text": snippet(text)}
+            self._add(Event(None, self._last_ms, Kind.MESSAGE, payload, model=self._model))
+        elif role == "user" and not _NOT_TYPED.match(text):
+            self._user_message({"message": text}, self._last_ms)
 
     def _burst_ends(self, payload: Json, ts_ms: int) -> bool:
         """Whether this record is the file's own again: after a pause, or of a turn younger than the file."""
@@ -176,9 +213,14 @@ class Parser(LineParser):
             self._place = self._place._replace(cwd=cwd)
 
     def _response_item(self, item: Json, ts_ms: int) -> None:
-        handler = self._ITEMS.get(text_of(item, "type") or "")
+        kind = text_of(item, "type") or ""
+        handler = self._ITEMS.get(kind)
         if handler is not None:
             handler(self, item, ts_ms)
+        elif kind.endswith("_call"):
+            self._action_call(item, ts_ms)
+        elif kind.endswith("_call_output"):
+            self._output(item, ts_ms)
 
     def _event_msg(self, message: Json, ts_ms: int) -> None:
         handler = self._EVENTS.get(text_of(message, "type") or "")
@@ -253,7 +295,7 @@ class Parser(LineParser):
         self._call(text_of(item, "call_id"), name, ts_ms, describe(text or ""))
 
     def _action_call(self, item: Json, ts_ms: int) -> None:
-        name = (text_of(item, "type") or "").removesuffix("_call")
+        name = text_of(item, "name") or (text_of(item, "type") or "").removesuffix("_call")
         given = object_of(item, "action") or {}
         self._call(text_of(item, "call_id"), name, ts_ms, _describe(name, given))
 
@@ -329,14 +371,12 @@ class Parser(LineParser):
     _ITEMS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
         "function_call": _function_call,
         "custom_tool_call": _custom_call,
-        "local_shell_call": _action_call,
-        "web_search_call": _action_call,
         "tool_search_call": _function_call,
         "function_call_output": _output,
         "custom_tool_call_output": _output,
         "tool_search_output": _search_output,
     }
-    """By type of `response_item`."""
+    """By type of `response_item`; another `..._call` or `..._call_output` is read as what its name says."""
 
     _EVENTS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
         "token_count": _token_count,
@@ -358,6 +398,11 @@ def text_of_any(record: Json, name: str) -> str | None:
     if value is None or type(value) is str:
         return value or None
     raise Malformed(Reason.WRONG_TYPE, name)
+
+
+def _message_text(item: Json) -> str:
+    texts = (part.get("text") for part in list_of(item, "content") if type(part) is dict)
+    return "\n".join(text for text in texts if type(text) is str)
 
 
 def _is_uuid7(value: str | None) -> bool:

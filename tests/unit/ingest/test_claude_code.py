@@ -281,3 +281,30 @@ def test_the_speed_that_a_response_was_bought_at_is_kept_unless_it_is_the_standa
 
     assert fast.payload["speed"] == "fast"
     assert "speed" not in standard.payload
+
+
+def test_an_attempt_that_another_model_took_over_is_a_response_of_its_own():
+    attempts = [
+        {"type": "message", "model": "claude-opus-4-8", "input_tokens": 7, "output_tokens": 2},
+        {"type": "fallback_message", "model": "claude-sonnet-4-5-20250929", "input_tokens": 10, "output_tokens": 5},
+    ]
+
+    served, declined = responses(answer("a", 1, "m1", tokens=usage() | {"iterations": attempts}))
+
+    assert served.tokens.tokens_in == 10
+    assert (declined.model, declined.tokens[0], declined.tokens[3]) == ("claude-opus-4-8", 7, 2)
+    assert declined.payload["attempt"] is True
+
+
+def test_a_compaction_inside_a_response_is_a_response_of_its_own():
+    inner = [{"type": "compaction", "input_tokens": 900, "output_tokens": 30}, {"type": "message", "input_tokens": 10}]
+
+    _, compaction = responses(answer("a", 1, "m1", tokens=usage() | {"iterations": inner}))
+
+    assert (compaction.model, compaction.tokens[0]) == ("claude-sonnet-4-5-20250929", 900)
+
+
+def test_iterations_without_another_model_are_in_the_totals():
+    inner = [{"type": "message", "input_tokens": 5}, {"type": "message", "input_tokens": 5}]
+
+    assert len(responses(answer("a", 1, "m1", tokens=usage() | {"iterations": inner}))) == 1

@@ -291,3 +291,61 @@ def test_an_outcome_for_a_result_of_an_earlier_reading_asks_for_the_whole_file()
     ended = codex("event_msg", 9, type="exec_command_end", call_id="c1", exit_code=0)
 
     assert feed(Parser("s", first.state), lines(ended)).changes_the_past
+
+
+def bare(kind, **more):
+    return {"type": kind, **more}
+
+
+def said(role, text):
+    return bare("message", role=role, content=[{"type": "input_text", "text": text}])
+
+
+def test_builds_that_wrote_bare_lines_are_read():
+    parser = Parser("stem")
+    first = {"id": "old", "timestamp": "2025-08-20T10:00:00Z", "instructions": None, "git": {"branch": "main"}}
+    place = "<environment_context>\n  <cwd>/repo/demo</cwd>\n</environment_context>"
+
+    feed(
+        parser,
+        lines(
+            first,
+            {"record_type": "state"},
+            said("user", place),
+            said("user", "fix it"),
+            bare("reasoning", summary=[]),
+            bare("function_call", name="shell", arguments='{"command": ["ls"]}', call_id="c1"),
+            bare("function_call_output", call_id="c1", output='{"metadata": {"exit_code": 1}}'),
+            said("assistant", "done"),
+        ),
+    )
+
+    found = parser.parsed.events
+    assert (parser.session_id, parser.parsed.rejects) == ("old", [])
+    assert [event.kind for event in found] == [Kind.MESSAGE, Kind.TOOL_CALL, Kind.TOOL_RESULT, Kind.MESSAGE]
+    assert found[0].payload["prompt"] is True
+    assert found[2].payload["is_error"] is True
+    assert {(event.place.cwd, event.place.branch) for event in found} == {("/repo/demo", "main")}
+    assert {(event.ts_ms, event.ts_exact, event.tokens) for event in found} == {(1_755_684_000_000, False, None)}
+
+
+def test_a_bare_line_before_any_time_is_rejected():
+    [reject] = feed(Parser("stem"), lines(said("user", "x"))).parsed.rejects
+
+    assert reject.reason == "bad_time"
+
+
+def test_calls_and_outputs_of_kinds_not_known_yet_are_counted():
+    found = events(
+        meta("s"),
+        codex("response_item", 1, type="local_shell_call", call_id="c1", action={"command": ["ls"]}),
+        codex("response_item", 2, type="local_shell_call_output", call_id="c1", output="Exit code: 2"),
+        codex("response_item", 3, type="image_generation_call", status="completed"),
+    )
+
+    assert [(event.kind, event.tool) for event in found] == [
+        (Kind.TOOL_CALL, "local_shell"),
+        (Kind.TOOL_RESULT, "local_shell"),
+        (Kind.TOOL_CALL, "image_generation"),
+    ]
+    assert found[1].payload["is_error"] is True

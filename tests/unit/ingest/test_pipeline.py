@@ -314,7 +314,9 @@ def test_one_file_larger_than_a_slice_is_read_in_slices(store, home, monkeypatch
         monkeypatch.setattr(checkpoints, "_CHUNK_BYTES", 500)
         slices, read_source = [], pipeline.read_source
         monkeypatch.setattr(
-            pipeline, "read_source", lambda *of, **more: slices.append(of) or read_source(*of, **{"limit": 3000, **more})
+            pipeline,
+            "read_source",
+            lambda *of, **more: slices.append(of) or read_source(*of, **{"limit": 3000, **more}),
         )
         summary = ingest(sliced, home)
 
