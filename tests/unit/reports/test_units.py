@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import shlex
-import shutil
 import subprocess
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import yaml
 
 from kaizen_analytics.reports.units import UNITS, due_command
 
+ROOT = Path(__file__).resolve().parents[3]
 AWKWARD = due_command(Path("/usr/bin/python3"), Path("/srv/100% 'ours'/re ports.toml"), Path("/srv/out $HOME"))
 
 
@@ -40,23 +43,77 @@ def test_airflow_gets_python_that_carries_the_command() -> None:
 
 
 @pytest.mark.system
-def test_systemd_accepts_service_and_timer(tmp_path: Path) -> None:
-    text = UNITS["systemd"](AWKWARD)
-    parts = re.split(r"^# (kaizen-reports\.\w+)\n", text, flags=re.MULTILINE)[1:]
-    files = dict(zip(parts[::2], parts[1::2], strict=True))
+def test_systemd_accepts_service_and_timer(tmp_path: Path, need_tool) -> None:
+    files = split_units(UNITS["systemd"](AWKWARD))
     assert set(files) == {"kaizen-reports.service", "kaizen-reports.timer"}
     assert 'ExecStart="/usr/bin/python3" "-m"' in files["kaizen-reports.service"]
     assert "/srv/100%% 'ours'/re ports.toml" in files["kaizen-reports.service"]
     assert "/srv/out $$HOME" in files["kaizen-reports.service"]
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("needs systemd-analyze on the PATH")
+    program = need_tool("systemd-analyze")
+    files["kaizen-reports.service"] = files["kaizen-reports.service"].replace("/usr/bin/python3", sys.executable)
+    assert verify(program, tmp_path, files) == ""
+    wrong = {name: text.replace("*:0/10", "*:0/x").replace("oneshot", "once") for name, text in files.items()}
+    assert "Failed to parse" in verify(program, tmp_path, wrong)
+
+
+def split_units(text: str) -> dict[str, str]:
+    parts = re.split(r"^# (kaizen-reports\.\w+)\n", text, flags=re.MULTILINE)[1:]
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def verify(program: str, folder: Path, files: dict[str, str]) -> str:
+    """Return what systemd-analyze says about these files."""
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    verified = subprocess.run(
-        [program, "verify", "--user", *(str(tmp_path / name) for name in files)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "kaizen-reports" not in verified.stderr
+        (folder / name).write_text(content)
+    command = [program, "verify", "--user", "--man=no", *(str(folder / name) for name in files)]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+    verified = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "Failed to initialize" not in verified.stderr
+    return "\n".join(line for line in verified.stderr.splitlines() if "kaizen-reports" in line)
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """Return a real command, in a folder with an awkward name, for schedules of which nothing is due."""
+    folder = tmp_path / "100% 'ours' $HOME"
+    folder.mkdir()
+    schedules = folder / "reports.toml"
+    schedules.write_text('[later]\nreport = "retro_summary"\ncron = "0 7 * * 1"\nsince = 2999-01-01T00:00:00Z\n')
+    return due_command(Path(sys.executable), schedules, folder / "out")
+
+
+def run_shell(shell: str, line: str) -> str:
+    """Return what a line prints, in the environment of a scheduler: no more than a PATH."""
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([shell, "-e", "-c", line], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_cron_runs_its_line(command: list[str]) -> None:
+    line = UNITS["cron"](command).splitlines()[1].split(" ", 5)[5]
+    assert run_shell("sh", line.replace("\\%", "%")) == "Nothing is due.\n"
+
+
+def test_github_runs_its_step(command: list[str]) -> None:
+    workflow = yaml.safe_load(UNITS["github"](command))
+    assert run_shell("bash", workflow["jobs"]["due"]["steps"][0]["run"]) == "Nothing is due.\n"
+
+
+def test_airflow_runs_its_task(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks: list[dict[str, object]] = []
+    for name, members in AIRFLOW.items():
+        module = types.ModuleType(name)
+        vars(module).update({member: make(tasks) for member, make in members.items()})
+        monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(UNITS["airflow"](command), "dag.py", "exec"), {})
+    [task] = tasks
+    assert run_shell("bash", str(task["bash_command"])) == "Nothing is due.\n"
+
+
+AIRFLOW = {
+    "airflow": {"DAG": lambda _: lambda **_: contextlib.nullcontext()},
+    "airflow.operators": {},
+    "airflow.operators.bash": {"BashOperator": lambda tasks: lambda **task: tasks.append(task)},
+}
+"""As much of Airflow as the emitted file touches."""
