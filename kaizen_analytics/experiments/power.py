@@ -71,7 +71,7 @@ class PowerTable(Displayed):
             caption=f"{definition.label}: what it takes to prove {goal} ({level})",
             columns=("true change", "sessions per arm", "days"),
             rows=tuple(_cells(row) for row in self.rows),
-            numeric=frozenset({0, 1, 2}),
+            numeric=frozenset({1, 2}),
             sentences=(self.sentence, f"{self.per_day:.1f} sessions a day come in, for both arms together."),
         )
 

@@ -87,5 +87,5 @@ def test_the_table_is_json() -> None:
 def test_it_prints_as_a_table() -> None:
     text = str(table(target_pct=-20.0))
     assert text.startswith("Tokens per session: what it takes to prove a change of -20 % (level 5 %, power 80 %")
-    assert "-10 %  not beyond the target" in text
+    assert "-10 %        not beyond the target" in text
     assert table(target_pct=-20.0)._repr_html_().count("<tr>") == 5
