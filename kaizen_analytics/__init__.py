@@ -12,6 +12,8 @@ The rooms, in the order in which data flows through them:
     stats         the statistics, pure functions on arrays
     reports       notebooks, run unattended and rendered to one page
     redact        what must not leave the machine
+    datasets      the tables that may leave it, as files
+    sync          the same tables to an endpoint or a lake, for those who want it
     display       what a result shows in a notebook; text makes what others wrote safe to show
     analysis      a store as read-only frames, for notebooks
     cli           the command line over all of it

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import random
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from endpoints import Endpoint, serve
 
+from kaizen_analytics.datasets.catalogue import DATASETS
+from kaizen_analytics.datasets.rows import read_session_rows
 from kaizen_analytics.errors import ConfigError, DeliveryError, RedactionError
 from kaizen_analytics.redact import Redactor
 from kaizen_analytics.store import Store
@@ -199,6 +204,30 @@ def test_killed_at_each_step_nothing_is_lost_or_doubled(make_bench, monkeypatch,
     bench.run()
     assert is_each_row_once(bench.endpoint)
     assert bench.pending() == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_happens_the_endpoint_ends_with_what_the_store_holds(make_bench, seed):
+    rng = random.Random(seed)
+    orders = [200, 200, 200, 400, 401, 429, 500, "drop", "half", "lose"]
+    bench = make_bench(lambda _number: rng.choice(orders))
+    for _ in range(6):
+        name, hours = f"s{rng.randrange(25):03}", rng.randrange(5)
+        change = "update sessions set ended_at_ms = started_at_ms + ? where id = ? returning 1"
+        bench.store.native(change, hours * 3_600_000, name)
+        with suppress(DeliveryError):
+            bench.run(retry_parked=rng.random() < 0.3)
+    bench.endpoint.script = lambda _number: 200
+    bench.run(retry_parked=True)
+    assert set(bench.endpoint.rows().values()) == {1}
+    latest: dict[str, tuple[int, str]] = {}
+    for _, content, revision in bench.endpoint.rows():
+        name = json.loads(content)["session"]
+        latest[name] = max(latest.get(name, (0, "")), (revision, content))
+    rows = DATASETS["sessions"]().project(read_session_rows(bench.store), bench.redactor)
+    assert {name: content for name, (_, content) in latest.items()} == {
+        row["session"]: json.dumps(row, sort_keys=True) for row in rows
+    }
 
 
 def test_a_row_that_changes_while_its_batch_waits_leaves_in_both_versions(make_bench):
