@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from kaizen_analytics.engines import EmbeddedEngine
+from kaizen_analytics.columnar.rollup import find_roots
 from kaizen_analytics.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
 from kaizen_analytics.experiments.binding import Candidate, Evidence, commits_of
 from kaizen_analytics.experiments.lifecycle import judge_sample
@@ -33,7 +33,6 @@ from kaizen_analytics.model import (
     PromptFingerprint,
     State,
 )
-from kaizen_analytics.queries import load_sql
 from kaizen_analytics.redact.projection import ID_DIGITS
 from kaizen_analytics.redact.pseudonyms import Pseudonyms
 
@@ -241,7 +240,7 @@ def _read_values(lake: Lake, experiment_id: str) -> dict[str, frozenset[str]]:
 
 
 def _find_foreign(sessions: pl.DataFrame) -> frozenset[str]:
-    roots = EmbeddedEngine().run(load_sql("staging/session_roots.sql"), {"sessions": sessions})
+    roots = find_roots("metrics", sessions)
     marked = roots.join(sessions.filter("is_foreign").select(session_id="id"), on="session_id", how="semi")
     return frozenset(marked["root_id"])
 

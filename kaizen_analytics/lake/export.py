@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 LOCK_TIMEOUT_S = 600
 """How long to wait for another export of the same store by this machine."""
 
-_EVENTS_A_TIME = 1_000_000
+_EVENTS_A_TIME = 300_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

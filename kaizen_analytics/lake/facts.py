@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from kaizen_analytics.columnar.manifest import DamagedError
-from kaizen_analytics.engines import EmbeddedEngine
+from kaizen_analytics.columnar.rollup import find_roots
 from kaizen_analytics.experiments.lifecycle import apply_rule, get_plan
 from kaizen_analytics.experiments.sample import read_values
 from kaizen_analytics.lake.schema import PARTITIONED, TABLES, VALUES, TableName
 from kaizen_analytics.model import Branch, Delta, GitCommit, ManualTag, PromptFingerprint
-from kaizen_analytics.queries import load_sql
 from kaizen_analytics.redact.projection import LATEST_MS
 from kaizen_analytics.store.experiments import list_experiments
 from kaizen_analytics.store.sessions import find_foreign
@@ -53,7 +52,7 @@ def read_sessions(mirror: Mirror, bucket_of: Callable[[str], int]) -> Sessions:
         bucket_of: The bucket of a root session; a tree of sub-agents is never divided.
     """
     sessions = mirror.table("sessions").drop_nulls("id")
-    roots = EmbeddedEngine().run(load_sql("staging/session_roots.sql"), {"sessions": sessions})
+    roots = find_roots("metrics", sessions)
     distinct = roots["root_id"].unique()
     buckets = pl.DataFrame({"root_id": distinct, "bucket": [bucket_of(root) for root in distinct]})
     started = sessions.select(root_id="id", day=_day(pl.col("started_at_ms")))

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
-from kaizen_analytics.columnar.rollup import ROLLUPS, SHARD_EVENTS
+from kaizen_analytics.columnar.rollup import SHARD_EVENTS, find_roots
 from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
 from kaizen_analytics.errors import LakeError, QueryError
 from kaizen_analytics.lake.catalogue import Entry, check_lake, read_entries
 from kaizen_analytics.lake.places import open_place
 from kaizen_analytics.lake.schema import TABLES, TableName
-from kaizen_analytics.queries import SESSION_METRICS, Query, check_schema, load_sql
+from kaizen_analytics.queries import SESSION_METRICS, Query, check_schema
 from kaizen_analytics.redact.frames import frame_schema
 
 if TYPE_CHECKING:
@@ -73,27 +73,25 @@ class Lake:
         """
         engine = engine or EmbeddedEngine()
         sessions = self.sessions()
-        roots = EmbeddedEngine().run(
-            load_sql(ROLLUPS["metrics" if rollup else "metrics_apart"]), {"sessions": sessions}
-        )
-        chosen = sessions.select("source", session_id="id")
-        counting = chosen.rename({"session_id": "id"})
-        files = self.table(TableName.FILES_TOUCHED).rename({"session_id": "id"}).join(counting, on=["id", "source"])
-        sql = _MART.text()
-        shards = []
+        roots = find_roots("metrics" if rollup else "metrics_apart", sessions)
+        keys = sessions.select("source", session_id="id").with_row_index("number").cast({"number": pl.Int64})
+        files = self.table(TableName.FILES_TOUCHED).join(keys, on=["session_id", "source"])
         most = SHARD_EVENTS if isinstance(engine, EmbeddedEngine) else None
+        shards = []
         for members in _split(sessions, roots, most):
+            chosen = keys.join(members, on="session_id", how="semi")
             relations = {
-                "sessions": sessions.join(members, left_on="id", right_on="session_id", how="semi"),
-                "session_roots": members.select("session_id", "root_id"),
-                "files_touched": files.select("path", session_id="id").join(members, on="session_id", how="semi"),
-                "chosen_sessions": chosen.join(members, on="session_id", how="semi"),
+                "sessions": sessions.join(chosen.select("number", id="session_id"), on="id").with_columns(id="number"),
+                "session_roots": _number(members, chosen),
+                "files_touched": files.select("path", session_id="number"),
+                "chosen_sessions": chosen,
                 "lake_events": self._events(members, engine),
             }
-            shards.append(engine.run(sql, relations))
-        metrics = pl.concat(shards)
-        check_schema(SESSION_METRICS.path, metrics, SESSION_METRICS.schema)
-        return metrics.sort("session_id")
+            shards.append(engine.run(_MART.text(), relations))
+        metrics = pl.concat(shards).rename({"session_id": "number"}).join(keys, on="number", validate="1:1")
+        named = metrics.select(shards[0].columns)
+        check_schema(SESSION_METRICS.path, named, SESSION_METRICS.schema)
+        return named.sort("session_id")
 
     def _events(self, members: pl.DataFrame, engine: Engine) -> pl.DataFrame | ParquetFiles:
         placed = set(members.select(_PLACED).unique().iter_rows())
@@ -105,8 +103,18 @@ class Lake:
         if not entries:
             return pl.DataFrame(schema=frame_schema(TABLES[TableName.EVENTS].projection))
         if isinstance(engine, EmbeddedEngine):
-            return ParquetFiles(tuple(self._fetch(entries)))
+            return ParquetFiles((self._gather(entries),))
         return ParquetFiles(self.place.addresses(entry.name for entry in entries))
+
+    def _gather(self, entries: list[Entry]) -> Path:
+        """Return one file with the rows of many, which the mart would otherwise open several times each."""
+        gathered = self.folder / "gathered.parquet"
+        rows = pl.scan_parquet(self._fetch(entries), glob=False, hive_partitioning=False)
+        try:
+            rows.sink_parquet(gathered, compression="zstd", compression_level=1)
+        except pl.exceptions.PolarsError as error:
+            raise LakeError(f"A file of the table events in the lake cannot be read: {error}") from error
+        return gathered
 
     def _fetch(self, entries: list[Entry]) -> list[Path]:
         return self.place.fetch([(entry.name, entry.digest) for entry in entries], self.folder)
@@ -160,11 +168,18 @@ def read_metrics(
     return read_lake(url, lambda lake: lake.metrics(rollup=rollup, engine=engine), key=key)
 
 
+def _number(members: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the numbers of each session and of its root, which always lies in the same shard."""
+    own, root = (keys.select("number", **{name: "session_id"}) for name in ("session_id", "root_id"))
+    numbered = members.join(own, on="session_id").join(root, on="root_id", suffix="_of_root")
+    return numbered.select(session_id="number", root_id="number_of_root")
+
+
 def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
     if isinstance(error, QueryError):
         return error
     return LakeError(
-        f"{error.filename} is missing although its catalogue names it. The next export of the machine that wrote it "
+        f"{error.filename or error} is missing although its catalogue names it. The next export of the machine that wrote it "
         "puts it back.",
     )
 

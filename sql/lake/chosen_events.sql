@@ -1,9 +1,9 @@
 -- purpose: the events of a lake that count: of each session only those of the source that was chosen for it.
--- grain: one row per event.
+-- grain: one row per event; session_id is the number of the session, which joins several times faster than its text.
 -- null: as in staging/events.sql.
--- reads: lake_events (files of a lake), chosen_sessions (session_id, source).
+-- reads: lake_events (files of a lake), chosen_sessions (session_id, source, number).
 select
-    lake_events.session_id,
+    chosen_sessions.number as session_id,
     lake_events.seq,
     lake_events.ts_ms,
     lake_events.ts_exact,

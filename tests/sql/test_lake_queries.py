@@ -14,7 +14,7 @@ def test_events_of_the_chosen_source_count() -> None:
         [dict(zip(("source", "session_id", "seq", "tokens_in"), row, strict=True)) for row in rows],
         schema=frame_schema(TABLES[TableName.EVENTS].projection),
     )
-    chosen = pl.DataFrame({"session_id": ["a", "b"], "source": ["m2", "m1"]})
+    chosen = pl.DataFrame({"session_id": ["a", "b"], "source": ["m2", "m1"], "number": [4, 7]})
     found = EmbeddedEngine().run(load_sql("lake/chosen_events.sql"), {"lake_events": events, "chosen_sessions": chosen})
-    assert sorted(found.select("session_id", "seq", "tokens_in").rows()) == [("a", 0, 7), ("a", 1, 8), ("b", 0, 9)]
+    assert sorted(found.select("session_id", "seq", "tokens_in").rows()) == [(4, 0, 7), (4, 1, 8), (7, 0, 9)]
     assert "source" not in found.columns
