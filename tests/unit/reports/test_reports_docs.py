@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
+
+import pytest
 
 from kaizen_analytics.reports.ledger import EXIT_CODES, RunRecord
 from kaizen_analytics.reports.schedules import load_schedules
 
-TEXT = (Path(__file__).resolve().parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[3]
+TEXT = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
@@ -28,3 +35,31 @@ def test_the_example_of_a_schedule_loads(tmp_path: Path) -> None:
     (tmp_path / "reports.toml").write_text(example)
     [schedule] = load_schedules(tmp_path / "reports.toml")
     assert (schedule.name, schedule.catch_up, schedule.conclude) == ("weekly-conclusion", 1, True)
+
+
+@pytest.mark.slow
+def test_the_walk_through_makes_a_report(tmp_path: Path) -> None:
+    [walk] = re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
+    program = tmp_path / "bin" / "kaizen-analytics"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kaizen_analytics "$@"\n')
+    program.chmod(0o700)
+    projects = Path(".claude", "projects", "-home-dev-mobile-app")
+    shutil.copytree(ROOT / "data" / "sample" / "home" / projects, tmp_path / "home" / projects)
+    environment = {
+        "HOME": str(tmp_path / "home"),
+        "KAIZEN_HOME": str(tmp_path / "kaizen"),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+    done = subprocess.run(["sh", "-e", "-c", walk], capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    [page] = (tmp_path / "home" / "kaizen" / "reports").glob("retro_summary/*/latest/report.html")
+    assert str(page.parent.resolve() / page.name) in done.stdout
+    assert "<h1" in page.read_text(encoding="utf-8")
+    assert "*/10 * * * * " in done.stdout
+    again = f"cd ~/kaizen\n{program} report due"
+    second = subprocess.run(["sh", "-e", "-c", again], capture_output=True, text=True, check=False, env=environment)
+    assert second.stdout == "Nothing is due.\n"
