@@ -179,8 +179,8 @@ def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
     if isinstance(error, QueryError):
         return error
     return LakeError(
-        f"{error.filename or error} is missing although its catalogue names it. The next export of the machine that wrote it "
-        "puts it back.",
+        f"{error.filename or error} is missing although its catalogue names it. The next export of the machine that "
+        "wrote it puts it back.",
     )
 
 
