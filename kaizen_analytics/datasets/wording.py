@@ -111,9 +111,10 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 @cache
 def own_words(heuristic: str) -> frozenset[str]:
-    """Return the words that the texts of one heuristic are made of."""
-    [path] = [one.path for one in load_heuristics() if one.id == heuristic]
-    literals = (text.replace("''", "'") for text in _LITERAL.findall(_COMMENT.sub("", load_sql(path))))
+    """Return the words that the texts of one heuristic are made of; none for one that no longer exists."""
+    queries = (load_sql(one.path) for one in load_heuristics() if one.id == heuristic)
+    sql = _COMMENT.sub("", "\n".join(queries))
+    literals = (text.replace("''", "'") for text in _LITERAL.findall(sql))
     words: set[str] = set()
     for text in literals:
         words |= _words(text) | _words(inflect(f"1 {text.strip()}")) | _words(inflect(f"2 {text.strip()}"))

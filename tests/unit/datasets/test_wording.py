@@ -51,6 +51,11 @@ def test_a_sentence_that_is_not_our_wording_is_a_stand_in_whole(text: str):
     assert WORDING.sentence(text, "H3").startswith("name-")
 
 
+def test_a_bet_of_a_heuristic_that_is_gone_is_a_stand_in():
+    assert WORDING.sentence("Agents waited for `build`", "H99").startswith("name-")
+    assert WORDING.bet_id("H99:acme").startswith("H99:name-")
+
+
 @pytest.mark.parametrize(
     ("identity", "shown"),
     [("H36:pause", "H36:pause"), ("H3:api/user.py", "H3:api/user.py"), ("H33:pytest", "H33:pytest")],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -77,13 +78,15 @@ def make_handler(endpoint: Endpoint) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def serve(endpoint: Endpoint) -> Iterator[Endpoint]:
-    """Let the endpoint listen on a free port of this machine."""
+def serve(endpoint: Endpoint, context: ssl.SSLContext | None = None) -> Iterator[Endpoint]:
+    """Let the endpoint listen on a free port of this machine, encrypted where there is a context."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), make_handler(endpoint))
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    endpoint.url = f"http://127.0.0.1:{server.server_address[1]}/in?team=a"
+    endpoint.url = f"{'http' if context is None else 'https'}://127.0.0.1:{server.server_address[1]}/in?team=a"
     try:
         yield endpoint
     finally:
