@@ -443,7 +443,8 @@ def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
 
 
 def _subject(request: RunRequest, parameters: Mapping[str, Value]) -> str | None:
-    return None if request.report.subject is None else str(parameters[request.report.subject])
+    """Return what the report is about; an empty value of its subject means all, and needs no folder of its own."""
+    return None if request.report.subject is None else str(parameters[request.report.subject]) or None
 
 
 def _prepare_share(request: RunRequest, parameters: Mapping[str, Value]) -> Share | None:
