@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -65,3 +66,28 @@ def test_the_page_is_the_same_with_and_without_a_kernel(write_notebook, tmp_path
     [(_, fast)] = run_batch([request(notebook, tmp_path / "fast")], jobs=1, fast=True, runner=runner)
     for name in ("report.html", "report.md", "report.json"):
         assert (fast.folder / name).read_bytes() == (slow.folder / name).read_bytes(), name
+
+
+def test_one_command_makes_a_report_for_each_value_of_its_subject(write_notebook, start_report, tmp_path: Path) -> None:
+    notebook = write_notebook("assert name != 'bad'", subject="name")
+    subjects = [option for name in ("one", "bad", "two") for option in ("-p", f"name={name}")]
+    process = start_report(notebook, tmp_path / "reports", *subjects, "--fast", "--jobs", "2", "--json")
+    printed, error = process.communicate(timeout=120)
+    assert process.returncode == 1, error
+    runs = json.loads(printed)
+    assert [(run["subject"], run["state"]) for run in runs] == [
+        ("one", "success"),
+        ("bad", "failed"),
+        ("two", "success"),
+    ]
+    assert sorted(path.parent.parent.name for path in (tmp_path / "reports").rglob("latest/report.html")) == [
+        "one",
+        "two",
+    ]
+
+
+def test_only_the_subject_may_be_given_several_times(write_notebook, start_report, tmp_path: Path) -> None:
+    process = start_report(write_notebook("1", subject="name"), tmp_path, "-p", "count=1", "-p", "count=2")
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "The parameter count is given twice: '1' and '2'." in error
