@@ -148,15 +148,11 @@ def status(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
 
 @contextmanager
 def _opened(store: Path | None, *, read_only: bool = False) -> Iterator[tuple[Store, Settings]]:
-    from kaizen_analytics.cli.cache import refresh_mirror
     from kaizen_analytics.store import Store
     from kaizen_analytics.sync.delivery import load_settings
 
-    path = locate(store).path
-    with Store.open(path, read_only=read_only) as opened:
-        settings = load_settings(opened)
-        refresh_mirror(path)
-        yield opened, settings
+    with Store.open(locate(store).path, read_only=read_only) as opened:
+        yield opened, load_settings(opened)
 
 
 def _change(store: Store, given: dict[str, Any]) -> Settings:
@@ -181,8 +177,10 @@ def _make_redactor(settings: Settings) -> Redactor:
 
 
 def _preview_endpoint(store: Store, settings: Settings) -> dict[str, Any]:
+    from kaizen_analytics.cli.cache import refresh_mirror
     from kaizen_analytics.sync.delivery import preview as look
 
+    refresh_mirror(store.path)
     waiting = look(store, settings, _make_redactor(settings), now_ms=read_clock())
     return {
         "url": settings.url,
@@ -219,10 +217,12 @@ def _preview_lake(settings: Settings, path: Path) -> dict[str, Any]:
 
 
 def _run_endpoint(store: Store, settings: Settings, *, retry_parked: bool) -> dict[str, Any]:
+    from kaizen_analytics.cli.cache import refresh_mirror
     from kaizen_analytics.sync.delivery import deliver_all
     from kaizen_analytics.sync.settings import read_token
     from kaizen_analytics.sync.transport import HttpTransport
 
+    refresh_mirror(store.path)
     timing = _make_timing()
     token = read_token(settings, os.environ)
     transport = HttpTransport(settings=settings, token=token, now_s=lambda: timing.now_ms() / 1000)

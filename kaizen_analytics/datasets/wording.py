@@ -48,7 +48,7 @@ _CODE = """
 """
 _ENDINGS = frozenset(_CODE.split())
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
-_COMMENT = re.compile(r"--[^\n]*")
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)  # a literal may hold two dashes too
 _WORD = re.compile(r"[^\W\d_]+")
 
 
