@@ -88,9 +88,12 @@ class Analysis:
     def events(self, session_id: str) -> pl.DataFrame:
         """Return the events of one session in order, empty for an unknown session.
 
-        Columns: `session_id`, `seq`, `ts_ms`, `ts_exact` (1: the transcript's own clock), `kind`, `tool`, the five
-        disjoint token columns, `cost_usd_e6`, and what ingestion marked: `message_role`, `is_prompt`, `is_unreliable`,
-        `is_error`. Texts stay in the store.
+        Columns: `session_id`, `seq` (0, 1, 2, ...), `ts_ms` (milliseconds since the Unix epoch), `ts_exact` (1: the
+        transcript's own clock), `kind`, `tool` (null for events without one), the five disjoint token counts
+        `tokens_in`, `tokens_out`, `reasoning_tokens`, `cache_creation_tokens` and `cache_read_tokens`, `cost_usd_e6`
+        (millionths of a US dollar), and what ingestion marked: `message_role`, `is_prompt`, `is_unreliable` and
+        `is_error`. Null where the transcript does not tell the value, or the event is no response. Texts stay in the
+        store.
         """
         return self._read(lambda mirror: mirror.events(_checked(session_id)))
 

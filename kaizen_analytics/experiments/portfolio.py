@@ -14,11 +14,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kaizen_analytics.display import Bar, Displayed, Table
 from kaizen_analytics.errors import KaizenError
 from kaizen_analytics.experiments.codec import decode, encode
+from kaizen_analytics.experiments.evaluation import render_time
 from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.experiments.verdict import Headline, Verdict
 from kaizen_analytics.model import Delta, Direction, GitCommit, Metric, State
+from kaizen_analytics.stats.effect import format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,8 +109,8 @@ class Line:
         return in_window and self.slowest is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Portfolio:
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Portfolio(Displayed):
     """All experiments of a store at `as_of_ms`, the best outcome first; `unreadable` says what could not be read.
 
     Archived experiments are counted, not shown.
@@ -117,6 +120,24 @@ class Portfolio:
     lines: tuple[Line, ...]
     archived: int
     unreadable: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return how many experiments there are."""
+        return f"<Portfolio of {len(self.lines)} experiments, as of {render_time(self.as_of_ms)}>"
+
+    def _table(self) -> Table:
+        counts = (
+            f"{len(self.left_open)} left open past the end, {len(self.running_out)} running out of time, "
+            f"{len(self.underpowered)} too small for the target, {self.archived} archived."
+        )
+        return Table(
+            caption=f"{len(self.lines)} experiments as of {render_time(self.as_of_ms)}",
+            columns=("experiment", "state", "decision", "change", "target"),
+            rows=tuple(_cells(line) for line in self.lines),
+            numeric=frozenset({3, 4}),
+            bars=tuple(_bar(line) for line in self.lines),
+            sentences=(counts,),
+        )
 
     @property
     def decided(self) -> tuple[Line, ...]:
@@ -301,6 +322,19 @@ def _target(experiment: Experiment) -> float | None:
     if not isinstance(criterion, Delta):
         return None
     return abs(criterion.target_pct) * (1 if criterion.direction is Direction.INCREASE else -1)
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    changes = ["none" if value is None else format_percent(value) for value in (line.estimate, line.target_pct)]
+    decision = line.problem or "not started" if line.headline is None else line.headline.value.replace("_", " ")
+    return line.name, line.state.value.lower(), decision, *changes
+
+
+def _bar(line: Line) -> Bar | None:
+    if line.estimate is None:
+        return None
+    low, high = (-math.inf if line.low is None else line.low), (math.inf if line.high is None else line.high)
+    return Bar(estimate=line.estimate, low=low, high=high)
 
 
 def _shortfall(line: Line) -> float:

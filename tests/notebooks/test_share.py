@@ -58,6 +58,12 @@ def retro(home: Path, experiment_id: str) -> RunResult:
     return make(load_report("retro_summary"), parameters, home / "out")
 
 
+@pytest.fixture(scope="module")
+def portfolio(home: Path, experiment_id: str) -> RunResult:
+    assert experiment_id
+    return make(load_report("portfolio"), {"store": str(home / "kaizen.db"), "now": NOW}, home / "out")
+
+
 def make(report, parameters: dict[str, object], out: Path, *, formats: tuple[str, ...] = FORMATS) -> RunResult:
     request = RunRequest(report=report, parameters=parameters, out=out, formats=formats, share=True)
     return Runner(clock=lambda: NOW_MS).run(request)
@@ -75,7 +81,7 @@ def test_every_text_column_holds_canaries(home: Path, experiment_id: str, canari
     assert set(empty) == {"sessions.parent_session_id"}  # it would hide its session from the arms
 
 
-@pytest.mark.parametrize("name", ["conclusion", "retro"])
+@pytest.mark.parametrize("name", ["conclusion", "portfolio", "retro"])
 def test_no_canary_reaches_an_artefact(name: str, canaries: Canaries, request: pytest.FixtureRequest) -> None:
     result: RunResult = request.getfixturevalue(name)
     assert result.record.state is RunState.SUCCESS

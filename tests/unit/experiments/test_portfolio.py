@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -179,3 +180,22 @@ def test_a_store_gives_every_experiment_and_says_what_is_wrong(store: Store) -> 
     assert found.archived == 1
     assert len(found.unreadable) == 1
     assert "e9" in found.unreadable[0]
+
+
+def test_a_notebook_shows_one_row_for_each_experiment() -> None:
+    lines = (
+        line(name="<b>", low=-9.0),
+        line(id="draft", name="d", state=State.DRAFT, headline=None, estimate=None, target_pct=None),
+        line(id="broken", name="x", headline=None, estimate=None, problem="has no plan"),
+    )
+    found = Portfolio(as_of_ms=0, lines=lines, archived=2, unreadable=())
+    assert found._repr_html_().count("<tr>") == 4
+    assert found._repr_html_().count("<svg") == 1
+    assert "&lt;b&gt;" in found._repr_html_()
+    rows = [re.split(r"  +", row) for row in str(found).splitlines()[2:5]]
+    assert rows == [
+        ["<b>", "running", "undecided", "-5.0 %", "-20.0 %"],
+        ["d", "draft", "not started", "none", "none"],
+        ["x", "running", "has no plan", "none", "-20.0 %"],
+    ]
+    assert repr(found) == "<Portfolio of 3 experiments, as of 1970-01-01T00:00:00Z>"

@@ -1,0 +1,68 @@
+"""docs/notebooks.md says what the code does, and every method names the columns that it returns."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from kaizen_analytics import Metric, open_analysis, sample_store
+from kaizen_analytics.analysis import Analysis
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "notebooks.md").read_text(encoding="utf-8")
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+METHODS = {name for name, _ in inspect.getmembers(Analysis, inspect.isfunction) if not name.startswith("_")}
+
+
+@pytest.fixture(scope="module")
+def analysis() -> Analysis:
+    return open_analysis(sample_store())
+
+
+def test_every_method_is_in_the_table_with_arguments_that_exist() -> None:
+    documented = dict(re.findall(r"^\| `(\w+)\(([^)]*)\)` \|", TEXT, flags=re.MULTILINE))
+    assert set(documented) == METHODS
+    for name, arguments in documented.items():
+        known = set(inspect.signature(getattr(Analysis, name)).parameters)
+        assert set(re.findall(r"\w+", arguments)) <= known, name
+
+
+def test_the_notebooks_that_are_named_exist() -> None:
+    named = re.findall(r"^\| `(\d\d_\w+)` \|", TEXT, flags=re.MULTILINE)
+    assert named == [path.stem for path in sorted(NOTEBOOKS.glob("[345]0_*.ipynb"))]
+
+
+def test_every_column_of_a_frame_is_in_the_docstring(analysis: Analysis) -> None:
+    session_id = analysis.sessions()["id"][0]
+    arguments = {"events": [session_id], "timeline": [session_id], "costs": [["week", "model"]]}
+    metrics = {metric.column for metric in Metric}
+    for name in ("sessions", "metrics", "costs", "tools", "events", "timeline", "experiments"):
+        method = getattr(analysis, name)
+        frame = method(*arguments.get(name, []))
+        assert isinstance(frame, pl.DataFrame)
+        assert not frame.is_empty()
+        text = inspect.getdoc(method) or ""
+        expected = set(frame.columns) - (metrics if name == "metrics" else set())
+        assert [column for column in sorted(expected) if f"`{column}`" not in text] == [], name
+
+
+def test_the_examples_print_what_the_page_says(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```(python|text)\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    printed = io.StringIO()
+    for kind, body in blocks:
+        if kind == "text":
+            assert printed.getvalue() == body
+        else:
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(body, "docs/notebooks.md", "exec"), names)
+    assert 'role="img"' in names["chart"].html
+    for name in ("effect", "evaluation", "portfolio", "retro"):
+        (tmp_path / f"{name}.html").write_text(names[name]._repr_html_(), encoding="utf-8")
+        assert "<script" not in names[name]._repr_html_()
