@@ -17,7 +17,6 @@ from kaizen_analytics.ingest.records import LINE_CAP_BYTES, decode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from kaizen_analytics.ingest.discover import Source
     from kaizen_analytics.store import Store
@@ -158,11 +157,13 @@ def feed_lines(
     handle: BinaryIO,
     *,
     start: int,
-    size: int,
+    size: int | None,
     crc: int = 0,
     limit: int = SLICE_BYTES,
 ) -> Reading:
     """Feed the complete lines between `start` and `size` to a parser, at most about `limit` bytes of them.
+
+    Without a `size` the whole stream is read, whatever the limit.
 
     A last line without a line end is taken if it is a whole JSON object, and otherwise left for the next reading: its
     writer may not be done. A line over the cap is counted and skipped.
@@ -170,8 +171,8 @@ def feed_lines(
     position = line_start = start
     carry, overlong = b"", False
     running = settled = crc  # of every byte read; `settled` ends with the last complete line
-    while position < size and (position - start < limit or line_start == start):
-        chunk = handle.read(min(_CHUNK_BYTES, size - position))
+    while size is None or (position < size and (position - start < limit or line_start == start)):
+        chunk = handle.read(_CHUNK_BYTES if size is None else min(_CHUNK_BYTES, size - position))
         if not chunk:
             break
         begin = 0
@@ -191,6 +192,7 @@ def feed_lines(
         if len(carry) > LINE_CAP_BYTES:
             carry, overlong = b"", True  # its end is still to be found
         position += len(chunk)
+    size = position if size is None else size
     if carry and position >= size and not overlong and _is_whole(carry):
         parser.feed(line_start, carry)
         line_start, settled = position, running
@@ -202,6 +204,15 @@ def _is_whole(line: bytes) -> bool:
     return bool(documents) and broken is None
 
 
-def open_source(path: Path) -> BinaryIO:
-    """Open a transcript for reading."""
-    return path.open("rb", buffering=0)
+def open_source(source: Source) -> BinaryIO:
+    """Open a transcript for reading; a compressed one cannot be sought in.
+
+    Raises:
+        OSError: the file is gone or may not be read; reading raises it where a compressed file is damaged.
+    """
+    if not source.is_compressed:
+        return source.path.open("rb", buffering=0)
+    import pyarrow as pa  # a third of a second, for these files only
+
+    stream: BinaryIO = pa.input_stream(str(source.path), compression="zstd")
+    return stream

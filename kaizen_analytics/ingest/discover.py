@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 DATABASE_NAME = "state.vscdb"
+COMPRESSED_SUFFIX = ".zst"
+"""Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`."""
+
 _MAX_DEPTH = 12
 
 
@@ -38,6 +41,16 @@ class Source:
     def is_database(self) -> bool:
         """Whether this is a Cursor `state.vscdb`."""
         return self.path.name == DATABASE_NAME
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether this is a Zstandard file; its size is that of the compressed bytes."""
+        return self.path.suffix == COMPRESSED_SUFFIX
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its endings, which names the session."""
+        return self.path.name.removesuffix(COMPRESSED_SUFFIX).removesuffix(".jsonl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +152,8 @@ def _cursor_user_folders(home: Path) -> tuple[Path, ...]:
 
 
 def _wanted(path: Path, agent: Agent) -> bool:
+    if agent is Agent.CODEX:
+        return path.name.endswith((".jsonl", ".jsonl" + COMPRESSED_SUFFIX))
     if agent is not Agent.CURSOR:
         return path.suffix == ".jsonl"
     return path.name == DATABASE_NAME or (path.suffix == ".jsonl" and "agent-transcripts" in path.parts)

@@ -250,7 +250,7 @@ class Ingest:
             return None
         except OSError as error:
             self._summaries[source.agent].unreadable += 1
-            self._warnings.append(f"{source.path} cannot be read: {error.strerror}.")
+            self._warnings.append(f"{source.path} cannot be read: {error.strerror or error}.")
             return None
         self._keep_to_workspace(work)
         return work

@@ -113,7 +113,7 @@ def read_source(source: Source, row: Checkpoint | None, *, whole: bool = False, 
     Raises:
         OSError: the file is gone or may not be read.
     """
-    with open_source(source.path) as handle:
+    with open_source(source) as handle:
         crc = None
         if not whole and row is not None and _may_continue(source, row):
             crc = grown_from(handle, row)
@@ -128,7 +128,7 @@ def read_source(source: Source, row: Checkpoint | None, *, whole: bool = False, 
 def _may_continue(source: Source, row: Checkpoint) -> bool:
     # A file that shares records is read as a whole: its share may change with its last timestamp.
     plain = source.agent is not Agent.CURSOR and not row.shared and not row.foreign and not row.tally.get("copy")
-    return plain and 0 < row.read_bytes <= source.size_bytes
+    return plain and not source.is_compressed and 0 < row.read_bytes <= source.size_bytes
 
 
 def _read(
@@ -140,8 +140,10 @@ def _read(
     crc: int,
     limit: int,
 ) -> Work:
-    handle.seek(start)
-    reading = feed_lines(parser, handle, start=start, size=source.size_bytes, crc=crc, limit=limit)
+    if not source.is_compressed:
+        handle.seek(start)
+    size = None if source.is_compressed else source.size_bytes
+    reading = feed_lines(parser, handle, start=start, size=size, crc=crc, limit=limit)
     if isinstance(parser, cursor.Parser):
         parser.finish()
     return Work(
@@ -151,7 +153,7 @@ def _read(
 
 
 def _parser(source: Source, state: Mapping[str, Any] | None) -> claude_code.Parser | codex.Parser | cursor.Parser:
-    stem = source.path.stem
+    stem = source.stem
     if source.agent is Agent.CLAUDE_CODE:
         return claude_code.Parser(stem, state)
     if source.agent is Agent.CODEX:

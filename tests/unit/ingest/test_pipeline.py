@@ -538,3 +538,42 @@ def test_a_new_parser_reads_every_file_again(store, home, monkeypatch):
 
     assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 1
     assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 0
+
+
+def compressed(content):
+    import pyarrow as pa
+
+    return pa.Codec("zstd").compress(content, asbytes=True)
+
+
+def test_a_compressed_rollout_is_read(store, home):
+    write(home, ".codex/sessions/2026/01/01/rollout-c1.jsonl.zst", compressed(rollout("c1", 3)))
+
+    summary = ingest(store, home).agents[Agent.CODEX]
+
+    assert (summary.sessions, summary.responses, summary.waiting) == (1, 3, 0)
+    assert rows(store, "select id from sessions") == [("c1",)]
+    assert ingest(store, home).agents[Agent.CODEX].files_read == 0
+
+
+def test_a_rollout_that_was_compressed_since_counts_once(store, home):
+    path = codex_file(home, "c1", rollout("c1", 3))
+    ingest(store, home)
+    before = rows(store, "select session_id, seq, tokens_in, payload from events order by 1, 2")
+    path.with_name(path.name + ".zst").write_bytes(compressed(path.read_bytes()))
+    path.unlink()
+
+    ingest(store, home)
+    ingest(store, home)
+
+    assert rows(store, "select session_id, seq, tokens_in, payload from events order by 1, 2") == before
+    assert len(before) == 4
+
+
+def test_a_damaged_compressed_rollout_is_named(store, home):
+    write(home, ".codex/sessions/2026/01/01/rollout-c1.jsonl.zst", compressed(rollout("c1", 3))[:60])
+
+    summary = ingest(store, home)
+
+    assert summary.agents[Agent.CODEX].unreadable == 1
+    assert "rollout-c1.jsonl.zst cannot be read" in summary.warnings[0]
