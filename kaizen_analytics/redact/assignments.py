@@ -94,6 +94,19 @@ def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int
     return list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True))
 
 
+def keep_promising(view: bytes, names: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ranges whose identifier promises something, alone or with the word before it.
+
+    Most telling words stand in names such as `tokens_in`; this throws them out before anything else is looked at.
+    """
+    return [
+        (start, end)
+        for start, end in names
+        if judge_name(view[start:end]) is not Promise.NOTHING
+        or (view[start - 1 : start] == b" " and view[start : start + 3].lower() in _SECOND_WORDS)
+    ]
+
+
 def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
     """Return the range of the value that the identifier from `hit.start` to `end` is given, if it is a credential.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.redact.placeholders import Category
@@ -36,7 +37,12 @@ _NAME_CHARACTERS = rb"[^\s/\\\"'<>:|)\]},;`&?*(${%#=!]"
 
 
 def _is_person(match: re.Match[bytes]) -> bool:
-    value = match["value"].strip(b".").lower()
+    return _names_somebody(match["value"])
+
+
+@lru_cache(maxsize=4096)
+def _names_somebody(name: bytes) -> bool:
+    value = name.strip(b".").lower()
     return (
         len(value) >= 2
         and value not in ROLE_ACCOUNTS

@@ -48,23 +48,33 @@ class Rule:
     left: bytes = b""
     gate: re.Pattern[bytes] | None = None
 
-    def find(self, hit: Hit) -> Span | None:
-        """Return the range of the value, if this rule matches around the anchor.
 
-        What a placeholder cuts short was judged when it was whole; judging its rest would peel a long value off
-        piece by piece.
-        """
-        end = min(hit.high, hit.start + self.after)
-        if self.gate is not None and not self.gate.match(hit.view, hit.start, end):
-            return None
-        start = self._start(hit)
-        match = self.pattern.match(hit.view, start, end) if start >= hit.low else None
-        if match is None or match.end() <= hit.start or hit.view.startswith(PLACEHOLDER_START, match.end(self.group)):
-            return None
-        return match.span(self.group) if self.accept is None or self.accept(match) else None
+Find = Callable[[bytes, int, int, int], "Span | None"]
+"""Looks around the anchor at an offset of a view, between two limits, and returns the range of what is to go."""
 
-    def _start(self, hit: Hit) -> int:
-        if not self.left:
-            return hit.start - self.before
-        ahead = hit.view[max(hit.low, hit.start - self.before) : hit.start]
-        return hit.start - len(ahead) + len(ahead.rstrip(self.left))
+
+def compile_rule(rule: Rule) -> Find:
+    """Return the search of a rule: a closure, because it is called for every anchor of every text.
+
+    What a placeholder cuts short was judged when it was whole; judging its rest would peel a long value off piece by
+    piece, so it is no match.
+    """
+    match_pattern, match_gate = rule.pattern.match, rule.gate.match if rule.gate else None
+    before, after, left, group, accept = rule.before, rule.after, rule.left, rule.group, rule.accept
+
+    def find(view: bytes, anchor: int, low: int, high: int) -> Span | None:
+        end = anchor + after
+        if end > high:  # noqa: PLR1730 - a call of min() for every anchor would be felt
+            end = high
+        if match_gate is not None and not match_gate(view, anchor, end):
+            return None
+        start = anchor - before
+        if left:
+            ahead = view[max(low, start) : anchor]
+            start = anchor - len(ahead) + len(ahead.rstrip(left))
+        match = match_pattern(view, start, end) if start >= low else None
+        if match is None or match.end() <= anchor or view.startswith(PLACEHOLDER_START, match.end(group)):
+            return None
+        return match.span(group) if accept is None or accept(match) else None
+
+    return find

@@ -8,7 +8,7 @@ come back as ranges of the original bytes.
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import ahocorasick_rs
 import numpy as np
@@ -16,17 +16,18 @@ import numpy as np
 from kaizen_analytics.redact import assignments, contexts, identities, runs
 from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, unescape
 from kaizen_analytics.redact.placeholders import Category
-from kaizen_analytics.redact.rules import Hit, Rule
+from kaizen_analytics.redact.rules import Hit, Rule, compile_rule
 from kaizen_analytics.redact.spans import Finding
 from kaizen_analytics.redact.tokens import FORMATS, TokenFormat
 from kaizen_analytics.redact.vocabulary import VENDORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from kaizen_analytics.redact.identities import KnownIdentities
+    from kaizen_analytics.redact.rules import Find, Span
 
 Maps = tuple[OffsetMap, ...]
 
@@ -39,6 +40,8 @@ _SURROUNDINGS = (250, 1200)
 """Bytes before and behind a literal that rules look at; where no escape stood in them, one view is enough."""
 _LONGEST_TOKEN = 16_384
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_IN_WORD = np.zeros(256, np.bool_)
+_IN_WORD[list(_WORD)] = True
 
 
 class Scanner:
@@ -53,6 +56,7 @@ class Scanner:
         self._tokens_only = tokens_only
         self._known = dict(known.words) if known and not tokens_only else {}
         finders: dict[bytes, list[_Finder]] = {}
+        edged = {form.kind for form in FORMATS if form.is_edged}
         for finder, anchors in _all_finders(self._known, tokens_only=tokens_only):
             for anchor in anchors:
                 finders.setdefault(anchor, []).append(finder)
@@ -61,6 +65,7 @@ class Scanner:
         literals = list(finders)
         self._finders = list(finders.values())
         self._ruled = np.array([bool(rules) for rules in self._finders])
+        self._edged = np.array([bool(rules) and all(rule.kind in edged for rule in rules) for rules in self._finders])
         self._naming = _membership(literals, () if tokens_only else assignments.ANCHORS)
         self._vendors = _membership(literals, () if tokens_only else VENDORS)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(
@@ -122,13 +127,14 @@ class Scanner:
     ) -> None:
         """Try the rules of every literal in `view`, where `step` changed the view that was searched before it."""
         literals, starts = self._find_literals(view, step)
-        ruled = self._ruled[literals]
+        ruled = self._ruled[literals] & ~(self._edged[literals] & _follows_word(view, starts))
         self._try_rules(view, ends, zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True), maps, findings)
         if self._tokens_only or not len(starts):
             return
         breaks = assignments.find_name_breaks(view)
         for members, vendor in ((self._naming, False), (self._vendors, True)):
-            for start, end in assignments.locate_names(view, breaks, starts[members[literals]]):
+            found = assignments.locate_names(view, breaks, starts[members[literals]])
+            for start, end in found if vendor else assignments.keep_promising(view, found):
                 unit = bisect_right(ends, start)
                 hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
                 if end <= hit.high and (span := assignments.find_assignment(hit, end, vendor=vendor)):
@@ -148,10 +154,10 @@ class Scanner:
             if not low <= start < high:
                 unit = bisect_right(ends, start)
                 low, high = (ends[unit - 1] if unit else 0), ends[unit]
-            hit = Hit(view, start, low, high)
-            for finder in self._finders[literal]:
-                if start >= done.get(finder.number, 0):
-                    finder.find(hit, maps, findings, done)
+            for number, find, category, kind in self._finders[literal]:
+                if start >= done.get(number, 0) and (span := find(view, start, low, high)):
+                    done[number] = span[1]
+                    findings.add(Finding(*chain_to_raw(maps, *span), category, kind))
 
     def _find_literals(self, view: bytes, step: OffsetMap | None) -> tuple[Indexes, Indexes]:
         """Return the numbers and starts of all literals, without those that the view outside showed just so."""
@@ -212,19 +218,23 @@ def _windows(size: int) -> Iterable[tuple[int, int]]:
         yield max(0, start - OVERLAP), min(size, start + WINDOW + OVERLAP)
 
 
+def _follows_word(view: bytes, starts: Indexes) -> NDArray[np.bool_]:
+    """Whether a letter or digit stands before each offset; for offset 0 a padding byte does not."""
+    return _IN_WORD[np.frombuffer(b"\0" + view[:-1], np.uint8)[starts]] if len(starts) else np.zeros(0, np.bool_)
+
+
 def _membership(literals: list[bytes], members: Iterable[bytes]) -> NDArray[np.bool_]:
     chosen = set(members)
     return np.array([literal in chosen for literal in literals])
 
 
-class _Finder:
-    """One rule as the search calls it: adds findings, and says how far the text is dealt with for this rule."""
+class _Finder(NamedTuple):
+    """One rule as the search calls it; `number` tells its progress through a text from that of the others."""
 
-    __slots__ = ("find", "number")
-
-    def __init__(self, number: int, find: Callable[[Hit, Maps, set[Finding], dict[int, int]], None]) -> None:
-        self.number = number
-        self.find = find
+    number: int
+    find: Find
+    category: Category
+    kind: str
 
 
 def _all_finders(
@@ -232,22 +242,19 @@ def _all_finders(
     *,
     tokens_only: bool,
 ) -> Iterable[tuple[_Finder, Iterable[bytes]]]:
-    number = 0
-    for form in FORMATS:
-        yield _Finder(number, _format_finder(number, form)), form.anchors
-        number += 1
+    rules = [_format_rule(form) for form in FORMATS]
+    rules += [] if tokens_only else [*contexts.RULES, *identities.RULES]
+    for number, rule in enumerate(rules):
+        yield _Finder(number, compile_rule(rule), rule.category, rule.kind), rule.anchors
     if tokens_only:
         return
-    for rule in (*contexts.RULES, *identities.RULES):
-        yield _Finder(number, _rule_finder(number, rule)), rule.anchors
-        number += 1
-    yield _Finder(number, _private_key_finder(number)), contexts.PRIVATE_KEY_ANCHORS
-    for offset, (word, category) in enumerate(known.items(), number + 1):
-        yield _Finder(offset, _word_finder(word, category)), (word,)
+    yield _Finder(len(rules), _find_private_key, Category.PEM, "private-key"), contexts.PRIVATE_KEY_ANCHORS
+    for number, (word, category) in enumerate(known.items(), len(rules) + 1):
+        yield _Finder(number, _word_finder(word), category, "known-identity"), (word,)
 
 
-def _format_finder(number: int, form: TokenFormat) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
-    rule = Rule(
+def _format_rule(form: TokenFormat) -> Rule:
+    return Rule(
         kind=form.kind,
         category=form.category,
         anchors=form.anchors,
@@ -256,36 +263,17 @@ def _format_finder(number: int, form: TokenFormat) -> Callable[[Hit, Maps, set[F
         left=form.left,
         after=_LONGEST_TOKEN,
     )
-    return _rule_finder(number, rule)
 
 
-def _rule_finder(number: int, rule: Rule) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
-    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        span = rule.find(hit)
-        if span:
-            done[number] = span[1]
-            findings.add(Finding(*chain_to_raw(maps, *span), rule.category, rule.kind))
-
-    return find
+def _find_private_key(view: bytes, anchor: int, low: int, high: int) -> Span | None:
+    return contexts.find_private_key(Hit(view, anchor, low, high))
 
 
-def _private_key_finder(number: int) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
-    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        span = contexts.find_private_key(hit)
-        if span:
-            done[number] = span[1]
-            findings.add(Finding(*chain_to_raw(maps, *span), Category.PEM, "private-key"))
-
-    return find
-
-
-def _word_finder(word: bytes, category: Category) -> Callable[[Hit, Maps, set[Finding], dict[int, int]], None]:
-    def find(hit: Hit, maps: Maps, findings: set[Finding], done: dict[int, int]) -> None:
-        del done
-        start, end = hit.start, hit.start + len(word)
-        before = hit.view[start - 1] if start > hit.low else 0
-        after = hit.view[end] if end < hit.high else 0
-        if end <= hit.high and before not in _WORD and after not in _WORD:
-            findings.add(Finding(*chain_to_raw(maps, start, end), category, "known-identity"))
+def _word_finder(word: bytes) -> Find:
+    def find(view: bytes, anchor: int, low: int, high: int) -> Span | None:
+        end = anchor + len(word)
+        before = view[anchor - 1] if anchor > low else 0
+        after = view[end] if end < high else 0
+        return (anchor, end) if end <= high and before not in _WORD and after not in _WORD else None
 
     return find

@@ -24,6 +24,11 @@ class TokenFormat:
     left: bytes = b""
     category: Category = Category.TOKEN
 
+    @property
+    def is_edged(self) -> bool:
+        """Whether no token of this format begins behind a letter or digit, so that such an anchor can be passed."""
+        return self.pattern.pattern.startswith(_EDGE.encode())
+
 
 _EDGE = r"(?<![A-Za-z0-9])"
 

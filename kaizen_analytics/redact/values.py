@@ -59,10 +59,15 @@ _ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _NO_PASSWORDS = (_VERSION, _MEMBER, _TIME, _ENUM)
 
 
+_N_LOG_N = [0.0, *(n * math.log2(n) for n in range(1, 1025))]
+
+
 def measure_entropy(value: bytes) -> float:
     """Return the Shannon entropy of the bytes of `value`, in bits a byte."""
     size = len(value)
-    return -sum(n / size * math.log2(n / size) for n in Counter(value).values()) if size else 0.0
+    if size >= len(_N_LOG_N):
+        return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
+    return math.log2(size) - sum(map(_N_LOG_N.__getitem__, Counter(value).values())) / size if size else 0.0
 
 
 @dataclass(frozen=True, slots=True)
