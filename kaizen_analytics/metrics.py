@@ -6,6 +6,7 @@ This module only says what a column holds, so that every table, report and verdi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -161,6 +162,19 @@ _DEFINITIONS = (
 
 REGISTRY: Mapping[Metric, MetricDefinition] = MappingProxyType({d.metric: d for d in _DEFINITIONS})
 """Every metric's definition, in the order in which tables show them."""
+
+
+_NAMES = re.compile(rf"\b(?:{'|'.join(metric.value for metric in Metric)})\b")
+
+
+def label_metrics(text: str) -> str:
+    """Return a sentence with every metric by its label: `DurationMinutes rose` becomes `Duration rose`."""
+
+    def label(found: re.Match[str]) -> str:
+        words = REGISTRY[Metric(found.group())].label
+        return words.lower() if found.start() else words
+
+    return _NAMES.sub(label, text)
 
 
 def parse_metric(text: str) -> Metric:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.display import Bar, Table
 from kaizen_analytics.experiments.evaluation import render_time
-from kaizen_analytics.metrics import REGISTRY, MetricKind
+from kaizen_analytics.metrics import REGISTRY, MetricKind, label_metrics
 from kaizen_analytics.model import Delta, Direction
 from kaizen_analytics.stats.effect import format_number, format_percent
 
@@ -44,16 +44,16 @@ def tabulate(evaluation: Evaluation) -> Table:
     """Return the decision with every metric that was compared, the primary metric first."""
     guardrails = [guardrail.result for guardrail in evaluation.guardrails]
     results = [evaluation.primary, *guardrails, *evaluation.secondary]
-    experiment = evaluation.experiment
+    experiment, decision = evaluation.experiment, label_metrics(evaluation.decision.sentence)
     return Table(
-        caption=f"{experiment.name} ({experiment.id}, {experiment.state.value}). {evaluation.decision.sentence}",
+        caption=f"{experiment.name} ({experiment.id}, {experiment.state.value}). {decision}",
         columns=("metric", "role", "control", "treatment", "change", f"{100 * (1 - evaluation.alpha):g} % interval"),
         rows=tuple(_table_row(result) for result in results),
         numeric=frozenset({2, 3, 4, 5}),
         bars=tuple(_bar(result.effect.percent) for result in results),
         sentences=(
             evaluation.judgement,
-            *(guardrail.sentence for guardrail in evaluation.guardrails),
+            *(label_metrics(guardrail.sentence) for guardrail in evaluation.guardrails),
             *evaluation.quality.warnings,
             *evaluation.next_actions,
         ),

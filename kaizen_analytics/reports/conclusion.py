@@ -16,8 +16,8 @@ from kaizen_analytics.experiments.evaluation import Role, render_time
 from kaizen_analytics.experiments.plan import Cluster
 from kaizen_analytics.experiments.summary import FLAG_SENTENCES, render_criterion
 from kaizen_analytics.experiments.verdict import GuardrailStatus, Headline
-from kaizen_analytics.metrics import REGISTRY, MetricKind
-from kaizen_analytics.model import Branch, Delta, Direction, GitCommit, ManualTag, Metric, PromptFingerprint
+from kaizen_analytics.metrics import REGISTRY, MetricKind, label_metrics
+from kaizen_analytics.model import Branch, Delta, Direction, GitCommit, ManualTag, PromptFingerprint
 from kaizen_analytics.reports import charts, components
 from kaizen_analytics.reports.charts import Change, ForestRow, interval_text, percent_text
 from kaizen_analytics.reports.components import Block, Mark, Tone
@@ -41,7 +41,6 @@ _MINUS = "\N{MINUS SIGN}"
 _POINTS = "\N{NO-BREAK SPACE}points"
 _SPELT_UNITS = frozenset({"USD", "min"})
 """Units that are written behind a number; the others are part of the metric's name, or a percent sign."""
-_METRIC_NAME = re.compile(rf"\b(?:{'|'.join(metric.value for metric in Metric)})\b")
 _HYPHEN_MINUS = re.compile(r"(?<![\w.-])-(?=\d)")
 _PERCENT = re.compile(r"(?<=\d) %")
 
@@ -507,7 +506,7 @@ def _level_words(evaluation: Evaluation) -> str:
 
 def _readable(sentence: str) -> str:
     """Return a computed sentence as print wants it: metrics by their labels, true minus signs, percents unbroken."""
-    named = _METRIC_NAME.sub(lambda found: REGISTRY[Metric(found.group())].label.lower(), sentence)
+    named = label_metrics(sentence)
     return _capitalised(_HYPHEN_MINUS.sub("\N{MINUS SIGN}", _PERCENT.sub("\N{NO-BREAK SPACE}%", named)))
 
 

@@ -6,15 +6,14 @@ Every sentence is computed. The notebook `15_portfolio` calls them in order.
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.experiments.verdict import Headline
-from kaizen_analytics.metrics import REGISTRY
-from kaizen_analytics.model import Direction, Metric, State
+from kaizen_analytics.metrics import REGISTRY, label_metrics
+from kaizen_analytics.model import Direction, State
 from kaizen_analytics.reports import charts, components
 from kaizen_analytics.reports.charts import Change, ForestRow, interval_text, percent_text
 from kaizen_analytics.reports.components import Block, Mark, Tone
@@ -44,7 +43,6 @@ _METHOD = (
         "that has some."
     ),
 )
-_METRIC_NAME = re.compile(rf"\b(?:{'|'.join(metric.value for metric in Metric)})\b")
 
 
 def heading(portfolio: Portfolio) -> Block:
@@ -287,7 +285,7 @@ def _high(line: Line) -> float:
 def _reason(line: Line) -> str:
     """Return the decision without its headline, which stands beside it, metrics by their labels."""
     _, _, reason = (line.decision or "").partition(": ")
-    named = _METRIC_NAME.sub(lambda found: REGISTRY[Metric(found.group())].label.lower(), reason or line.decision or "")
+    named = label_metrics(reason or line.decision or "")
     return named[:1].upper() + named[1:]
 
 

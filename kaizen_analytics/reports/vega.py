@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
 from kaizen_analytics.reports.svg import FONT, INK
+from kaizen_analytics.text import clean
 
 if TYPE_CHECKING:
     import altair as alt
@@ -68,8 +69,19 @@ def draw_chart(chart: alt.TopLevelMixin, name: str) -> str:
     import vl_convert
 
     # altair has checked the parts as they were made; checking the whole again takes as long as drawing it
-    spec = {**chart.to_dict(validate=False), "config": _theme()}
+    spec = {**_cleaned(chart.to_dict(validate=False)), "config": _theme()}
     return _tidy(vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]), name)
+
+
+def _cleaned(part: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return a specification whose texts are safe to draw; a NUL in one of them would end this process."""
+    if isinstance(part, str):
+        return clean(part)
+    if isinstance(part, list):
+        return [_cleaned(item) for item in part]
+    if isinstance(part, dict):
+        return {_cleaned(name): _cleaned(item) for name, item in part.items()}
+    return part
 
 
 _NOISE = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|xmlns:xlink|version)="[^"]*"')

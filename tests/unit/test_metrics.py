@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kaizen_analytics.metrics import REGISTRY, MetricKind
+from kaizen_analytics.metrics import REGISTRY, MetricKind, label_metrics
 from kaizen_analytics.model import Direction, Metric
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -24,3 +24,9 @@ def test_the_page_says_what_the_registry_says() -> None:
         better = "lower" if item.better is Direction.DECREASE else "higher"
         row = f"| `{metric.column}` | {item.unit} | {better} | {item.kind} | {item.definition} | {item.null_when} |"
         assert row in page
+
+
+def test_metrics_are_named_in_words() -> None:
+    text = "DurationMinutes rose; SuccessRateByPrompt and CostPerSession did not, NotCostPerSession neither."
+    words = "Duration rose; success rate by prompt and cost per session did not, NotCostPerSession neither."
+    assert label_metrics(text) == words

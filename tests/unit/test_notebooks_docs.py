@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import inspect
 import io
+import json
 import re
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+import kaizen_analytics
 from kaizen_analytics import Metric, open_analysis, sample_store
 from kaizen_analytics.analysis import Analysis
 
@@ -35,6 +38,20 @@ def test_every_method_is_in_the_table_with_arguments_that_exist() -> None:
 def test_the_notebooks_that_are_named_exist() -> None:
     named = re.findall(r"^\| `(\d\d_\w+)` \|", TEXT, flags=re.MULTILINE)
     assert named == [path.stem for path in sorted(NOTEBOOKS.glob("[345]0_*.ipynb"))]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("[345]0_*.ipynb")), ids=lambda path: path.stem)
+def test_analysts_copy_public_names_only(path: Path) -> None:
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)]
+    ours = [node for node in imports if isinstance(node, ast.ImportFrom)]
+    assert {node.module for node in ours} == {"kaizen_analytics"}
+    assert {alias.name for node in ours for alias in node.names} <= set(kaizen_analytics.__all__)
+    assert {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names} <= {
+        "altair",
+        "polars",
+    }
 
 
 def test_every_column_of_a_frame_is_in_the_docstring(analysis: Analysis) -> None:

@@ -39,6 +39,15 @@ def test_a_chart_loads_nothing_names_no_ink_and_is_the_same_each_time() -> None:
     assert len(ids) == len(set(ids))
 
 
+def test_hostile_text_in_a_chart_stays_text() -> None:
+    hostile = "<script>alert(1)</script> \x1b[31m\u202e\x01\x00"
+    frame = pl.DataFrame({"name": [hostile], "size": [1]})
+    page = show_chart(alt.Chart(frame).mark_bar().encode(x="name:N", y="size:Q"), hostile, hostile).html
+    assert "<script" not in page
+    assert not {"\x00", "\x01", "\x1b", "\u202e"} & set(page)
+    assert "&lt;script&gt;alert(1)" in page
+
+
 def test_a_frame_is_a_table_with_dashes_for_what_is_missing() -> None:
     frame = pl.DataFrame(
         {"name": ["a|b", None], "new_tokens": [1_234_567, None], "cost_usd": [0.123456, None], "known": [True, None]}
