@@ -272,8 +272,8 @@ class _Stager:
         frame.write_parquet(staged, compression="zstd")
         digest = _digest(staged)
         bucket, day = partition or (None, None)
-        where = name.value if partition is None else f"{name}/bucket={bucket}/day={day}"
-        path = f"{where}/{self.job.source}-{digest[:20]}.parquet"
+        where = "" if partition is None else f"/bucket={bucket}/day={day}"
+        path = f"{name}/store={self.job.source}{where}/{digest[:20]}.parquet"
         self.paths[path] = staged
         self.entries.append(
             Entry(

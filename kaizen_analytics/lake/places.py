@@ -30,7 +30,7 @@ _STAGED = ".staged-"
 
 
 class Place(Protocol):
-    """A lake's files by their names, such as `events/bucket=0/day=2026-10-01/….parquet`."""
+    """A lake's files by their names, such as `events/store=…/bucket=0/day=2026-10-01/….parquet`."""
 
     def publish(self, name: str, staged: Path) -> None:
         """Put a finished local file into its place, replacing what is there."""
@@ -133,9 +133,9 @@ class Folder:
 
     def discard(self, source: str, kept: set[str]) -> int:
         """Remove what a source replaced, and what it left when it was killed."""
-        patterns = (f"*/**/{source}-*.parquet", f"**/{_STAGED}{source}*")
-        strays = [path for pattern in patterns for path in self.root.glob(pattern)]
-        gone = [path for path in strays if path.relative_to(self.root).as_posix() not in kept]
+        own = [path for folder in self.root.glob(f"*/store={source}") for path in folder.rglob("*") if path.is_file()]
+        own += self.root.glob(f"*/{_STAGED}{source}-*")
+        gone = [path for path in own if path.relative_to(self.root).as_posix() not in kept]
         for path in gone:
             path.unlink(missing_ok=True)
         return len(gone)
@@ -212,7 +212,7 @@ class ObjectStore:
         return True
 
     def discard(self, source: str, kept: set[str]) -> int:  # noqa: ARG002
-        """Leave everything: an object store's own rules remove what is old."""
+        """Leave everything; what no catalogue names does not count."""
         return 0
 
 

@@ -126,7 +126,7 @@ def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(
 ) -> None:
     export(store, lake, home)
     whole = contents(lake)
-    [victim, *_] = sorted(lake.glob("events/*/*/*.parquet"))
+    [victim, *_] = sorted(lake.glob("events/*/*/*/*.parquet"))
     victim.write_bytes(victim.read_bytes()[:-9] + b"corrupted")
     with pytest.raises(LakeError, match=r"is damaged.*Remove it"):
         read_metrics(str(lake))
@@ -139,7 +139,7 @@ def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(
 
 def test_files_that_no_catalogue_names_do_not_count(store: Path, lake: Path, home: Path) -> None:
     export(store, lake, home)
-    [given, *_] = sorted(lake.glob("sessions/*/*/*.parquet"))
+    [given, *_] = sorted(lake.glob("sessions/*/*/*/*.parquet"))
     given.with_name("foreign.parquet").write_bytes(given.read_bytes())
     given.with_name("notes.parquet").write_text("no Parquet file")
     assert_frame_equal(read_metrics(str(lake)), expected_metrics(store), check_exact=True)
