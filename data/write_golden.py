@@ -26,6 +26,7 @@ REPORTS: dict[str, tuple[str, dict[str, str]]] = {
     "conclusion-concise-instructions": ("experiment_conclusion", {"experiment_id": "concise-instructions", "now": NOW}),
     "conclusion-plan-first": ("experiment_conclusion", {"experiment_id": "plan-first", "now": NOW}),
     "conclusion-small-model": ("experiment_conclusion", {"experiment_id": "small-model", "now": NOW}),
+    "portfolio": ("portfolio", {"now": NOW}),
     "retro-2026-w38": ("retro_summary", {"week": "2026-W38", "now": "2026-09-21T00:00:00Z"}),
 }
 """Each golden file: its report, and what it is run with besides the store."""
