@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Rule
-from kaizen_analytics.redact.vocabulary import HOST_WORDS, MACHINE_AUTHORS, PUBLIC_ORGANISATIONS, ROLE_ACCOUNTS
+from kaizen_analytics.redact.vocabulary import (
+    HOST_WORDS,
+    MACHINE_AUTHORS,
+    PUBLIC_FORGES,
+    PUBLIC_ORGANISATIONS,
+    ROLE_ACCOUNTS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,6 +163,16 @@ RULES: tuple[Rule, ...] = (
         ),
         group="value",
         accept=_is_private_organisation,
+    ),
+    Rule(
+        kind="git-remote-host",
+        category=Category.HOST,
+        anchors=(b"git@", b"org-"),
+        pattern=re.compile(
+            rb"(?:git|org-\d+)@(?P<value>(?:[\w-]{1,63}\.){1,6}[A-Za-z]{2,24})(?=:\d{1,5}/|:[\w~]|/[\w~])"
+        ),
+        group="value",
+        accept=lambda match: match["value"].lower() not in PUBLIC_FORGES,
     ),
     Rule(
         kind="git-remote-url",

@@ -56,7 +56,11 @@ def _prefixed(kind: str, prefixes: str, tail: str) -> TokenFormat:
 
 
 _CLOUD = (
-    _format("aws-access-key-id", "akia asia abia acca aroa aida", r"(?:A[KS]IA|ABIA|ACCA|AROA|AIDA)[A-Z0-9]{16}"),
+    _format(
+        "aws-access-key-id",
+        "akia asia abia acca aroa aida agpa aipa anpa anva",
+        r"(?:A[KS]IA|ABIA|ACCA|AROA|AIDA|AGPA|AIPA|ANPA|ANVA)[A-Z0-9]{16}",
+    ),
     _format("aws-legacy-access-key-id", "a3t", r"A3T[A-Z0-9]{17}(?![A-Za-z0-9])"),
     _prefixed("aws-bedrock-key", "ABSK", r"[A-Za-z0-9+/]{60,}={0,2}"),
     _prefixed("aws-bedrock-short-key", "bedrock-api-key-", r"[A-Za-z0-9+/=]{20,}"),
@@ -150,6 +154,13 @@ _MESSAGING = (
     _format("discord-webhook", "/api/webhooks/", r"/api/webhooks/\d{10,}/[\w-]{30,}", edge=False),
     _prefixed("discord-mfa-token", "mfa.", r"[\w-]{50,}"),
     _format("teams-webhook", ".webhook.office.com", r"\.webhook\.office\.com/webhookb2/[\w@/-]{40,}", edge=False),
+    _format(
+        "teams-connector",
+        "outlook.office.com/webhook/ outlook.office365.com/webhook/",
+        r"(?i)outlook\.office(?:365)?\.com/webhook/[\w@/-]{40,}",
+        edge=False,
+    ),
+    _prefixed("instagram", "IGQV IGAA", r"[\w-]{60,}"),
     _format(
         "teams-workflow",
         "powerplatform.com",

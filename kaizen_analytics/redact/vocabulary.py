@@ -153,3 +153,11 @@ MACHINE_AUTHORS = _bytes(
     """,
 )
 """Words that make an author a program."""
+
+PUBLIC_FORGES = frozenset(
+    b"github.com ssh.github.com gist.github.com gitlab.com altssh.gitlab.com bitbucket.org altssh.bitbucket.org"
+    b" codeberg.org ssh.dev.azure.com vs-ssh.visualstudio.com git.sr.ht gitea.com heroku.com hf.co huggingface.co"
+    b" salsa.debian.org gitlab.gnome.org gitlab.freedesktop.org invent.kde.org aur.archlinux.org opendev.org"
+    b" example.com example.org example.net host.com server.com".split(),
+)
+"""Hosts of git remotes that say nothing about who uses them."""

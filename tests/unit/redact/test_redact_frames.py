@@ -78,9 +78,7 @@ def test_only_declared_columns_leave_and_none_may_lack() -> None:
 
 
 def test_free_text_never_leaves_in_a_frame() -> None:
-    projection = Projection(
-        name="p", version=1, columns=(Column(name="c", kind=ColumnKind.TEXT),), allow_text=True
-    )
+    projection = Projection(name="p", version=1, columns=(Column(name="c", kind=ColumnKind.TEXT),), allow_text=True)
     with pytest.raises(RedactionError, match="no text"):
         project_frame(projection, pl.DataFrame({"c": ["x"]}), PSEUDONYMS)
 

@@ -185,3 +185,24 @@ def test_rounds_do_not_grow_with_a_repetitive_text(monkeypatch, repeated):
     monkeypatch.setattr(scanner, "find", lambda *arguments: rounds.append(1) or find(*arguments))
     Redactor(scanner, Pseudonyms(bytes(32))).redact_units([repeated.encode() * 400])
     assert len(rounds) <= 6
+
+
+@pytest.mark.parametrize(
+    ("template", "secret"),
+    [
+        ("remote: git@gitlab.{an8}-corp.net:team/app.git", "-corp.net"),
+        ("url = ssh://git@git.{an8}.example.io:2222/team/app", ".example.io"),
+        ("https://outlook.office.com/webhook/{uuid}@{uuid}/IncomingWebhook/{h32}/{uuid}", "IncomingWebhook"),
+        ("id AGPA{U16} of a group", "AGPA"),
+        ("token IGQV{an100}", "IGQV"),
+    ],
+)
+def test_kinds_that_were_missing_once(redactor, template, secret):
+    text = fill(template.replace("{U16}", "{u16}"), random.Random(31))
+    assert secret in text
+    assert secret not in redactor.redact(text)
+
+
+@pytest.mark.parametrize("host", ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"])
+def test_hosts_of_public_remotes_stay(redactor, host):
+    assert host in redactor.redact(f"git@{host}:acme-internal/app.git")
