@@ -85,13 +85,14 @@ def _cleaned(part: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 _NOISE = re.compile(r' (?:class|role|aria-[a-z]+|pointer-events|xmlns:xlink|version)="[^"]*"')
+_HIDDEN_LABEL = re.compile(r'<text[^>]* opacity="0"[^>]*>[^<]*</text>')
 _FRACTION = re.compile(r"(\d+\.\d{2})\d+")
 _ID = re.compile(r'(\bid="|url\(#)')
 
 
 def _tidy(svg: str, name: str) -> str:
     """Drop what a reader of the page cannot use (the figure has one description), and make ids unique and stable."""
-    svg = _NOISE.sub("", svg)
+    svg = _HIDDEN_LABEL.sub("", _NOISE.sub("", svg))
     svg = _FRACTION.sub(r"\1", svg)
     svg = _ID.sub(lambda found: f"{found.group(1)}{name}-", svg)
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)

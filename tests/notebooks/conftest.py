@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+pytest.register_assert_rewrite("page_checks")
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,20 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nflag: bool = False'
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory):
+    """Return a headless Chromium; tests with it are skipped (failed under CI_STRICT=1) where there is none."""
+    from chromium_pipe import Browser
+
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
+        message = "needs chromium on the PATH"
+        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
+    opened = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.close()
 
 
 @pytest.fixture

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import json
-import os
 import re
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from chromium_pipe import Browser
+from page_checks import HOSTILE, VIEWS, Elements, check_page
 
 from kaizen_analytics.experiments.lifecycle import new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
@@ -21,9 +18,6 @@ from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 from kaizen_analytics.store import Store
 
-HOSTILE = (
-    '<script>alert("x")</script><img src=x onerror=alert(1)> **bold** [l](javascript:alert(1)) \x1b[31m\u202eevil\x00'
-)
 LONG = "Zusammengehörigkeitsgefühlsverstärkungsmaßnahmenkatalogversionierungsbeauftragter " * 2
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 FORMATS = ("html", "md", "json", "pdf")
@@ -39,20 +33,6 @@ SECTIONS = [
     "Method and limits",
     "Where the numbers come from",
 ]
-
-
-class Elements(HTMLParser):
-    """The names of all elements of a page, and all their attributes."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(source)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
 
 
 def hostile_experiment(created_at_ms: int) -> Experiment:
@@ -160,97 +140,7 @@ def test_the_same_store_gives_the_same_bytes(conclusion: RunResult, tmp_path: Pa
         assert (again.folder / output.path).read_bytes() == (conclusion.folder / output.path).read_bytes(), output.path
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory):
-    import shutil
-
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        message = "needs chromium on the PATH"
-        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
-    opened = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
-
-
-VIEWS = {"light": (1000, False, "screen"), "dark": (1000, True, "screen"), "phone": (390, False, "screen")}
-VIEWS["print"] = (794, False, "print")
-
-
 @pytest.mark.system
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_page_in_a_browser(browser: Browser, conclusion: RunResult, view: str, tmp_path: Path) -> None:
-    width, dark, media = VIEWS[view]
-    browser.requests.clear()
-    browser.complaints.clear()
-    path = conclusion.folder / "report.html"
-    browser.open(path, width=width, dark=dark, media=media)
-    assert browser.requests == [path.as_uri()]
-    assert browser.complaints == []
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate(LOW_CONTRAST) == []
-    assert browser.evaluate(CLIPPED) == []
-    folder = Path(os.environ.get("KAIZEN_SCREENSHOTS", tmp_path))
-    browser.screenshot(folder / f"conclusion-{view}.png")
-    assert (folder / f"conclusion-{view}.png").stat().st_size > 20_000
-
-
-@pytest.mark.system
-def test_the_printed_pages_hold_every_section_and_clip_no_word(conclusion: RunResult, need_tool) -> None:
-    path = conclusion.folder / "report.pdf"
-    command = [need_tool("pdftotext"), "-bbox", str(path), "-"]
-    words = subprocess.run(command, capture_output=True, check=True, text=True).stdout
-    text = " ".join(html.unescape(word) for word in re.findall(r"<word[^>]*>(.*?)</word>", words))
-    places = [text.find(section) for section in SECTIONS]
-    assert -1 not in places
-    assert places == sorted(places)
-    for page in words.split("<page ")[1:]:
-        width, height = (float(size) for size in re.findall(r'(?:width|height)="([\d.]+)"', page)[:2])
-        assert (round(width), round(height)) == (595, 842)
-        for left, top, right, bottom in re.findall(
-            r'<word xMin="([\d.-]+)" yMin="([\d.-]+)" xMax="([\d.-]+)" yMax="([\d.-]+)">', page
-        ):
-            assert 0 <= float(left) <= float(right) <= width
-            assert 0 <= float(top) <= float(bottom) <= height
-
-
-LOW_CONTRAST = """
-(() => {
-  const luminance = ([r, g, b]) => [r, g, b].map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-  const parts = text => (text.match(/[0-9.]+/g) || []).map(Number);
-  const background = element => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = parts(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] > 0) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !element.getClientRects().length) continue;
-    const style = getComputedStyle(element);
-    const inside = element.closest("svg");
-    const ink = parts(inside ? style.fill : style.color);
-    const paper = background(element);
-    const alpha = inside ? Number(style.opacity) * Number(style.fillOpacity) : 1;
-    const mixed = ink.slice(0, 3).map((v, i) => v * alpha + paper[i] * (1 - alpha));
-    const [light, dark] = [luminance(mixed), luminance(paper)].sort((a, b) => b - a);
-    const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < 4.5) found.push(`${ratio.toFixed(2)} ${element.tagName} ${walker.currentNode.data.trim()}`);
-  }
-  return found;
-})()
-"""
-"""Texts whose contrast is below WCAG AA."""
-
-CLIPPED = """
-[...document.querySelectorAll("svg text")].filter(text => {
-  const box = text.getBoundingClientRect();
-  return box.width && (box.left < -1 || box.right > innerWidth + 1);
-}).map(text => text.textContent)
-"""
-"""Texts of charts that reach beyond the page."""
+    check_page(browser, conclusion.folder / "report.html", view, tmp_path)

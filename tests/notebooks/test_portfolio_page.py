@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from chromium_pipe import Browser
-from test_conclusion_page import CLIPPED, HOSTILE, LOW_CONTRAST, VIEWS, Elements
+from page_checks import HOSTILE, VIEWS, Elements, check_page
 
 from kaizen_analytics.experiments.lifecycle import archive, conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
@@ -150,31 +149,7 @@ def test_a_store_without_experiments_says_so(tmp_path: Path) -> None:
     assert json.loads((result.folder / "report.json").read_text(encoding="utf-8"))["lines"] == []
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory):
-    import shutil
-
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        message = "needs chromium on the PATH"
-        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
-    opened = Browser(program, tmp_path_factory.mktemp("profile"))
-    yield opened
-    opened.close()
-
-
 @pytest.mark.system
 @pytest.mark.parametrize("view", VIEWS)
 def test_the_page_in_a_browser(browser: Browser, portfolio: RunResult, view: str, tmp_path: Path) -> None:
-    width, dark, media = VIEWS[view]
-    browser.requests.clear()
-    browser.complaints.clear()
-    browser.open(portfolio.page, width=width, dark=dark, media=media)
-    assert browser.requests == [portfolio.page.resolve().as_uri()]
-    assert browser.complaints == []
-    assert browser.evaluate("document.documentElement.scrollWidth") <= width
-    assert browser.evaluate(LOW_CONTRAST) == []
-    assert browser.evaluate(CLIPPED) == []
-    folder = Path(os.environ.get("KAIZEN_SCREENSHOTS", tmp_path))
-    browser.screenshot(folder / f"portfolio-{view}.png")
-    assert (folder / f"portfolio-{view}.png").stat().st_size > 20_000
+    check_page(browser, portfolio.page, view, tmp_path)
