@@ -187,8 +187,8 @@ reports: the folder with its checksums) does not hold afterwards. *Doubled*: wha
 ingest, every row that one ingest of the finished transcripts would not have written.
 
 After each fault the work is taken up again without it and must succeed; `pragma integrity_check` is asked by another
-SQLite library. `tests/faults/fault_recipes.py` holds the recipes; `python tests/faults/run_faults.py --only NAME` repeats one,
-with `--seed N` at other points.
+SQLite library. The recipes are in `tests/faults/fault_recipes.py`; `python tests/faults/run_faults.py --only NAME`
+repeats one, with `--seed N` at other points.
 """
 
 if __name__ == "__main__":

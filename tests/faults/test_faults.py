@@ -56,5 +56,7 @@ def test_nothing_is_lost_or_doubled(rows: dict[str, dict], name: str) -> None:
     assert row["runs"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.system
 def test_every_recipe_is_tested(rows: dict[str, dict]) -> None:
     assert list(rows) == NAMES

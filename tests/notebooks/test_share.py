@@ -153,6 +153,14 @@ def test_a_notebook_that_shows_a_secret_publishes_nothing(write_notebook, tmp_pa
     assert not list((tmp_path / "out").rglob("latest"))
 
 
+def test_the_command_line_says_that_nothing_was_published(write_notebook, tmp_path: Path) -> None:
+    notebook = write_notebook("print('/home/' + 'maria' + '/x')")
+    command = ["report", "run", str(notebook), "--share", "--format", "md", "--out", str(tmp_path / "out")]
+    with pytest.raises(RedactionError, match=r"report\.md held 1 value.*home-folder") as caught:
+        app(command, standalone_mode=False)
+    assert "maria" not in str(caught.value)
+
+
 DECODED = "bytes.fromhex(text).decode()"
 
 
