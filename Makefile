@@ -67,6 +67,7 @@ docs: $(STAMP)
 sample: $(STAMP)
 	$(BIN)/python data/make_sample.py
 	$(BIN)/python data/execute_notebooks.py
+	$(BIN)/python data/write_golden.py
 
 # uv is only needed to renew the lock, never to install.
 lock:
