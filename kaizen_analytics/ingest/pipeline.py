@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.store import Store
 
-BATCH_BYTES = 24 * 1024 * 1024
+BATCH_BYTES = 48 * 1024 * 1024
 BATCH_FILES = 400
 _ATTEMPTS = 5
 
