@@ -102,7 +102,9 @@ def print_summary(summary: IngestSummary, store: Path) -> None:
     print_table(_COLUMNS, [(name.value, *_cells(agent)) for name, agent in summary.agents.items()])
     for name, agent in summary.agents.items():
         if agent.databases:
-            print(f"{name.value}: databases among the files: {agent.databases:,}, with {agent.conversations:,} sessions")
+            print(
+                f"{name.value}: databases among the files: {agent.databases:,}, with {agent.conversations:,} sessions"
+            )
         for reason, count in sorted(agent.rejects.items()):
             print(f"{name.value}: {count:,} lines rejected: {reason}")
         if agent.unreliable_responses:
