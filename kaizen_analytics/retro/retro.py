@@ -36,6 +36,7 @@ from kaizen_analytics.retro.tally import (
     compute_tally,
 )
 from kaizen_analytics.store.experiments import list_experiments
+from kaizen_analytics.store.plans import load_plan
 from kaizen_analytics.store.retros import list_former_bets, write_retro
 
 if TYPE_CHECKING:
@@ -306,15 +307,19 @@ def _read_messages(root: Path | None, since_ms: int) -> tuple[tuple[str, str], .
 def _experiment_lines(
     store: Store, experiments: list[Experiment], window: Window, now_ms: int
 ) -> tuple[ExperimentLine, ...]:
-    shown = [experiment for experiment in experiments if _belongs(experiment, window)]
+    shown = [experiment for experiment in experiments if _ran_in(store, experiment, window)]
     return tuple(_experiment_line(store, experiment, now_ms) for experiment in shown)
 
 
-def _belongs(experiment: Experiment, window: Window) -> bool:
-    if experiment.state is State.RUNNING:
-        return True
+def _ran_in(store: Store, experiment: Experiment, window: Window) -> bool:
     concluded_ms = experiment.concluded_at_ms
-    return concluded_ms is not None and window.start_ms <= concluded_ms < window.end_ms
+    if experiment.state is not State.RUNNING and (concluded_ms is None or concluded_ms < window.start_ms):
+        return False
+    plan = load_plan(store, experiment.id)
+    started = None if plan is None else plan["started"]
+    # Another tool's experiment has no plan that would tell when it started.
+    begun_ms = experiment.created_at_ms if started is None else started["started_at_ms"]
+    return int(begun_ms) < window.end_ms
 
 
 def _experiment_line(store: Store, experiment: Experiment, now_ms: int) -> ExperimentLine:

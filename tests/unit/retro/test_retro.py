@@ -1,6 +1,7 @@
 """A whole retro on a small store."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -8,7 +9,7 @@ import pytest
 from retro_stores import DAY_MS, MONDAY_MS, NOW_MS, WEEK, add_session, answer, edits, error, prompt
 
 from kaizen_analytics.errors import ConfigError
-from kaizen_analytics.experiments.lifecycle import new_experiment
+from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.model import Delta, Direction, Experiment, ManualTag, Metric
 from kaizen_analytics.retro.earlier import Fate
@@ -128,6 +129,30 @@ def test_a_bet_that_an_experiment_names_was_acted_on(store: Store) -> None:
     assert (former.fate, former.experiments) == (Fate.ACTED_ON, ("split",))
     assert retro(store).experiments == (), "a draft does not run"
     assert len(list_experiments(store)) == 1
+
+
+def test_a_week_shows_the_experiments_that_ran_in_it(store: Store) -> None:
+    base = Experiment(
+        id="draft",
+        name="x",
+        hypothesis="",
+        change_description="",
+        metric=Metric.TOKENS_PER_SESSION,
+        binding=ManualTag(variant_field=""),
+        duration_days=7,
+        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10),
+        created_at_ms=MONDAY_MS,
+    )
+    plan = Plan(planned_n=30)
+    for name in ("draft", "running", "concluded"):
+        new_experiment(store, replace(base, id=name), plan)
+    start(store, "running", now_ms=MONDAY_MS + DAY_MS)
+    start(store, "concluded", now_ms=MONDAY_MS + DAY_MS)
+    conclude(store, "concluded", now_ms=MONDAY_MS + 9 * DAY_MS)
+
+    shown = [{line.id for line in retro(store, WEEK.shifted(weeks)).experiments} for weeks in (-1, 0, 1, 2)]
+
+    assert shown == [set(), {"running", "concluded"}, {"running", "concluded"}, {"running"}]
 
 
 def test_a_bet_that_a_commit_names_was_acted_on(store: Store, tmp_path: Path) -> None:
