@@ -346,7 +346,7 @@ def _with_evaluation(line: ExperimentLine, evaluation: Evaluation) -> Experiment
     return replace(
         line,
         verdict=evaluation.verdict.value,
-        sentence=evaluation.judgement,
+        sentence=f"{evaluation.decision.sentence} {evaluation.judgement}",
         estimate=estimate,
         low=low,
         high=high,
