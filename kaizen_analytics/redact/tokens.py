@@ -160,7 +160,7 @@ _MESSAGING = (
         r"(?i)outlook\.office(?:365)?\.com/webhook/[\w@/-]{40,}",
         edge=False,
     ),
-    _prefixed("instagram", "IGQV IGAA", r"[\w-]{60,}"),
+    _prefixed("instagram", "IGQV IGQW IGAA", r"[\w-]{60,}"),
     _format(
         "teams-workflow",
         "powerplatform.com",
@@ -183,7 +183,6 @@ _MESSAGING = (
         "EAACEdEose0cBA EAAA EAAB EAAC EAAD EAAF EAAG EAAH EAAI EAAJ EAAL EAAM EAAO EAAP EAAQ EAAR EAAS EAAW",
         r"[\w-]{40,}",
     ),
-    _prefixed("instagram", "IGQVJ IGQWR IGAA", r"[\w-]{80,}"),
 )
 
 _PAYMENTS = (
