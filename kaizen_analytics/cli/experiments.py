@@ -472,6 +472,9 @@ def power(
     days: Annotated[int, typer.Option(help="Days of history to plan from.")] = 28,
     alpha: AlphaOption = 0.05,
     power: Annotated[float, typer.Option(help="Probability of proving a true change.")] = 0.8,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Check each size with experiments drawn from the past; takes seconds.")
+    ] = False,
     design: DesignOption = "planned",
     cluster: ClusterOption = None,
     workspace: WorkspaceOption = None,
@@ -498,14 +501,15 @@ def power(
         power=power,
         design=plan.design,
         cluster=plan.cluster,
+        simulate=simulate,
     )
     if as_json:
         print_json(table.to_json())
         return
     print(f"{table.sentence} {table.per_day:.1f} sessions a day come in.")
     goal = f"to prove {target_pct:g} %" if target_pct else "to prove any improvement"
-    rows = [(f"{row.true_pct:+g} %", row.n_per_arm, row.days) for row in table.rows]
-    print_table(["true change", "sessions per arm", "days"], rows, title=f"What it takes {goal}")
+    columns, rows = table.cells()
+    print_table(columns, rows, title=f"What it takes {goal}")
 
 
 def _evaluate_store(experiment_id: str, store: Path | None, *lake_options: object) -> Evaluation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,11 +21,13 @@ from kaizen_analytics.stats import (
     minimum_detectable_effect,
     read_pilot,
     sample_size,
+    simulate_power,
 )
 from kaizen_analytics.stats.effect import format_percent
 
 if TYPE_CHECKING:
     from kaizen_analytics.stats import Pilot
+    from kaizen_analytics.stats.laws import FloatArray
 
 EFFECTS_PCT = (10.0, 20.0, 30.0, 50.0)
 """True changes, in the metric's better direction, that the table answers for."""
@@ -36,11 +38,13 @@ class PowerRow:
     """What it takes to prove the target when the true change is `true_pct`.
 
     `n_per_arm` and `days` are None when the truth does not lie beyond the target; `days` also when no session comes in.
+    `simulated_power` is the share of simulated experiments of that size that proved it, None unless it was asked for.
     """
 
     true_pct: float
     n_per_arm: int | None
     days: int | None
+    simulated_power: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,15 @@ class PowerTable(Displayed):
             sentences=(self.sentence, f"{self.per_day:.1f} sessions a day come in, for both arms together."),
         )
 
+    def cells(self) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """Return the names of the columns and the rows as text."""
+        columns = ("true change", "sessions per arm", "days")
+        rows = tuple(_cells(row) for row in self.rows)
+        if all(row.simulated_power is None for row in self.rows):
+            return columns, rows
+        powers = ["" if row.simulated_power is None else f"{100 * row.simulated_power:.0f} %" for row in self.rows]
+        return (*columns, "simulated power"), tuple((*row, power) for row, power in zip(rows, powers, strict=True))
+
     def to_json(self) -> dict[str, Any]:
         """Return the table as plain values."""
         return {
@@ -87,7 +100,7 @@ class PowerTable(Displayed):
             "power": self.power,
             "design": self.design.value,
             "detectable_pct": self.detectable_pct,
-            "rows": [{"true_pct": r.true_pct, "n_per_arm": r.n_per_arm, "days": r.days} for r in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "sentence": self.sentence,
         }
 
@@ -103,6 +116,7 @@ def compute_power(
     power: float = 0.8,
     design: PlanDesign = PlanDesign.PLANNED,
     cluster: Cluster = Cluster.NONE,
+    simulate: bool = False,
 ) -> PowerTable:
     """Return how many sessions and days it takes to prove changes of several sizes.
 
@@ -116,9 +130,11 @@ def compute_power(
         power: Probability of proving a true change.
         design: How often the data will be looked at.
         cluster: Whose sessions resemble each other; `sessions` has its column.
+        simulate: Check each size with 400 experiments drawn from the past sessions, with a seed: where their values
+            have two peaks, the formula is only a guide.
 
     Raises:
-        ExperimentError: `days` is not positive.
+        ExperimentError: `days` is not positive, or a simulation was asked for with clusters or of a share.
         StatisticsError: fewer than five sessions have a value, or no percent change is defined for them.
     """
     if days < 1:
@@ -133,10 +149,18 @@ def compute_power(
     sign = 1.0 if definition.better is Direction.INCREASE else -1.0
     fall, rise = minimum_detectable_effect(pilot, pilot.n / 2, pilot.n / 2, alpha=alpha, power=power, design=plan)
     per_day = pilot.n / days
+    if simulate and (pilot.kind is not EffectKind.MEDIAN or cluster is not Cluster.NONE):
+        raise ExperimentError(
+            f"Only medians of independent sessions are simulated, not {pilot.kind.value}s with clusters by "
+            f"{cluster.value}. Plan without the simulation, or a metric that has medians with --cluster none."
+        )
     detectable = rise if sign > 0 else fall
     rows = tuple(
         _row(pilot, sign * size, target_pct, per_day, alpha=alpha, power=power, design=plan) for size in EFFECTS_PCT
     )
+    if simulate:
+        values = recent[metric.column].drop_nulls().to_numpy()
+        rows = tuple(_simulate(row, values, target_pct, alpha, plan) for row in rows)
     return PowerTable(
         metric=metric,
         window=window,
@@ -153,6 +177,14 @@ def compute_power(
             f"{format_percent(detectable)} or more in {100 * power:.0f} of 100 cases."
         ),
     )
+
+
+def _simulate(row: PowerRow, values: FloatArray, target_pct: float, alpha: float, design: Design) -> PowerRow:
+    n = row.n_per_arm
+    if n is None:
+        return row
+    found = simulate_power(values, n, n, row.true_pct, target_pct=target_pct, alpha=alpha, design=design)
+    return replace(row, simulated_power=found)
 
 
 def read_history(sessions: pl.DataFrame, metric: Metric, cluster: Cluster) -> Pilot:

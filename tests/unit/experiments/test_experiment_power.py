@@ -59,6 +59,31 @@ def test_sessions_that_resemble_each_other_are_worth_less(cluster: Cluster) -> N
     assert sizes[0] > 5 * sizes[1]
 
 
+def test_simulated_experiments_of_the_planned_size_find_what_was_planned_for() -> None:
+    rows = table(target_pct=-15.0, simulate=True).rows
+    assert [row.simulated_power is None for row in rows] == [True, False, False, False]
+    assert all(row.simulated_power == pytest.approx(0.8, abs=0.12) for row in rows[2:])
+
+
+def test_the_simulation_tells_what_two_peaks_cost() -> None:
+    values = np.concatenate((np.linspace(90, 110, 118), np.linspace(9_000, 11_000, 122)))
+    two_peaks = history(240).with_columns(tokens_per_session=values[np.arange(240) * 7 % 240])
+    found = compute_power(two_peaks, Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=10, simulate=True)
+    powers = [row.simulated_power for row in found.rows]
+    assert min(powers) < 0.6
+    assert found.cells()[0][-1] == "simulated power"
+    assert found.to_json()["rows"][0]["simulated_power"] == powers[0]
+
+
+def test_only_medians_of_independent_sessions_are_simulated() -> None:
+    clustered = history(240).with_columns(workspace=pl.lit("/w"))
+    with pytest.raises(ExperimentError, match="clusters by workspace"):
+        compute_power(clustered, Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, cluster=Cluster.WORKSPACE, simulate=True)
+    shares = history(100, "success_rate").with_columns(success_rate=(pl.int_range(100) % 4 != 0).cast(pl.Float64))
+    with pytest.raises(ExperimentError, match="not proportions"):
+        compute_power(shares, Metric.SUCCESS_RATE, now_ms=NOW_MS, simulate=True)
+
+
 def test_only_the_history_counts() -> None:
     found = compute_power(history(240), Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=5)
     assert (found.sessions, found.per_day) == (121, 121 / 5)
@@ -81,7 +106,7 @@ def test_too_little_history_is_an_error() -> None:
 
 def test_the_table_is_json() -> None:
     document = json.loads(json.dumps(table(target_pct=-20.0).to_json(), allow_nan=False))
-    assert document["rows"][0] == {"true_pct": -10.0, "n_per_arm": None, "days": None}
+    assert document["rows"][0] == {"true_pct": -10.0, "n_per_arm": None, "days": None, "simulated_power": None}
 
 
 def test_it_prints_as_a_table() -> None:
