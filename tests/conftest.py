@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kaizen_analytics.engines.spark import SparkEngine
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=1_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -39,6 +41,22 @@ def need_tool():
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkEngine]:
+    """A Spark Connect server: the one that `KAIZEN_TEST_SPARK` names (sc://host:port), else Sail, in this process."""
+    from kaizen_analytics.engines.spark import SparkEngine
+
+    remote = os.environ.get("KAIZEN_TEST_SPARK")
+    if remote is not None:
+        yield SparkEngine(remote)
+        return
+    server = pytest.importorskip("pysail.spark").SparkConnectServer("127.0.0.1", 0)
+    server.start(background=True)
+    host, port = server.listening_address
+    yield SparkEngine(f"sc://{host}:{port}")
+    server.stop()
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,7 +1,6 @@
 """Engines: the same portable query gives the same frame everywhere, and nothing else is reachable."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -20,16 +19,6 @@ from kaizen_analytics.store import Store, write_sessions
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 
 NUMBERS = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, None, 2.0], "c": ["x", None, "z"]})
-
-
-@pytest.fixture(scope="session")
-def spark() -> Iterator[SparkEngine]:
-    """A Spark Connect server in this process, without Java."""
-    server = pytest.importorskip("pysail.spark").SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
-    host, port = server.listening_address
-    yield SparkEngine(f"sc://{host}:{port}")
-    server.stop()
 
 
 @pytest.fixture(params=["duckdb", "spark"])

@@ -1,6 +1,5 @@
 """A lake on Spark: the server reads the files itself and gives the frame that this process gives."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,16 +11,6 @@ from kaizen_analytics.engines.spark import SparkEngine
 from kaizen_analytics.lake import Helpers, evaluate_lake, read_metrics
 
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-
-
-@pytest.fixture(scope="module")
-def spark() -> Iterator[SparkEngine]:
-    """A Spark Connect server in this process, without Java."""
-    server = pytest.importorskip("pysail.spark").SparkConnectServer("127.0.0.1", 0)
-    server.start(background=True)
-    host, port = server.listening_address
-    yield SparkEngine(f"sc://{host}:{port}")
-    server.stop()
 
 
 @pytest.fixture(scope="module")
