@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -63,10 +64,23 @@ def make_slots(
             requests[number] = _request(slot, out)
         except KaizenError as error:
             outcomes[number] = _outcome(slot, error)
-    numbers = list(requests)
-    for place, answer in make(list(requests.values())):
-        outcomes[numbers[place]] = _outcome(slots[numbers[place]], answer)
+    for numbers in _take_turns(slots, requests):
+        for place, answer in make([requests[number] for number in numbers]):
+            outcomes[numbers[place]] = _outcome(slots[numbers[place]], answer)
     return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _take_turns(slots: Sequence[DueSlot], numbers: Iterable[int]) -> list[list[int]]:
+    """Return rounds with one slot of each schedule: two at once would find each other's folder busy."""
+    rounds: list[list[int]] = []
+    turns = Counter[str]()
+    for number in numbers:
+        name = slots[number].schedule.name
+        if turns[name] == len(rounds):
+            rounds.append([])
+        rounds[turns[name]].append(number)
+        turns[name] += 1
+    return rounds
 
 
 def _outcome(slot: DueSlot, answer: RunResult | KaizenError) -> Outcome:
