@@ -146,7 +146,7 @@ STEP = st.one_of(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(steps=st.lists(STEP, min_size=2, max_size=7))
 def test_after_any_history_the_mirror_equals_the_store(foreign: ForeignWriter, steps: list[tuple[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as name:
