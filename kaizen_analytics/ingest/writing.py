@@ -324,8 +324,11 @@ class Batch:
         names |= {
             work.row.stored_as for work in whole if work.row is not None and work.row.stored_as and not work.foreign
         }
-        taken = {work.name for work in self.works.values() if work.appended}
-        delete_sessions(self._store, sorted(name for name in names - taken if name is not None))
+        # What is appended stays; a file that only now takes the session from a copy has nothing there to append to.
+        kept = {
+            work.name for work in self.works.values() if work.appended and work.row and work.row.stored_as == work.name
+        }
+        delete_sessions(self._store, sorted(name for name in names - kept if name is not None))
 
     def _store_events(
         self, work: Work, file_id: int, records: list[tuple[int, int, int | None, int, str | None]]
