@@ -339,9 +339,8 @@ def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int
     before_after = isinstance(experiment.binding, GitCommit)
     n_control = _count_control(store, experiment, plan) if before_after else None
     planned_n = plan.planned_n
-    past = read_recent(store, plan, now_ms, experiment.duration_days)
     if planned_n is None:
-        recent = past.height
+        recent = read_recent(store, plan, now_ms, experiment.duration_days).height
         if not recent:
             raise ExperimentError(
                 f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
@@ -354,14 +353,15 @@ def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int
         plan,
         planned_n=planned_n,
         planned_control_n=plan.planned_control_n or n_control,
-        design_effect=_expect_design_effect(past, experiment, plan),
+        design_effect=_expect_design_effect(store, experiment, plan, now_ms),
     )
 
 
-def _expect_design_effect(past: pl.DataFrame, experiment: Experiment, plan: Plan) -> float:
+def _expect_design_effect(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> float:
     """Return the design effect of past sessions; 1 where they cannot tell, which costs power and never errs more."""
     if plan.cluster is Cluster.NONE:
         return 1.0
+    past = read_recent(store, plan, now_ms, experiment.duration_days)
     try:
         return max(read_history(past, experiment.metric, plan.cluster).design_effect, 1.0)
     except StatisticsError:

@@ -18,7 +18,7 @@ from kaizen_analytics.experiments.lifecycle import judge_sample
 from kaizen_analytics.experiments.plan import Cluster, Plan, PlanDesign, Start
 from kaizen_analytics.experiments.sample import arrange_sample, read_ancestry
 from kaizen_analytics.lake.reading import Lake, read_lake
-from kaizen_analytics.lake.schema import VALUES, TableName
+from kaizen_analytics.lake.schema import PLAN_NUMBERS, VALUES, TableName
 from kaizen_analytics.model import (
     Absolute,
     Branch,
@@ -152,17 +152,8 @@ def _restore(lake: Lake, row: dict[str, Any]) -> tuple[Experiment, Plan]:
             for rail in guardrails.iter_rows(named=True)
         ),
     )
-    copied = (
-        "alpha",
-        "margin_pct",
-        "planned_n",
-        "planned_control_n",
-        "lookback_days",
-        "control_share",
-        "design_effect",
-    )
     plan = Plan(
-        **{name: row[name] for name in copied},
+        **{name: row[name] for name in PLAN_NUMBERS},
         cluster=Cluster(row["cluster"]),
         design=PlanDesign(row["design"]),
         workspaces=tuple(scopes["workspace"].sort()),

@@ -11,7 +11,7 @@ from kaizen_analytics.columnar.manifest import DamagedError
 from kaizen_analytics.columnar.rollup import find_roots
 from kaizen_analytics.experiments.lifecycle import apply_rule, get_plan
 from kaizen_analytics.experiments.sample import read_values
-from kaizen_analytics.lake.schema import PARTITIONED, TABLES, VALUES, TableName
+from kaizen_analytics.lake.schema import PARTITIONED, PLAN_NUMBERS, TABLES, VALUES, TableName
 from kaizen_analytics.model import Branch, Delta, GitCommit, ManualTag, PromptFingerprint
 from kaizen_analytics.redact.projection import LATEST_MS
 from kaizen_analytics.store.experiments import list_experiments
@@ -169,9 +169,6 @@ def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[st
     delta = criterion if isinstance(criterion, Delta) else None
     target = criterion.target_pct if isinstance(criterion, Delta) else criterion.metric_value
     control, treatment = _arms(experiment.binding)
-    copied = (
-        "margin_pct", "planned_n", "planned_control_n", "lookback_days", "control_share", "design_effect", "alpha"
-    )  # fmt: skip
     binding = experiment.binding
     return {
         "experiment_id": experiment.id,
@@ -187,7 +184,7 @@ def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[st
         "duration_days": experiment.duration_days,
         "created_at_ms": experiment.created_at_ms,
         "concluded_at_ms": experiment.concluded_at_ms,
-        **{name: getattr(plan, name) for name in copied},
+        **{name: getattr(plan, name) for name in PLAN_NUMBERS},
         "cluster": plan.cluster.value,
         "design": plan.design.value,
         "started_at_ms": start.started_at_ms,

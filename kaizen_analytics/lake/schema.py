@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.experiments.plan import Cluster, PlanDesign
 from kaizen_analytics.model import Classification, Direction, Metric, State
 from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.projection import Column, ColumnKind, Projection, stand_in
@@ -26,8 +27,19 @@ ROLES = ("assistant", "user", "system")
 VALUES = ("control", "treatment", "mixed")
 BINDINGS = ("GitCommit", "Branch", "PromptFingerprint", "ManualTag")
 CRITERIA = ("Delta", "Absolute")
-CLUSTERS = ("none", "workspace", "user", "organisation")
-DESIGNS = ("fixed", "planned", "open")
+CLUSTERS = tuple(item.value for item in Cluster)
+DESIGNS = tuple(item.value for item in PlanDesign)
+PLAN_NUMBERS = (
+    "alpha",
+    "margin_pct",
+    "planned_n",
+    "planned_control_n",
+    "lookback_days",
+    "control_share",
+    "design_effect",
+)
+"""Fields of a plan that leave, and come back, as they are."""
+
 MODELS = (
     "claude-haiku-4-5",
     "claude-haiku-4-5-20251001",
