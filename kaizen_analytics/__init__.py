@@ -11,6 +11,7 @@ The rooms, in the order in which data flows through them:
     experiments   which session belongs to which arm, the life of an experiment, its evaluation
     stats         the statistics, pure functions on arrays
     reports       notebooks, run unattended and rendered to one page
+    retro         what the sessions of a week suggest to change, and what became of earlier suggestions
     redact        what must not leave the machine
     datasets      the tables that may leave it, as files
     sync          the same tables to an endpoint or a lake, for those who want it
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
         PromptFingerprint,
         State,
     )
-    from kaizen_analytics.reports.exhibits import show_chart, show_table
+    from kaizen_analytics.reports.exhibits import show_answer, show_chart, show_table, show_text
+    from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect, mean_effect, median_effect, proportion_effect
     from kaizen_analytics.store import (
         Store,
@@ -80,6 +82,7 @@ __all__ = [
     "Portfolio",
     "PowerTable",
     "PromptFingerprint",
+    "Retro",
     "State",
     "Store",
     "list_experiments",
@@ -92,8 +95,10 @@ __all__ = [
     "sample_store",
     "save_experiment",
     "set_state",
+    "show_answer",
     "show_chart",
     "show_table",
+    "show_text",
     "tag_session",
     "tag_sessions",
     "untag_session",
@@ -109,6 +114,7 @@ _ROOMS = (
     "experiments.power",
     "store",
     "reports.exhibits",
+    "retro.retro",
 )
 """Where the public names live, in the order in which they are looked for."""
 

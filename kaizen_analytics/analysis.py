@@ -4,16 +4,20 @@
     >>> analysis = open_analysis("team.db")  # doctest: +SKIP
     >>> analysis.metrics(agent="codex")["tokens_per_session"].median()  # doctest: +SKIP
     >>> analysis.effect("cost_per_session", by="model", control="a", treatment="b")  # doctest: +SKIP
+    >>> analysis.retro("2026-W47")  # doctest: +SKIP
 
-The process that calls this never opens the store. What needs it (refreshing the mirror, evaluating an experiment) runs
-in a process of its own, so a notebook may use any SQLite library on the same file, and its SQL reaches no extension.
+The process that calls this never opens the store. What needs it (refreshing the mirror, evaluating an experiment,
+making a retro) runs in a process of its own, so a notebook may use any SQLite library on the same file, and its SQL
+reaches no extension.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import time
@@ -37,7 +41,10 @@ if TYPE_CHECKING:
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.model import Metric
+    from kaizen_analytics.retro.relations import Window
+    from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect
+    from kaizen_analytics.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +321,44 @@ class Analysis:
 
         return Portfolio.from_json(json.loads(_run_apart("portfolio", self.path, {"now_ms": now_ms})))
 
+    def retro(
+        self,
+        week: str | None = None,
+        *,
+        days: int | None = None,
+        workspace: str | None = None,
+        repository: str | os.PathLike[str] | None = None,
+        thresholds: str | os.PathLike[str] | None = None,
+        now_ms: int | None = None,
+    ) -> Retro:
+        """Look at a week: what to change, and what became of earlier suggestions; nothing is kept in the store.
+
+        Args:
+            week: An ISO week such as `2026-W47`; by default the last seven days.
+            days: The last days instead, today included.
+            workspace: Only sessions of this folder and below it.
+            repository: A repository whose guidance and commits to look at; by default neither is.
+            thresholds: TOML with changed thresholds; by default none is changed.
+            now_ms: The moment to speak for, in milliseconds since the Unix epoch; by default now.
+
+        Raises:
+            ConfigError: both `week` and `days` are given, one of them or a threshold makes no sense.
+            RepositoryError: git refuses to read the repository.
+        """
+        if week is not None and days is not None:
+            raise ConfigError(f"The week {week!r} and the last {days} days are two windows; give one of them.")
+        request = {
+            "week": week,
+            "days": days,
+            "workspace": workspace,
+            "repository": None if repository is None else os.fspath(repository),
+            "thresholds": None if thresholds is None else os.fspath(thresholds),
+            "now_ms": now_ms,
+        }
+        packed = base64.b64decode(_run_apart("retro", self.path, request))
+        retro: Retro = pickle.loads(packed)  # noqa: S301 - our own process wrote it
+        return retro
+
     def _read(self, read: Callable[[Mirror], pl.DataFrame]) -> pl.DataFrame:
         from kaizen_analytics.columnar import read_mirror
 
@@ -502,10 +547,33 @@ def _answer(verb: str, path: Path, request: dict[str, Any]) -> str:
             from kaizen_analytics.experiments.portfolio import read_portfolio
 
             return json.dumps(read_portfolio(store, now_ms=now_ms).to_json(), allow_nan=False)
+        if verb == "retro":
+            return base64.b64encode(pickle.dumps(_look_back(store, request, now_ms))).decode()
         from kaizen_analytics.experiments.codec import freeze_evaluation
         from kaizen_analytics.experiments.lifecycle import evaluate
 
         return json.dumps(freeze_evaluation(evaluate(store, request["experiment_id"], now_ms=now_ms)))
+
+
+def _look_back(store: Store, request: dict[str, Any], now_ms: int) -> Retro:
+    from kaizen_analytics.retro.heuristics import read_thresholds
+    from kaizen_analytics.retro.retro import compute_retro
+
+    repository, thresholds = request["repository"], request["thresholds"]
+    return compute_retro(
+        store,
+        _window(request["week"], request["days"], now_ms),
+        now_ms=now_ms,
+        workspace=request["workspace"],
+        thresholds=None if thresholds is None else read_thresholds(Path(thresholds)),
+        repository=None if repository is None else Path(repository).absolute(),
+    )
+
+
+def _window(week: str | None, days: int | None, now_ms: int) -> Window:
+    from kaizen_analytics.retro.retro import WEEK_DAYS, last_days, parse_week
+
+    return last_days(WEEK_DAYS if days is None else days, now_ms) if week is None else parse_week(week)
 
 
 def _main() -> None:

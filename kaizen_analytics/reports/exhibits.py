@@ -1,19 +1,31 @@
-"""What an analyst ends a cell with: a chart or a frame of their own, in the look of the reports and safe to share."""
+"""What an analyst ends a cell with: a chart, a frame or a sentence of their own, in the look of the reports.
+
+- `show_chart`: a chart of Altair
+- `show_table`: a Polars frame, or a sentence where it is empty
+- `show_text`: a sentence
+- `show_answer`: what a question gives, or why the data do not suffice for it
+"""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kaizen_analytics.display import Table
+from kaizen_analytics.errors import ExperimentError, StatisticsError
 from kaizen_analytics.reports import components
 from kaizen_analytics.reports.components import Block
 from kaizen_analytics.reports.vega import draw_chart
 from kaizen_analytics.stats.effect import format_number
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import altair as alt
     import polars as pl
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _WIDE, _NARROW = 610, 260
 """Width of the plot without its axis, on a page and on a phone."""
@@ -36,14 +48,38 @@ def show_chart(chart: alt.TopLevelMixin, caption: str, words: str, *, height: in
     return components.figure(components.Figure(wide=wide, narrow=narrow, alt=words), caption)
 
 
-def show_table(frame: pl.DataFrame, caption: str = "", *, rows: int = 50) -> Block:
+def show_text(text: str) -> Block:
+    """Return one paragraph of your own to end a cell with, such as what is missing and what to do."""
+    return components.paragraph(text)
+
+
+def show_answer(question: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Block:
+    """Return what a question gives, or a paragraph that says why the data do not suffice for it.
+
+    A wrong name or argument stays an error.
+
+    Args:
+        question: What to call, such as `analysis.power`.
+        *args: What to call it with.
+        **kwargs: What to call it with.
+    """
+    try:
+        return question(*args, **kwargs)
+    except (ExperimentError, StatisticsError) as error:
+        return show_text(str(error))
+
+
+def show_table(frame: pl.DataFrame, caption: str = "", *, rows: int = 50, empty: str = "There are no rows.") -> Block:
     """Return a frame of your own as a table: numbers to the right, a dash where there is no value.
 
     Args:
         frame: Any frame; its columns are named as they are, with spaces for underscores.
         caption: One line above the table.
         rows: How many rows to show at most; a line below counts the rest.
+        empty: What to say of a frame without rows.
     """
+    if frame.is_empty():
+        return show_text(empty)
     left = frame.height - rows
     table = Table(
         caption=caption,

@@ -140,12 +140,14 @@ def protect(data: _Data) -> _Data:
 
 
 def _read_store(store: Path) -> tuple[KnownIdentities, set[Path]]:
-    from kaizen_analytics.analysis import open_analysis
+    from kaizen_analytics.columnar import read_mirror
     from kaizen_analytics.redact import KnownIdentities
 
-    sessions = open_analysis(store).sessions()
+    sessions = read_mirror(store, lambda mirror: mirror.table("sessions"))
+    attributes = read_mirror(store, lambda mirror: mirror.table("ka_session_attributes"))
     users, organisations, workspaces = (
-        sessions[name].drop_nulls().unique().to_list() for name in ("user", "organisation", "workspace")
+        frame[name].drop_nulls().unique().to_list()
+        for frame, name in ((attributes, "user"), (attributes, "organisation"), (sessions, "workspace"))
     )
     people = [user for user in users if "@" not in user]
     known = KnownIdentities.collect(

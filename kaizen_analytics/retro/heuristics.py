@@ -12,7 +12,6 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -98,7 +97,7 @@ class Heuristic:
     saving: str
     needs: tuple[str, ...]
     uses: tuple[str, ...]
-    thresholds: Mapping[str, ThresholdSpec] = field(default_factory=lambda: MappingProxyType({}))
+    thresholds: Mapping[str, ThresholdSpec] = field(default_factory=dict)
     path: str
 
     @property
@@ -178,7 +177,7 @@ def parse_heuristic(path: str, sql: str) -> Heuristic:
             saving=header["saving"][0],
             needs=_names(header["needs"][0]),
             uses=_names(header["uses"][0]) if "uses" in header else (),
-            thresholds=MappingProxyType(thresholds),
+            thresholds=thresholds,
             path=path,
         )
     except ValueError as error:

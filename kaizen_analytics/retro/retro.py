@@ -199,7 +199,7 @@ def last_days(days: int, now_ms: int) -> Window:
         ConfigError: `days` is not positive.
     """
     if days < 1:
-        raise ConfigError(f"--days is {days}; expected 1 or more.")
+        raise ConfigError(f"The window is {days} days long; expected 1 or more.")
     end_ms = (now_ms // DAY_MS + 1) * DAY_MS
     return Window(start_ms=end_ms - days * DAY_MS, end_ms=end_ms)
 
@@ -213,7 +213,7 @@ def parse_week(text: str) -> Window:
     try:
         monday = datetime.strptime(f"{text.upper()}-1", "%G-W%V-%u").replace(tzinfo=UTC)
     except ValueError:
-        raise ConfigError(f"--week is {text!r}; expected an ISO week such as 2026-W47.") from None
+        raise ConfigError(f"The week is {text!r}; expected an ISO week such as 2026-W47.") from None
     start_ms = int(monday.timestamp() * 1000)
     return Window(start_ms=start_ms, end_ms=start_ms + WEEK_DAYS * DAY_MS)
 

@@ -64,7 +64,7 @@ def tabulate(retro: Retro) -> Table:
     ]
     return Table(
         caption=f"Retro, {retro.label}, {retro.workspace or 'all workspaces'}",
-        columns=("bet", "confidence", "tokens a week", "minutes", "what to do"),
+        columns=("bet", "confidence", "tokens saved a week", "minutes of work", "what to do"),
         rows=tuple(rows),
         numeric=frozenset({2, 3}),
         sentences=(
@@ -287,7 +287,9 @@ def _further(others: Sequence[Bet]) -> Block:
     ]
     rest = len(others) - SHOWN_FURTHER
     caption = "Also found" + (f" ({rest} more in the JSON)" if rest > 0 else "")
-    return components.table(["finding", "tokens a week", "minutes"], rows, caption=caption, numeric=(1, 2))
+    return components.table(
+        ["finding", "tokens saved a week", "minutes of work"], rows, caption=caption, numeric=(1, 2)
+    )
 
 
 def _forest_row(line: ExperimentLine) -> ForestRow:

@@ -21,6 +21,7 @@ from kaizen_analytics import (
 )
 from kaizen_analytics.analysis import Analysis
 from kaizen_analytics.errors import ConfigError, ExperimentError, StatisticsError, StoreMissingError
+from kaizen_analytics.retro.retro import compute_retro, parse_week
 from kaizen_analytics.store import write_sessions
 
 DAY_MS = 86_400_000
@@ -185,12 +186,33 @@ def test_the_portfolio_arrives_from_the_other_process(analysis: Analysis) -> Non
     assert analysis.portfolio(now_ms=7) == Portfolio(as_of_ms=7, lines=(), archived=0, unreadable=())
 
 
+def test_a_retro_arrives_from_the_other_process(analysis: Analysis) -> None:
+    retro = analysis.retro("1970-W01", now_ms=7)
+    with Store.open(analysis.path, read_only=True) as store:
+        expected = compute_retro(store, parse_week("1970-W01"), now_ms=7)
+    assert retro.tally.sessions == 3
+    assert retro.to_json() == expected.to_json()
+    assert str(retro) == str(expected)
+    assert retro._repr_html_().startswith("<p><b>Retro, week 1970-W01, all workspaces</b></p>")
+
+
+def test_a_retro_looks_at_one_window_and_scope(analysis: Analysis) -> None:
+    assert analysis.retro(days=1, now_ms=2 * DAY_MS).tally.sessions == 1
+    assert analysis.retro(now_ms=2 * DAY_MS, workspace="/w/b").tally.sessions == 1
+    with pytest.raises(ConfigError, match="two windows; give one"):
+        analysis.retro("1970-W01", days=3)
+    with pytest.raises(ConfigError, match="The window is 0 days long"):
+        analysis.retro(days=0)
+    with pytest.raises(ConfigError, match="Cannot read thresholds"):
+        analysis.retro("1970-W01", thresholds="/missing.toml")
+
+
 KERNEL = """
 import sys
 from kaizen_analytics import open_analysis
 analysis = open_analysis(sys.argv[1])
 analysis.metrics(); analysis.sessions(); analysis.events("a"); analysis.experiments(); analysis.costs()
-analysis.portfolio(now_ms=0)
+analysis.portfolio(now_ms=0); analysis.retro(days=1, now_ms=0)
 print("kaizen_analytics.columnar.build" in sys.modules)
 print("sqlite_scanner" in open("/proc/self/maps").read())
 """

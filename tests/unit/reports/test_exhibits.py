@@ -7,8 +7,11 @@ from datetime import date
 
 import altair as alt
 import polars as pl
+import pytest
 
-from kaizen_analytics import show_chart, show_table
+from kaizen_analytics import Effect, median_effect, show_answer, show_chart, show_table, show_text
+from kaizen_analytics.errors import ConfigError, ExperimentError
+from kaizen_analytics.metrics import parse_metric
 
 FRAME = pl.DataFrame({"day": [date(2026, 9, 7), date(2026, 9, 8)], "cost_usd": [1.5, 2.0], "model": ["a", "<b>"]})
 
@@ -70,5 +73,22 @@ def test_rows_that_are_not_shown_are_counted() -> None:
     assert "more rows" not in show_table(frame, rows=2_000).plain
 
 
-def test_an_empty_frame_shows_its_columns() -> None:
-    assert show_table(FRAME.clear()).markdown == "| day | cost usd | model |\n| --- | ---: | --- |"
+def test_an_empty_frame_is_a_sentence() -> None:
+    assert show_table(FRAME.clear()).plain == "There are no rows."
+    assert show_table(FRAME.clear(), "Costs", empty="Nothing was *spent*.").markdown == "Nothing was \\*spent\\*."
+
+
+def test_an_answer_is_shown_or_why_there_is_none() -> None:
+    effect = show_answer(median_effect, [1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12], alpha=0.1)
+    assert isinstance(effect, Effect)
+    assert effect.alpha == 0.1
+    refused = show_answer(plan_days, 0)
+    assert refused == show_text("The history is 0 days long; expected 1 or more.")
+    with pytest.raises(ConfigError):
+        show_answer(parse_metric, "tokns")
+
+
+def plan_days(days: int) -> int:
+    if days < 1:
+        raise ExperimentError(f"The history is {days} days long; expected 1 or more.")
+    return days

@@ -246,7 +246,7 @@ def test_the_last_days_end_with_today() -> None:
     noon = MONDAY_MS + DAY_MS // 2
     assert last_days(7, noon) == Window(start_ms=MONDAY_MS - 6 * DAY_MS, end_ms=MONDAY_MS + DAY_MS)
     assert describe_window(last_days(2, noon)) == "2026-09-27 to 2026-09-28"
-    with pytest.raises(ConfigError, match="--days is 0"):
+    with pytest.raises(ConfigError, match="The window is 0 days long"):
         last_days(0, noon)
 
 
