@@ -47,6 +47,7 @@ BUSY_TIMEOUT_MS = 60_000
 """How long to wait for another program's lock; a minute lets eight writers of batches pass."""
 
 _ATTACHED = "k"
+_PREPARED = "ka_statement"
 _LOCKED = "database is locked"
 _BAD_CELL = ("Invalid type in column", "Invalid unicode", "Invalid UTF8")
 _MAX_INTEGER = 2**63 - 1
@@ -296,11 +297,8 @@ class Store:
         return self._execute(sql, parameters or {}, _take_rows)
 
     def _execute(self, sql: str, parameters: Mapping[str, object], take: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        for value in parameters.values():
-            _check_text(value)
-
         def run() -> T:
-            return self._attempt(lambda: take(self._require_connection().execute(sql, dict(parameters))))
+            return self._attempt(lambda: take(_run(self._require_connection(), sql, parameters)))
 
         with self._lock:
             return _wait_for_lock(run) if self._block is None else run()
@@ -356,19 +354,32 @@ class Store:
             connection.close()
 
 
-def _native(sql: str, *parameters: Parameter) -> str:
-    """Return the DuckDB statement that runs `sql` natively.
+def _run(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]
+) -> duckdb.DuckDBPyConnection:
+    """Execute a DuckDB statement with its parameters.
 
     Parameters are written as literals: binding even one makes DuckDB import pandas where that is installed, which takes
     half a second, inside a `write` block under the lock.
     """
+    if not parameters:
+        return connection.execute(sql)
+    given = ", ".join(f"{quote_name(name)} := {_literal(value)}" for name, value in parameters.items())
+    connection.execute(f"prepare {_PREPARED} as {sql}")
+    return connection.execute(f"execute {_PREPARED}({given})")
+
+
+def _native(sql: str, *parameters: Parameter) -> str:
+    """Return the DuckDB statement that runs `sql` natively, with its parameters as literals as in `_run`."""
     row = ", ".join(map(_literal, parameters))
     given = f", params=row({row})" if parameters else ""
     return f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}{given})"
 
 
-def _literal(value: Parameter) -> str:
+def _literal(value: object) -> str:
     # sqlite_query takes these three types and nothing else.
+    if not isinstance(value, Parameter):
+        raise StoreError(f"A parameter is a {type(value).__name__}; expected a number, a text or None.")
     _check_parameter(value)
     if isinstance(value, int):
         return f"'{int(value)}'::bigint"

@@ -362,3 +362,31 @@ def test_trap_duckdb_stores_nan_as_null(bare: duckdb.DuckDBPyConnection):
         "select * from sqlite_query('k', 'select typeof(?1) as t', params=row('nan'::double))"
     ).fetchone()
     assert found == ("null",)
+
+
+# 12. To bind a parameter, DuckDB imports pandas where that is installed.
+
+READ_WITH_PARAMETERS = """
+import sys
+from pathlib import Path
+from kaizen_analytics.store import Store
+with Store.open(Path(sys.argv[1]), read_only=True) as store:
+    print(store.read("select count(*) as n from sessions where id = $id", {"id": "a"})["n"].item())
+print(any(name.split(".")[0] == "pandas" for name in sys.modules))
+"""
+
+
+def test_reading_with_parameters_leaves_pandas_alone(store: Store):
+    command = [sys.executable, "-c", READ_WITH_PARAMETERS, str(store.path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["0", "False"]
+
+
+@pytest.mark.parametrize("value", ["it's $b", "ü😀", "a\0b", "", -5, 2**63 - 1, 0.1, None])
+def test_a_parameter_reaches_a_query_unchanged(store: Store, value: object):
+    assert store.read("select $a as a, $b as b", {"a": value, "b": 1}).row(0) == (value, 1)
+
+
+def test_a_parameter_of_another_type_is_refused(store: Store):
+    with pytest.raises(StoreError, match="list"):
+        store.read("select $a", {"a": [1]})
