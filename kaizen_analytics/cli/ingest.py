@@ -29,6 +29,8 @@ _COLUMNS = (
     "reasoning", "cost USD", "unreliable",
 )  # fmt: skip
 
+_KINDS_SHOWN = 10
+
 HomeOption = Annotated[
     list[Path] | None,
     typer.Option("--home", metavar="DIR", help="A home folder with .claude, .codex or .cursor. Repeatable."),
@@ -107,6 +109,12 @@ def print_summary(summary: IngestSummary, store: Path) -> None:
             )
         for reason, count in sorted(agent.rejects.items()):
             print(f"{name.value}: {count:,} lines rejected: {reason}")
+        if agent.unknown_kinds:
+            kinds = ", ".join(
+                f"{kind} ({count:,})" for kind, count in sorted(agent.unknown_kinds.items())[:_KINDS_SHOWN]
+            )
+            total = agent.unknown_kinds.total()
+            print(clean(f"{name.value}: {total:,} records of a kind that is not known were not counted: {kinds}"))
         if agent.unreliable_responses:
             share = agent.unreliable_responses / agent.responses
             print(f"{name.value}: {share:.0%} of responses have an output count that their agent never completed")

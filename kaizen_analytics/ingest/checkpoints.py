@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.discover import Source
     from kaizen_analytics.store import Store
 
-PARSER_VERSION = 2
+PARSER_VERSION = 3
 """Raise it when a parser reads the same bytes differently: every file is then read again."""
 
 SLICE_BYTES = 64 * 1024 * 1024

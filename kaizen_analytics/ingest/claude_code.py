@@ -47,6 +47,16 @@ _NOT_TYPED = re.compile(
 )
 _SKILL_FOLDER = re.compile(r"Base directory for this skill: \S*?([^/\\\s]+)\s")
 _EXIT_CODE = re.compile(r"Exit code (-?\d{1,9})\b")
+_QUIET_KINDS = frozenset(
+    {"agent-color", "agent-name", "agent-setting", "ai-title", "atis-latch", "attribution-snapshot", "bridge-session"}
+    | {"content-replacement", "continued-in", "cost-state", "custom-title", "failed", "file-history-delta"}
+    | {"file-history-snapshot", "fork-context-ref", "last-prompt", "launched", "marble-origami-commit"}
+    | {"marble-origami-snapshot", "mode", "permission-mode", "pr-link", "progress", "queue-operation", "relocated"}
+    | {"result", "speculation-accept", "started", "summary", "tag", "task-summary", "worktree-state"}
+)
+"""Kinds of records that are known and have nothing to count."""
+
+_UNIQUE_CALL = "toolu_"
 _REJECTED = "The user doesn't want to proceed with this tool use"
 
 
@@ -55,13 +65,14 @@ class Parser(LineParser):
 
     def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
         state = state or {}
-        super().__init__(int(state.get("line", 0)))
+        super().__init__(int(state.get("line", 0)), state.get("unknown_kinds"))
         self._stem = stem
         self._last_ms = int(state.get("last_ms", 0))
         self._mode: str | None = state.get("mode")
         self._parent: str | None = state.get("parent")
         self._tools: dict[str, str] = dict(state.get("tools", ()))
         self._place = NOWHERE
+        self._exact = True
         self._seen: dict[str, Event] = {}
         self._told: tuple[object, ...] = ()
         self._origin: str | None = None
@@ -75,6 +86,7 @@ class Parser(LineParser):
             "mode": self._mode,
             "parent": self._parent,
             "tools": self._tools,
+            "unknown_kinds": self.unknown_kinds,
         }
 
     @property
@@ -98,11 +110,15 @@ class Parser(LineParser):
             raise Malformed(Reason.WRONG_TYPE, "type")
         handler = self._HANDLERS.get(kind)
         if handler is None:
+            if kind not in _QUIET_KINDS:
+                self._note_unknown(kind)
             return
-        ts_ms = time_of(record)
+        told_ms = time_of(record)
         uuid = text_of(record, "uuid")
-        if ts_ms is None:
+        ts_ms = told_ms or self._last_ms
+        if not ts_ms:
             raise Malformed(Reason.BAD_TIME, "timestamp")
+        self._exact = told_ms is not None
         self._follow(record)
         handler(self, record, uuid, ts_ms)
         # Only what was understood moves the clock.
@@ -127,7 +143,7 @@ class Parser(LineParser):
             if event.key in self._seen:
                 return None
             self._seen[event.key] = event
-        event.place = self._place
+        event.place, event.ts_exact = self._place, self._exact
         event.original = self._origin == self._stem
         self.parsed.events.append(event)
         return event
@@ -136,10 +152,11 @@ class Parser(LineParser):
         message = _message(record)
         model, response = text_of(message, "model"), text_of(message, "id")
         usage, blocks = object_of(message, "usage"), _blocks(message)
-        tokens = None if usage is None else _usage_tokens(usage)
+        tokens, broken = _tokens_or_fault(usage)
         stop, skill = text_of(message, "stop_reason"), text_of(record, "attributionSkill")
         if flag_of(record, "isApiErrorMessage"):
-            self._error(_key(uuid), ts_ms, text_of(record, "error") or "api_error", blocks)
+            error = record.get("error")
+            self._error(_key(uuid), ts_ms, clean(error) if type(error) is str and error else "api_error", blocks)
         calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
         key = f"m:{response}" if response else _key(uuid)
         event = self._seen.get(key) if key else None
@@ -149,13 +166,15 @@ class Parser(LineParser):
             event = Event(key, ts_ms, Kind.MESSAGE, payload, model=real, skills=(skill,) if skill else ())
             self._add(event)
         _complete(event, tokens, stop, blocks)
-        if usage is not None:
+        if usage is not None and broken is None:
             if (speed := text_of(usage, "speed")) not in (None, "standard"):
                 event.payload["speed"] = speed
             if usage.get("iterations") is not None:
                 self._beside(usage, model, key, ts_ms)
         for index, (call_id, name, given) in enumerate(calls):
-            self._tool_call(f"t:{call_id}" if call_id else _key(uuid, index), ts_ms, call_id, name, given)
+            self._tool_call(_call_key(call_id, response, uuid, index), ts_ms, call_id, name, given)
+        if broken is not None:
+            raise broken
 
     def _beside(self, usage: Json, model: str | None, key: str | None, ts_ms: int) -> None:
         """Count the calls that a response's usage leaves out; each is a response of its own."""
@@ -273,6 +292,17 @@ def _key(uuid: str | None, index: int = 0) -> str | None:
     return f"u:{uuid}#{index}" if index else f"u:{uuid}"
 
 
+def _call_key(call_id: str | None, response: str | None, uuid: str | None, index: int) -> str | None:
+    """Return what tells a call apart across files.
+
+    Anthropic's ids never repeat. Other models behind a gateway number their calls anew in each conversation, such as
+    `functions.Bash:0`, so theirs tell calls apart only within a response.
+    """
+    if call_id is None or (response is None and not call_id.startswith(_UNIQUE_CALL)):
+        return _key(uuid, index)
+    return f"t:{call_id}" if call_id.startswith(_UNIQUE_CALL) else f"t:{response}:{call_id}"
+
+
 def _message(record: Json) -> Json:
     message = object_of(record, "message")
     if message is None:
@@ -328,6 +358,16 @@ def _left_out(usage: Json) -> list[tuple[int, str, Json]]:
         elif index < served and kind in ("message", "fallback_message"):
             found.append((index, "attempt", entry))
     return found
+
+
+def _tokens_or_fault(usage: Json | None) -> tuple[Tokens | None, Malformed | None]:
+    """Return a response's tokens, or what is wrong with them, so that the calls beside them are not lost."""
+    if usage is None:
+        return None, None
+    try:
+        return _usage_tokens(usage), None
+    except Malformed as malformed:
+        return None, malformed
 
 
 def _usage_tokens(usage: Json) -> Tokens:

@@ -1,7 +1,8 @@
 """Codex rollouts: one `{timestamp, type, payload}` a line, with running totals of tokens.
 
-Three things would be counted twice and are not: a total that is reported again, the history that a fork or a resume
-copies to its beginning, and the message that stands both as an event and as a response item.
+Four things would be counted twice and are not: a total that is reported again, a response that has a record of its
+own beside its total, the history that a fork or a resume copies to its beginning, and the message that stands both as
+an event and as a response item.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
+from kaizen_analytics.ingest.codex_copies import Copies, parent_of
 from kaizen_analytics.ingest.records import (
     Event,
     Json,
@@ -46,8 +49,8 @@ _COUNT_FIELDS = (
     "output_tokens",
     "reasoning_output_tokens",
 )
-_BURST_GAP_MS = 500
-"""Copied history is written within milliseconds; people and models take longer to begin."""
+_PAIRS_KEPT = 8
+"""So many responses may be recorded before the total that they are a part of is reported."""
 
 _HEAD_CHARS = 1000
 """An output begins with what the program says of it; what follows is the command's own text."""
@@ -63,6 +66,32 @@ _NOT_TYPED = re.compile(
     r"\s*<(?:environment_context|user_instructions|ENVIRONMENT_CONTEXT|INSTRUCTIONS)\b|# AGENTS\.md instructions"
 )
 _COMPLETED = re.compile(r"(?:Script completed|Plan updated|Success\. Updated)")
+_RESPONSES_KEPT = 64
+"""A response is recorded again only soon after, if at all."""
+
+_ITEM_RESULTS = frozenset({"CommandExecution", "McpToolCall", "FileChange", "DynamicToolCall"})
+_QUIET_KINDS = frozenset(
+    {"world_state", "retained_context", "inter_agent_communication", "inter_agent_communication_metadata"}
+    | {"realtime_item"}
+)
+"""Kinds of records, items and events that are known and have nothing to count."""
+
+_QUIET_ITEMS = frozenset(
+    {"message", "reasoning", "agent_message", "compaction", "compaction_summary", "compaction_trigger"}
+    | {"context_compaction", "ghost_snapshot", "additional_tools", "configuration_update", "other"}
+)
+_QUIET_EVENTS = frozenset(
+    {"agent_reasoning", "agent_reasoning_raw_content", "agent_reasoning_section_break", "background_event"}
+    | {"context_compacted", "entered_review_mode", "exited_review_mode", "item_started", "plan_update"}
+    | {"raw_response_item", "session_configured", "shutdown_complete", "sub_agent_activity", "task_complete"}
+    | {"thread_goal_updated", "thread_name_updated", "thread_rolled_back", "thread_settings_applied", "turn_complete"}
+    | {"turn_diff", "undo_completed", "view_image_tool_call", "warning", "guardian_assessment"}
+    | {"guardian_warning", "injected_message", "deprecation_notice", "model_reroute", "model_verification"}
+    | {"hook_started", "hook_completed", "dynamic_tool_call_request", "dynamic_tool_call_response"}
+    | {"turn_moderation_metadata", "safety_buffering", "terminal_interaction", "request_user_input"}
+)
+_PASSING = ("_begin", "_end", "_delta", "_request", "_updated", "_started", "_response")
+"""Endings of events that go with a call or a text that is counted by its item."""
 
 
 class Parser(LineParser):
@@ -70,14 +99,20 @@ class Parser(LineParser):
 
     def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
         state = state or {}
-        super().__init__(int(state.get("line", 0)))
+        super().__init__(int(state.get("line", 0)), state.get("unknown_kinds"))
         self._stem = stem
         self._last_ms = int(state.get("last_ms", 0))
         self._id: str | None = state.get("id")
         self._parent: str | None = state.get("parent")
         self._fingerprint: str | None = state.get("fingerprint")
-        self._in_burst: bool = bool(state.get("in_burst", False))
+        self._copies = Copies(state["copies"]) if "copies" in state else Copies()
+        self._copied = False
         self._total: Counts | None = tuple(state["total"]) if state.get("total") else None
+        self._recorded: list[Counts] = [tuple(counts) for counts in state.get("recorded", ())]
+        self._counted: Counts | None = tuple(state["counted"]) if state.get("counted") else None
+        self._responses: list[str] = list(state.get("responses", ()))
+        self._window: int | None = state.get("window")
+        self._said: list[Any] | None = state.get("said")
         self._model: str | None = state.get("model")
         self._place = Place(*state.get("place", ()))
         self._tools: dict[str, str] = dict(state.get("tools", ()))
@@ -96,8 +131,14 @@ class Parser(LineParser):
             "id": self._id,
             "parent": self._parent,
             "fingerprint": self._fingerprint,
-            "in_burst": self._in_burst,
+            "copies": self._copies.state,
             "total": self._total,
+            "recorded": self._recorded,
+            "counted": self._counted,
+            "responses": self._responses,
+            "window": self._window,
+            "said": self._said,
+            "unknown_kinds": self.unknown_kinds,
             "model": self._model,
             "place": list(self._place),
             "tools": self._tools,
@@ -108,8 +149,15 @@ class Parser(LineParser):
 
     @property
     def session_id(self) -> str:
-        """The id of the first `session_meta`; without one, the file's name."""
-        return self._id or self._stem
+        """The id of the first `session_meta`, without one the file's name.
+
+        A thread that was taken back goes on in a further file, named after both the thread and itself, which holds
+        only what is new: a session of its own.
+        """
+        if self._id is None:
+            return self._stem
+        segment = self._stem.rpartition(f"{self._id}_")[2]
+        return f"{self._id}_{segment}" if len(segment) == len(self._id) and segment != self._stem else self._id
 
     @property
     def parent_session_id(self) -> str | None:
@@ -133,14 +181,15 @@ class Parser(LineParser):
             return
         handler = self._HANDLERS.get(kind)
         if handler is None:
+            if kind not in _QUIET_KINDS:
+                self._note_unknown(kind)
             return
         ts_ms, payload = time_of(record), object_of(record, "payload")
         if payload is None:
             raise Malformed(Reason.WRONG_TYPE, "payload")
         if ts_ms is None:
             raise Malformed(Reason.BAD_TIME, "timestamp")
-        if self._in_burst and self._burst_ends(payload, ts_ms):
-            self._in_burst = False
+        self._copied = self._copies.advance(record, payload, ts_ms, self._last_ms)
         self._last_ms = max(self._last_ms, ts_ms)
         handler(self, payload, ts_ms)
 
@@ -175,33 +224,27 @@ class Parser(LineParser):
         elif role == "user" and not _NOT_TYPED.match(text):
             self._user_message({"message": text}, self._last_ms)
 
-    def _burst_ends(self, payload: Json, ts_ms: int) -> bool:
-        """Whether this record is the file's own again: after a pause, or of a turn younger than the file."""
-        if ts_ms - self._last_ms >= _BURST_GAP_MS:
-            return True
-        turn = payload.get("turn_id")
-        return type(turn) is str and _is_uuid7(turn) and _is_uuid7(self._id) and turn > (self._id or "")
-
     def _add(self, event: Event) -> Event:
         """Append an event; copied history is read for its totals and models only."""
         event.place = self._place
-        if not self._in_burst:
+        if not self._copied:
             self.parsed.events.append(event)
         return event
 
-    def _session_meta(self, meta: Json, _ts_ms: int) -> None:
+    def _session_meta(self, meta: Json, ts_ms: int) -> None:
         session, cwd = text_of(meta, "id"), text_of(meta, "cwd")
         git = object_of(meta, "git") or {}
         place = Place(cwd, text_of(git, "branch"), text_of(meta, "cli_version"), text_of(git, "commit_hash"))
         if self._id is None and session is not None:
             self._id, self._place = session, place
-            self._parent = _parent_of(meta)
+            self._parent = parent_of(meta)
             self._instruct(text_of_any(meta, "instructions"))
-        elif session is not None and session != self._id:
-            self._in_burst = True
+            self._copies.begin(meta, session, ts_ms)
+        elif session is not None:
+            self._copies.meet(session)
 
     def _instruct(self, instructions: str | None) -> None:
-        if self._fingerprint is None and instructions and not self._in_burst:
+        if self._fingerprint is None and instructions and not self._copied:
             self._fingerprint = hashlib.sha256(instructions.encode()).hexdigest()[:16]
 
     def _turn_context(self, context: Json, _ts_ms: int) -> None:
@@ -209,7 +252,7 @@ class Parser(LineParser):
         self._instruct(text_of_any(context, "user_instructions"))
         if model is not None:
             self._model = model
-        if cwd is not None and not self._in_burst and cwd != self._place.cwd:
+        if cwd is not None and not self._copied and cwd != self._place.cwd:
             self._place = self._place._replace(cwd=cwd)
 
     def _response_item(self, item: Json, ts_ms: int) -> None:
@@ -221,11 +264,16 @@ class Parser(LineParser):
             self._action_call(item, ts_ms)
         elif kind.endswith("_call_output"):
             self._output(item, ts_ms)
+        elif kind not in _QUIET_ITEMS:
+            self._note_unknown(f"response_item/{kind}")
 
     def _event_msg(self, message: Json, ts_ms: int) -> None:
-        handler = self._EVENTS.get(text_of(message, "type") or "")
+        kind = text_of(message, "type") or ""
+        handler = self._EVENTS.get(kind)
         if handler is not None:
             handler(self, message, ts_ms)
+        elif kind not in _QUIET_EVENTS and not kind.endswith(_PASSING):
+            self._note_unknown(f"event_msg/{kind}")
 
     def _compacted(self, _payload: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "compaction"}))
@@ -236,35 +284,86 @@ class Parser(LineParser):
             return
         total = _counts(object_of(info, "total_token_usage"))
         last = _counts(object_of(info, "last_token_usage"))
-        window = count_of(info, "model_context_window")
+        self._window = count_of(info, "model_context_window") or self._window
         if total is not None and total == self._total:
             return
         previous, self._total = self._total, total or self._total
         if last is None and total is not None:
             last = _difference(total, previous)
-        if last is None or not (last[0] or last[3]):
+        if last is None or self._copied or not (last[0] or last[3]):
             return  # after a compaction only the size of the new context is told
+        if last in self._recorded:
+            del self._recorded[: self._recorded.index(last) + 1]
+            return
+        self._counted = last
+        self._respond(last, info.get("last_token_usage") or info["total_token_usage"], ts_ms)
+
+    def _token_usage_record(self, record: Json, ts_ms: int) -> None:
+        """Count a response by its own record, which newer builds write beside the total.
+
+        Compactions have no other: their tokens are never added to the total.
+        """
+        usage, response = object_of(record, "usage"), text_of(record, "response_id")
+        counts = _counts(usage)
+        if usage is None or counts is None or not (counts[0] or counts[3]) or self._copied:
+            return
+        if response is not None:
+            if response in self._responses:
+                return
+            self._responses = [*self._responses[1 - _RESPONSES_KEPT :], response]
+        if counts == self._counted:
+            self._counted = None  # its total came first
+            return
+        self._recorded = [*self._recorded[1 - _PAIRS_KEPT :], counts]
+        self._respond(counts, usage, ts_ms)
+
+    def _respond(self, counts: Counts, usage: Json, ts_ms: int) -> None:
         payload: Json = {"role": "assistant", "model": self._model}
         if self._text is not None:
             payload["text"], self._text = self._text, None
         self._add(
             Event(
-                None, ts_ms, Kind.MESSAGE, payload, model=self._model, tokens=_disjoint(last, info),
-                context_used_tokens=last[0], context_max_tokens=window,
+                None, ts_ms, Kind.MESSAGE, payload, model=self._model, tokens=_disjoint(counts, usage),
+                context_used_tokens=counts[0], context_max_tokens=self._window,
             )
         )  # fmt: skip
+
+    def _task_started(self, message: Json, _ts_ms: int) -> None:
+        self._window = count_of(message, "model_context_window") or self._window
 
     def _user_message(self, message: Json, ts_ms: int) -> None:
         kind, text = text_of(message, "kind"), text_of_any(message, "message") or ""
         if kind not in (None, "plain"):
             return  # early builds recorded instructions and the environment as user messages
+        self._prompt("event", text, ts_ms)
+
+    def _prompt(self, source: str, text: str, ts_ms: int) -> None:
+        """Count what a person sent; where a build tells it both as an event and as an item, once."""
+        if self._copied:
+            return
+        told = [source, zlib.crc32(text.encode())]
+        if self._said is not None and self._said[0] != source and self._said[1] == told[1]:
+            self._said = None
+            return
+        self._said = told
         payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
         self._add(Event(None, ts_ms, Kind.MESSAGE, payload))
+
+    def _item_completed(self, message: Json, ts_ms: int) -> None:
+        """Read an item that builds with numbered records write instead of an event of its own kind."""
+        item = object_of(message, "item") or {}
+        kind = text_of(item, "type")
+        if kind == "UserMessage":
+            self._prompt("item", _message_text(item), ts_ms)
+        elif kind == "AgentMessage":
+            self._agent_message({"message": _message_text(item)}, ts_ms)
+        elif kind in _ITEM_RESULTS and (failed := _item_failed(item)) is not None:
+            self._ended(item, failed, "id")
 
     def _agent_message(self, message: Json, _ts_ms: int) -> None:
         # Kept for the response that follows; the assistant's response item says the same again.
         text = text_of_any(message, "message")
-        if text and not self._in_burst:
+        if text and not self._copied:
             self._text = snippet(text)
 
     def _call(self, call_id: str | None, name: str, ts_ms: int, described: Described) -> None:
@@ -273,7 +372,7 @@ class Parser(LineParser):
             paths=described.paths, skills=described.skills, rules=described.rules,
         )  # fmt: skip
         self._add(event)
-        if call_id is not None and not self._in_burst:
+        if call_id is not None and not self._copied:
             self._tools[call_id] = name
 
     def _function_call(self, item: Json, ts_ms: int) -> None:
@@ -313,7 +412,7 @@ class Parser(LineParser):
             payload["rejected"] = "rejected" in text[:200]
         tool = self._tools.pop(call_id, None) if call_id else None
         event = self._add(Event(None, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
-        if call_id is not None and failed is None and not self._in_burst:
+        if call_id is not None and failed is None and not self._copied:
             self._results[call_id] = event
 
     def _search_output(self, item: Json, ts_ms: int) -> None:
@@ -323,10 +422,10 @@ class Parser(LineParser):
         tool = self._tools.pop(call_id, None) if call_id else None
         self._add(Event(None, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
 
-    def _ended(self, message: Json, failed: bool) -> None:  # noqa: FBT001
+    def _ended(self, message: Json, failed: bool, name: str = "call_id") -> None:  # noqa: FBT001
         """Use a result's own record, which tells the outcome that its output may not."""
-        call_id = text_of(message, "call_id")
-        if call_id is None or self._in_burst:
+        call_id = text_of(message, name)
+        if call_id is None or self._copied:
             return
         if call_id in self._tools:
             self._outcomes[call_id] = failed
@@ -365,6 +464,7 @@ class Parser(LineParser):
         "response_item": _response_item,
         "event_msg": _event_msg,
         "compacted": _compacted,
+        "token_usage_record": _token_usage_record,
     }
     """By type of record. Not bound to the instance: such a circle would outlive it until the next collection."""
 
@@ -380,6 +480,9 @@ class Parser(LineParser):
 
     _EVENTS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
         "token_count": _token_count,
+        "task_started": _task_started,
+        "turn_started": _task_started,
+        "item_completed": _item_completed,
         "user_message": _user_message,
         "agent_message": _agent_message,
         "exec_command_end": _exec_end,
@@ -405,19 +508,6 @@ def _message_text(item: Json) -> str:
     return "\n".join(text for text in texts if type(text) is str)
 
 
-def _is_uuid7(value: str | None) -> bool:
-    return value is not None and len(value) == 36 and value[14] == "7"
-
-
-def _parent_of(meta: Json) -> str | None:
-    """Return the session that spawned this one."""
-    source = meta.get("source")
-    subagent = source.get("subagent") if type(source) is dict else None
-    spawn = subagent.get("thread_spawn") if type(subagent) is dict else None
-    spawned = text_of(spawn, "parent_thread_id") if type(spawn) is dict else None
-    return spawned or text_of(meta, "parent_thread_id")
-
-
 def _counts(usage: Json | None) -> Counts | None:
     if usage is None:
         return None
@@ -434,9 +524,9 @@ def _difference(total: Counts, previous: Counts | None) -> Counts:
     return (values[0], values[1], values[2], values[3], values[4])
 
 
-def _disjoint(last: Counts, info: Json) -> Tokens:
-    given, cached, written, output, reasoning = last
-    tells_writes = "cache_write_input_tokens" in (info.get("last_token_usage") or info["total_token_usage"])
+def _disjoint(counts: Counts, usage: Json) -> Tokens:
+    given, cached, written, output, reasoning = counts
+    tells_writes = "cache_write_input_tokens" in usage
     return Tokens(
         tokens_in=max(given - cached - written, 0),
         cache_creation=written if tells_writes else None,
@@ -444,6 +534,14 @@ def _disjoint(last: Counts, info: Json) -> Tokens:
         tokens_out=max(output - reasoning, 0),
         reasoning=min(reasoning, output),
     )
+
+
+def _item_failed(item: Json) -> bool | None:
+    """Return whether a completed item says that its call failed (None: it does not say)."""
+    code, status = item.get("exit_code"), item.get("status")
+    if type(code) is int:
+        return code != 0
+    return status != "completed" if status in ("completed", "failed", "declined") else None
 
 
 def _tool_name(item: Json) -> str:

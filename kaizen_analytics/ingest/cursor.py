@@ -67,6 +67,11 @@ class Parser(LineParser):
         """The last time that is known of this transcript."""
         return self._file_ms
 
+    @property
+    def state(self) -> Json:
+        """What the checkpoint keeps; a changed file is read as a whole."""
+        return {"unknown_kinds": self.unknown_kinds}
+
     def finish(self) -> None:
         """Give every event the workspace, which shows in the paths that the tools were called with."""
         found = _workspace(self._slug, (path for event in self.parsed.events for path in event.paths))
@@ -79,7 +84,9 @@ class Parser(LineParser):
         if role is None:
             if kind is None:
                 raise Malformed(Reason.WRONG_TYPE, "role")
-            if kind == "turn_ended" and text_of(record, "status") == "error":
+            if kind != "turn_ended":
+                self._note_unknown(kind)
+            elif text_of(record, "status") == "error":
                 self._add(Kind.ERROR, {"error": "turn_failed"})
             return
         message = object_of(record, "message")
@@ -90,6 +97,8 @@ class Parser(LineParser):
             self._user(blocks)
         elif role == "assistant":
             self._assistant(blocks)
+        else:
+            self._note_unknown(f"role/{role}")
 
     def _add(self, kind: Kind, payload: Json, tool: str | None = None, described: Described | None = None) -> None:
         ts_ms = self._file_ms if self._clock_ms is None else self._clock_ms

@@ -7,6 +7,7 @@ per model and day, then applied to each response, because tiers depend on the re
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -31,6 +32,9 @@ _UNIT = 10**9
 """Prices are multiplied as whole numbers of 1e-9 dollars per million tokens: exact, and much faster than Decimal."""
 
 _PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
+_BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|deepseek|moonshotai?)\.")
+"""How Amazon Bedrock spells a model, alone, with a region, or at the end of an ARN."""
+
 _FIELDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _FIELD_OF_KEY = {
     "input_mtok": "input",
@@ -168,7 +172,7 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     """Ask genai-prices, whose prices have dates, tiers and, for some models, variants by speed."""
     import genai_prices
 
-    provider = next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
+    provider = _provider_of(model)
     moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
     usage = genai_prices.Usage(input_tokens=1, output_tokens=1)
     try:
@@ -190,6 +194,15 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     named = f"{found.model.id}, {speed}" if speed else found.model.id
     source = f"genai-prices {genai_prices.__version__} ({named})"
     return ModelPrice(model=name_at_speed(model, speed), source=source, rates=rates)
+
+
+def _provider_of(model: str) -> str | None:
+    """Return who sells a model, by how its name is spelled: `us.anthropic.x`, `vendor/x`, or the vendor's own."""
+    if _BEDROCK.search(model):
+        return "aws"
+    if "/" in model:
+        return "openrouter"
+    return next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
 
 
 def _sells_at(model: ModelInfo, speed: str, moment: datetime) -> bool:

@@ -25,6 +25,9 @@ LINE_CAP_BYTES = 32 * 1024 * 1024
 MAX_INTEGER = 2**63 - 1
 """SQLite's largest integer."""
 
+_EXACT_FLOAT = 2**53
+"""Below it a float holds every integer."""
+
 _TEXT_CAP = 4096
 """Names and paths are cut here; nothing real comes near."""
 
@@ -162,7 +165,8 @@ class Parsed:
 def decode(line: bytes) -> tuple[list[Json], Reason | None]:
     """Return the JSON objects on one line, and why the rest of the line is unreadable, if it is.
 
-    Real files hold glued lines (two documents) and lone surrogates (a text cut inside an emoji); both are read.
+    Real files hold glued lines (two documents), lone surrogates (a text cut inside an emoji), a byte order mark from
+    an editor, and NUL bytes where a machine lost power while it wrote; what is whole on such a line is read.
     """
     try:
         document = orjson.loads(line)
@@ -178,11 +182,13 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 _SLOW = json.JSONDecoder(parse_constant=_refuse_constant)
+_PADDING = "\ufeff\0 \t\r\n\v\f"
+"""What may stand around a document that is whole: a byte order mark, NUL bytes, white space."""
 
 
 def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
     try:
-        text = line.decode().strip()
+        text = line.decode().strip(_PADDING)
     except UnicodeDecodeError:
         return [], Reason.NOT_UTF8
     documents: list[Json] = []
@@ -198,7 +204,7 @@ def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
         if type(document) is not dict:
             return documents, Reason.NOT_AN_OBJECT
         documents.append(document)
-        while at < len(text) and text[at].isspace():
+        while at < len(text) and text[at] in _PADDING:
             at += 1
     return documents, None
 
@@ -264,6 +270,8 @@ def count_of(record: Mapping[str, Any], name: str) -> int | None:
     value = record.get(name)
     if value is None:
         return None
+    if type(value) is float and value.is_integer() and 0 <= value < _EXACT_FLOAT:
+        value = int(value)  # some gateways write 12.0
     if type(value) is not int:
         # orjson reads an integer beyond 64 bits as a float.
         raise Malformed(Reason.BAD_NUMBER if type(value) is float else Reason.WRONG_TYPE, name)
@@ -293,12 +301,27 @@ def snippet(value: str, length: int = 200) -> str:
     return value if len(value) <= length else value[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-class LineParser:
-    """Counts lines and rejects for a parser whose `_record` reads one JSON object."""
+_KINDS_CAP = 100
+_KIND_CHARS = 80
 
-    def __init__(self, line: int = 0) -> None:
+
+class LineParser:
+    """Counts lines and rejects for a parser whose `_record` reads one JSON object.
+
+    `unknown_kinds` counts the records that were accepted without being understood, by kind, since the file's start.
+    """
+
+    def __init__(self, line: int = 0, unknown_kinds: Mapping[str, int] | None = None) -> None:
         self.parsed = Parsed()
+        self.unknown_kinds: dict[str, int] = dict(unknown_kinds or {})
         self._line = line
+
+    def _note_unknown(self, kind: str) -> None:
+        """Count a record of a kind that no known build writes, so that somebody hears of it."""
+        name = clean(kind)[:_KIND_CHARS]
+        if name not in self.unknown_kinds and len(self.unknown_kinds) >= _KINDS_CAP:
+            name = "other"
+        self.unknown_kinds[name] = self.unknown_kinds.get(name, 0) + 1
 
     def feed(self, offset: int, line: bytes) -> None:
         """Read one line; whatever is wrong with it is counted, never raised."""

@@ -69,10 +69,15 @@ def count_event(tally: Json, event: Event, row: tuple[Any, ...]) -> None:
     elif event.payload.get("prompt"):
         tally["prompts"] += 1
     if event.tokens is not None:
-        if event.model is not None:
-            tally["models"][event.model] = tally["models"].get(event.model, 0) + 1
-        tally["responses"] += 1
+        count_response(tally, event.model)
         count_usage(tally, event.tokens, row[8], event.payload, sign=1)
+
+
+def count_response(tally: Json, model: str | None) -> None:
+    """Add one response whose usage is known."""
+    if model is not None:
+        tally["models"][model] = tally["models"].get(model, 0) + 1
+    tally["responses"] += 1
 
 
 def count_usage(tally: Json, tokens: Tokens, cost: int | None, payload: Json, *, sign: int) -> None:

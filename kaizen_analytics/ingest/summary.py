@@ -19,7 +19,8 @@ class AgentSummary:
 
     `files_read` of the `files` were opened by this run; some of them are databases, which hold `conversations`.
     `tokens` holds None for a column that no response carries. `foreign` counts sessions that another tool wrote,
-    `waiting` files whose last line is not complete yet, `unreadable` files that could not be opened.
+    `waiting` files whose last line is not complete yet, `unreadable` files that could not be opened. `unknown_kinds`
+    counts the records that were accepted without being understood, because no known build writes their kind.
     """
 
     files: int = 0
@@ -42,6 +43,7 @@ class AgentSummary:
     unpriced_responses: int = 0
     unreliable_responses: int = 0
     unknown_models: Counter[str] = field(default_factory=Counter)
+    unknown_kinds: Counter[str] = field(default_factory=Counter)
     foreign: int = 0
     waiting: int = 0
     unreadable: int = 0
@@ -49,6 +51,7 @@ class AgentSummary:
     def add(self, row: Checkpoint) -> None:
         """Count what one checkpoint stands for."""
         self.rejects.update(row.rejects)
+        self.unknown_kinds.update(row.state.get("unknown_kinds", {}))
         self.lines += row.n_lines
         self.foreign += row.foreign
         tally = row.tally
@@ -68,7 +71,7 @@ class AgentSummary:
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON; `cost_usd` is in dollars and covers priced responses only."""
         plain = {name: getattr(self, name) for name in self.__slots__ if name != "cost_usd_e6"}
-        for name in ("rejects", "unknown_models"):
+        for name in ("rejects", "unknown_models", "unknown_kinds"):
             plain[name] = dict(sorted(plain[name].items()))
         return plain | {"cost_usd": self.cost_usd_e6 / 1e6}
 

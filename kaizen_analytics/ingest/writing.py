@@ -19,6 +19,7 @@ from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
     SESSION_COLUMNS,
     count_event,
+    count_response,
     count_usage,
     event_row,
     new_tally,
@@ -408,6 +409,8 @@ class Batch:
         text = orjson.dumps(payload).decode()
         if before is not None:
             count_usage(tally, before.tokens, old_cost, orjson.loads(old_payload), sign=-1)
+        else:
+            count_response(tally, event.model)
         count_usage(tally, tokens, cost, payload, sign=1)
         stale = (
             session,

@@ -308,3 +308,45 @@ def test_iterations_without_another_model_are_in_the_totals():
     inner = [{"type": "message", "input_tokens": 5}, {"type": "message", "input_tokens": 5}]
 
     assert len(responses(answer("a", 1, "m1", tokens=usage() | {"iterations": inner}))) == 1
+
+
+@pytest.mark.parametrize("given", [{"input_tokens": -1}, {"input_tokens": 2**70}, {"output_tokens": "5"}])
+def test_calls_beside_a_usage_that_cannot_be_read_are_kept_and_the_line_is_counted(given):
+    parsed = feed(Parser("s1"), lines(answer("a1", 1, "m1", call("toolu_1"), tokens=usage() | given))).parsed
+
+    assert [event.kind for event in parsed.events] == [Kind.MESSAGE, Kind.TOOL_CALL]
+    assert parsed.events[0].tokens is None
+    assert len(parsed.rejects) == 1
+
+
+def test_whole_numbers_that_a_gateway_writes_as_floats_are_read():
+    [found] = events(answer("a1", 1, "m1", tokens=usage() | {"input_tokens": 12.0}))
+
+    assert found.tokens.tokens_in == 12
+
+
+def test_a_record_without_a_time_has_that_of_the_one_before_it():
+    late = answer("a2", 2, "m2")
+    del late["timestamp"]
+
+    found = events(answer("a1", 1, "m1"), late)
+
+    assert found[0].ts_ms == found[1].ts_ms
+    assert [event.ts_exact for event in found] == [True, False]
+
+
+def test_call_ids_that_other_models_number_anew_tell_calls_apart_within_a_response_only():
+    found = events(
+        answer("a1", 1, "m1", call("functions.Bash:0")),
+        answer("a2", 2, "m1", call("functions.Bash:0")),
+        answer("a3", 3, "m2", call("functions.Bash:0")),
+    )
+
+    assert [event.kind for event in found].count(Kind.TOOL_CALL) == 2
+
+
+def test_kinds_that_no_known_build_writes_are_counted():
+    parser = feed(Parser("s1"), lines({"type": "brand-new"}, {"type": "brand-new"}, {"type": "cost-state"}))
+
+    assert parser.unknown_kinds == {"brand-new": 2}
+    assert feed(Parser("s1", parser.state), lines({"type": "brand-new"})).unknown_kinds == {"brand-new": 3}

@@ -578,3 +578,40 @@ def test_a_damaged_compressed_rollout_is_named(store, home):
 
     assert summary.agents[Agent.CODEX].unreadable == 1
     assert "rollout-c1.jsonl.zst cannot be read" in summary.warnings[0]
+
+
+def test_calls_that_other_models_number_alike_count_in_each_session(store, home):
+    for stem in ("s1", "s2"):
+        claude_file(home, stem, lines(answer(f"a-{stem}", 1, f"m-{stem}", call("functions.Bash:0"), session=stem)))
+
+    summary = ingest(store, home)
+
+    assert summary.agents[Agent.CLAUDE_CODE].tool_calls == 2
+
+
+def test_kinds_of_records_that_are_not_known_are_told_whichever_run_read_them(store, home):
+    path = claude_file(home, "s1", lines({"type": "brand-new"}, answer("a1", 1, "m1")))
+    codex_file(home, "r1", lines(meta("r1"), codex("brand_new", 1), codex("event_msg", 2, type="user_message")))
+    write(home, ".cursor/projects/x/agent-transcripts/c/c.jsonl", lines({"type": "brand_new"}))
+    ingest(store, home)
+    path.write_bytes(path.read_bytes() + line({"type": "brand-new"}))
+
+    found = ingest(store, home).to_json()["agents"]
+
+    assert {name: agent["unknown_kinds"] for name, agent in found.items()} == {
+        "claude_code": {"brand-new": 2},
+        "codex": {"brand_new": 1},
+        "cursor": {"brand_new": 1},
+    }
+
+
+def test_a_response_whose_usage_could_be_read_only_later_counts_as_if_read_at_once(store, home, tmp_path):
+    broken = answer("a1", 1, "m1", tokens=usage() | {"input_tokens": -1})
+    path = claude_file(home, "s1", lines(prompt("u1", 0), broken))
+    ingest(store, home)
+    path.write_bytes(path.read_bytes() + lines(answer("a2", 2, "m1")))
+    ingest(store, home)
+
+    with Store.open(tmp_path / "once.db", create=True) as once:
+        ingest(once, home)
+        assert content_of(store) == content_of(once)

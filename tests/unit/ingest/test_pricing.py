@@ -111,3 +111,31 @@ def test_a_price_file_may_price_a_speed(own_prices):
     prices = own_prices(ONE | {"a (fast)": {"input": 2, "output": 20}})
 
     assert prices.cost_e6("a", START_MS, Tokens(1, None, None, 1, None), "fast") == 22
+
+
+@pytest.mark.parametrize(
+    ("model", "plain"),
+    [
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", "claude-sonnet-4-20250514"),
+        ("global.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
+        ("anthropic.claude-opus-4-1-20250805-v1:0", "claude-opus-4-1-20250805"),
+        (
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0",
+            "claude-sonnet-4-20250514",
+        ),
+        ("claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
+        ("anthropic/claude-sonnet-4", "claude-sonnet-4-20250514"),
+        ("openai/gpt-5", "gpt-5"),
+    ],
+)
+def test_a_model_sold_by_a_cloud_has_its_price_there(model, plain):
+    tokens = Tokens(1000, 300, 500, 40, None)
+
+    assert PriceList().cost_e6(model, START_MS, tokens) == PriceList().cost_e6(plain, START_MS, tokens)
+
+
+def test_a_model_that_costs_more_in_a_region_costs_more():
+    def cost(model):
+        return PriceList().cost_e6(model, START_MS, Tokens(1000, None, None, None, None))
+
+    assert cost("us.anthropic.claude-sonnet-4-5-20250929-v1:0") > cost("claude-sonnet-4-5-20250929")

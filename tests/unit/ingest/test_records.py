@@ -54,6 +54,12 @@ SAMPLES = [
         codex("response_item", 1, type="function_call_output", call_id="c", output='{"metadata":{"exit_code":1}}'),
     ),
     ("codex", codex("response_item", 1, type="custom_tool_call", name="exec", call_id="c", input="x")),
+    ("codex", codex("token_usage_record", 1, response_id="r", usage=counts(9, 1, 1, 1))),
+    ("codex", codex("event_msg", 1, type="item_completed", item={"type": "UserMessage", "content": [{"text": "x"}]})),
+    (
+        "codex",
+        codex("event_msg", 1, type="item_completed", item={"type": "McpToolCall", "id": "c", "status": "failed"}),
+    ),
     ("codex", codex("event_msg", 1, type="exec_command_end", call_id="c", exit_code=1)),
     ("codex", codex("event_msg", 1, type="mcp_tool_call_end", call_id="c", result={"Ok": {"isError": True}})),
     ("cursor", {"role": "user", "message": {"content": [{"type": "text", "text": "<user_query>x</user_query>"}]}}),
@@ -204,3 +210,17 @@ def test_a_reject_tells_line_and_offset():
     [reject] = feed(claude_code.Parser("s1"), good + b"nonsense\n" + good).parsed.rejects
 
     assert (reject.line, reject.offset) == (2, len(good))
+
+
+WHOLE = line({"type": "summary"}).strip()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xef\xbb\xbf" + WHOLE, WHOLE + b"\r", b"\0\0\0" + WHOLE, WHOLE + b"\0\0", b"\0" + WHOLE + b"\0\0" + WHOLE],
+)
+def test_a_byte_order_mark_and_nul_bytes_around_a_document_lose_nothing(content):
+    documents, broken = decode(content)
+
+    assert documents in ([{"type": "summary"}], [{"type": "summary"}] * 2)
+    assert broken is None

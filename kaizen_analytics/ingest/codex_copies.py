@@ -1,0 +1,107 @@
+"""Which records of a rollout are copies: history that a fork, a sub-agent or a resume took from another session.
+
+Builds differ in what they copy and how they mark it. A build that numbers its records says where the file's own begin.
+Others copy the parent's `session_meta` and its records in one burst, stamped with the time of the copy or with their
+first times; the burst ends at a record that can only be the file's own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kaizen_analytics.ingest.records import Json, Malformed, text_of, time_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BURST_GAP_MS = 500
+"""Copied history is written within milliseconds; people and models take longer to begin."""
+
+_TURN_GAP_MS = 5000
+"""A burst that names the turns it copies ends with a turn of the file's own; a slow disk must not end it before."""
+
+
+class Copies:
+    """Follows one rollout from its first record on and tells copies from its own records."""
+
+    def __init__(self, state: Sequence[Any] = (None, False, False, None, None)) -> None:
+        own, running, has_turns, first_own_ordinal, born_ms = state
+        self._own: str | None = own
+        self.running: bool = running
+        self._has_turns: bool = has_turns
+        self._first_own_ordinal: int | None = first_own_ordinal
+        self._born_ms: int | None = born_ms
+
+    @property
+    def state(self) -> list[Any]:
+        """What a later reading needs to go on from here, as JSON."""
+        return [self._own, self.running, self._has_turns, self._first_own_ordinal, self._born_ms]
+
+    def begin(self, meta: Json, session: str, ts_ms: int) -> None:
+        """Take the file's first `session_meta`, which is its own."""
+        self._own = session
+        self._first_own_ordinal = _ordinal(meta.get("subagent_history_start_ordinal"))
+        forked = text_of(meta, "forked_from_id") is not None
+        if forked or _names_parent(meta):
+            self._born_ms = _time_or(meta, ts_ms)
+        # Where the parent's history is not copied but referred to (`history_base`), nothing follows to be dropped.
+        self.running = forked and meta.get("history_base") is None
+
+    def meet(self, session: str) -> None:
+        """Take a further `session_meta`: another session's begins a burst, the file's own ends it."""
+        self.running = session != self._own
+
+    def advance(self, record: Json, payload: Json, ts_ms: int, last_ms: int) -> bool:
+        """Return whether this record is a copy, and remember what it says of the burst."""
+        ordinal = _ordinal(record.get("ordinal"))
+        if self._first_own_ordinal is not None and ordinal is not None:
+            self.running = ordinal < self._first_own_ordinal
+            return self.running
+        if self.running and self._ends(payload, ts_ms, last_ms):
+            self.running = False
+        return self.running or (self._born_ms is not None and ts_ms < self._born_ms)
+
+    def _ends(self, payload: Json, ts_ms: int, last_ms: int) -> bool:
+        turn = payload.get("turn_id")
+        if type(turn) is str and _is_uuid7(turn) and _is_uuid7(self._own):
+            if turn > (self._own or ""):
+                return True
+            self._has_turns = True
+        return ts_ms - last_ms >= (_TURN_GAP_MS if self._has_turns else _BURST_GAP_MS)
+
+
+def parent_of(meta: Json) -> str | None:
+    """Return the session that spawned this one."""
+    spawn = _spawn(meta)
+    spawned = text_of(spawn, "parent_thread_id") if spawn is not None else None
+    return spawned or text_of(meta, "parent_thread_id")
+
+
+def _spawn(meta: Json) -> Json | None:
+    source = meta.get("source")
+    subagent = source.get("subagent") if type(source) is dict else None
+    spawn = subagent.get("thread_spawn") if type(subagent) is dict else None
+    return spawn if type(spawn) is dict else None
+
+
+def _names_parent(meta: Json) -> bool:
+    return parent_of(meta) is not None
+
+
+def _time_or(meta: Json, ts_ms: int) -> int:
+    """Return when the session began: its own word, unless the record that says it is older."""
+    try:
+        told = time_of(meta)
+    except Malformed:
+        told = None
+    return ts_ms if told is None else min(told, ts_ms)
+
+
+def _ordinal(value: object) -> int | None:
+    if type(value) is str and value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
+def _is_uuid7(value: str | None) -> bool:
+    return value is not None and len(value) == 36 and value[14] == "7"
