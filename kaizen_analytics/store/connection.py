@@ -364,7 +364,9 @@ def _run(
     """
     if not parameters:
         return connection.execute(sql)
-    given = ", ".join(f"{quote_name(name)} := {_literal(value)}" for name, value in parameters.items())
+    # An untyped null fits wherever the statement compares it; sqlite_query wants a type.
+    literals = {name: "null" if value is None else _literal(value) for name, value in parameters.items()}
+    given = ", ".join(f"{quote_name(name)} := {literal}" for name, literal in literals.items())
     connection.execute(f"prepare {_PREPARED} as {sql}")
     return connection.execute(f"execute {_PREPARED}({given})")
 

@@ -387,6 +387,12 @@ def test_a_parameter_reaches_a_query_unchanged(store: Store, value: object):
     assert store.read("select $a as a, $b as b", {"a": value, "b": 1}).row(0) == (value, 1)
 
 
+def test_a_missing_parameter_may_stand_beside_a_number(store: Store):
+    query = "select n from range(3) as r(n) where $since_ms is null or n >= $since_ms order by n"
+    assert store.read(query, {"since_ms": None})["n"].to_list() == [0, 1, 2]
+    assert store.read(query, {"since_ms": 2})["n"].to_list() == [2]
+
+
 def test_a_parameter_of_another_type_is_refused(store: Store):
     with pytest.raises(StoreError, match="list"):
         store.read("select $a", {"a": [1]})
