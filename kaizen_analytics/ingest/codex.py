@@ -72,7 +72,7 @@ _RESPONSES_KEPT = 64
 _ITEM_RESULTS = frozenset({"CommandExecution", "McpToolCall", "FileChange", "DynamicToolCall"})
 _QUIET_KINDS = frozenset(
     {"world_state", "retained_context", "inter_agent_communication", "inter_agent_communication_metadata"}
-    | {"realtime_item"}
+    | {"realtime_item", "security_risk_score"}
 )
 """Kinds of records, items and events that are known and have nothing to count."""
 
@@ -232,7 +232,7 @@ class Parser(LineParser):
         return event
 
     def _session_meta(self, meta: Json, ts_ms: int) -> None:
-        session, cwd = text_of(meta, "id"), text_of(meta, "cwd")
+        session, cwd = text_of(meta, "id") or text_of(meta, "session_id"), text_of(meta, "cwd")
         git = object_of(meta, "git") or {}
         place = Place(cwd, text_of(git, "branch"), text_of(meta, "cli_version"), text_of(git, "commit_hash"))
         if self._id is None and session is not None:
@@ -292,8 +292,10 @@ class Parser(LineParser):
             last = _difference(total, previous)
         if last is None or self._copied or not (last[0] or last[3]):
             return  # after a compaction only the size of the new context is told
-        if last in self._recorded:
-            del self._recorded[: self._recorded.index(last) + 1]
+        if self._recorded:
+            # The response has a record of its own; a compaction before it may have one, too.
+            known = self._recorded.index(last) if last in self._recorded else len(self._recorded) - 1
+            del self._recorded[: known + 1]
             return
         self._counted = last
         self._respond(last, info.get("last_token_usage") or info["total_token_usage"], ts_ms)

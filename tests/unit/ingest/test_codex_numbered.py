@@ -59,6 +59,12 @@ def test_a_response_with_a_record_of_its_own_counts_once():
     assert found == [40, 60]
 
 
+def test_a_total_that_differs_from_its_response_s_record_is_not_counted_beside_it():
+    rounded = counts(101, 60, 20, 5)
+
+    assert inputs(meta(OWN), recorded(1, "r1", FIRST), token_count(1, rounded, rounded)) == [40]
+
+
 def test_a_total_that_comes_before_its_response_s_record_counts_once():
     assert inputs(meta(OWN), token_count(1, FIRST, FIRST), recorded(1, "r1", FIRST)) == [40]
 
@@ -171,6 +177,12 @@ def test_a_fork_that_refers_to_its_history_begins_with_its_own_records():
     ]
 
     assert (prompts(*records), inputs(*records)) == (["own"], [40])
+
+
+def test_a_session_meta_that_only_names_the_session_names_the_file():
+    parser = feed(Parser("stem"), lines(codex("session_meta", 0, session_id="s1", cwd="/repo")))
+
+    assert parser.session_id == "s1"
 
 
 def test_prompts_are_found_in_items_where_no_event_tells_them():
