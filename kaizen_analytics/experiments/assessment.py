@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import polars as pl
 
 from kaizen_analytics.experiments.binding import Reason
-from kaizen_analytics.experiments.deltas import ARMS, compute_arms
+from kaizen_analytics.experiments.deltas import ARMS
 from kaizen_analytics.experiments.evaluation import (
     ArmStats,
     Curve,
@@ -34,23 +34,38 @@ from kaizen_analytics.stats import (
     check_sample_ratio,
     mean_effect,
     median_effect,
+    median_percent,
     proportion_effect,
     sessions_within_plan,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kaizen_analytics.experiments.evaluation import Quality
     from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.experiments.verdict import Decision, Judgement
     from kaizen_analytics.model import Experiment
-    from kaizen_analytics.stats import Effect, SampleRatio
+    from kaizen_analytics.stats import Effect, Interval, SampleRatio
+    from kaizen_analytics.stats.laws import FloatArray
 
 SERIES_POINTS = 40
 CURVE_POINTS = 121
 SEGMENT_VALUES = 8
 """Most frequent values of a dimension that become segments of their own."""
+
+
+Arms = tuple[pl.DataFrame, pl.DataFrame]
+"""The sessions of control and of treatment."""
+
+ClusterPair = tuple[list[str], list[str]]
+"""The cluster of each session, by arm."""
+
+
+def split_arms(frame: pl.DataFrame) -> Arms:
+    """Return the sessions of each arm; excluded ones are in neither."""
+    control, treatment = (frame.filter(pl.col("variant") == arm) for arm in ARMS)
+    return control, treatment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +76,13 @@ class Comparer:
     design: Design
     cluster: Cluster = Cluster.NONE
 
-    def compare(self, frame: pl.DataFrame, metric: Metric, role: Role, *, with_mean: bool = False) -> MetricResult:
-        """Return one metric compared between the arms of `frame`."""
+    def compare(self, arms: Arms, metric: Metric, role: Role, *, with_mean: bool = False) -> MetricResult:
+        """Return one metric compared between the arms."""
         definition = REGISTRY[metric]
-        effect = self.effect(frame, metric)
-        mean = self._effect(frame, metric, mean_effect) if with_mean else None
-        control, treatment = (
-            ArmStats(n=row["n"], n_missing=row["n_missing"], median=row["median"], mean=row["mean"])
-            for row in compute_arms(frame, [metric]).iter_rows(named=True)
-        )
+        is_share = definition.kind is MetricKind.PROPORTION
+        effect = self._apply(proportion_effect if is_share else median_effect, arms, metric)
+        mean = self._apply(mean_effect, arms, metric) if with_mean and not is_share else None
+        control, treatment = (_describe_arm(arm[metric.column]) for arm in arms)
         return MetricResult(
             metric=metric,
             label=definition.label,
@@ -80,26 +93,61 @@ class Comparer:
             control=control,
             treatment=treatment,
             effect=effect,
-            mean_effect=mean if definition.kind is MetricKind.QUANTITY else None,
+            mean_effect=mean,
             sentence=f"{definition.label}: {effect.sentence}",
         )
 
-    def effect(self, frame: pl.DataFrame, metric: Metric) -> Effect:
-        """Return the effect on one metric: by medians, or by shares for a proportion."""
-        is_share = REGISTRY[metric].kind is MetricKind.PROPORTION
-        return self._effect(frame, metric, proportion_effect if is_share else median_effect)
+    def follow(self, arms: Arms, metric: Metric, counts: Iterable[tuple[int, int]]) -> Iterator[Interval | None]:
+        """Yield the percent change among the first sessions of each arm, for each pair of `counts`.
 
-    def _effect(self, frame: pl.DataFrame, metric: Metric, method: Callable[..., Effect]) -> Effect:
-        present = frame.filter(pl.col(metric.column).is_not_null())
-        control, treatment = (present.filter(pl.col("variant") == arm) for arm in ARMS)
-        column = self.cluster.column
-        return method(
-            control[metric.column].to_numpy(),
-            treatment[metric.column].to_numpy(),
-            alpha=self.alpha,
-            clusters=None if column is None else (cluster_keys(control[column]), cluster_keys(treatment[column])),
-            design=self.design,
+        Args:
+            arms: Sessions with a value, in the order in which they started.
+            metric: What is compared.
+            counts: How many sessions of control and of treatment.
+        """
+        is_share = REGISTRY[metric].kind is MetricKind.PROPORTION
+        values, clusters = self._columns(arms, metric)
+        for n_control, n_treatment in counts:
+            method = _proportion_percent if is_share else median_percent
+            yield method(
+                values[0][:n_control],
+                values[1][:n_treatment],
+                alpha=self.alpha,
+                clusters=None if clusters is None else (clusters[0][:n_control], clusters[1][:n_treatment]),
+                design=self.design,
+            )
+
+    def _apply(self, method: Callable[..., Effect], arms: Arms, metric: Metric) -> Effect:
+        values, clusters = self._columns(arms, metric)
+        return method(*values, alpha=self.alpha, clusters=clusters, design=self.design)
+
+    def _columns(self, arms: Arms, metric: Metric) -> tuple[list[FloatArray], ClusterPair | None]:
+        """Return the values of both arms, and the clusters of the sessions that have one."""
+        columns = [arm[metric.column] for arm in arms]
+        values = [column.drop_nulls().to_numpy() for column in columns]
+        if (cluster := self.cluster.column) is None:
+            return values, None
+        control, treatment = (
+            cluster_keys(arm[cluster].filter(column.is_not_null())) for arm, column in zip(arms, columns, strict=True)
         )
+        return values, (control, treatment)
+
+
+def _describe_arm(values: pl.Series) -> ArmStats:
+    n_missing = values.null_count()
+    median, mean = cast("float | None", values.median()), cast("float | None", values.mean())
+    return ArmStats(n=values.len() - n_missing, n_missing=n_missing, median=median, mean=mean)
+
+
+def _proportion_percent(
+    control: FloatArray,
+    treatment: FloatArray,
+    *,
+    alpha: float,
+    clusters: ClusterPair | None,
+    design: Design,
+) -> Interval | None:
+    return proportion_effect(control, treatment, alpha=alpha, clusters=clusters, design=design).percent
 
 
 def choose_design(plan: Plan, as_of_ms: int) -> Design:
@@ -160,7 +208,8 @@ def assess(
     design = choose_design(plan, as_of_ms)
     comparer = Comparer(alpha=plan.alpha, design=design, cluster=plan.cluster)
     definition = REGISTRY[experiment.metric]
-    primary = comparer.compare(frame, experiment.metric, Role.PRIMARY, with_mean=True)
+    arms = split_arms(frame)
+    primary = comparer.compare(arms, experiment.metric, Role.PRIMARY, with_mean=True)
     ratio = _check_ratio(frame, plan, design)
     judgement = judge(
         primary.effect,
@@ -169,7 +218,7 @@ def assess(
         margin_pct=plan.margin_pct,
         invalid=ratio.sentence if ratio is not None and ratio.status is RatioStatus.INVALID else None,
     )
-    guardrails, decision = _judge_all(frame, experiment, comparer, judgement)
+    guardrails, decision = _judge_all(arms, experiment, comparer, judgement)
     quality = assess_quality(frame, experiment, plan, primary.effect, ratio, [*warnings, *judgement.notes])
     return Evaluation(
         experiment=experiment,
@@ -184,7 +233,7 @@ def assess(
         judgement=judgement.sentence,
         decision=decision,
         primary=primary,
-        secondary=_compare_others(frame, experiment, comparer),
+        secondary=_compare_others(arms, experiment, comparer),
         guardrails=guardrails,
         excluded=count_reasons(frame),
         quality=quality,
@@ -217,7 +266,8 @@ def compute_segments(frame: pl.DataFrame, metric: Metric, alpha: float) -> tuple
         counts = arms.drop_nulls(dimension).group_by(dimension).len().sort(["len", dimension], descending=[True, False])
         values = counts[dimension].to_list() if counts.height > 1 else []
         for value in values[:SEGMENT_VALUES]:
-            result = comparer.compare(arms.filter(pl.col(dimension) == value), metric, Role.SECONDARY)
+            sessions = split_arms(arms.filter(pl.col(dimension) == value))
+            result = comparer.compare(sessions, metric, Role.SECONDARY)
             segments.append(Segment(dimension=dimension, value=value, result=result))
     return tuple(segments)
 
@@ -233,21 +283,20 @@ def compute_series(frame: pl.DataFrame, metric: Metric, comparer: Comparer) -> t
     if both.size == 0:
         return ()
     picked = np.unique(np.linspace(both[0], is_treatment.size - 1, SERIES_POINTS).round().astype(int))
-    times = arms["started_at_ms"].to_list()
-    points = []
-    for index in picked.tolist():
-        percent = comparer.effect(arms.head(index + 1), metric).percent
-        points.append(
-            SeriesPoint(
-                at_ms=times[index],
-                n_control=int(n_control[index]),
-                n_treatment=int(n_treatment[index]),
-                estimate=None if percent is None else percent.estimate,
-                low=None if percent is None else percent.low,
-                high=None if percent is None else percent.high,
-            )
+    times = arms["started_at_ms"].to_numpy()[picked].tolist()
+    counts = list(zip(n_control[picked].tolist(), n_treatment[picked].tolist(), strict=True))
+    percents = comparer.follow(split_arms(arms), metric, counts)
+    return tuple(
+        SeriesPoint(
+            at_ms=at_ms,
+            n_control=control,
+            n_treatment=treatment,
+            estimate=None if percent is None else percent.estimate,
+            low=None if percent is None else percent.low,
+            high=None if percent is None else percent.high,
         )
-    return tuple(points)
+        for at_ms, (control, treatment), percent in zip(times, counts, percents, strict=True)
+    )
 
 
 def compute_curves(frame: pl.DataFrame, metric: Metric) -> tuple[Curve, ...]:
@@ -321,12 +370,12 @@ def _check_ratio(frame: pl.DataFrame, plan: Plan, design: Design) -> SampleRatio
 
 
 def _judge_all(
-    frame: pl.DataFrame,
+    arms: Arms,
     experiment: Experiment,
     comparer: Comparer,
     judgement: Judgement,
 ) -> tuple[tuple[GuardrailResult, ...], Decision]:
-    results = [comparer.compare(frame, spec.metric, Role.GUARDRAIL) for spec in experiment.guardrails]
+    results = [comparer.compare(arms, spec.metric, Role.GUARDRAIL) for spec in experiment.guardrails]
     effects = [(spec, result.effect) for spec, result in zip(experiment.guardrails, results, strict=True)]
     judged = judge_guardrails(effects, alpha=comparer.alpha)
     guardrails = tuple(
@@ -342,9 +391,9 @@ def _judge_all(
     return guardrails, decide(judgement, judged)
 
 
-def _compare_others(frame: pl.DataFrame, experiment: Experiment, comparer: Comparer) -> tuple[MetricResult, ...]:
+def _compare_others(arms: Arms, experiment: Experiment, comparer: Comparer) -> tuple[MetricResult, ...]:
     shown = {experiment.metric, *(spec.metric for spec in experiment.guardrails)}
-    return tuple(comparer.compare(frame, metric, Role.SECONDARY) for metric in REGISTRY if metric not in shown)
+    return tuple(comparer.compare(arms, metric, Role.SECONDARY) for metric in REGISTRY if metric not in shown)
 
 
 def _derive_flags(

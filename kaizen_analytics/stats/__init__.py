@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.means import mean_effect
-from kaizen_analytics.stats.medians import median_effect, quantile_effect
+from kaizen_analytics.stats.medians import median_effect, median_percent, quantile_effect
 from kaizen_analytics.stats.multiplicity import adjust_holm
 from kaizen_analytics.stats.power import (
     Pilot,
@@ -39,6 +39,7 @@ __all__ = [
     "check_sample_ratio",
     "mean_effect",
     "median_effect",
+    "median_percent",
     "minimum_detectable_effect",
     "plan",
     "proportion_effect",

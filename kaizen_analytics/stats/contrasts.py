@@ -25,6 +25,12 @@ TINY = 1e-150
 _FINE = 1 / 512
 """Largest mass in a law that is tied to another one: conditioning on a whole atom would hide the spread within it."""
 
+_FEW = 2_000
+"""Candidates that are sorted rather than narrowed further."""
+
+_EVERY = 4
+"""Steps after which to see whether the candidates are still many because they are equal: no point tells them apart."""
+
 _RELATIVE = 1e-12
 """Percent changes closer than this are equal: 1 - 10 % is not exactly representable."""
 
@@ -173,12 +179,28 @@ def _low(pair: LawPair, operation: _Operation, tail: float) -> float:
     bracket = _Bracket.whole(pair, operation)
     conditional = pair.conditional()
     everything = np.arange(pair.control.values.size)
-    few = pair.control.values.size + pair.treatment.values.size
-    while bracket.candidates > few and bracket.low < (point := bracket.guess(threshold)) < bracket.high:
+    guesses = _guess_around(pair, operation, threshold)
+    while bracket.candidates > _FEW:
+        if bracket.steps % _EVERY == 0 and (only := _find_only(pair, operation, bracket)) is not None:
+            return only
+        point = bracket.guess(guesses, threshold)
+        if not bracket.low < point < bracket.high:
+            break
         index = np.searchsorted(pair.treatment.values, operation.treatment(pair.control.values, point), "right")
         mass = float(pair.control.masses @ conditional(everything, index))
         bracket = bracket.narrowed(point, index, mass, threshold)
     return _pick(pair, operation, bracket, threshold)
+
+
+def _guess_around(pair: LawPair, operation: _Operation, threshold: float) -> list[float]:
+    """Return two points between which the answer most likely lies, from how far each law reaches."""
+    shares = (threshold, 0.5, 1 - threshold)
+    low, middle, high = (np.array([law.quantile(share) for law in (pair.control, pair.treatment)]) for share in shares)
+    control = np.array([middle[0], low[0], high[0], middle[0], middle[0]])
+    treatment = np.array([middle[1], middle[1], middle[1], low[1], high[1]])
+    at, *ends = operation.point(treatment, control).tolist()
+    reach = math.hypot(at - min(ends[:2]), at - min(ends[2:]))
+    return [at - 0.9 * reach, at - 1.1 * reach]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +230,15 @@ class _Bracket:
     def candidates(self) -> int:
         return int(self.end.sum() - self.first.sum())
 
-    def guess(self, threshold: float) -> float:
-        """Return the next point to try: mostly where a normal law between the two ends would have `threshold`.
+    def guess(self, first: list[float], threshold: float) -> float:
+        """Return the next point to try: after `first`, mostly where a normal law between the two ends has `threshold`.
 
-        Every third step halves the bracket, which bounds the number of steps for laws that are far from normal.
+        Later on, every second step halves the bracket, which bounds the number of steps for laws far from normal.
         """
         middle = self.low + 0.5 * (self.high - self.low)
-        if self.steps % 3 == 2 or self.mass_low <= 0 or self.mass_high >= 1:
+        if self.steps < len(first) and self.low < first[self.steps] < self.high:
+            return first[self.steps]
+        if (self.steps > len(first) + 3 and self.steps % 2) or self.mass_low <= 0 or self.mass_high >= 1:
             return middle
         below, at, above = (float(z) for z in special.ndtri([self.mass_low, threshold, self.mass_high]))
         if not below < at < above:
@@ -231,14 +255,24 @@ class _Bracket:
         return _Bracket(point, self.high, mass, self.mass_high, index, self.end, self.steps + 1)
 
 
+def _find_only(pair: LawPair, operation: _Operation, bracket: _Bracket) -> float | None:
+    """Return the candidate when all are equal, as among values with ties; None when they differ."""
+    rows = np.flatnonzero(bracket.end > bracket.first)
+    control, treatment = pair.control.values[rows], pair.treatment.values
+    smallest = float(operation.point(treatment[bracket.first[rows]], control).min())
+    largest = float(operation.point(treatment[bracket.end[rows] - 1], control).max())
+    return smallest if smallest == largest else None
+
+
 def _pick(pair: LawPair, operation: _Operation, bracket: _Bracket, threshold: float) -> float:
     """Return the first candidate at which the law reaches `threshold`."""
-    # Rounding can let a bound of one row pass the other by one value.
-    counts = np.maximum(bracket.end - bracket.first, 0)
-    rows = np.repeat(np.arange(counts.size), counts)
-    columns = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts, counts) + bracket.first[rows]
     conditional = pair.conditional()
-    base = float(pair.control.masses @ conditional(np.arange(counts.size), bracket.first))
+    base = float(pair.control.masses @ conditional(np.arange(bracket.first.size), bracket.first))
+    # Rounding can let a bound of one row pass the other by one value.
+    filled = np.flatnonzero(bracket.end > bracket.first)
+    counts = (bracket.end - bracket.first)[filled]
+    rows = np.repeat(filled, counts)
+    columns = np.arange(rows.size) - np.repeat(np.cumsum(counts) - counts - bracket.first[filled], counts)
     masses = pair.control.masses[rows] * (conditional(rows, columns + 1) - conditional(rows, columns))
     points = operation.point(pair.treatment.values[columns], pair.control.values[rows])
     order = np.argsort(points, kind="stable")

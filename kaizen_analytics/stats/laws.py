@@ -87,7 +87,11 @@ class Law:
         """Return the smallest value with at least `tail` at or below it; -inf where the law cannot see that far."""
         if tail < self.blind:
             return -math.inf
-        index = int(np.searchsorted(self.cumulative[1:], tail * (1 - 1e-12), side="left"))
+        return self.quantile(tail * (1 - 1e-12))
+
+    def quantile(self, share: float) -> float:
+        """Return the smallest value of the law with at least `share` at or below it."""
+        index = int(np.searchsorted(self.cumulative[1:], share, side="left"))
         return float(self.values[min(index, self.values.size - 1)])
 
 

@@ -21,6 +21,7 @@ from kaizen_analytics.stats.sequential import FIXED, Design, DesignKind
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from kaizen_analytics.stats.comparison import Level
     from kaizen_analytics.stats.samples import ArrayPair
 
 
@@ -64,6 +65,32 @@ def median_effect(
         covariate=covariate,
         design=design,
     )
+
+
+def median_percent(
+    control: npt.ArrayLike,
+    treatment: npt.ArrayLike,
+    *,
+    alpha: float = 0.05,
+    clusters: ArrayPair | None = None,
+    design: Design | None = None,
+) -> Interval | None:
+    """Return the percent change of `median_effect` alone, in half the time: for curves of many points.
+
+    Arguments and errors are those of `median_effect`; None where it gives no percent change.
+    """
+    comparison = Comparison(
+        kind=EffectKind.MEDIAN,
+        samples=read_samples(control, treatment, clusters, None),
+        design=design or FIXED,
+        nominal_alpha=alpha,
+    )
+    if comparison.shortage() is not None:
+        return None
+    if comparison.design.kind is DesignKind.EXACT:
+        return _exact_effect(comparison).percent
+    first, second, level, pair = _join(comparison)
+    return _percent(pair.percent_limits(level.alpha), first.estimate, second.estimate)
 
 
 def quantile_effect(
@@ -173,12 +200,19 @@ class _Arm:
         return notes
 
 
+def _join(comparison: Comparison) -> tuple[_Arm, _Arm, Level, LawPair]:
+    """Return both arms, the level at which they are compared, and their joint law at it."""
+    samples = comparison.samples
+    control, treatment = (
+        _Arm.of(sample, comparison.quantile, samples.covariate_mean) for sample in (samples.control, samples.treatment)
+    )
+    level = comparison.level(control.n_effective, treatment.n_effective)
+    return control, treatment, level, _pair(samples, control, treatment, level.alpha)
+
+
 def _law_effect(comparison: Comparison) -> Effect:
     samples, quantile = comparison.samples, comparison.quantile
-    control = _Arm.of(samples.control, quantile, samples.covariate_mean)
-    treatment = _Arm.of(samples.treatment, quantile, samples.covariate_mean)
-    level = comparison.level(control.n_effective, treatment.n_effective)
-    pair = _pair(samples, control, treatment, level.alpha)
+    control, treatment, level, pair = _join(comparison)
     difference = _interval(treatment.estimate - control.estimate, pair.difference_limits(level.alpha))
     percent = _percent(pair.percent_limits(level.alpha), control.estimate, treatment.estimate)
     return Effect(

@@ -21,10 +21,11 @@ from kaizen_analytics.experiments.assessment import (
     compute_segments,
     compute_series,
     count_reasons,
+    split_arms,
     trim_to_plan,
 )
 from kaizen_analytics.experiments.codec import freeze_evaluation, thaw_evaluation
-from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.evaluation import Evaluation, Role
 from kaizen_analytics.experiments.plan import Cluster, Plan, PlanDesign, Start
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.experiments.verdict import GuardrailStatus, Headline, Verdict
@@ -106,8 +107,10 @@ def test_swapping_the_arms_turns_the_difference_around(control: list[float], tre
         return pl.DataFrame(rows, schema=SAMPLE_SCHEMA)
 
     comparer = Comparer(alpha=0.05, design=Design())
-    forth = comparer.effect(frame(control, treatment), TOKENS)
-    back = comparer.effect(frame(treatment, control), TOKENS)
+    forth, back = (
+        comparer.compare(split_arms(frame(*arms)), TOKENS, Role.PRIMARY).effect
+        for arms in ((control, treatment), (treatment, control))
+    )
     if forth.difference is None or back.difference is None:
         assert forth.insufficient
         assert back.insufficient
@@ -277,7 +280,7 @@ def test_the_series_ends_at_the_result(make_frame: MakeFrame) -> None:
     assert len(series) == SERIES_POINTS
     assert [point.at_ms for point in series] == sorted(point.at_ms for point in series)
     assert (series[0].n_control, series[0].n_treatment, series[0].low) == (1, 1, None)
-    last = comparer.effect(frame, TOKENS).percent
+    last = comparer.compare(split_arms(frame), TOKENS, Role.PRIMARY).effect.percent
     assert (series[-1].n_control, series[-1].n_treatment) == (64, 64)
     assert (series[-1].estimate, series[-1].low, series[-1].high) == (last.estimate, last.low, last.high)
 

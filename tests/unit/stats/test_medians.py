@@ -10,7 +10,7 @@ from scipy import stats
 
 from kaizen_analytics.errors import StatisticsError
 from kaizen_analytics.model import Direction
-from kaizen_analytics.stats import Design, DesignKind, EffectKind, median_effect, quantile_effect
+from kaizen_analytics.stats import Design, DesignKind, EffectKind, median_effect, median_percent, quantile_effect
 from kaizen_analytics.stats.contrasts import LawPair
 from kaizen_analytics.stats.laws import median_law
 
@@ -302,3 +302,15 @@ def test_exact_design_is_wider_and_needs_no_minimum_of_thirty():
     assert exact.difference.low < fixed.difference.low
     assert exact.difference.high > fixed.difference.high
     assert exact.nominal_alpha == 0.05
+
+
+@pytest.mark.parametrize("kind", list(DesignKind))
+@pytest.mark.parametrize("clustered", [False, True])
+def test_the_percent_change_alone_is_that_of_the_whole_effect(kind, clustered):
+    design = Design(kind=kind, planned_n=80)
+    for control, treatment in ((lognormal(1, 60), lognormal(2, 70)), (np.zeros(40), lognormal(2, 40)), ([1.0], [2.0])):
+        clusters = (np.arange(len(control)) % 12, np.arange(len(treatment)) % 9) if clustered else None
+
+        alone = median_percent(control, treatment, alpha=0.1, clusters=clusters, design=design)
+
+        assert alone == median_effect(control, treatment, alpha=0.1, clusters=clusters, design=design).percent
