@@ -21,7 +21,7 @@ from kaizen_analytics.columnar.manifest import (
     write_frame,
 )
 from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
-from kaizen_analytics.columnar.rollup import INPUTS, ROLLUPS, compute_rollups
+from kaizen_analytics.columnar.rollup import INPUTS, ROLLUPS, compute_rollups, find_differing
 from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
 from kaizen_analytics.store import Store
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.columnar.manifest import CachedFile
 
-COMPARED_WHOLE_EVENTS = 2_000_000
-"""Up to this size, every change of the store is followed by a comparison of all events."""
+COMPARED_WHOLE_EVENTS = 50_000
+"""Up to this size, every change of the store is followed by a comparison of all events: half a second at most."""
 
 COMPARED_EVERY_MS = 3_600_000
-"""A larger store is compared whole at its first change after this time, else by ids and counts."""
+"""A larger store is compared whole at its first change after this time, else by what `_find_changed` looks at."""
 
 _REBUILT_SHARE = 0.2
 _SESSIONS_A_TIME = 500
@@ -56,6 +56,16 @@ class Request:
     progress: Progress
     compare_whole: bool
     now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A snapshot of the store: its largest `events.id`, its number of events, and its table `ka_sources`."""
+
+    store: Store
+    watermark: int
+    events: int
+    footprints: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,8 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
         with store.snapshot():
             watermark, events = extraction.read_watermark(store)
             tables = {name: extraction.read_table(store, name) for name in extraction.TABLES}
-            copy = _copy_events(store, request, previous, watermark, events)
+            source = Source(store, watermark, events, tables["ka_sources"])
+            copy = _copy_events(source, request, previous)
     keys = complete_keys(copy.keys, [tables["sessions"]["id"], tables["files_touched"]["session_id"]])
     parts = compact_parts(folder, keys, copy.parts)
     tables["keys"] = keys
@@ -114,37 +125,43 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
     return manifest
 
 
-def _copy_events(
-    store: Store,
-    request: Request,
-    previous: Manifest | None,
-    watermark: int,
-    events: int,
-) -> Copy:
+def _copy_events(source: Source, request: Request, previous: Manifest | None) -> Copy:
     if previous is None:
-        return _copy_all(store, request, events)
+        return _copy_all(source, request)
     known = read_frame(request.folder, previous.tables["keys"])
-    changes = None
-    if _may_trust_ids(request, previous, events):
-        changes = _find_appended(store, previous, watermark, events)
-    if changes is None:
-        changes = _compare_all(store, known)
-    if changes.events > events * _REBUILT_SHARE:
-        return _copy_all(store, request, events)
-    return _copy_changed(store, request, previous, known, changes)
+    if _may_trust_counts(source, request, previous):
+        footprints = read_frame(request.folder, previous.tables["ka_sources"])
+        changes = _find_changed(source, previous.watermark, known, footprints)
+    else:
+        changes = _compare_all(source.store, known)
+    if changes.events > source.events * _REBUILT_SHARE:
+        return _copy_all(source, request)
+    return _copy_changed(source.store, request, previous, known, changes)
 
 
-def _may_trust_ids(request: Request, previous: Manifest, events: int) -> bool:
+def _may_trust_counts(source: Source, request: Request, previous: Manifest) -> bool:
+    """Whether the store is large, its last whole comparison young, and its largest id did not fall since."""
     age_ms = request.now_ms - previous.compared_at_ms
-    return not request.compare_whole and events > COMPARED_WHOLE_EVENTS and 0 <= age_ms < COMPARED_EVERY_MS
+    is_young = 0 <= age_ms < COMPARED_EVERY_MS and source.watermark >= previous.watermark
+    return is_young and source.events > COMPARED_WHOLE_EVENTS and not request.compare_whole
 
 
-def _find_appended(store: Store, previous: Manifest, watermark: int, events: int) -> Changes | None:
-    """Return the sessions with new events, or None where ids and counts say that others were deleted."""
-    [(appended,)] = store.native("select count(*) from events where id > ?", previous.watermark)
-    if watermark < previous.watermark or events != previous.events + int(appended or 0):
-        return None
-    return Changes(extraction.read_appended(store, previous.watermark), int(appended or 0), is_whole=False)
+def _find_changed(source: Source, watermark: int, known: pl.DataFrame, footprints: pl.DataFrame) -> Changes:
+    """Return the sessions with new events, another number of events, or another footprint than before.
+
+    The footprint is what this package's own ingest left of a session; it alone completes stored events in place.
+    """
+    stored = known.filter(pl.col("events") > 0).select("session_id", "events")
+    counts = extraction.read_counts(source.store)
+    ids = pl.concat(
+        [
+            find_differing(stored, counts)["session_id"],
+            find_differing(footprints, source.footprints)["session_id"],
+            pl.Series("session_id", extraction.read_appended(source.store, watermark), dtype=pl.String),
+        ]
+    ).unique()
+    events = counts.filter(pl.col("session_id").is_in(ids.implode()))["events"].sum()
+    return Changes(ids.to_list(), int(events), is_whole=False)
 
 
 def _compare_all(store: Store, known: pl.DataFrame) -> Changes:
@@ -157,11 +174,11 @@ def _compare_all(store: Store, known: pl.DataFrame) -> Changes:
     return Changes(session_ids, int(changed["events"].sum()), is_whole=True)
 
 
-def _copy_all(store: Store, request: Request, events: int) -> Copy:
+def _copy_all(source: Source, request: Request) -> Copy:
     with PartWriter(request.folder, first_key=0) as writer:
-        for batch in extraction.stream_events(store):
+        for batch in extraction.stream_events(source.store):
             writer.add(batch)
-            request.progress(writer.rows, events)
+            request.progress(writer.rows, source.events)
         keys, parts = writer.finish()
     return Copy(keys, parts, request.now_ms)
 

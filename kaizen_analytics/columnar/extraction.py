@@ -72,6 +72,7 @@ _COLUMNS: dict[str, dict[str, pl.DataType]] = {
     "ka_guardrails": {"experiment_id": _TEXT, "guardrails": _TEXT},
     "experiment_tags": {"experiment_id": _TEXT, "session_id": _TEXT, "variant": _TEXT},
     "ka_session_attributes": {"session_id": _TEXT, "user": _TEXT, "organisation": _TEXT},
+    "ka_sources": {"session_id": _TEXT, "n_events": _WHOLE, "checksum": _WHOLE},
 }
 
 TABLES = {name: pl.Schema(columns) for name, columns in _COLUMNS.items()}
@@ -104,6 +105,11 @@ def read_checks(store: Store) -> pl.DataFrame:
     """Return the check of every session that has events (`CHECK_SCHEMA`): one scan of the table."""
     checks = f"with mirrored_events as (\n{_MIRRORED}\n)\n{load_sql('mirror/session_checks.sql')}"
     return store.read(f"select * from (\n{checks}\n)").cast(CHECK_SCHEMA)
+
+
+def read_counts(store: Store) -> pl.DataFrame:
+    """Return `session_id` and `events`, the number of events, of every session that has some."""
+    return store.read(load_sql("mirror/session_counts.sql"))
 
 
 def read_appended(store: Store, watermark: int) -> list[str]:

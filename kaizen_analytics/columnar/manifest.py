@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.columnar.fingerprint import Fingerprint
 
-FORMAT = 1
+FORMAT = 2
 """Raise it when the layout of the folder or the meaning of a file changes."""
 
 MANIFEST = "manifest.json"
@@ -38,6 +38,7 @@ _QUERIES = (
     "mirror/chosen_events.sql",
     "mirror/events.sql",
     "mirror/session_checks.sql",
+    "mirror/session_counts.sql",
     "staging/events.sql",
     "staging/session_roots.sql",
     "staging/session_selves.sql",

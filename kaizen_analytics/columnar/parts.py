@@ -83,15 +83,12 @@ class PartWriter:
         return self.folder / f"{STAGED}-events.parquet"
 
     def _write(self, frame: pl.DataFrame) -> None:
-        import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
-        table = table.cast(
-            pa.schema([(f.name, pa.string() if f.type == pa.large_string() else f.type) for f in table.schema])
-        )
         if self._file is None:
-            self._file = pq.ParquetWriter(self._staged, table.schema, compression="zstd")
+            # Without Arrow's own schema, the texts are plain ones to every reader; Polars calls them large.
+            self._file = pq.ParquetWriter(self._staged, table.schema, compression="zstd", store_schema=False)
         self._file.write_table(table)
 
     def _count(self, session_id: str, events: int, row_checks: int) -> int:

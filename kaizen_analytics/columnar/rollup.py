@@ -60,11 +60,13 @@ def find_changed(former: Mapping[str, pl.DataFrame], tables: Mapping[str, pl.Dat
 
     A session whose events changed has another number in `keys`.
     """
-    ids = [_differing_rows(former[name], tables[name]).to_series(0).rename("id") for name in INPUTS]
+    ids = [find_differing(former[name], tables[name]).to_series(0).rename("id") for name in INPUTS]
     return pl.concat(ids).unique()
 
 
-def _differing_rows(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+def find_differing(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that only one of two frames has."""
+
     def only_in(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
         return left.join(right, on=left.columns, how="anti", nulls_equal=True)
 
@@ -85,7 +87,7 @@ def _update(
     before = after = find_roots(rollup, tables["sessions"])
     if not former["sessions"].select(_LINEAGE).equals(tables["sessions"].select(_LINEAGE)):
         before = find_roots(rollup, former["sessions"])
-    moved = pl.concat([_differing_rows(before, after)["session_id"], changed.rename("session_id")])
+    moved = pl.concat([find_differing(before, after)["session_id"], changed.rename("session_id")])
     both = pl.concat([before, after])
     stale = both.filter(pl.col("session_id").is_in(moved.implode()))["root_id"].unique()
     if stale.len() > after["root_id"].n_unique() * _UPDATED_SHARE:

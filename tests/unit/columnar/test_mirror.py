@@ -20,6 +20,7 @@ from polars.testing import assert_frame_equal
 from kaizen_analytics.columnar import (
     build,
     clear_mirror,
+    extraction,
     manifest,
     mirror,
     read_mirror,
@@ -226,7 +227,7 @@ def large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "COMPARED_WHOLE_EVENTS", -1)
 
 
-IN_PLACE = {"update a cell", "swap two cells", "mark a prompt", "rewrite an event under its id", "move an event"}
+IN_PLACE = {"update a cell", "swap two cells", "mark a prompt", "rewrite an event under its id"}
 
 
 @pytest.mark.usefixtures("large")
@@ -236,6 +237,42 @@ def test_of_a_large_store_new_and_deleted_rows_are_noticed_at_once(
 ) -> None:
     session_metrics(path, root=root)
     foreign.write(path, *CHANGES[change])
+    assert_same(path, root)
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("change", sorted(set(CHANGES) - IN_PLACE - {"delete everything"}))
+def test_of_a_large_store_no_event_is_compared_for_new_and_deleted_rows(
+    path: Path, root: Path, foreign: ForeignWriter, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    many = [statement for i in range(20) for statement in (session(f"s{i}"), event(f"s{i}", 0, tokens_in=i))]
+    foreign.write(path, *many)
+    refresh(path, root=root)
+    monkeypatch.setattr(extraction, "read_checks", None)
+    monkeypatch.setattr(extraction, "stream_events", None)
+    foreign.write(path, *CHANGES[change])
+    assert_same(path, root)
+
+
+FOOTPRINT = "insert or replace into ka_sources values ('a', 'kaizen_analytics', 2, ?)"
+
+
+@pytest.mark.usefixtures("large")
+def test_of_a_large_store_an_event_that_ingest_completed_is_noticed_at_once(
+    path: Path, root: Path, foreign: ForeignWriter
+) -> None:
+    foreign.write(path, (FOOTPRINT, [1]))
+    session_metrics(path, root=root)
+    foreign.write(path, *CHANGES["update a cell"], (FOOTPRINT, [2]))
+    assert_same(path, root)
+
+
+@pytest.mark.usefixtures("large")
+def test_of_a_large_store_ids_that_begin_again_lead_to_a_whole_comparison(
+    path: Path, root: Path, foreign: ForeignWriter
+) -> None:
+    session_metrics(path, root=root)
+    foreign.write(path, ("delete from events where id = 4", []), *CHANGES["update a cell"])
     assert_same(path, root)
 
 
