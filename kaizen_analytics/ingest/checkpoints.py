@@ -6,6 +6,7 @@ value, was rewritten and is read again from its start.
 
 from __future__ import annotations
 
+import io
 import json
 import zlib
 from dataclasses import dataclass
@@ -205,14 +206,32 @@ def _is_whole(line: bytes) -> bool:
 
 
 def open_source(source: Source) -> BinaryIO:
-    """Open a transcript for reading; a compressed one cannot be sought in.
+    """Open a transcript for reading, line by line; one that is read as a whole cannot be sought in.
 
     Raises:
         OSError: the file is gone or may not be read; reading raises it where a compressed file is damaged.
     """
+    if source.is_document and source.size_bytes <= LINE_CAP_BYTES:
+        return io.BytesIO(_lines_of(source.path.read_bytes()))
+    if source.is_text:
+        # Its last line needs no end: the whole file is read again when it grows.
+        return io.BytesIO(source.path.read_bytes() + b"\n")
     if not source.is_compressed:
         return source.path.open("rb", buffering=0)
     import pyarrow as pa  # a third of a second, for these files only
 
     stream: BinaryIO = pa.input_stream(str(source.path), compression="zstd")
     return stream
+
+
+def _lines_of(content: bytes) -> bytes:
+    """Return a session that is one document as its facts and its items, a line each; anything else as one line."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        document = None
+    session = document.get("session") if type(document) is dict else None
+    items = document.get("items") if type(document) is dict else None
+    if type(session) is not dict or type(items) is not list:
+        return b" ".join(content.split(b"\n")) + b"\n"
+    return b"\n".join(orjson.dumps(record) for record in (session, *items)) + b"\n"

@@ -211,6 +211,8 @@ class Parser(LineParser):
                 raise Malformed(Reason.BAD_TIME, "timestamp")
             self._last_ms = max(self._last_ms, ts_ms)
             self._session_meta(record, ts_ms)
+        elif "role" in record:
+            self._bare_record(record | {"type": "message"}, "message")
         elif "record_type" not in record:
             raise Malformed(Reason.WRONG_TYPE, "type")
 
@@ -506,6 +508,8 @@ def text_of_any(record: Json, name: str) -> str | None:
 
 
 def _message_text(item: Json) -> str:
+    if type(content := item.get("content")) is str:
+        return content
     texts = (part.get("text") for part in list_of(item, "content") if type(part) is dict)
     return "\n".join(text for text in texts if type(text) is str)
 

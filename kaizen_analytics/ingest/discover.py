@@ -22,6 +22,12 @@ DATABASE_NAME = "state.vscdb"
 COMPRESSED_SUFFIX = ".zst"
 """Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`."""
 
+DOCUMENT_SUFFIX = ".json"
+"""Codex builds of spring 2025 kept a session as one JSON document."""
+
+TEXT_SUFFIX = ".txt"
+"""Cursor builds up to early 2026 kept a session as text."""
+
 _MAX_DEPTH = 12
 
 
@@ -48,9 +54,25 @@ class Source:
         return self.path.suffix == COMPRESSED_SUFFIX
 
     @property
+    def is_document(self) -> bool:
+        """Whether this is one JSON document instead of lines of them."""
+        return self.path.suffix == DOCUMENT_SUFFIX
+
+    @property
+    def is_text(self) -> bool:
+        """Whether this is text instead of JSON."""
+        return self.path.suffix == TEXT_SUFFIX
+
+    @property
+    def is_read_whole(self) -> bool:
+        """Whether its lines are not those of the file on disk, so that no offset leads back to one of them."""
+        return self.is_compressed or self.is_document or self.is_text
+
+    @property
     def stem(self) -> str:
         """The file's name without its endings, which names the session."""
-        return self.path.name.removesuffix(COMPRESSED_SUFFIX).removesuffix(".jsonl")
+        name = self.path.name.removesuffix(COMPRESSED_SUFFIX)
+        return name.removesuffix(".jsonl").removesuffix(DOCUMENT_SUFFIX).removesuffix(TEXT_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +175,12 @@ def _cursor_user_folders(home: Path) -> tuple[Path, ...]:
 
 def _wanted(path: Path, agent: Agent) -> bool:
     if agent is Agent.CODEX:
-        return path.name.endswith((".jsonl", ".jsonl" + COMPRESSED_SUFFIX))
+        early = path.name.startswith("rollout-") and path.suffix == DOCUMENT_SUFFIX
+        return early or path.name.endswith((".jsonl", ".jsonl" + COMPRESSED_SUFFIX))
     if agent is not Agent.CURSOR:
         return path.suffix == ".jsonl"
-    return path.name == DATABASE_NAME or (path.suffix == ".jsonl" and "agent-transcripts" in path.parts)
+    transcript = path.suffix in (".jsonl", TEXT_SUFFIX) and "agent-transcripts" in path.parts
+    return transcript or path.name == DATABASE_NAME
 
 
 def _walk(root: Root) -> Iterator[Source]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from kaizen_analytics.ingest import claude_code, codex, cursor
+from kaizen_analytics.ingest import claude_code, codex, cursor, cursor_text
 from kaizen_analytics.ingest.checkpoints import SLICE_BYTES, Checkpoint, feed_lines, grown_from, open_source
 from kaizen_analytics.ingest.ownership import hash_record
 from kaizen_analytics.ingest.records import Agent, Json, Parsed
@@ -128,7 +128,7 @@ def read_source(source: Source, row: Checkpoint | None, *, whole: bool = False, 
 def _may_continue(source: Source, row: Checkpoint) -> bool:
     # A file that shares records is read as a whole: its share may change with its last timestamp.
     plain = source.agent is not Agent.CURSOR and not row.shared and not row.foreign and not row.tally.get("copy")
-    return plain and not source.is_compressed and 0 < row.read_bytes <= source.size_bytes
+    return plain and not source.is_read_whole and 0 < row.read_bytes <= source.size_bytes
 
 
 def _read(
@@ -140,9 +140,9 @@ def _read(
     crc: int,
     limit: int,
 ) -> Work:
-    if not source.is_compressed:
+    if not source.is_read_whole:
         handle.seek(start)
-    size = None if source.is_compressed else source.size_bytes
+    size = None if source.is_read_whole else source.size_bytes
     reading = feed_lines(parser, handle, start=start, size=size, crc=crc, limit=limit)
     if isinstance(parser, cursor.Parser):
         parser.finish()
@@ -161,4 +161,5 @@ def _parser(source: Source, state: Mapping[str, Any] | None) -> claude_code.Pars
     parts = source.path.parts
     at = parts.index("agent-transcripts")
     parent = parts[-3] if parts[-2] == "subagents" and len(parts) - 3 > at else None
-    return cursor.Parser(stem, file_ms=source.mtime_ns // 1_000_000, slug=parts[at - 1], parent=parent)
+    parser = cursor_text.Parser if source.is_text else cursor.Parser
+    return parser(stem, file_ms=source.mtime_ns // 1_000_000, slug=parts[at - 1], parent=parent)

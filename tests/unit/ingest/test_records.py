@@ -23,7 +23,7 @@ from ingest_lines import (
     usage,
 )
 
-from kaizen_analytics.ingest import claude_code, cursor
+from kaizen_analytics.ingest import claude_code, cursor, cursor_text
 from kaizen_analytics.ingest import codex as codex_module
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pricing import PriceList
@@ -162,6 +162,23 @@ def test_mutated_bytes_are_at_most_a_reject(sample, data):
 @given(agent=st.sampled_from(sorted(PARSERS)), content=st.binary(max_size=200))
 def test_any_bytes_are_at_most_a_reject(agent, content):
     check(PARSERS[agent](), content)
+
+
+@given(
+    parts=st.lists(
+        st.sampled_from(
+            [b"user:", b"assistant:", b"[Tool call] Read", b"  path: /a", b"[Tool result] x", b"[Thinking]"]
+        )
+        | st.binary(max_size=20).filter(lambda part: b"\n" not in part),
+        max_size=12,
+    )
+)
+def test_any_bytes_of_a_text_are_taken(parts):
+    parser = cursor_text.Parser("s1", file_ms=0)
+
+    check(parser, b"\n".join(parts))
+
+    assert parser.parsed.rejects == []
 
 
 @pytest.mark.parametrize("agent", sorted(PARSERS))
