@@ -7,6 +7,7 @@ except `simulate_power`, which plans and never judges. See docs/statistics.md fo
 
 from __future__ import annotations
 
+from kaizen_analytics.stats import lean_scipy  # noqa: F401 - before scipy
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.means import mean_effect
 from kaizen_analytics.stats.medians import median_effect, median_percent, quantile_effect
