@@ -43,18 +43,19 @@ _TOLD = ("cwd", "gitBranch", "version", "sessionId", "session_id", "forkedFrom")
 _INTERRUPTED = "[Request interrupted"
 _NOT_TYPED = re.compile(
     r"<(?:command-(?:name|message)|local-command-|bash-|task-notification|system-reminder|teammate-message"
-    r"|ci-monitor-event)"
+    r"|ci-monitor-event|cross-session-message|scheduled-task|<autonomous-loop)|\[SYSTEM NOTIFICATION"
 )
 _SKILL_FOLDER = re.compile(r"Base directory for this skill: \S*?([^/\\\s]+)\s")
 _EXIT_CODE = re.compile(r"Exit code (-?\d{1,9})\b")
 _QUIET_KINDS = frozenset(
     {"agent-color", "agent-name", "agent-setting", "ai-title", "atis-latch", "attribution-snapshot", "bridge-session"}
-    | {"content-replacement", "continued-in", "cost-state", "custom-title", "failed", "file-history-delta"}
-    | {"file-history-snapshot", "fork-context-ref", "last-prompt", "launched", "marble-origami-commit"}
+    | {"content-replacement", "continued-in", "cost-state", "custom-title", "failed", "frame-link"}
+    | {"fork-context-ref", "last-prompt", "launched", "marble-origami-commit"}
     | {"marble-origami-snapshot", "mode", "permission-mode", "pr-link", "progress", "queue-operation", "relocated"}
     | {"result", "speculation-accept", "started", "summary", "tag", "task-summary", "worktree-state"}
 )
-"""Kinds of records that are known and have nothing to count."""
+_QUIET_FAMILIES = ("file-history-", "artifact-")
+"""Kinds of records, and beginnings of kinds, that are known and have nothing to count."""
 
 _UNIQUE_CALL = "toolu_"
 _REJECTED = "The user doesn't want to proceed with this tool use"
@@ -110,7 +111,7 @@ class Parser(LineParser):
             raise Malformed(Reason.WRONG_TYPE, "type")
         handler = self._HANDLERS.get(kind)
         if handler is None:
-            if kind not in _QUIET_KINDS:
+            if kind not in _QUIET_KINDS and not kind.startswith(_QUIET_FAMILIES):
                 self._note_unknown(kind)
             return
         told_ms = time_of(record)
@@ -217,6 +218,7 @@ class Parser(LineParser):
             return
         skills = tuple(clean(name) for name in _SKILL_FOLDER.findall(text[:2000]))
         typed = not any(flag_of(record, name) for name in ("isMeta", "isCompactSummary", "isSidechain"))
+        typed = typed and _is_from_person(record)
         if typed and blocks and not _NOT_TYPED.match(text):
             self._prompt(record, uuid, ts_ms, text)
         elif skills:
@@ -269,7 +271,8 @@ class Parser(LineParser):
         if kind == "queued_command":
             prompt = attachment.get("prompt")
             text = prompt if type(prompt) is str else _text(_dicts(list_of(attachment, "prompt")))
-            if text and not _NOT_TYPED.match(text) and not flag_of(record, "isSidechain"):
+            typed = not flag_of(record, "isSidechain") and attachment.get("commandMode") in (None, "prompt")
+            if text and typed and _is_from_person(attachment) and not _NOT_TYPED.match(text):
                 self._prompt(record, uuid, ts_ms, text)
         elif kind == "nested_memory":
             rule = text_of(attachment, "path")
@@ -290,6 +293,12 @@ def _key(uuid: str | None, index: int = 0) -> str | None:
     if uuid is None:
         return None
     return f"u:{uuid}#{index}" if index else f"u:{uuid}"
+
+
+def _is_from_person(record: Json) -> bool:
+    """Return whether a record's origin, where newer builds tell it, is not a program: a task, a peer, a schedule."""
+    origin = record.get("origin")
+    return type(origin) is not dict or origin.get("kind") in (None, "human")
 
 
 def _call_key(call_id: str | None, response: str | None, uuid: str | None, index: int) -> str | None:

@@ -154,6 +154,10 @@ def test_a_repeated_uuid_counts_once():
         "<system-reminder>",
         "<teammate-message>",
         "<ci-monitor-event>",
+        '<cross-session-message from="x">',
+        "<scheduled-task>",
+        "<<autonomous-loop>>",
+        "[SYSTEM NOTIFICATION] x",
         "",
     ],
 )
@@ -164,6 +168,15 @@ def test_what_the_program_wrote_is_not_a_prompt(text):
 @pytest.mark.parametrize("flag", ["isMeta", "isCompactSummary", "isSidechain"])
 def test_flagged_user_records_are_not_prompts(flag):
     assert events(prompt("a", 1) | {flag: True}) == []
+
+
+@pytest.mark.parametrize(("kind", "n_prompts"), [("human", 1), ("peer", 0), ("cron", 0), ("task-notification", 0)])
+def test_a_record_that_says_where_it_came_from_is_a_prompt_only_from_a_person(kind, n_prompts):
+    queued = {"type": "queued_command", "prompt": "also", "commandMode": "prompt", "origin": {"kind": kind}}
+
+    found = events(prompt("a", 1, origin={"kind": kind}), envelope("attachment", "q", 2, attachment=queued))
+
+    assert sum(bool(event.payload.get("prompt")) for event in found) == 2 * n_prompts
 
 
 @pytest.mark.parametrize("content", ["fix it", [{"type": "text", "text": "<b>fix</b> it"}], [{"type": "image"}]])
