@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.columnar.fingerprint import read_fingerprint, settle_fingerprint
+from kaizen_analytics.reports.publication import write_file
 from kaizen_analytics.resources import find_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+    from kaizen_analytics.columnar.fingerprint import Fingerprint
     from kaizen_analytics.reports.parameters import Value
 
 _LIBRARIES = (
@@ -54,7 +59,7 @@ def compute_fingerprint(
     parts = {
         "notebook": hashlib.sha256(source).hexdigest(),
         "parameters": dict(parameters),
-        "inputs": [_hash_file(path) for base in inputs for path in (base, base.with_name(f"{base.name}-wal"))],
+        "inputs": [digest for path in inputs for digest in hash_input(path, hash_root(os.environ, Path.home()))],
         "formats": sorted(formats),
         "versions": dict(versions),
         "code": hash_code(),
@@ -80,6 +85,43 @@ def _read_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # a checkout that is on the path without being installed
         return "not installed"
+
+
+def hash_root(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the folder of the hashes that are kept, beside the mirrors of the stores."""
+    from kaizen_analytics.columnar.manifest import cache_root  # polars would start threads, see preload
+
+    return cache_root(environment, home).parent / "hashes"
+
+
+def hash_input(path: Path, kept: Path) -> list[str]:
+    """Return the hashes of a file and of the write-ahead log beside it.
+
+    A large store takes seconds to read, so its hashes are kept with what `stat` said of it, and read again while that
+    is the same.
+
+    Args:
+        path: The file; it exists.
+        kept: The folder of the hashes that are kept; any of them may be deleted at any time.
+    """
+    note = kept / f"{hashlib.blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()}.json"
+    settled = settle_fingerprint(path)
+    if settled is not None and (known := _recall(note, settled)) is not None:
+        return known
+    hashes = [_hash_file(path), _hash_file(path.with_name(f"{path.name}-wal"))]
+    if settled is not None and read_fingerprint(path) == settled:
+        with suppress(OSError):  # what cannot be kept is computed again
+            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(note, json.dumps({"stat": settled, "hashes": hashes}).encode())
+    return hashes
+
+
+def _recall(note: Path, settled: Fingerprint) -> list[str] | None:
+    try:
+        known = json.loads(note.read_bytes())
+        return [str(digest) for digest in known["hashes"]] if known["stat"] == list(settled) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _hash_file(path: Path) -> str:
