@@ -1,7 +1,14 @@
-# make demo    install, then a real conclusion report on data/sample/
-# make test    install, then every test
-# make check   format, lint, types, import contracts, SQL
-# make bench   the figures in docs/
+# make demo          install, then a real conclusion report on data/sample/
+# make lab           the notebooks in JupyterLab
+# make test          install, then every test
+# make test-faults   kill, fill, cut and jump on purpose; writes docs/faults.md
+# make test-spark    the queries on a Spark 4 of this machine; needs Java 17, installs 490 MB once
+# make check         format, lint, types, import contracts, SQL
+# make bench         speed and memory beside peers; writes docs/benchmarks.md
+# make bench-stats   what the statistics promise; writes docs/statistics-evidence.md
+# make bench-redact  what redaction finds; writes docs/redaction-evidence.md
+# make sample        data/sample/, its notebooks and the golden files, made anew
+# make docs          the reference of commands, docs/cli.md
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +16,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO := build/demo
 
-.PHONY: help install demo test test-all test-faults bench-redact check format lab bench bench-stats docs sample lock clean
+.PHONY: help install demo test test-faults test-spark check format lab bench bench-stats bench-redact docs sample lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -35,6 +42,10 @@ test: $(STAMP)
 # Kill, fill, cut and jump on purpose; writes docs/faults.md and fails on any loss.
 test-faults: $(STAMP)
 	$(BIN)/python tests/faults/run_faults.py
+
+# The same tests run on Sail in `make test`; this is the Spark that clusters run.
+test-spark: $(STAMP)
+	$(BIN)/python tests/spark4/run_spark.py
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

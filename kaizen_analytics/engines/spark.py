@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import socket
 import sys
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 _COMMENT_OR_TEXT = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
+DEFAULT_PORT = 15002
+"""Where a Spark Connect server listens unless it was told otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class SparkEngine:
@@ -34,7 +38,7 @@ class SparkEngine:
 
     def __post_init__(self) -> None:
         if not self.remote.startswith("sc://"):
-            raise ConfigError(f"The Spark address is {self.remote!r}; expected sc://HOST:PORT (Spark Connect).")
+            raise ConfigError(f"The Spark address is {self.address!r}; expected sc://HOST:PORT (Spark Connect).")
 
     def run(
         self,
@@ -53,20 +57,27 @@ class SparkEngine:
                 _define(session, name, relation)
             return pl.DataFrame(session.sql(name_parameters(sql), args=dict(parameters or {})).toArrow())
 
+    @property
+    def address(self) -> str:
+        """The address without its parameters, one of which may be a token."""
+        return self.remote.split(";", 1)[0].rstrip("/")
+
     def _probe(self) -> None:
         # The client would try to connect for ten minutes before it says anything.
-        address = urlsplit(self.remote)
+        parts = urlsplit(self.address)
         try:
-            socket.create_connection((address.hostname or "", address.port or 15002), timeout=10).close()
-        except OSError as error:
+            socket.create_connection((parts.hostname or "", parts.port or DEFAULT_PORT), timeout=10).close()
+        except (OSError, ValueError) as error:
             raise QueryError(
-                f"No Spark Connect server answers at {self.remote}: {error}. Start one, or correct --spark-remote.",
+                f"No Spark Connect server answers at {self.address}: {error}. Start one, or correct --spark-remote.",
             ) from error
 
     @contextmanager
     def _session(self) -> Iterator[Any]:
         try:
-            with _named_main():
+            with _named_main(), warnings.catch_warnings():
+                # It has not been tried with the pandas that is installed; it gets no pandas frame from us.
+                warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
                 from pyspark.errors import PySparkException
                 from pyspark.sql.connect.session import SparkSession
         except ImportError as error:
@@ -79,7 +90,7 @@ class SparkEngine:
             finally:
                 session.stop()
         except PySparkException as error:
-            raise QueryError(f"The query failed on {self.remote}: {error}") from error
+            raise QueryError(f"The query failed on {self.address}: {error}") from error
 
 
 @contextmanager

@@ -15,9 +15,6 @@ from kaizen_analytics.queries import load_sql
 from kaizen_analytics.resources import find_folder
 from kaizen_analytics.store import Store, write_sessions
 
-# The Spark client warns that it has not been tried with the pandas that is installed; it gets no pandas frame from us.
-pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-
 NUMBERS = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, None, 2.0], "c": ["x", None, "z"]})
 
 
@@ -178,8 +175,10 @@ def test_every_mart_gives_the_same_frame_on_spark(mart: str, spark: SparkEngine)
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
     pytest.importorskip("pyspark.sql.connect.session")
-    with pytest.raises(QueryError, match="No Spark Connect server answers"):
-        SparkEngine("sc://127.0.0.1:1").run("select 1", {})
+    for wrong in ("sc://127.0.0.1:1/;token=secret", "sc://127.0.0.1:x/;token=secret"):
+        with pytest.raises(QueryError, match="No Spark Connect server answers") as caught:
+            SparkEngine(wrong).run("select 1", {})
+        assert "secret" not in str(caught.value)
 
 
 def test_the_metrics_command_computes_on_spark(

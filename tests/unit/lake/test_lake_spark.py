@@ -10,8 +10,6 @@ from kaizen_analytics.cli import main
 from kaizen_analytics.engines.spark import SparkEngine
 from kaizen_analytics.lake import Helpers, evaluate_lake, read_metrics
 
-pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
-
 
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Path:
