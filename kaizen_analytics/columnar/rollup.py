@@ -10,14 +10,13 @@ from kaizen_analytics.columnar.parts import PART_SCHEMA
 from kaizen_analytics.queries import SESSION_METRICS, check_schema, load_sql
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from kaizen_analytics.engines import Engine, ParquetFiles
 
-ROLLUPS = {
-    "metrics": "staging/session_roots.sql",
-    "metrics_apart": "staging/session_selves.sql",
-}
+_TOGETHER, _APART = "metrics", "metrics_apart"
+
+ROLLUPS = {_TOGETHER: "staging/session_roots.sql", _APART: "staging/session_selves.sql"}
 """The rollups, and the query that says with which root a session is counted."""
 
 SHARD_EVENTS = 2_000_000
@@ -45,14 +44,23 @@ def compute_rollups(
         parts: The events, None for none.
         former: The same tables and the rollups of the former state; only what differs is computed again.
     """
-    if former is not None:
-        changed = find_changed(former, tables)
-        return {name: _update(engine, tables, parts, former, name, changed) for name in ROLLUPS}
-    if tables["sessions"]["parent_session_id"].is_null().all():
-        # Without sub-agents there is nothing to tell apart.
-        roots = find_roots("metrics_apart", tables["sessions"])
-        return dict.fromkeys(ROLLUPS, compute_metrics(engine, tables, parts, roots))
-    return {name: compute_metrics(engine, tables, parts, find_roots(name, tables["sessions"])) for name in ROLLUPS}
+
+    def compute(roots: pl.DataFrame) -> pl.DataFrame:
+        return compute_metrics(engine, tables, parts, roots)
+
+    def compute_trees(roots: pl.DataFrame) -> pl.DataFrame:
+        """Compute the roots that have sub-agents; the others are in `apart`, where the same row is theirs."""
+        has_agents = pl.len().over("root_id") > 1
+        alone = apart.filter(pl.col("session_id").is_in(roots.filter(~has_agents)["root_id"].implode()))
+        trees = roots.filter(has_agents)
+        return alone if trees.is_empty() else pl.concat([alone, compute(trees)]).sort("session_id")
+
+    if former is None:
+        apart = compute(find_roots(_APART, tables["sessions"]))
+        return {_APART: apart, _TOGETHER: compute_trees(find_roots(_TOGETHER, tables["sessions"]))}
+    changed = find_changed(former, tables)
+    apart = _update(former, tables, changed, _APART, compute)
+    return {_APART: apart, _TOGETHER: _update(former, tables, changed, _TOGETHER, compute_trees)}
 
 
 def find_changed(former: Mapping[str, pl.DataFrame], tables: Mapping[str, pl.DataFrame]) -> pl.Series:
@@ -74,12 +82,11 @@ def find_differing(one: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
 
 
 def _update(
-    engine: Engine,
-    tables: Mapping[str, pl.DataFrame],
-    parts: ParquetFiles | None,
     former: Mapping[str, pl.DataFrame],
-    rollup: str,
+    tables: Mapping[str, pl.DataFrame],
     changed: pl.Series,
+    rollup: str,
+    compute: Callable[[pl.DataFrame], pl.DataFrame],
 ) -> pl.DataFrame:
     """Return a rollup: the former rows, but for the roots that a changed session belongs or belonged to."""
     if changed.is_empty():
@@ -91,9 +98,9 @@ def _update(
     both = pl.concat([before, after])
     stale = both.filter(pl.col("session_id").is_in(moved.implode()))["root_id"].unique()
     if stale.len() > after["root_id"].n_unique() * _UPDATED_SHARE:
-        return compute_metrics(engine, tables, parts, after)
+        return compute(after)
     kept = former[rollup].filter(~pl.col("session_id").is_in(stale.implode()))
-    computed = compute_metrics(engine, tables, parts, after.filter(pl.col("root_id").is_in(stale.implode())))
+    computed = compute(after.filter(pl.col("root_id").is_in(stale.implode())))
     return pl.concat([kept, computed]).sort("session_id")
 
 
