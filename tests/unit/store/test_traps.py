@@ -396,3 +396,10 @@ def test_a_missing_parameter_may_stand_beside_a_number(store: Store):
 def test_a_parameter_of_another_type_is_refused(store: Store):
     with pytest.raises(StoreError, match="list"):
         store.read("select $a", {"a": [1]})
+
+
+# 13. While one thread scans a table, DuckDB's other threads are busy waiting for it.
+
+
+def test_a_store_reads_on_one_thread(store: Store):
+    assert store.read("select current_setting('threads') as n")["n"].item() == 1
