@@ -110,9 +110,8 @@ def print_summary(summary: IngestSummary, store: Path) -> None:
         for reason, count in sorted(agent.rejects.items()):
             print(f"{name.value}: {count:,} lines rejected: {reason}")
         if agent.unknown_kinds:
-            kinds = ", ".join(
-                f"{kind} ({count:,})" for kind, count in sorted(agent.unknown_kinds.items())[:_KINDS_SHOWN]
-            )
+            most = sorted(agent.unknown_kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:_KINDS_SHOWN]
+            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in most)
             total = agent.unknown_kinds.total()
             print(clean(f"{name.value}: {total:,} records of a kind that is not known were not counted: {kinds}"))
         if agent.unreliable_responses:

@@ -107,6 +107,7 @@ class Parser(LineParser):
         self._fingerprint: str | None = state.get("fingerprint")
         self._copies = Copies(state["copies"]) if "copies" in state else Copies()
         self._copied = False
+        self._exact = True
         self._total: Counts | None = tuple(state["total"]) if state.get("total") else None
         self._recorded: list[Counts] = [tuple(counts) for counts in state.get("recorded", ())]
         self._counted: Counts | None = tuple(state["counted"]) if state.get("counted") else None
@@ -184,11 +185,16 @@ class Parser(LineParser):
             if kind not in _QUIET_KINDS:
                 self._note_unknown(kind)
             return
-        ts_ms, payload = time_of(record), object_of(record, "payload")
+        payload = object_of(record, "payload")
         if payload is None:
             raise Malformed(Reason.WRONG_TYPE, "payload")
-        if ts_ms is None:
+        told_ms = time_of(record)
+        if told_ms is None and kind == "session_meta":
+            told_ms = time_of(payload)
+        ts_ms = told_ms or self._last_ms
+        if not ts_ms:
             raise Malformed(Reason.BAD_TIME, "timestamp")
+        self._exact = told_ms is not None
         self._copied = self._copies.advance(record, payload, ts_ms, self._last_ms)
         self._last_ms = max(self._last_ms, ts_ms)
         handler(self, payload, ts_ms)
@@ -198,13 +204,11 @@ class Parser(LineParser):
         if kind is not None:
             if not self._last_ms:
                 raise Malformed(Reason.BAD_TIME, "timestamp")
-            first = len(self.parsed.events)
+            self._exact = False
             if kind == "message":
                 self._bare_message(record)
             else:
                 self._response_item(record, self._last_ms)
-            for event in self.parsed.events[first:]:
-                event.ts_exact = False
         elif "timestamp" in record and "id" in record:
             ts_ms = time_of(record)
             if ts_ms is None:
@@ -228,7 +232,7 @@ class Parser(LineParser):
 
     def _add(self, event: Event) -> Event:
         """Append an event; copied history is read for its totals and models only."""
-        event.place = self._place
+        event.place, event.ts_exact = self._place, self._exact
         if not self._copied:
             self.parsed.events.append(event)
         return event

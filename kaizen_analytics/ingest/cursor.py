@@ -93,11 +93,12 @@ class Parser(LineParser):
         if message is None:
             raise Malformed(Reason.WRONG_TYPE, "message")
         blocks = _blocks(message)
+        self._results(blocks)
         if role == "user":
             self._user(blocks)
         elif role == "assistant":
             self._assistant(blocks)
-        else:
+        elif role != "tool":
             self._note_unknown(f"role/{role}")
 
     def _add(self, kind: Kind, payload: Json, tool: str | None = None, described: Described | None = None) -> None:
@@ -106,6 +107,15 @@ class Parser(LineParser):
         if described is not None:
             event.paths, event.skills, event.rules = described.paths, described.skills, described.rules
         self.parsed.events.append(event)
+
+    def _results(self, blocks: list[Json]) -> None:
+        """Read results, which hardly any build writes."""
+        for block in blocks:
+            if block.get("type") == "tool_result":
+                failed = block.get("is_error")
+                payload: Json = {"is_error": failed if type(failed) is bool else None}
+                self._add(Kind.TOOL_RESULT, payload)
+                self.parsed.events[-1].tool_call_id = text_of(block, "tool_use_id")
 
     def _user(self, blocks: list[Json]) -> None:
         text = _text(blocks)
@@ -119,6 +129,8 @@ class Parser(LineParser):
 
     def _assistant(self, blocks: list[Json]) -> None:
         calls = [block for block in blocks if block.get("type") == "tool_use"]
+        if blocks and all(block.get("type") == "tool_result" for block in blocks):
+            return
         payload: Json = {"role": "assistant"}
         if text := _text(blocks):
             payload["text"] = snippet(text)

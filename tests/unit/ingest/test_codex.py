@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ingest_lines import codex, counts, feed, lines, meta, token_count, turn
+from ingest_lines import START_MS, codex, counts, feed, lines, meta, token_count, turn
 
 from kaizen_analytics.ingest.codex import Parser
 from kaizen_analytics.ingest.records import Kind
@@ -349,3 +349,13 @@ def test_calls_and_outputs_of_kinds_not_known_yet_are_counted():
         (Kind.TOOL_CALL, "image_generation"),
     ]
     assert found[1].payload["is_error"] is True
+
+
+def test_a_record_without_a_time_has_that_of_the_one_before_it():
+    first, late = meta("s"), codex("event_msg", 1, type="user_message", message="hi")
+    first["payload"]["timestamp"] = first.pop("timestamp")
+    del late["timestamp"]
+
+    [found] = events(first, late)
+
+    assert (found.ts_ms, found.ts_exact) == (START_MS, False)

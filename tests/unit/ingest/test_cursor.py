@@ -125,3 +125,18 @@ def test_a_newer_database_keeps_bubbles_apart_and_mostly_counts_zero_tokens():
 def test_a_composer_without_an_id_is_malformed():
     with pytest.raises(Malformed):
         Composer({"conversation": []}, {}, file_ms=FILE_MS, workspace=None)
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "tool"])
+def test_results_are_counted_where_a_build_writes_them(role):
+    block = {"type": "tool_result", "tool_use_id": "t1", "is_error": True, "content": "no"}
+
+    [found] = read(said(role, block))
+
+    assert (found.kind, found.tool_call_id, found.payload["is_error"]) == (Kind.TOOL_RESULT, "t1", True)
+
+
+def test_kinds_and_roles_that_no_known_build_writes_are_counted():
+    parser = feed(Parser("c", file_ms=0), lines({"type": "brand_new"}, said("system"), {"type": "turn_ended"}))
+
+    assert parser.unknown_kinds == {"brand_new": 1, "role/system": 1}

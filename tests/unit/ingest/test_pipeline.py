@@ -33,6 +33,7 @@ from ingest_lines import (
     write,
 )
 
+from kaizen_analytics.cli import app
 from kaizen_analytics.ingest import checkpoints, pipeline
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent
@@ -603,6 +604,16 @@ def test_kinds_of_records_that_are_not_known_are_told_whichever_run_read_them(st
         "codex": {"brand_new": 1},
         "cursor": {"brand_new": 1},
     }
+
+
+def test_the_command_names_the_kinds_it_does_not_know_the_most_frequent_first(home, tmp_path, capsys):
+    claude_file(home, "s1", lines({"type": "a-new"}, {"type": "b-new"}, {"type": "b-new"}, answer("a1", 1, "m1")))
+
+    with pytest.raises(SystemExit, match="0"):
+        app(["ingest", "--home", str(home), "--store", str(tmp_path / "store.db")])
+
+    told = "claude_code: 3 records of a kind that is not known were not counted: b-new (2), a-new (1)"
+    assert told in capsys.readouterr().out
 
 
 def test_a_response_whose_usage_could_be_read_only_later_counts_as_if_read_at_once(store, home, tmp_path):
