@@ -23,7 +23,7 @@ assistant:
 [Thinking] what next
 Let me look.
 [Tool call] Read
-  path: /work/demo/a.py
+  path: /srv/demo/a.py
   limit: 20
 [Tool result] Read
 
@@ -32,7 +32,7 @@ assistant:
   command: make
 [Tool call] ApplyPatch
   *** Begin Patch
-  *** Update File: /work/demo/b.py
+  *** Update File: /srv/demo/b.py
   *** End Patch
 [Tool result] Shell
   ok
@@ -93,7 +93,7 @@ def test_other_json_files_are_left_alone(store, tmp_path):
 
 
 def read(content):
-    parser = Parser("s", file_ms=START_MS, slug="work-demo")
+    parser = Parser("s", file_ms=START_MS, slug="srv-demo")
     for text in content.split(b"\n"):
         if text.strip():
             parser.feed(0, text)
@@ -109,8 +109,8 @@ def test_a_cursor_transcript_of_text_is_read(end):
     assert [kinds.count(kind) for kind in (Kind.MESSAGE, Kind.TOOL_CALL, Kind.TOOL_RESULT)] == [3, 3, 2]
     assert [event.payload["text"] for event in found if event.payload.get("prompt")] == ["fix the build"]
     assert [event.tool for event in found if event.kind is Kind.TOOL_CALL] == ["Read", "Shell", "ApplyPatch"]
-    assert [path for event in found for path in event.paths] == ["/work/demo/a.py", "/work/demo/b.py"]
-    assert {(event.tokens, event.model, event.place.cwd) for event in found} == {(None, None, "/work/demo")}
+    assert [path for event in found for path in event.paths] == ["/srv/demo/a.py", "/srv/demo/b.py"]
+    assert {(event.tokens, event.model, event.place.cwd) for event in found} == {(None, None, "/srv/demo")}
     assert {event.ts_ms for event in found} == {1_767_352_800_000}
 
 
@@ -119,7 +119,7 @@ def test_a_text_without_turns_holds_nothing():
 
 
 def test_a_transcript_that_lies_there_as_text_and_as_lines_counts_once(store, tmp_path):
-    folder = ".cursor/projects/work-demo/agent-transcripts"
+    folder = ".cursor/projects/srv-demo/agent-transcripts"
     write(tmp_path, f"{folder}/c1.txt", TEXT)
     asked = {"role": "user", "message": {"content": [{"type": "text", "text": "fix the build"}]}}
     write(tmp_path, f"{folder}/c1/c1.jsonl", lines(asked))
