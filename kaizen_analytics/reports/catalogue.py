@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ReportError, did_you_mean
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbformat
+from kaizen_analytics.reports import lean  # noqa: F401 - before nbformat
 from kaizen_analytics.reports.parameters import read_parameters
 from kaizen_analytics.resources import find_folder
 
@@ -35,8 +35,12 @@ class Report:
     source: bytes
 
     def notebook(self) -> Any:  # noqa: ANN401 - nbformat has no types
-        """Return a fresh copy of the notebook."""
-        return _parse(self.source, self.path)
+        """Return a fresh copy of the notebook, without the outputs of its last run."""
+        notebook = _parse(self.source, self.path)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        return notebook
 
 
 def list_notebooks() -> dict[str, Path]:

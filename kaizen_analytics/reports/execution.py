@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before papermill, which imports nbformat
+from kaizen_analytics.reports import lean
 from kaizen_analytics.reports.ledger import RunState
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def execute(
     """
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+    lean.load_papermill()
     from papermill.exceptions import PapermillExecutionError
 
     watch = _Watch(timeout_s=timeout_s, progress=progress)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before papermill, which imports nbformat
+from kaizen_analytics.reports import lean  # noqa: F401 - before papermill, which imports nbformat
 
 from nbformat import v4  # isort: skip
 from papermill.engines import Engine, papermill_engines  # isort: skip

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.errors import ConfigError, ReportError, did_you_mean
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before papermill, which imports nbformat
+from kaizen_analytics.reports import lean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +49,7 @@ def read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:  # noqa: 
     Raises:
         ReportError: a declaration lacks a type, or its default is not a plain value of that type.
     """
+    lean.load_papermill()
     from papermill import inspect_notebook
 
     return {key: _parameter(found, name) for key, found in inspect_notebook(notebook).items()}

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.display import TRUSTED
 from kaizen_analytics.errors import ReportError
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbconvert, which imports nbformat
+from kaizen_analytics.reports import lean  # noqa: F401 - before nbconvert, which imports nbformat
 from kaizen_analytics.reports.components import DATA_MIME
 from kaizen_analytics.reports.pdf import load_weasyprint, render_pdf
 from kaizen_analytics.text import clean, escape_html, escape_markdown

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before altair
+from kaizen_analytics.reports import lean  # noqa: F401 - before altair
 from kaizen_analytics.reports.svg import FONT, INK
 from kaizen_analytics.text import clean
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kaizen_analytics import __version__
-from kaizen_analytics.reports import lean_jsonschema  # noqa: F401 - before nbformat
+from kaizen_analytics.reports import lean  # noqa: F401 - before nbformat
 from kaizen_analytics.reports.rendering import RunFacts, render_report
 from kaizen_analytics.retro.sections import SECTIONS, document, heading, section_title, tally
 
