@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics import __version__
 from kaizen_analytics.display import Displayed, Table
 from kaizen_analytics.errors import ConfigError, KaizenError
-from kaizen_analytics.experiments.lifecycle import evaluate
+from kaizen_analytics.experiments.lifecycle import evaluate, get_plan
 from kaizen_analytics.git import Repository
 from kaizen_analytics.model import Direction, State
 from kaizen_analytics.retro.bets import Bet, Choice, choose_bets, collect_bets
@@ -36,7 +36,6 @@ from kaizen_analytics.retro.tally import (
     compute_tally,
 )
 from kaizen_analytics.store.experiments import list_experiments
-from kaizen_analytics.store.plans import load_plan
 from kaizen_analytics.store.retros import list_former_bets, write_retro
 
 if TYPE_CHECKING:
@@ -315,11 +314,10 @@ def _ran_in(store: Store, experiment: Experiment, window: Window) -> bool:
     concluded_ms = experiment.concluded_at_ms
     if experiment.state is not State.RUNNING and (concluded_ms is None or concluded_ms < window.start_ms):
         return False
-    plan = load_plan(store, experiment.id)
-    started = None if plan is None else plan["started"]
+    plan = get_plan(store, experiment.id)
     # Another tool's experiment has no plan that would tell when it started.
-    begun_ms = experiment.created_at_ms if started is None else started["started_at_ms"]
-    return int(begun_ms) < window.end_ms
+    begun_ms = experiment.created_at_ms if plan is None or plan.started is None else plan.started.started_at_ms
+    return begun_ms < window.end_ms
 
 
 def _experiment_line(store: Store, experiment: Experiment, now_ms: int) -> ExperimentLine:
