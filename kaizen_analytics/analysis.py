@@ -390,7 +390,7 @@ def sample_store() -> Path:
     Raises:
         ConfigError: this installation has no sample; only a checkout does.
     """
-    from kaizen_analytics.columnar.manifest import cache_root
+    from kaizen_analytics.resources import cache_folder
 
     try:
         script = find_folder("data") / "sample_store.py"
@@ -399,7 +399,7 @@ def sample_store() -> Path:
     digest = hashlib.sha256()
     for path in sorted(path for path in (script.parent / "sample").rglob("*") if path.is_file()):
         digest.update(path.read_bytes())
-    folder = cache_root(os.environ, Path.home()).parent / f"sample-{digest.hexdigest()[:12]}-{__version__}"
+    folder = cache_folder(os.environ, Path.home()) / f"sample-{digest.hexdigest()[:12]}-{__version__}"
     store = folder / "kaizen.db"
     if not store.exists():
         _call([sys.executable, str(script), str(store)], store, "")

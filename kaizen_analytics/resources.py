@@ -1,10 +1,14 @@
-"""Where `sql/` and `notebooks/` lie: inside the installed package, or beside it in a checkout."""
+"""Where `sql/` and `notebooks/` lie, inside the installed package or beside it in a checkout; and the cache."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kaizen_analytics.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -23,3 +27,10 @@ def find_folder(name: str) -> Path:
         f"This installation lacks the folder {name!r} (looked in {_PACKAGE} and beside it); install "
         "kaizen_analytics again.",
     )
+
+
+def cache_folder(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the folder of all that can be computed again: `kaizen_analytics` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    given = Path(environment.get("XDG_CACHE_HOME", ""))
+    base = given if given.is_absolute() else home / ".cache"
+    return base / "kaizen_analytics"

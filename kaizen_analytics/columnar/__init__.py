@@ -1,6 +1,6 @@
 """A columnar copy of what analysis needs of a store: derived, disposable, and never older than the store.
 
-`fingerprint` tells from `stat` whether the store changed, `extraction` reads from the store, `parts` keeps events in
+`stamps` tells from `stat` whether the store changed, `extraction` reads from the store, `parts` keeps events in
 Parquet, `rollup` computes every metric of every session, `build` puts them together, `manifest` publishes the result
 in one step, and `mirror` answers from it. docs/scale.md says what is noticed, and how.
 """

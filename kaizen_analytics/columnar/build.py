@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from kaizen_analytics.columnar import extraction
-from kaizen_analytics.columnar.fingerprint import settle_fingerprint
 from kaizen_analytics.columnar.manifest import (
     MANIFEST,
     Manifest,
@@ -23,6 +22,7 @@ from kaizen_analytics.columnar.manifest import (
 from kaizen_analytics.columnar.parts import PartWriter, compact_parts, complete_keys, next_key
 from kaizen_analytics.columnar.rollup import INPUTS, ROLLUPS, compute_rollups, find_differing
 from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
+from kaizen_analytics.stamps import settle_fingerprint
 from kaizen_analytics.store import Store
 
 if TYPE_CHECKING:

@@ -13,18 +13,19 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from kaizen_analytics.errors import ConfigError
 from kaizen_analytics.queries import load_sql
+from kaizen_analytics.resources import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
-    from kaizen_analytics.columnar.fingerprint import Fingerprint
+    from kaizen_analytics.stamps import Fingerprint
 
 FORMAT = 2
 """Raise it when the layout of the folder or the meaning of a file changes."""
@@ -93,10 +94,8 @@ def mirror_version() -> str:
 
 
 def cache_root(environment: Mapping[str, str], home: Path) -> Path:
-    """Return the folder of all mirrors: `$XDG_CACHE_HOME` or `~/.cache`, then `kaizen_analytics/mirrors`."""
-    given = Path(environment.get("XDG_CACHE_HOME", ""))
-    base = given if given.is_absolute() else home / ".cache"
-    return base / "kaizen_analytics" / "mirrors"
+    """Return the folder of all mirrors."""
+    return cache_folder(environment, home) / "mirrors"
 
 
 def mirror_folder(store_path: Path, root: Path) -> Path:

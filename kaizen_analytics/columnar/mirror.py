@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import polars as pl
 
-from kaizen_analytics.columnar.fingerprint import read_fingerprint
 from kaizen_analytics.columnar.manifest import (
     LOCK,
     DamagedError,
@@ -24,6 +23,7 @@ from kaizen_analytics.columnar.manifest import (
     verify_file,
 )
 from kaizen_analytics.errors import StoreError
+from kaizen_analytics.stamps import read_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Callable

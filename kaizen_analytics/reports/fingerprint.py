@@ -12,15 +12,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.columnar.fingerprint import read_fingerprint, settle_fingerprint
 from kaizen_analytics.reports.publication import write_file
-from kaizen_analytics.resources import find_folder
+from kaizen_analytics.resources import cache_folder, find_folder
+from kaizen_analytics.stamps import read_fingerprint, settle_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from kaizen_analytics.columnar.fingerprint import Fingerprint
     from kaizen_analytics.reports.parameters import Value
+    from kaizen_analytics.stamps import Fingerprint
 
 _LIBRARIES = (
     "kaizen_analytics",
@@ -89,9 +89,7 @@ def _read_version(name: str) -> str:
 
 def hash_root(environment: Mapping[str, str], home: Path) -> Path:
     """Return the folder of the hashes that are kept, beside the mirrors of the stores."""
-    from kaizen_analytics.columnar.manifest import cache_root  # polars would start threads, see preload
-
-    return cache_root(environment, home).parent / "hashes"
+    return cache_folder(environment, home) / "hashes"
 
 
 def hash_input(path: Path, kept: Path) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kaizen_analytics.columnar.fingerprint import TICK_NS, read_fingerprint, settle_fingerprint
+from kaizen_analytics.stamps import TICK_NS, read_fingerprint, settle_fingerprint
 
 SECOND_NS = 1_000_000_000
 

@@ -1,4 +1,4 @@
-"""Whether a store's files changed, from `stat` alone: the check behind every use of the mirror.
+"""Whether a store's files changed, from `stat` alone: the check behind every use of the mirror and of kept hashes.
 
 Every commit of any program writes to the database file or to its `-wal` file, so size, inode, modification and change
 time of both tell that something was committed. They may change without a change of content (a checkpoint, `chmod`);
