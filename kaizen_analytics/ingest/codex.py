@@ -84,12 +84,13 @@ _QUIET_EVENTS = frozenset(
     {"agent_reasoning", "agent_reasoning_raw_content", "agent_reasoning_section_break", "background_event"}
     | {"context_compacted", "entered_review_mode", "exited_review_mode", "item_started", "plan_update"}
     | {"raw_response_item", "session_configured", "shutdown_complete", "sub_agent_activity", "task_complete"}
-    | {"thread_goal_updated", "thread_name_updated", "thread_rolled_back", "thread_settings_applied", "turn_complete"}
+    | {"thread_goal_updated", "thread_name_updated", "thread_rolled_back", "turn_complete"}
     | {"turn_diff", "undo_completed", "view_image_tool_call", "warning", "guardian_assessment"}
     | {"guardian_warning", "injected_message", "deprecation_notice", "model_reroute", "model_verification"}
     | {"hook_started", "hook_completed", "dynamic_tool_call_request", "dynamic_tool_call_response"}
     | {"turn_moderation_metadata", "safety_buffering", "terminal_interaction", "request_user_input"}
 )
+_STANDARD_TIERS = frozenset({"default", "auto", "standard"})
 _PASSING = ("_begin", "_end", "_delta", "_request", "_updated", "_started", "_response")
 """Endings of events that go with a call or a text that is counted by its item."""
 
@@ -115,6 +116,7 @@ class Parser(LineParser):
         self._window: int | None = state.get("window")
         self._said: list[Any] | None = state.get("said")
         self._model: str | None = state.get("model")
+        self._speed: str | None = state.get("speed")
         self._place = Place(*state.get("place", ()))
         self._tools: dict[str, str] = dict(state.get("tools", ()))
         self._outcomes: dict[str, bool] = dict(state.get("outcomes", ()))
@@ -141,6 +143,7 @@ class Parser(LineParser):
             "said": self._said,
             "unknown_kinds": self.unknown_kinds,
             "model": self._model,
+            "speed": self._speed,
             "place": list(self._place),
             "tools": self._tools,
             "outcomes": self._outcomes,
@@ -258,6 +261,7 @@ class Parser(LineParser):
         self._instruct(text_of_any(context, "user_instructions"))
         if model is not None:
             self._model = model
+        self._speed = _speed_of(self._speed, context)
         if cwd is not None and not self._copied and cwd != self._place.cwd:
             self._place = self._place._replace(cwd=cwd)
 
@@ -304,7 +308,8 @@ class Parser(LineParser):
             del self._recorded[: known + 1]
             return
         self._counted = last
-        self._respond(last, info.get("last_token_usage") or info["total_token_usage"], ts_ms)
+        usage = info.get("last_token_usage") or info["total_token_usage"]
+        self._respond(last, usage, ts_ms, _speed_of(self._speed, info, message))
 
     def _token_usage_record(self, record: Json, ts_ms: int) -> None:
         """Count a response by its own record, which newer builds write beside the total.
@@ -323,10 +328,12 @@ class Parser(LineParser):
             self._counted = None  # its total came first
             return
         self._recorded = [*self._recorded[1 - _PAIRS_KEPT :], counts]
-        self._respond(counts, usage, ts_ms)
+        self._respond(counts, usage, ts_ms, _speed_of(self._speed, usage, record))
 
-    def _respond(self, counts: Counts, usage: Json, ts_ms: int) -> None:
+    def _respond(self, counts: Counts, usage: Json, ts_ms: int, speed: str | None) -> None:
         payload: Json = {"role": "assistant", "model": self._model}
+        if speed is not None:
+            payload["speed"] = speed
         if self._text is not None:
             payload["text"], self._text = self._text, None
         self._add(
@@ -338,6 +345,11 @@ class Parser(LineParser):
 
     def _task_started(self, message: Json, _ts_ms: int) -> None:
         self._window = count_of(message, "model_context_window") or self._window
+
+    def _settings(self, message: Json, _ts_ms: int) -> None:
+        settings = object_of(message, "thread_settings") or message
+        self._model = self._model or text_of(settings, "model")
+        self._speed = _speed_of(self._speed, settings)
 
     def _user_message(self, message: Json, ts_ms: int) -> None:
         kind, text = text_of(message, "kind"), text_of_any(message, "message") or ""
@@ -490,6 +502,7 @@ class Parser(LineParser):
         "token_count": _token_count,
         "task_started": _task_started,
         "turn_started": _task_started,
+        "thread_settings_applied": _settings,
         "item_completed": _item_completed,
         "user_message": _user_message,
         "agent_message": _agent_message,
@@ -516,6 +529,15 @@ def _message_text(item: Json) -> str:
         return content
     texts = (part.get("text") for part in list_of(item, "content") if type(part) is dict)
     return "\n".join(text for text in texts if type(text) is str)
+
+
+def _speed_of(known: str | None, *records: Json) -> str | None:
+    """Return the service tier that the last of some records tells, else the known one; None is the standard one."""
+    for record in records:
+        if "service_tier" in record:
+            tier = (text_of(record, "service_tier") or "default").strip().lower()
+            known = None if tier in _STANDARD_TIERS else tier
+    return known
 
 
 def _counts(usage: Json | None) -> Counts | None:

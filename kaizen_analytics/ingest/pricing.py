@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from kaizen_analytics.ingest.records import MAX_INTEGER
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from genai_prices.types import ModelInfo
+    from genai_prices.types import ModelInfo, PriceCalculation, PriceVariant
 
     from kaizen_analytics.ingest.records import Tokens
     from kaizen_analytics.store import Store
@@ -34,6 +34,12 @@ _UNIT = 10**9
 _PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
 _BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|deepseek|moonshotai?)\.")
 """How Amazon Bedrock spells a model, alone, with a region, or at the end of an ARN."""
+
+_LONG_CONTEXT = "[1m]"
+"""Claude Code's mark of a model that was asked for with a long context; prices go by a response's own size."""
+
+_SPEED_KEYS = ("speed", "service_tier")
+"""What Anthropic and OpenAI call it."""
 
 _FIELDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _FIELD_OF_KEY = {
@@ -172,20 +178,15 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     """Ask genai-prices, whose prices have dates, tiers and, for some models, variants by speed."""
     import genai_prices
 
-    provider = _provider_of(model)
     moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
-    usage = genai_prices.Usage(input_tokens=1, output_tokens=1)
     try:
-        found = genai_prices.calc_price(
-            usage,
-            model,
-            provider_id=provider,
-            genai_request_timestamp=moment,
-            price_context={"speed": speed} if speed else None,
-        )
+        found = _calculate(model, moment, speed)
+        if speed and not _sells_at(found.model, speed, moment):
+            verified = _first_verified(found.model, speed)
+            if verified is None or found.model.get_prices(moment) != found.model.get_prices(verified):
+                return None
+            found = _calculate(model, verified, speed)
     except LookupError:
-        return None
-    if speed and not _sells_at(found.model, speed, moment):
         return None
     given = vars(found.model_price)
     rates = {name: _rate_of(given[key]) for key, name in _FIELD_OF_KEY.items() if given.get(key) is not None}
@@ -196,20 +197,49 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     return ModelPrice(model=name_at_speed(model, speed), source=source, rates=rates)
 
 
+def _calculate(model: str, moment: datetime, speed: str | None) -> PriceCalculation:
+    import genai_prices
+
+    return genai_prices.calc_price(
+        genai_prices.Usage(input_tokens=1, output_tokens=1),
+        model.removesuffix(_LONG_CONTEXT),
+        provider_id=_provider_of(model),
+        genai_request_timestamp=moment,
+        price_context=dict.fromkeys(_SPEED_KEYS, speed) if speed else None,
+    )
+
+
 def _provider_of(model: str) -> str | None:
-    """Return who sells a model, by how its name is spelled: `us.anthropic.x`, `vendor/x`, or the vendor's own."""
+    """Return who sells a model, by its spelling: `us.anthropic.x`, `x@version`, `vendor/x`, or the vendor's own."""
     if _BEDROCK.search(model):
         return "aws"
+    if model.startswith("claude-") and "@" in model:
+        return "google"
     if "/" in model:
         return "openrouter"
     return next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
 
 
+def _variants(model: ModelInfo, speed: str) -> list[PriceVariant]:
+    return [variant for variant in model.price_variants or () if speed in map(variant.when.get, _SPEED_KEYS)]
+
+
 def _sells_at(model: ModelInfo, speed: str, moment: datetime) -> bool:
-    return any(
-        variant.when.get("speed") == speed and (variant.constraint is None or variant.constraint.active(moment))
-        for variant in model.price_variants or ()
-    )
+    return any(variant.constraint is None or variant.constraint.active(moment) for variant in _variants(model, speed))
+
+
+def _first_verified(model: ModelInfo, speed: str) -> datetime | None:
+    """Return the day from which genai-prices has OpenAI's price of a service tier: when someone first looked.
+
+    OpenAI sold the tiers long before. Where the standard price was the same, the tier's was.
+    """
+    days = [
+        getattr(variant.constraint, "start_date", None)
+        for variant in _variants(model, speed)
+        if "service_tier" in variant.when
+    ]
+    known = [day for day in days if day is not None]
+    return datetime.combine(min(known), time(), tzinfo=UTC) if known else None
 
 
 def _rate_of(price: Any) -> Rate:  # noqa: ANN401 - Decimal or TieredPrices, an import we avoid

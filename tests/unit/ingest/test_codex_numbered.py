@@ -276,3 +276,44 @@ def test_a_thread_that_was_taken_back_goes_on_in_a_file_of_its_own(tmp_path):
 
     assert (summary.tokens["tokens_in"], summary.responses) == (140, 2)
     assert names == [OWN, f"{OWN}_{segment}"]
+
+
+def speeds(*records):
+    return [event.payload.get("speed") for event in read(*records) if event.tokens is not None]
+
+
+def tier(at_s, value):
+    return codex("event_msg", at_s, type="thread_settings_applied", thread_settings={"service_tier": value})
+
+
+def test_a_response_has_the_service_tier_that_its_thread_was_set_to():
+    one, two, three, four = (counts(100 * n, 0, 10 * n, 0) for n in range(1, 5))
+    last = counts(100, 0, 10, 0)
+
+    found = speeds(
+        meta(OWN), turn(0), token_count(1, one, last),
+        tier(2, "priority"), token_count(2, two, last),
+        tier(3, "default"), token_count(3, three, last),
+        turn(4, service_tier="flex"), token_count(4, four, last),
+    )  # fmt: skip
+
+    assert found == [None, "priority", None, "flex"]
+
+
+def test_a_response_that_tells_its_own_service_tier_has_that_one():
+    own = recorded(1, "r1", FIRST)
+    own["payload"]["service_tier"] = "fast"
+    total = token_count(2, BOTH, SECOND)
+    total["payload"]["service_tier"] = "default"
+
+    found = speeds(meta(OWN), turn(0), tier(0, "priority"), own, token_count(1, FIRST, FIRST), total)
+
+    assert found == ["fast", None]
+
+
+def test_the_service_tier_survives_the_end_of_a_run():
+    parser = feed(Parser("stem"), lines(meta(OWN), turn(0), tier(1, "priority")))
+
+    [found] = feed(Parser("stem", parser.state), lines(token_count(2, FIRST, FIRST))).parsed.events
+
+    assert found.payload["speed"] == "priority"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from ingest_lines import START_MS
@@ -100,6 +101,25 @@ def test_a_response_bought_at_another_speed_has_that_speeds_price():
     assert (standard, fast) == (1000 * 5 + 100 * 25, 1000 * 10 + 100 * 50)
 
 
+@pytest.mark.parametrize(("tier", "factor"), [("priority", 2.5), ("fast", 2.5), ("flex", 0.5)])
+@pytest.mark.parametrize("days", [0, 250])
+def test_a_service_tier_has_its_own_price_also_before_somebody_looked_it_up(tier, factor, days):
+    at_ms, tokens = START_MS + days * 86_400_000, Tokens(1000, None, None, 100, None)
+
+    standard = PriceList().cost_e6("gpt-5.5", at_ms, tokens)
+
+    assert PriceList().cost_e6("gpt-5.5", at_ms, tokens, tier) == standard * factor
+
+
+def test_a_service_tier_has_no_price_on_days_with_another_standard_price():
+    def cost(month, tier=None):
+        at_ms = int(datetime(2026, month, 1, tzinfo=UTC).timestamp() * 1000)
+        return PriceList().cost_e6("gpt-5.6-terra", at_ms, Tokens(1000, None, None, 100, None), tier)
+
+    assert cost(7) != cost(11)
+    assert (cost(7, "priority"), cost(11, "priority")) == (None, 2 * cost(11))
+
+
 def test_a_speed_that_nobody_sells_has_no_cost_and_is_named():
     prices = PriceList()
 
@@ -124,6 +144,8 @@ def test_a_price_file_may_price_a_speed(own_prices):
             "claude-sonnet-4-20250514",
         ),
         ("claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
+        ("claude-opus-5-5@default", "claude-opus-5-5"),
+        ("claude-opus-5-5[1m]", "claude-opus-5-5"),
         ("anthropic/claude-sonnet-4", "claude-sonnet-4-20250514"),
         ("openai/gpt-5", "gpt-5"),
     ],
