@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.stamps import Fingerprint
 
-FORMAT = 2
+FORMAT = 3
 """Raise it when the layout of the folder or the meaning of a file changes."""
 
 MANIFEST = "manifest.json"
