@@ -19,7 +19,8 @@ _NAMES = {
     "mirror_build": "mirror: build",
     "mirror_compare": "mirror: compare every event",
     "mirror_refresh": "mirror: 1 % of the events appended",
-    "mirror_scan": "Polars: read the mirror's events once",
+    "polars_scan": "Polars: read the mirror's events once",
+    "mirror_scan": "DuckDB: read the mirror's events once",
     "mirror_metrics": "mirror: metrics from its events",
     "mirror_rollup": "mirror: metrics from its rollup",
 }
@@ -51,7 +52,15 @@ def measure_size(folder: Path, events: int) -> dict[str, Run]:
         staged.rename(store)
     path, repeats = str(store), _repeats(events)
     runs = {"mirror_build": measure_median(workload("mirror_build", path), 1 if events > 10**6 else repeats)}
-    for name in ("mirror_compare", "mirror_scan", "mirror_metrics", "mirror_rollup", "store_query", "sqlite_each"):
+    for name in (
+        "mirror_compare",
+        "polars_scan",
+        "mirror_scan",
+        "mirror_metrics",
+        "mirror_rollup",
+        "store_query",
+        "sqlite_each",
+    ):
         runs[name] = measure_median(workload(name, path), repeats)
     measure([sys.executable, "-m", "benchmarks.stores", "append", path, str(events // 100)])
     runs["mirror_refresh"] = measure(workload("mirror_refresh", path))
@@ -88,9 +97,12 @@ def _add_targets(section: Section, events: int, runs: dict[str, Run]) -> None:
     )
     wall_s = runs["mirror_rollup"].json["wall_s"]
     section.add_target(f"metrics of {label} from the rollup", "under 0.1 s", seconds(wall_s), met=wall_s < 0.1)
-    scans = cpu["mirror_metrics"] / cpu["mirror_scan"]
+    scans = cpu["mirror_metrics"] / cpu["polars_scan"]
     section.add_target(
-        f"metrics of {label} against one scan of their columns, CPU", "at most 2x", times(scans), met=scans <= 2
+        f"metrics of {label} from the mirror's events, CPU against one scan of their columns by Polars",
+        "at most 2x",
+        f"{times(scans)}; {times(cpu['mirror_metrics'] / cpu['mirror_scan'])} a scan by DuckDB, which computes them",
+        met=scans <= 2,
     )
     peak_mb = max(runs[name].peak_mb for name in runs if name.startswith("mirror"))
     section.add_target(f"memory of the mirror with {label}", "within 1 GB", f"{peak_mb:,.0f} MB", met=peak_mb <= 1_000)
