@@ -7,6 +7,7 @@ goes into it is escaped here.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ TRUSTED = "kaizen"
 """Key of the output metadata that marks HTML as escaped by this package."""
 
 _WIDTH, _HEIGHT = 160, 16
+_WHOLE = 13
+"""A text of up to so many characters is not broken: a date, the name of an agent, the beginning of a session's id."""
+_PERCENT = re.compile(r"(?<=\d) %")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +64,7 @@ class Table:
         )
         # not a caption element: one would be no wider than the table
         caption = f"<p><b>{escape_html(self.caption)}</b></p>" if self.caption else ""
-        below = "".join(f"<p>{escape_html(sentence)}</p>" for sentence in self.sentences)
+        below = "".join(f"<p>{_PERCENT.sub('&nbsp;%', escape_html(sentence))}</p>" for sentence in self.sentences)
         return f"{caption}<table><thead>{head}</thead><tbody>{body}</tbody></table>{below}"
 
     def markdown(self) -> str:
@@ -91,13 +95,17 @@ class Table:
         head, *rest = (escape_html(cell) for cell in row)
         labels = [escape_html(name) for name in self.columns]
         cells = [
-            f'<td{self._align(place)} data-label="{labels[place]}">{cell}</td>' for place, cell in enumerate(rest, 1)
+            f'<td{self._align(place, row[place])} data-label="{labels[place]}">{cell}</td>'
+            for place, cell in enumerate(rest, 1)
         ]
-        return "".join([f"<th{self._align(0)}>{head}</th>", *cells])
+        return "".join([f"<th{self._align(0, row[0])}>{head}</th>", *cells])
 
-    def _align(self, place: int) -> str:
+    def _align(self, place: int, cell: str) -> str:
         # numbers stand right in a notebook anyway, and in a report by their class; long texts must not be squeezed
-        return ' class="num"' if place in self.numeric else ' style="text-align:left;min-width:6.5em"'
+        if place in self.numeric:
+            return ' class="num"'
+        room = "min-width:0;white-space:nowrap" if len(cell) <= _WHOLE else "min-width:6.5em"
+        return f' style="text-align:left;{room}"'
 
 
 class Displayed:

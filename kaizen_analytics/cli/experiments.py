@@ -417,7 +417,7 @@ def report(
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")] = Path("reports"),
     formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")
+        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, pdf, ipynb.")
     ] = "html,md,json",
     force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
     share: ShareOption = False,

@@ -152,6 +152,7 @@ def due(
 
     Exit codes: 0 all made or nothing due, else that of the first report that failed.
     """
+    import sys
     from datetime import UTC, datetime
     from functools import partial
 
@@ -162,6 +163,8 @@ def due(
 
     moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
     slots = find_due(load_schedules(schedules), out, moment)
+    if slots and not dry_run:
+        print(f"Making what is due: {', '.join(slot.schedule.name for slot in slots)}", file=sys.stderr, flush=True)
     outcomes = [] if dry_run else make_slots(slots, out, partial(run_batch, jobs=jobs, fast=fast))
     rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
     states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)

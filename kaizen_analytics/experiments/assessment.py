@@ -323,7 +323,7 @@ def suggest_actions(
 ) -> tuple[str, ...]:
     """Return what to do next, the most important first."""
     is_over = as_of_ms >= start.window_end_ms
-    actions = [_act_on(verdict, decision, is_over=is_over)]
+    actions = [_act_on(verdict, decision, quality, is_over=is_over)]
     running = experiment.state is State.RUNNING
     if running and not is_over and decision.headline is Headline.UNDECIDED:
         actions.append(f"Keep collecting until {render_time(start.window_end_ms)}, then evaluate again.")
@@ -340,13 +340,20 @@ _REMEDIES = {
 }
 
 
-def _act_on(verdict: Verdict, decision: Decision, *, is_over: bool) -> str:
+def _act_on(verdict: Verdict, decision: Decision, quality: Quality, *, is_over: bool) -> str:
     if decision.headline is Headline.SHIP:
         return "Ship the change."
     if decision.headline is Headline.DO_NOT_SHIP:
         return "Do not ship the change as it is; revert it or try another one."
     if verdict in _REMEDIES:
         return _REMEDIES[verdict]
+    empty = [name for name, arm in (("control", quality.control), ("treatment", quality.treatment)) if not arm.sessions]
+    if is_over and empty:
+        return (
+            f"The {' and the '.join(empty)} arm {'has' if len(empty) == 1 else 'have'} no session, out of "
+            f"{quality.candidates:,} in the window and workspaces: look whether the sessions were read "
+            "('kaizen-analytics ingest'), and whether the arms are what you meant."
+        )
     if is_over:
         return "The window is over: plan a larger experiment ('kaizen-analytics exp power' says how large)."
     return "Collect more sessions."

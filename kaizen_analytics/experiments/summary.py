@@ -20,7 +20,9 @@ WIDTH = 100
 _LABEL_WIDTH = 11
 
 FLAG_SENTENCES = {
-    "retrospective": "Retrospective: the rule was fixed after the data, so this explores; one look at a fixed level.",
+    "retrospective": (
+        "Retrospective: the rule was chosen after the data, so take this for a hint and prove it with an experiment."
+    ),
     "adopted": "Adopted: another tool started this experiment; its plan was fixed later.",
     "not_frozen": "Not frozen: no sample was kept when it was concluded; the numbers were recomputed.",
     "interim_look": "Interim look: the fixed look is due at the end; until then a wider, sequential level is used.",

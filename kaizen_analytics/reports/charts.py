@@ -161,11 +161,12 @@ def _forest_row(place: _Place, scale: Scale, layout: _ForestLayout) -> Iterator[
     if row.limit is not None and scale.low <= row.limit <= scale.high:
         yield svg.line(scale.place(row.limit), y - 9, scale.place(row.limit), y + 9, stroke_width=2)
     yield svg.line(low, y, high, y, stroke=_COLOURS[row.change], stroke_width=4, stroke_linecap="round")
-    if row.low < scale.low:
+    if min(row.low, row.estimate) < scale.low:
         yield svg.triangle(low, y, 6, 270, **paint)
-    if row.high > scale.high:
+    if max(row.high, row.estimate) > scale.high:
         yield svg.triangle(high, y, 6, 90, **paint)
-    yield _forest_mark(row.change, estimate, y)
+    if scale.low <= row.estimate <= scale.high:  # beyond the axis, the arrow says so
+        yield _forest_mark(row.change, estimate, y)
     for number, words in enumerate(place.lines):
         yield svg.text(0, place.label_y + layout.line * number, words, font_size=_FOREST_FONT)
     numbers = f"{percent_text(row.estimate)} ({interval_text(row.low, row.high)})"
@@ -326,7 +327,7 @@ def _quartiles(curve: Curve, unit: str) -> str:
 def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width: int, height: int) -> str:
     low, high = _course_domain(points, target_pct)
     first, last = points[0].at_ms, points[-1].at_ms
-    x = Scale(low=first, high=last, start=62, end=width - 20)
+    x = Scale(low=first, high=last, start=70, end=width - 20)
     y = Scale(low=low, high=high, start=4 + height, end=4)
 
     def trace(read: Callable[[SeriesPoint], float | None]) -> list[tuple[float, float]]:
@@ -349,10 +350,12 @@ def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width:
 
 
 def _course_domain(points: Sequence[SeriesPoint], target_pct: float | None) -> tuple[float, float]:
-    """Fit the later two thirds: the first few sessions give intervals that would flatten the rest."""
+    """Fit the last value and the later two thirds: the first sessions give intervals that would flatten the rest."""
     late = points[len(points) // 3 :]
     ends = [value for point in late for value in (point.low, point.high, point.estimate) if value is not None]
-    return _padded([*ends, 0.0, target_pct or 0.0])
+    low, high = _padded([*ends, 0.0, target_pct or 0.0])
+    last = points[-1].estimate or 0.0
+    return min(low, 1.2 * last), max(high, 1.2 * last)
 
 
 def _course_words(points: Sequence[SeriesPoint]) -> str:

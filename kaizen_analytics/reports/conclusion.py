@@ -76,6 +76,7 @@ def decision(evaluation: Evaluation) -> Block:
     """Return the first box: what to do, how large the effect is, and the rule that was fixed beforehand."""
     headline, _, reason = _readable(evaluation.decision.sentence).partition(": ")
     notes = [components.paragraph(FLAG_SENTENCES[flag]) for flag in evaluation.flags if flag in FLAG_SENTENCES]
+    notes += [components.paragraph(warning, label="Beware.") for warning in evaluation.quality.warnings[:2]]
     return components.callout(
         _TONES[evaluation.decision.headline],
         headline,
@@ -180,7 +181,10 @@ def segments(evaluation: Evaluation) -> Block:
     )
     plot = components.figure(charts.forest(rows), caption) if rows else components.nothing()
     missing = [item for item in evaluation.segments if item.result.effect.percent is None]
-    left = [f"{item.dimension} {item.value}: {_why_no_percent(item.result)}" for item in missing]
+    names: dict[str, list[str]] = {}
+    for item in missing:
+        names.setdefault(_why_no_segment(item), []).append(f"{item.dimension} {item.value}")
+    left = [f"{why}: {', '.join(found)}." for why, found in names.items()]
     return components.stack(plot, components.bullets(left) if left else components.nothing())
 
 
@@ -214,14 +218,21 @@ def method(evaluation: Evaluation) -> Block:
 
 def provenance(evaluation: Evaluation) -> Block:
     """Return what the numbers were computed from."""
-    items = [("experiment", evaluation.experiment.id), ("data as of", render_time(evaluation.as_of_ms))]
-    items += [(name, str(value)) for name, value in evaluation.provenance.items() if value is not None]
-    return components.facts([(name.replace("_", " "), value) for name, value in items])
+    items = [("experiment", evaluation.experiment.id), ("evaluated as of", render_time(evaluation.as_of_ms))]
+    known = [(name, value) for name, value in evaluation.provenance.items() if value is not None]
+    items += [_provenance_item(name, value) for name, value in known]
+    return components.facts(items)
 
 
 def document(evaluation: Evaluation) -> Block:
     """Return the whole evaluation for `report.json`; it shows nothing."""
     return components.data(evaluation.to_json())
+
+
+def _provenance_item(name: str, value: str | int) -> tuple[str, str]:
+    if name == "data_as_of_ms":
+        return "latest session started", render_time(int(value))
+    return name.replace("_", " "), str(value)
 
 
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -332,9 +343,12 @@ def _check_rows(evaluation: Evaluation) -> list[tuple[str | Mark, ...]]:
             "Sessions with all prices",
             [(name, arm.sessions - arm.unpriced_sessions, arm.sessions) for name, arm in arms],
         ),
-        ("Clean working tree", [(name, arm.sessions - arm.dirty_sessions, arm.sessions) for name, arm in arms]),
-        ("Recorded start commit", [(name, arm.sessions - arm.inferred_commits, arm.sessions) for name, arm in arms]),
     ]
+    if isinstance(evaluation.experiment.binding, GitCommit | Branch):
+        counted += [
+            ("No changes beside the commit", [(n, arm.sessions - arm.dirty_sessions, arm.sessions) for n, arm in arms]),
+            ("Commit not inferred", [(n, arm.sessions - arm.inferred_commits, arm.sessions) for n, arm in arms]),
+        ]
     return rows + [_completeness_row(check, shares) for check, shares in counted]
 
 
@@ -400,6 +414,15 @@ def _segment_row(segment: Segment) -> ForestRow:
         low=percent.low,
         high=percent.high,
     )
+
+
+def _why_no_segment(segment: Segment) -> str:
+    control, treatment = segment.result.control.n, segment.result.treatment.n
+    if not control or not treatment:
+        return f"Only {'control' if control else 'treatment'} sessions" if control or treatment else "No session"
+    if segment.result.effect.insufficient is not None:
+        return "Too few sessions to compare"
+    return _why_no_percent(segment.result).removesuffix(".")
 
 
 def _segment_name(segment: Segment) -> str:
@@ -489,7 +512,8 @@ def _value(value: float | None, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.1f} %"
     if unit in _SPELT_UNITS:
-        return f"{value:,.3g}\N{NO-BREAK SPACE}{unit}" if abs(value) < 1000 else f"{value:,.0f}\N{NO-BREAK SPACE}{unit}"
+        digits = f"{value:#.3g}".removesuffix(".") if 0.001 <= abs(value) < 1000 else f"{value:,.3g}"
+        return f"{f'{value:,.0f}' if abs(value) >= 1000 else digits}\N{NO-BREAK SPACE}{unit}"
     return format_number(value)
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from kaizen_analytics.display import Table
@@ -30,6 +31,8 @@ T = TypeVar("T")
 _WIDE, _NARROW = 610, 260
 """Width of the plot without its axis, on a page and on a phone."""
 _NOTHING = "\u2013"
+_DIGITS, _MOST_DECIMALS = 4, 6
+"""The largest number of a column shows so many digits, and none more decimals than that."""
 
 
 def show_chart(chart: alt.TopLevelMixin, caption: str, words: str, *, height: int = 240) -> Block:
@@ -83,19 +86,39 @@ def show_table(frame: pl.DataFrame, caption: str = "", *, rows: int = 50, empty:
     left = frame.height - rows
     table = Table(
         caption=caption,
-        columns=tuple(name.replace("_", " ") for name in frame.columns),
-        rows=tuple(tuple(_cell(value) for value in row) for row in frame.head(rows).iter_rows()),
+        columns=tuple(_heading(name) for name in frame.columns),
+        rows=tuple(zip(*(_cells(column) for column in frame.head(rows)), strict=True)),
         numeric=frozenset(place for place, dtype in enumerate(frame.dtypes) if dtype.is_numeric()),
         sentences=(f"{left:,} more rows are not shown.",) if left > 0 else (),
     )
     return Block(html=table.html(), markdown=table.markdown(), plain=table.plain())
 
 
-def _cell(value: object) -> str:
+def _heading(column: str) -> str:
+    return " ".join("USD" if word == "usd" else word for word in column.split("_"))
+
+
+def _cells(column: pl.Series) -> list[str]:
+    decimals = _decimals(column) if column.dtype.is_float() else 0
+    return [_cell(value, decimals) for value in column]
+
+
+def _decimals(column: pl.Series) -> int:
+    """Return how many decimals the numbers of a column get, so that they stand below each other."""
+    sizes = [abs(value) for value in column.drop_nulls() if math.isfinite(value)]
+    largest = max(sizes, default=0.0)
+    most = min(max(_DIGITS - 1 - math.floor(math.log10(largest)), 0), _MOST_DECIMALS) if largest else 0
+    return next((decimals for decimals in range(most) if all(round(size, decimals) == size for size in sizes)), most)
+
+
+def _cell(value: object, decimals: int) -> str:
     if value is None:
         return _NOTHING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return format_number(value) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        text = f"{value:,.{decimals}f}"
+        return format_number(value) if value and not text.strip("-0.,") else text
+    return str(value)

@@ -28,7 +28,10 @@ SHOWN = 30
 _TONES = {Headline.SHIP: Tone.GOOD, Headline.DO_NOT_SHIP: Tone.BAD, Headline.UNDECIDED: Tone.UNCLEAR}
 _WORDS = {Headline.SHIP: "ship", Headline.DO_NOT_SHIP: "do not ship", Headline.UNDECIDED: "undecided"}
 _METHOD = (
-    "Their intervals allow for looking at any time. A concluded experiment keeps the numbers that were frozen.",
+    (
+        "Their intervals allow for looking at any time, unless the plan is a single look. A concluded experiment keeps "
+        "the numbers that were frozen."
+    ),
     (
         "An experiment runs out of time when an arm, growing as it did so far, has fewer sessions than planned at the "
         "end of its window. The control arm of a commit lies in the past and does not grow."

@@ -31,6 +31,10 @@ SHOWN_SESSIONS = 5
 SESSION_CHARS = 13
 """Enough to tell two sessions apart, also where ids begin with the time."""
 SHOWN_FURTHER = 8
+_NO_SESSION = (
+    "If you expected some, read them with 'kaizen-analytics ingest', or take another window: "
+    "'kaizen-analytics sessions list' says when the last sessions ran."
+)
 
 _MARKS = {
     Fate.ACTED_ON: Mark(tone=Tone.GOOD, text="acted on"),
@@ -84,11 +88,9 @@ def heading(retro: Retro) -> Block:
 def tally(retro: Retro) -> Block:
     """Return the first box: the window in one line, against the windows before it."""
     now = retro.tally
-    headline = describe_tally(now)
-    body = components.stack(
-        components.paragraph(compare_tallies(now, retro.former_tallies)),
-        components.paragraph(_describe_bets(retro)),
-    )
+    headline = describe_tally(now) if now.sessions else "No session started in this window"
+    compared = components.paragraph(compare_tallies(now, retro.former_tallies))
+    body = components.stack(compared, components.paragraph(_describe_bets(retro) if now.sessions else _NO_SESSION))
     return Block(
         html=f'<section class="callout neutral"><p class="headline">{escape_html(headline)}</p>{body.html}</section>',
         markdown=f"**{escape_markdown(headline)}**\n\n{body.markdown}",
@@ -242,6 +244,8 @@ def _describe_bets(retro: Retro) -> str:
 
 
 def _no_bets(retro: Retro) -> str:
+    if not retro.tally.sessions:
+        return "Without sessions there is nothing to bet on."
     asked = sum(1 for finding in retro.findings if finding.evaluated)
     repeated = len(retro.choice.repeated)
     known = f" {_count(repeated, 'finding')} had been a bet before and did not grow." if repeated else ""

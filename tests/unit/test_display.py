@@ -89,6 +89,13 @@ def test_html_has_a_cell_for_every_value_and_names_no_colour() -> None:
     assert "color" not in page
 
 
+def test_dates_and_short_names_are_not_broken_in_html() -> None:
+    table = replace(SMALL, rows=(("2026-09-07", "1"), ("a longer name", "2"), ("a name that wraps", "3")))
+    assert table.html().count("white-space:nowrap") == 2
+    assert "<p>With 95&nbsp;% confidence.</p>" in replace(table, sentences=("With 95 % confidence.",)).html()
+    assert replace(table, sentences=("With 95 % confidence.",)).plain().endswith("With 95 % confidence.")
+
+
 def test_a_table_without_a_caption_is_only_a_table() -> None:
     bare = replace(SMALL, caption="", sentences=())
     assert bare.html().startswith("<table>")

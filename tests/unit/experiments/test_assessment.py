@@ -315,3 +315,9 @@ def test_a_running_experiment_is_told_when_to_look_again(make_frame: MakeFrame) 
     assert "interim_look" in early.flags
     late = judge(make_frame(CONTROL, HALVED), state=State.RUNNING)
     assert late.next_actions[1] == "Freeze the result: kaizen-analytics exp conclude e"
+
+
+def test_an_arm_without_sessions_is_told_to_look_for_them(make_frame: MakeFrame) -> None:
+    late = judge(make_frame(CONTROL, []), state=State.RUNNING)
+    assert late.next_actions[0].startswith(f"The treatment arm has no session, out of {len(CONTROL):,} in the window")
+    assert judge(make_frame([], []), state=State.RUNNING).next_actions[0].startswith("The control and the treatment")

@@ -66,7 +66,7 @@ def test_the_box_gives_decision_effect_interval_rule_and_guardrails(box: str) ->
     assert "(95 % confidence)" in text
     assert "Guardrail unresolved:" in text
     assert "Sessions 8 control, 8 treatment" in text
-    assert "Note Retrospective: the rule was fixed after the data" in text
+    assert "Note Retrospective: the rule was chosen after the data" in text
 
 
 def test_the_criterion_in_words() -> None:

@@ -29,6 +29,13 @@ def test_a_forest_names_every_row_with_its_numbers() -> None:
     assert f"+30.0{NBSP}% (at least +8.2{NBSP}%)" in drawn
 
 
+def test_an_estimate_beyond_the_axis_has_an_arrow_and_no_mark() -> None:
+    far = ForestRow(label="Far", change=Change.UNCLEAR, estimate=193.4, low=-73.5, high=193.4)
+    near = ForestRow(label="Near", change=Change.UNCLEAR, estimate=-10.0, low=-73.5, high=193.4)
+    assert [forest([row]).wide.count("<circle") for row in (far, near)] == [0, 1]
+    assert len({forest([row]).wide.count("<path") for row in (far, near)}) == 1, "both have the arrow"
+
+
 def test_the_words_of_a_forest_say_what_it_shows() -> None:
     alt = forest([BETTER, WORSE]).alt
     assert f"Tokens: {MINUS}13.1{NBSP}%, interval {MINUS}18.2 to {MINUS}7.5{NBSP}%, better, limit {MINUS}10.0" in alt
@@ -87,6 +94,13 @@ def test_a_wide_spread_makes_the_axis_logarithmic(largest: float, title: str) ->
     values = tuple(10 ** (2 + share * math.log10(largest / 100)) for share in shares)
     curves = [Curve(arm=arm, quantiles=shares, values=values) for arm in ("control", "treatment")]
     assert title in texts(distribution(curves, "tokens").wide)
+
+
+def test_a_course_holds_its_last_estimate_however_large() -> None:
+    figure = course([point(day, 250.0, -50.0, 900.0) for day in range(9)], None)
+    heights = {float(y) for y in re.findall(r"[ML ]?[\d.]+[ ,]([\d.]+)", re.findall(r'd="(M[^"]*)"', figure.wide)[-1])}
+    assert min(heights) > 10, "the top of the drawing is further up"
+    assert f"+200{NBSP}%" in texts(figure.wide) or "+200 %" in texts(figure.wide)
 
 
 def point(day: int, estimate: float | None, low: float | None, high: float | None) -> SeriesPoint:

@@ -10,9 +10,10 @@ import pytest
 
 from kaizen_analytics.errors import ConfigError
 from kaizen_analytics.experiments.assessment import assess
+from kaizen_analytics.experiments.evaluation import Segment
 from kaizen_analytics.experiments.plan import Plan, PlanDesign, Start
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
-from kaizen_analytics.model import Delta, Direction, Experiment, GuardrailSpec, ManualTag, Metric, State
+from kaizen_analytics.model import Branch, Delta, Direction, Experiment, GuardrailSpec, ManualTag, Metric, State
 from kaizen_analytics.reports import conclusion
 
 if TYPE_CHECKING:
@@ -83,7 +84,50 @@ def test_a_retrospective_experiment_says_that_its_rule_came_after_the_data() -> 
     late = replace(START, retrospective=True)
     plain = conclusion.decision(evaluate([value / 2 for value in CONTROL], start=late)).plain
     assert "(fixed on 1 January 1970, after the data)" in plain
-    assert "the rule was fixed after the data" in plain
+    assert "the rule was chosen after the data" in plain
+
+
+def test_the_box_warns_of_the_data() -> None:
+    doubtful = evaluate([value / 2 for value in CONTROL])
+    warned = replace(doubtful, quality=replace(doubtful.quality, warnings=("Imbalance: x.", "Another.")))
+    assert "Beware. Imbalance: x.\n" in conclusion.decision(warned).plain
+    assert "Beware." not in conclusion.decision(doubtful).plain
+
+
+def test_segments_that_cannot_be_compared_are_listed_by_the_reason() -> None:
+    evaluation = evaluate([value / 2 for value in CONTROL])
+    primary = evaluation.primary
+    nobody = replace(primary.effect, percent=None, difference=None, insufficient="There is no treatment session.")
+    arm = replace(primary.treatment, n=0)
+    lonely = replace(primary, effect=nobody, treatment=arm)
+    few = replace(primary, effect=replace(nobody, insufficient="Only 2 sessions."))
+    segments = tuple(
+        Segment(dimension="agent", value=value, result=result)
+        for value, result in (("codex", lonely), ("cursor", lonely), ("claude_code", few))
+    )
+    assert conclusion.segments(replace(evaluation, segments=segments)).plain.splitlines() == [
+        "- Only control sessions: agent codex, agent cursor.",
+        "- Too few sessions to compare: agent claude_code.",
+    ]
+
+
+def test_checks_of_commits_belong_to_arms_that_are_commits() -> None:
+    tagged = evaluate([value / 2 for value in CONTROL])
+    branches = Branch(control_branch="main", treatment_branch="short")
+    bound = replace(tagged, experiment=replace(tagged.experiment, binding=branches))
+    assert "Commit not inferred" in conclusion.trust(bound).plain
+    assert "Commit not inferred" not in conclusion.trust(tagged).plain
+
+
+def test_dollars_and_minutes_keep_three_digits() -> None:
+    assert [conclusion._value(value, "USD") for value in (1.0017, 0.4421, 123.4, 1234.5, 0.0, 0.000012)] == [
+        "1.00\u00a0USD",
+        "0.442\u00a0USD",
+        "123\u00a0USD",
+        "1,234\u00a0USD",
+        "0\u00a0USD",
+        "1.2e-05\u00a0USD",
+    ]
 
 
 def test_a_metric_without_a_percent_change_shows_its_difference() -> None:

@@ -58,10 +58,28 @@ def test_a_frame_is_a_table_with_dashes_for_what_is_missing() -> None:
     assert show_table(frame, "Two rows").markdown.split("\n") == [
         "**Two rows**",
         "",
-        "| name | new tokens | cost usd | known |",
+        "| name | new tokens | cost USD | known |",
         "| --- | ---: | ---: | --- |",
         "| a\\|b | 1,234,567 | 0.1235 | yes |",
         "| – | – | – | – |",  # noqa: RUF001 - an en dash
+    ]
+
+
+def test_the_decimals_of_a_column_stand_below_each_other() -> None:
+    frame = pl.DataFrame(
+        {
+            "usd": [54.6123, 0.0967, 0.0004, 0.0],
+            "share": [93.1, 4.0, 0.0, None],
+            "whole": [2.0, 3.0, 4.0, 5.0],
+            "limit": [float("inf"), float("nan"), -0.25, 0.0],
+        }
+    )
+    assert show_table(frame).plain.splitlines() == [
+        "   USD  share  whole  limit",
+        " 54.61   93.1      2    inf",
+        "  0.10    4.0      3    nan",
+        "0.0004    0.0      4  -0.25",
+        "  0.00      –      5   0.00",  # noqa: RUF001 - an en dash
     ]
 
 

@@ -67,10 +67,12 @@ def test_the_page_loads_nothing(retro: Retro) -> None:
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_a_retro_without_bets_says_what_it_asked(store: Store) -> None:
+def test_a_window_without_sessions_says_what_to_do(store: Store) -> None:
     text = render_text(compute_retro(store, WEEK, now_ms=WEEK.end_ms))
 
-    assert "0 of 37 heuristics could be asked, and found nothing new." in text
+    assert "No session started in this window\n" in text
+    assert "'kaizen-analytics sessions list' says when the last sessions ran." in text
+    assert "Without sessions there is nothing to bet on." in text
     assert "no skills or rules on disk (H14)" in text
 
 
