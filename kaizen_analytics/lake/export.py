@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ from kaizen_analytics.lake.catalogue import (
 )
 from kaizen_analytics.lake.facts import BUCKETS, PARTITION, Sessions, read_sessions, read_tables, stage_sessions
 from kaizen_analytics.lake.keys import identify_store
-from kaizen_analytics.lake.places import open_place
+from kaizen_analytics.lake.places import CONNECTIONS, open_place
 from kaizen_analytics.lake.schema import TABLES, VERSION, TableName
 from kaizen_analytics.redact.artefacts import refuse_leaks
 from kaizen_analytics.redact.frames import project_frame
@@ -345,8 +346,8 @@ def _publish(place: Place, job: _Job, key: bytes, former: list[Entry], staged: _
     if not check_lake(place, key):
         _publish_frame(place, f"{MARKER}.parquet", make_marker(key), folder, job)
         check_lake(place, key)  # another machine may have begun the lake at the same moment, under its own key
-    for name, path in staged.new.items():
-        place.publish(name, path)
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        list(pool.map(place.publish, staged.new, staged.new.values()))  # the list raises what any of them raised
     if sorted(former, key=lambda entry: entry.name) != sorted(staged.entries, key=lambda entry: entry.name):
         _publish_frame(place, f"{CATALOGUES}/{job.source}.parquet", make_catalogue(list(staged.entries)), folder, job)
     return place.discard(job.source, {entry.name for entry in staged.entries})

@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl")
 """Object stores that Polars knows; credentials come from the environment, as each of them documents."""
+
+CONNECTIONS = 16
+"""How many files travel at a time: each waits for its store several times, and computes nothing meanwhile."""
 
 _STAGED = ".staged-"
 
@@ -193,15 +197,15 @@ class ObjectStore:
         Raises:
             LakeError: one cannot be read.
         """
-        paths = []
-        for name, digest in files:
-            path = into / f"{digest}.parquet"
-            try:
-                pl.scan_parquet(f"{self.url}/{name}", glob=False, hive_partitioning=False).sink_parquet(path)
-            except (OSError, pl.exceptions.PolarsError) as error:
-                raise LakeError(f"{self.url}/{name} cannot be read: {error}") from error
-            paths.append(path)
-        return paths
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(lambda file: self._download(file[0], into / f"{file[1]}.parquet"), files))
+
+    def _download(self, name: str, path: Path) -> Path:
+        try:
+            pl.scan_parquet(f"{self.url}/{name}", glob=False, hive_partitioning=False).sink_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise LakeError(f"{self.url}/{name} cannot be read: {error}") from error
+        return path
 
     def addresses(self, names: Iterable[str]) -> tuple[Path | str, ...]:
         """Return URLs, for an engine with credentials of its own."""
