@@ -229,7 +229,7 @@ def document(evaluation: Evaluation) -> Block:
     return components.data(evaluation.to_json())
 
 
-def _provenance_item(name: str, value: str | int) -> tuple[str, str]:
+def _provenance_item(name: str, value: str | float) -> tuple[str, str]:
     if name == "data_as_of_ms":
         return "latest session started", render_time(int(value))
     return name.replace("_", " "), str(value)
