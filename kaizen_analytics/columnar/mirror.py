@@ -123,15 +123,17 @@ def refresh(
         StoreError: the store is missing or damaged, or another process builds for too long.
         ConfigError: the cache folder cannot be written.
     """
-    from filelock import Timeout
-
     store_path = store_path.absolute()
     folder = find_folder(store_path, root)
+    may_be_fresh = not anew and not compare_whole
+    if may_be_fresh and (current := open_manifest(folder, store_path)):
+        return current
+    from filelock import Timeout
+
     make_folder(folder)
     try:
         with _lock(folder):
-            current = None if anew or compare_whole else open_manifest(folder, store_path)
-            if current is not None:
+            if may_be_fresh and (current := open_manifest(folder, store_path)):
                 return current  # another process has just built it
             return _build(folder, store_path, progress, compare_whole=compare_whole, anew=anew)
     except Timeout:

@@ -27,14 +27,13 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
-import duckdb
-
 from kaizen_analytics.errors import StoreError, StoreMissingError
 from kaizen_analytics.store import cells, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    import duckdb
     import polars as pl
     import pyarrow as pa
 
@@ -283,6 +282,8 @@ class Store:
 
     def _start(self, block: _Block) -> None:
         """Begin a transaction and take its lock, or leave none behind."""
+        import duckdb
+
         connection = self._require_connection()
         connection.execute("begin")
         try:
@@ -304,6 +305,8 @@ class Store:
             return _wait_for_lock(run) if self._block is None else run()
 
     def _attempt(self, action: Callable[[], T]) -> T:
+        import duckdb
+
         try:
             return action()
         except (duckdb.Error, OSError, ValueError) as error:  # the latter two are Arrow's
@@ -515,6 +518,8 @@ def extension_path() -> Path | None:
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
+    import duckdb  # here, because most commands read the mirror and never open a store
+
     extension = extension_path()
     connection = duckdb.connect(
         config={
@@ -555,6 +560,8 @@ def _connect_to(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
 
 
 def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *options: str) -> None:
+    import duckdb
+
     # SQLite itself would wait in steps of a whole second; `_wait_for_lock` does it better.
     clauses = ", ".join(["type sqlite", "busy_timeout 0", *options])
     try:
