@@ -36,7 +36,9 @@ COMPARED_WHOLE_EVENTS = 50_000
 COMPARED_EVERY_MS = 3_600_000
 """A larger store is compared whole at its first change after this time, else by what `_find_changed` looks at."""
 
-_REBUILT_SHARE = 0.2
+_REBUILT_SHARE = 0.5
+"""From here on, one scan of the table costs less than the sessions one by one through the index."""
+
 _SESSIONS_A_TIME = 500
 
 
@@ -60,11 +62,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A snapshot of the store: its largest `events.id`, its number of events, and its table `ka_sources`."""
+    """A snapshot of the store: its largest `events.id`, and its table `ka_sources`."""
 
     store: Store
     watermark: int
-    events: int
     footprints: pl.DataFrame
 
 
@@ -100,9 +101,9 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
         # Before the snapshot: what is written in between is read, and changes the fingerprint as well.
         fingerprint = settle_fingerprint(request.store_path)
         with store.snapshot():
-            watermark, events = extraction.read_watermark(store)
+            watermark = extraction.read_watermark(store)
             tables = {name: extraction.read_table(store, name) for name in extraction.TABLES}
-            source = Source(store, watermark, events, tables["ka_sources"])
+            source = Source(store, watermark, tables["ka_sources"])
             copy = _copy_events(source, request, previous)
     keys = complete_keys(copy.keys, [tables["sessions"]["id"], tables["files_touched"]["session_id"]])
     parts = compact_parts(folder, keys, copy.parts)
@@ -114,7 +115,7 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
         store=str(request.store_path),
         fingerprint=fingerprint,
         watermark=watermark,
-        events=events,
+        events=int(keys["events"].sum()),
         compared_at_ms=copy.compared_at_ms,
         refreshed_at_ms=request.now_ms,
         refresh_duration_ms=(time.monotonic_ns() - started_ns) // 1_000_000,
@@ -127,15 +128,15 @@ def refresh_mirror(request: Request, previous: Manifest | None) -> Manifest:
 
 def _copy_events(source: Source, request: Request, previous: Manifest | None) -> Copy:
     if previous is None:
-        return _copy_all(source, request)
+        return _copy_all(source.store, request)
     known = read_frame(request.folder, previous.tables["keys"])
     if _may_trust_counts(source, request, previous):
         footprints = read_frame(request.folder, previous.tables["ka_sources"])
         changes = _find_changed(source, previous.watermark, known, footprints)
     else:
         changes = _compare_all(source.store, known)
-    if changes.events > source.events * _REBUILT_SHARE:
-        return _copy_all(source, request)
+    if changes.events > previous.events * _REBUILT_SHARE:
+        return _copy_all(source.store, request)
     return _copy_changed(source.store, request, previous, known, changes)
 
 
@@ -143,7 +144,7 @@ def _may_trust_counts(source: Source, request: Request, previous: Manifest) -> b
     """Whether the store is large, its last whole comparison young, and its largest id did not fall since."""
     age_ms = request.now_ms - previous.compared_at_ms
     is_young = 0 <= age_ms < COMPARED_EVERY_MS and source.watermark >= previous.watermark
-    return is_young and source.events > COMPARED_WHOLE_EVENTS and not request.compare_whole
+    return is_young and previous.events > COMPARED_WHOLE_EVENTS and not request.compare_whole
 
 
 def _find_changed(source: Source, watermark: int, known: pl.DataFrame, footprints: pl.DataFrame) -> Changes:
@@ -174,11 +175,12 @@ def _compare_all(store: Store, known: pl.DataFrame) -> Changes:
     return Changes(session_ids, int(changed["events"].sum()), is_whole=True)
 
 
-def _copy_all(source: Source, request: Request) -> Copy:
+def _copy_all(store: Store, request: Request) -> Copy:
+    events = extraction.count_events(store)
     with PartWriter(request.folder, first_key=0) as writer:
-        for batch in extraction.stream_events(source.store):
+        for batch in extraction.stream_events(store):
             writer.add(batch)
-            request.progress(writer.rows, source.events)
+            request.progress(writer.rows, events)
         keys, parts = writer.finish()
     return Copy(keys, parts, request.now_ms)
 
