@@ -33,8 +33,9 @@ T = TypeVar("T")
 _MART = Query(
     path=SESSION_METRICS.path,
     schema=SESSION_METRICS.schema,
-    reads={"staged_events": "lake/chosen_events.sql"},
+    reads={"staged_events": "lake/chosen_events.sql", "files_touched": "lake/chosen_files.sql"},
 )
+_READ_OF_SESSIONS = ["agent", "model", "workspace", "started_at_ms", "ended_at_ms"]
 _PLACED = ["source", "bucket", "day"]
 _ATTEMPTS = 3
 
@@ -75,17 +76,18 @@ class Lake:
         sessions = self.sessions()
         roots = find_roots("metrics" if rollup else "metrics_apart", sessions)
         keys = sessions.select("source", session_id="id").with_row_index("number").cast({"number": pl.Int64})
-        files = self.table(TableName.FILES_TOUCHED).join(keys, on=["session_id", "source"])
         most = SHARD_EVENTS if isinstance(engine, EmbeddedEngine) else None
         shards = []
         for members in _split(sessions, roots, most):
             chosen = keys.join(members, on="session_id", how="semi")
             relations = {
-                "sessions": sessions.join(chosen.select("number", id="session_id"), on="id").with_columns(id="number"),
+                "sessions": chosen.join(sessions, left_on="session_id", right_on="id").select(
+                    *_READ_OF_SESSIONS, id="number"
+                ),
                 "session_roots": _number(members, chosen),
-                "files_touched": files.select("path", session_id="number"),
                 "chosen_sessions": chosen,
-                "lake_events": self._events(members, engine),
+                "lake_events": self._facts(TableName.EVENTS, members, engine),
+                "lake_files": self._facts(TableName.FILES_TOUCHED, members, engine),
             }
             shards.append(engine.run(_MART.text(), relations))
         metrics = pl.concat(shards).rename({"session_id": "number"}).join(keys, on="number", validate="1:1")
@@ -93,27 +95,28 @@ class Lake:
         check_schema(SESSION_METRICS.path, named, SESSION_METRICS.schema)
         return named.sort("session_id")
 
-    def _events(self, members: pl.DataFrame, engine: Engine) -> pl.DataFrame | ParquetFiles:
+    def _facts(self, name: TableName, members: pl.DataFrame, engine: Engine) -> pl.DataFrame | ParquetFiles:
+        """Return the rows of a table that lie where the sessions do, for the engine to read."""
         placed = set(members.select(_PLACED).unique().iter_rows())
         entries = [
             entry
             for entry in self.entries
-            if entry.table_name == TableName.EVENTS and (entry.source, entry.bucket, entry.day) in placed
+            if entry.table_name == name and (entry.source, entry.bucket, entry.day) in placed
         ]
         if not entries:
-            return pl.DataFrame(schema=frame_schema(TABLES[TableName.EVENTS].projection))
+            return pl.DataFrame(schema=frame_schema(TABLES[name].projection))
         if isinstance(engine, EmbeddedEngine):
-            return ParquetFiles((self._gather(entries),))
+            return ParquetFiles((self._gather(entries, name),))
         return ParquetFiles(self.place.addresses(entry.name for entry in entries))
 
-    def _gather(self, entries: list[Entry]) -> Path:
+    def _gather(self, entries: list[Entry], name: TableName) -> Path:
         """Return one file with the rows of many, which the mart would otherwise open several times each."""
-        gathered = self.folder / "gathered.parquet"
+        gathered = self.folder / f"{name}.parquet"
         rows = pl.scan_parquet(self._fetch(entries), glob=False, hive_partitioning=False)
         try:
             rows.sink_parquet(gathered, compression="zstd", compression_level=1)
         except pl.exceptions.PolarsError as error:
-            raise LakeError(f"A file of the table events in the lake cannot be read: {error}") from error
+            raise LakeError(f"A file of the table {name} in the lake cannot be read: {error}") from error
         return gathered
 
     def _fetch(self, entries: list[Entry]) -> list[Path]:

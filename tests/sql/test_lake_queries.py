@@ -1,4 +1,4 @@
-"""lake/chosen_events.sql: of a session that several stores export, the events of one count."""
+"""The queries of sql/lake: of a session that several stores export, the events and files of one count."""
 
 import polars as pl
 
@@ -18,3 +18,13 @@ def test_events_of_the_chosen_source_count() -> None:
     found = EmbeddedEngine().run(load_sql("lake/chosen_events.sql"), {"lake_events": events, "chosen_sessions": chosen})
     assert sorted(found.select("session_id", "seq", "tokens_in").rows()) == [(4, 0, 7), (4, 1, 8), (7, 0, 9)]
     assert "source" not in found.columns
+
+
+def test_files_of_the_chosen_source_count() -> None:
+    files = pl.DataFrame(
+        {"source": ["m1", "m2", "m2", "m1"], "session_id": ["a", "a", "b", "c"], "path": ["p", "q", "r", "s"]},
+        schema=frame_schema(TABLES[TableName.FILES_TOUCHED].projection),
+    )
+    chosen = pl.DataFrame({"session_id": ["a", "b"], "source": ["m2", "m1"], "number": [4, 7]})
+    found = EmbeddedEngine().run(load_sql("lake/chosen_files.sql"), {"lake_files": files, "chosen_sessions": chosen})
+    assert found.rows() == [(4, "q")]
