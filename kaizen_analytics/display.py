@@ -20,8 +20,9 @@ TRUSTED = "kaizen"
 """Key of the output metadata that marks HTML as escaped by this package."""
 
 _WIDTH, _HEIGHT = 160, 16
-_WHOLE = 13
-"""A text of up to so many characters is not broken: a date, the name of an agent, the beginning of a session's id."""
+_WHOLE, _WHOLE_WORD = 13, 26
+"""A text of up to so many characters is not broken: a date, the name of an agent, the beginning of a session's id; and
+one without a place to break, such as the name of a metric."""
 _PERCENT = re.compile(r"(?<=\d) %")
 
 
@@ -53,7 +54,7 @@ class Table:
         """Return the table for a notebook."""
         sides = ["right" if place in self.numeric else "left" for place in range(len(self.columns))]
         names = "".join(
-            f'<th style="text-align:{side};overflow-wrap:normal">{escape_html(name)}</th>'
+            f'<th style="text-align:{side};overflow-wrap:normal">{escape_html(name).replace(" %", "&nbsp;%")}</th>'
             for side, name in zip(sides, self.columns, strict=True)
         )
         drawn = _draw_bars(self.bars)
@@ -104,7 +105,7 @@ class Table:
         # numbers stand right in a notebook anyway, and in a report by their class; long texts must not be squeezed
         if place in self.numeric:
             return ' class="num"'
-        room = "min-width:0;white-space:nowrap" if len(cell) <= _WHOLE else "min-width:6.5em"
+        room = "min-width:0;white-space:nowrap" if _is_whole(cell) else "min-width:6.5em"
         return f' style="text-align:left;{room}"'
 
 
@@ -130,6 +131,10 @@ class Displayed:
     def __str__(self) -> str:
         """Return the table as plain text."""
         return self._table().plain()
+
+
+def _is_whole(cell: str) -> bool:
+    return len(cell) <= (_WHOLE if set(cell) & set(" -/") else _WHOLE_WORD)
 
 
 def _draw_bars(bars: Sequence[Bar | None]) -> list[str]:

@@ -86,7 +86,10 @@ for _group in GROUPS:
 def main() -> None:
     """Run the command line and exit."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, and not when Python ends, where nobody catches that the reader has gone
     except KaizenError as error:
         _print_error(str(error), error.exit_code)
         sys.exit(error.exit_code)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, choose_engine, read_key
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, open_store
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, open_store, repeat_store
 from kaizen_analytics.cli.output import clean, print_json, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
 
@@ -199,7 +199,7 @@ def new(
         print(clean(f"It is to prove the bet {asked['bet']}. {asked['note']}"))
     if not measured.known_to_kaizen:
         print(f"kaizen-cli does not know {measured.column} and will not see this experiment.")
-    print(f"Next: kaizen-analytics exp start {experiment.id}")
+    print(clean(f"Next: kaizen-analytics exp start {experiment.id}{repeat_store(store)}"))
 
 
 def _fill_in(given: dict[str, Any], from_bet: str | None, store: Path | None) -> dict[str, Any]:
@@ -266,7 +266,7 @@ def start(
         window = f"{render_time(plan.started.window_start_ms)} to {render_time(plan.started.window_end_ms)}"
         size = "" if plan.planned_n is None else f", {plan.planned_n} sessions per arm"
         print(clean(f"Started {experiment.id}: sessions from {window}, {plan.design} design{size}"))
-        print(f"Next: kaizen-analytics exp evaluate {experiment.id}")
+        print(clean(f"Next: kaizen-analytics exp evaluate {experiment.id}{repeat_store(store)}"))
 
 
 def list_all(

@@ -96,10 +96,10 @@ def ingest(
     if as_json:
         print_json({"store": str(location.path), **summary.to_json()})
     else:
-        print_summary(summary, location.path)
+        print_summary(summary, location.path, workspace or location.workspace)
 
 
-def print_summary(summary: IngestSummary, store: Path) -> None:
+def print_summary(summary: IngestSummary, store: Path, workspace: Path | None) -> None:
     """Print one row per agent, then what needs attention."""
     print_table(_COLUMNS, [(name.value, *_cells(agent)) for name, agent in summary.agents.items()])
     for name, agent in summary.agents.items():
@@ -124,6 +124,10 @@ def print_summary(summary: IngestSummary, store: Path) -> None:
     for warning in summary.warnings:
         print(clean(f"warning: {warning}"), file=sys.stderr)
     print(f"{summary.new_events:,} new events in {store}")
+    read = sum(agent.files_read for agent in summary.agents.values())
+    if workspace is not None and read and not sum(agent.sessions for agent in summary.agents.values()):
+        print(clean(f"Files read: {read:,}; none holds a session that ran in {workspace}."))
+        print("Next: go to the folder where your agents work, or take all: kaizen-analytics ingest --store all.db")
 
 
 def _cells(agent: AgentSummary) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,11 @@ def locate(explicit: Path | None) -> Location:
     from kaizen_analytics.store.location import locate_store
 
     return locate_store(explicit, environment=os.environ, folder=Path.cwd(), home=Path.home())
+
+
+def repeat_store(explicit: Path | None) -> str:
+    """Return the option that makes the next command find the store of this one, with a blank before it."""
+    return "" if explicit is None else f" --store {shlex.quote(str(explicit))}"
 
 
 def open_store(explicit: Path | None, *, create: bool = False, read_only: bool = False) -> Store:

@@ -92,6 +92,7 @@ def test_html_has_a_cell_for_every_value_and_names_no_colour() -> None:
 def test_dates_and_short_names_are_not_broken_in_html() -> None:
     table = replace(SMALL, rows=(("2026-09-07", "1"), ("a longer name", "2"), ("a name that wraps", "3")))
     assert table.html().count("white-space:nowrap") == 2
+    assert "nowrap" in replace(SMALL, rows=(("total_tokens_per_session", "1"),)).html()
     assert "<p>With 95&nbsp;% confidence.</p>" in replace(table, sentences=("With 95 % confidence.",)).html()
     assert replace(table, sentences=("With 95 % confidence.",)).plain().endswith("With 95 % confidence.")
 

@@ -1,6 +1,8 @@
 """The commands `exp …`, `metrics` and `doctor`, from words to exit codes."""
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -113,6 +115,43 @@ def test_from_draft_to_archive(run: Callable[..., Answer]) -> None:
     assert box.out.startswith("┌─ Plan first (plan-1) ─")
     refused = run("exp", "tag", "plan", "x", "--variant", "control")
     assert (refused.code, "frozen" in refused.err) == (1, True)
+
+
+def test_the_next_step_names_the_store_that_was_named(run: Callable[..., Answer], store_path: Path) -> None:
+    assert run(*DRAFT).out.endswith("Next: kaizen-analytics exp start plan-1\n")
+    other = [*DRAFT[: DRAFT.index("plan-1")], "plan-2", *DRAFT[DRAFT.index("plan-1") + 1 :]]
+    named = run(*other, "--store", str(store_path))
+    assert named.out.endswith(f"Next: kaizen-analytics exp start plan-2 --store {store_path}\n")
+
+
+def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Answer], tmp_path: Path) -> None:
+    transcript = tmp_path / "home" / ".claude" / "projects" / "-elsewhere" / "a.jsonl"
+    transcript.parent.mkdir(parents=True)
+    line = {"type": "user", "sessionId": "a", "uuid": "u", "cwd": "/elsewhere", "timestamp": "2026-10-01T00:00:00Z"}
+    transcript.write_text(json.dumps({**line, "message": {"role": "user", "content": "hi"}}) + "\n", encoding="utf-8")
+    words = ("ingest", "--home", str(tmp_path / "home"), "--store", str(tmp_path / "new.db"))
+    told = run(*words, "--workspace", str(tmp_path / "here")).out
+    assert f"Files read: 1; none holds a session that ran in {tmp_path / 'here'}." in told
+    assert "none holds" not in run(*words).out
+
+
+class Closed(io.StringIO):
+    """An output whose reader has gone by the time that the last lines are to be written."""
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+    def fileno(self) -> int:
+        return os.open(os.devnull, os.O_WRONLY)
+
+
+def test_a_reader_that_goes_early_leaves_no_error(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["kaizen-analytics", "exp", "list", "--store", str(store_path)])
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 0
+    assert isinstance(stopped.value.__context__, BrokenPipeError)
 
 
 def test_list_and_show(run: Callable[..., Answer]) -> None:
