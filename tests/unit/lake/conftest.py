@@ -1,9 +1,10 @@
-"""A store of one machine and a folder for its lake."""
+"""A store of one machine and a folder for its lake; or both, made once, for tests that leave the store alone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
-from lake_cases import make_cases, write_store
+from lake_cases import Exported, export, make_cases, write_store
 
 
 @pytest.fixture
@@ -19,3 +20,18 @@ def lake(tmp_path: Path) -> Path:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def first_export(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = tmp_path_factory.mktemp("exported")
+    made = Exported(write_store(folder / "kaizen.db", make_cases(0, 6)), folder / "lake", folder / "home")
+    export(made.store, made.lake, made.home)
+    return made
+
+
+@pytest.fixture
+def exported(first_export: Exported, lake: Path) -> Exported:
+    """The store and home that all such tests share, and a lake of one's own."""
+    shutil.copytree(first_export.lake, lake)
+    return Exported(first_export.store, lake, first_export.home)

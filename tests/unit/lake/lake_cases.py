@@ -42,6 +42,15 @@ class Case:
         return Case({**self.row, "ended_at_ms": None}, self.events[:n], self.files[:1], self.user, self.organisation)
 
 
+@dataclass(frozen=True)
+class Exported:
+    """A store, the lake that it was exported to, and the home it was exported from."""
+
+    store: Path
+    lake: Path
+    home: Path
+
+
 def make_cases(machine: int, n: int = 14) -> list[Case]:
     """Sessions of one machine over several days; every fourth was started by the one before it."""
     generator = random.Random(machine)

@@ -10,6 +10,7 @@ import pytest
 from lake_cases import (
     KEY,
     SCANNER,
+    Exported,
     contents,
     expected_metrics,
     export,
@@ -121,10 +122,8 @@ def test_machines_may_export_at_the_same_moment(tmp_path: Path, lake: Path) -> N
     assert read_lake(str(lake), lambda found: found.sources) == 4
 
 
-def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(
-    store: Path, lake: Path, home: Path
-) -> None:
-    export(store, lake, home)
+def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(exported: Exported) -> None:
+    lake = exported.lake
     whole = contents(lake)
     [victim, *_] = sorted(lake.glob("events/*/*/*/*.parquet"))
     victim.write_bytes(victim.read_bytes()[:-9] + b"corrupted")
@@ -133,20 +132,20 @@ def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(
     victim.unlink()
     with pytest.raises(LakeError, match="is missing although its catalogue names it"):
         read_metrics(str(lake))
-    export(store, lake, home)
+    export(exported.store, lake, exported.home)
     assert contents(lake) == whole
 
 
-def test_files_that_no_catalogue_names_do_not_count(store: Path, lake: Path, home: Path) -> None:
-    export(store, lake, home)
+def test_files_that_no_catalogue_names_do_not_count(exported: Exported) -> None:
+    lake = exported.lake
     [given, *_] = sorted(lake.glob("sessions/*/*/*/*.parquet"))
     given.with_name("foreign.parquet").write_bytes(given.read_bytes())
     given.with_name("notes.parquet").write_text("no Parquet file")
-    assert_frame_equal(read_metrics(str(lake)), expected_metrics(store), check_exact=True)
+    assert_frame_equal(read_metrics(str(lake)), expected_metrics(exported.store), check_exact=True)
 
 
-def test_a_foreign_catalogue_is_an_error(store: Path, lake: Path, home: Path) -> None:
-    export(store, lake, home)
+def test_a_foreign_catalogue_is_an_error(exported: Exported) -> None:
+    lake = exported.lake
     pl.DataFrame({"a": [1]}).write_parquet(lake / "catalogues" / "other.parquet")
     with pytest.raises(LakeError, match=r"other\.parquet has the columns a; expected source"):
         read_metrics(str(lake))
@@ -155,8 +154,8 @@ def test_a_foreign_catalogue_is_an_error(store: Path, lake: Path, home: Path) ->
         read_metrics(str(lake))
 
 
-def test_another_key_or_version_is_refused(store: Path, lake: Path, home: Path) -> None:
-    export(store, lake, home)
+def test_another_key_or_version_is_refused(exported: Exported) -> None:
+    store, lake, home = exported.store, exported.lake, exported.home
     before = contents(lake)
     other = bytes(KEY_BYTES)
     with pytest.raises(LakeError, match="begun under another lake key"):
@@ -170,12 +169,12 @@ def test_another_key_or_version_is_refused(store: Path, lake: Path, home: Path) 
         export(store, lake, home)
 
 
-def test_a_lake_that_is_not_there_or_cannot_be_written(store: Path, tmp_path: Path, home: Path) -> None:
+def test_a_lake_that_is_not_there_or_cannot_be_written(exported: Exported, tmp_path: Path) -> None:
     with pytest.raises(LakeError, match=r"no lake at .*begins one"):
         read_metrics(str(tmp_path / "nowhere"))
     (tmp_path / "file").write_text("")
     with pytest.raises(LakeError, match="cannot be written"):
-        export(store, tmp_path / "file", home)
+        export(exported.store, tmp_path / "file", exported.home)
     with pytest.raises(ConfigError, match="expected a folder, file:///"):
         read_metrics("https://example.org/lake")
 
