@@ -131,6 +131,8 @@ def experiments(retro: Retro) -> Block:
 
 def spending(retro: Retro) -> Block:
     """Return sessions, tokens and cost by agent, model and day."""
+    if not retro.tally.sessions:
+        return components.paragraph("Without sessions there is nothing to add up.")
     breakdown = retro.breakdown
     return components.stack(
         _rows("agent", breakdown.agents), _rows("model", breakdown.models), _rows("day", breakdown.days)

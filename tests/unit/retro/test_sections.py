@@ -73,6 +73,7 @@ def test_a_window_without_sessions_says_what_to_do(store: Store) -> None:
     assert "No session started in this window\n" in text
     assert "'kaizen-analytics sessions list' says when the last sessions ran." in text
     assert "Without sessions there is nothing to bet on." in text
+    assert "By day" not in text
     assert "no skills or rules on disk (H14)" in text
 
 
