@@ -60,7 +60,7 @@ def main() -> int:
     print(f"{read_requirement()} ran {queries} queries for them; its log is {LOG.relative_to(ROOT)}.")
     if queries == 0:
         print("So the tests ran elsewhere: do they still read KAIZEN_TEST_SPARK?", file=sys.stderr)
-    return code or (queries == 0)
+    return code or int(queries == 0)
 
 
 def check_java() -> str | None:
