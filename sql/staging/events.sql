@@ -1,6 +1,20 @@
 -- purpose: the columns of events that metrics need, with the marks that ingestion leaves in the payload.
 -- grain: one row per event.
 -- null: is_prompt, is_error, is_unreliable and message_role are null where the payload does not say, or is not JSON.
+with marked_events as (
+    select
+        *,
+        -- One pass over a payload for all of its marks; try gives null for what is not JSON.
+        case
+            when kind in ('Message', 'ToolResult')
+                then
+                    try(
+                        json_extract_string(payload, ['$.role', '$.prompt', '$.unreliable', '$.is_error'])
+                    )
+        end as marks
+    from events
+)
+
 select
     session_id,
     seq,
@@ -14,19 +28,8 @@ select
     cache_creation_tokens,
     cache_read_tokens,
     cost_usd_e6,
-    case
-        when kind = 'Message' and json_valid(payload) then json_extract_string(payload, '$.role')
-    end as message_role,
-    case
-        when kind = 'Message' and json_valid(payload)
-            then cast(try_cast(json_extract_string(payload, '$.prompt') as boolean) as integer)
-    end as is_prompt,
-    case
-        when kind = 'Message' and json_valid(payload)
-            then cast(try_cast(json_extract_string(payload, '$.unreliable') as boolean) as integer)
-    end as is_unreliable,
-    case
-        when kind = 'ToolResult' and json_valid(payload)
-            then cast(try_cast(json_extract_string(payload, '$.is_error') as boolean) as integer)
-    end as is_error
-from events
+    case when kind = 'Message' then marks[1] end as message_role,
+    case when kind = 'Message' then cast(try_cast(marks[2] as boolean) as integer) end as is_prompt,
+    case when kind = 'Message' then cast(try_cast(marks[3] as boolean) as integer) end as is_unreliable,
+    case when kind = 'ToolResult' then cast(try_cast(marks[4] as boolean) as integer) end as is_error
+from marked_events
