@@ -76,7 +76,7 @@ def decision(evaluation: Evaluation) -> Block:
     """Return the first box: what to do, how large the effect is, and the rule that was fixed beforehand."""
     headline, _, reason = _readable(evaluation.decision.sentence).partition(": ")
     notes = [components.paragraph(FLAG_SENTENCES[flag]) for flag in evaluation.flags if flag in FLAG_SENTENCES]
-    notes += [components.paragraph(warning, label="Beware.") for warning in evaluation.quality.warnings[:2]]
+    notes += [components.paragraph(_readable(warning), label="Beware.") for warning in evaluation.quality.warnings[:2]]
     return components.callout(
         _TONES[evaluation.decision.headline],
         headline,
@@ -114,7 +114,7 @@ def trust(evaluation: Evaluation) -> Block:
         [*_check_rows(evaluation)],
         caption="Checks of the data",
     )
-    warnings = evaluation.quality.warnings
+    warnings = [_readable(warning) for warning in evaluation.quality.warnings]
     warned = components.bullets(warnings) if warnings else components.nothing()
     return components.stack(checks, warned, _excluded(evaluation))
 
