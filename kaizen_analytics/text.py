@@ -41,3 +41,8 @@ def escape_markdown(text: str) -> str:
 def escape_plain(text: str) -> str:
     """Return `text` for a terminal."""
     return clean(text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `1 session`, or `1,200 sessions`: a count and a noun whose plural ends in s."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

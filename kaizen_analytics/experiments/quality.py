@@ -12,6 +12,7 @@ from kaizen_analytics.experiments.evaluation import ArmQuality, Quality
 from kaizen_analytics.experiments.plan import Cluster
 from kaizen_analytics.model import GitCommit
 from kaizen_analytics.stats import RatioStatus
+from kaizen_analytics.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -116,7 +117,7 @@ def _warn_of_clusters(frame: pl.DataFrame, plan: Plan) -> list[str]:
     unknown = 0 if column is None else frame.filter(pl.col("variant").is_in(ARMS))[column].null_count()
     if not unknown:
         return []
-    return [f"{unknown} sessions have no recorded {plan.cluster.value}; they count as one {plan.cluster.value}."]
+    return [f"{counted(unknown, 'session')} without a recorded {plan.cluster.value} count as one {plan.cluster.value}."]
 
 
 def _warn_of_marks(control: ArmQuality, treatment: ArmQuality) -> list[str]:

@@ -29,6 +29,7 @@ from kaizen_analytics.model import Branch, Classification, GitCommit, ManualTag,
 from kaizen_analytics.queries import CANDIDATES, SESSION_ROOTS, VARIANT_VALUES
 from kaizen_analytics.store.experiments import manual_tags
 from kaizen_analytics.store.sessions import find_foreign
+from kaizen_analytics.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -181,10 +182,11 @@ def describe_tags(tags: Mapping[str, Classification], stored: set[str], roots: s
     delegated = len((set(tags) & stored) - roots)
     sentences = []
     if waiting:
-        sentences.append(f"{waiting} tagged sessions are not in the store (yet) and are not counted.")
+        sentences.append(f"Not counted: {counted(waiting, 'tagged session')} that the store does not hold (yet).")
     if delegated:
         sentences.append(
-            f"{delegated} tags name sub-agents, which count with the session that started them; tag that session.",
+            f"Without effect: {counted(delegated, 'tag')} of sub-agents, which count with the session that started "
+            "them; tag that session.",
         )
     return sentences
 

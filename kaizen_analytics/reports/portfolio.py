@@ -17,6 +17,7 @@ from kaizen_analytics.model import Direction, State
 from kaizen_analytics.reports import charts, components
 from kaizen_analytics.reports.charts import Change, ForestRow, interval_text, percent_text
 from kaizen_analytics.reports.components import Block, Mark, Tone
+from kaizen_analytics.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +51,7 @@ _METHOD = (
 
 def heading(portfolio: Portfolio) -> Block:
     """Return the title of the report."""
-    shown = _count(len(portfolio.lines), "experiment")
+    shown = counted(len(portfolio.lines), "experiment")
     return components.title("Experiment portfolio", f"{shown} \u00b7 data as of {_time(portfolio.as_of_ms)}")
 
 
@@ -64,7 +65,7 @@ def overview(portfolio: Portfolio) -> Block:
             *_left_out(portfolio),
         )
     urgent = _urgent(portfolio)
-    needs = f"{_count(urgent, 'experiment')} need{'s' if urgent == 1 else ''} attention"
+    needs = f"{counted(urgent, 'experiment')} need{'s' if urgent == 1 else ''} attention"
     headline = needs if urgent else "No experiment needs attention"
     found = [
         (portfolio.left_open, "passed the end and nobody concluded it", "passed the end and nobody concluded them"),
@@ -183,9 +184,9 @@ def _left_out(portfolio: Portfolio) -> list[Block]:
     parts = []
     if portfolio.archived:
         verb = "is" if portfolio.archived == 1 else "are"
-        parts.append(f"{_count(portfolio.archived, 'archived experiment')} {verb} left out.")
+        parts.append(f"{counted(portfolio.archived, 'archived experiment')} {verb} left out.")
     if portfolio.unreadable:
-        parts.append(f"{_count(len(portfolio.unreadable), 'stored experiment')} cannot be read.")
+        parts.append(f"{counted(len(portfolio.unreadable), 'stored experiment')} cannot be read.")
     return [components.paragraph(" ".join(parts), quiet=True)] if parts else []
 
 
@@ -238,7 +239,7 @@ def _pace(line: Line, arm: Arm, now_ms: int) -> str:
 def _underpowered_sentence(line: Line) -> str:
     verb = "ended undecided; with" if line.state is not State.RUNNING else "may miss its target: with"
     return (
-        f"{line.name} {verb} {_count(line.final_n or 0, 'session')} in the smaller arm it finds changes of "
+        f"{line.name} {verb} {counted(line.final_n or 0, 'session')} in the smaller arm it finds changes of "
         f"{percent_text(line.detectable_pct or 0.0)} or more in 80 of 100 cases, and its target is "
         f"{percent_text(line.target_pct or 0.0)}. Plan more sessions, or aim at a larger change."
     )
@@ -307,12 +308,8 @@ def _label(line: Line) -> str:
     return REGISTRY[line.metric].label.lower()
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _days(duration_ms: int) -> str:
-    return "less than a day" if duration_ms < DAY_MS else _count(duration_ms // DAY_MS, "day")
+    return "less than a day" if duration_ms < DAY_MS else counted(duration_ms // DAY_MS, "day")
 
 
 def _date(at_ms: int) -> str:

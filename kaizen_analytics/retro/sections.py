@@ -18,7 +18,7 @@ from kaizen_analytics.reports.components import Block, Mark, Tone
 from kaizen_analytics.retro.earlier import Fate
 from kaizen_analytics.retro.heuristics import Basis
 from kaizen_analytics.retro.relations import describe_input
-from kaizen_analytics.text import escape_html, escape_markdown, escape_plain
+from kaizen_analytics.text import counted, escape_html, escape_markdown, escape_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -188,9 +188,9 @@ def section_title(text: str) -> Block:
 
 def describe_tally(now: Tally) -> str:
     """Return a window's totals in one line."""
-    parts = [_count(now.sessions, "session")]
+    parts = [counted(now.sessions, "session")]
     if now.prompts is not None:
-        parts.append(_count(now.prompts, "prompt"))
+        parts.append(counted(now.prompts, "prompt"))
     parts.append("tokens unknown" if now.tokens is None else f"{compact(now.tokens)} new tokens")
     parts.append("cost unknown" if now.cost_usd is None else f"${now.cost_usd:,.2f}")
     return ", ".join(parts)
@@ -242,7 +242,7 @@ def _describe_bets(retro: Retro) -> str:
     if count == 0:
         return "No bet this time."
     saved = sum(bet.tokens_saved_per_week for bet in retro.bets)
-    return f"{_count(count, 'bet')}, which may save about {compact(saved)} tokens a week in all."
+    return f"{counted(count, 'bet')}, which may save about {compact(saved)} tokens a week in all."
 
 
 def _no_bets(retro: Retro) -> str:
@@ -250,7 +250,7 @@ def _no_bets(retro: Retro) -> str:
         return "Without sessions there is nothing to bet on."
     asked = sum(1 for finding in retro.findings if finding.evaluated)
     repeated = len(retro.choice.repeated)
-    known = f" {_count(repeated, 'finding')} had been a bet before and did not grow." if repeated else ""
+    known = f" {counted(repeated, 'finding')} had been a bet before and did not grow." if repeated else ""
     return f"{asked} of {len(retro.findings)} heuristics could be asked, and found nothing new.{known}"
 
 
@@ -337,13 +337,13 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, 
 
 def _quality_sentences(retro: Retro) -> list[str]:
     found, sessions = retro.quality, retro.tally.sessions
-    inside = f", with {_count(found.sub_agents, 'sub-agent')} inside them" if found.sub_agents else ""
-    sentences = [f"{_count(sessions, 'session')} {'counts' if sessions == 1 else 'count'}{inside}."]
+    inside = f", with {counted(found.sub_agents, 'sub-agent')} inside them" if found.sub_agents else ""
+    sentences = [f"{counted(sessions, 'session')} {'counts' if sessions == 1 else 'count'}{inside}."]
     if found.sessions_without_tokens:
         sentences.append(f"{found.sessions_without_tokens} of {sessions} sessions do not tell their tokens.")
     if found.sessions_without_cost:
         unpriced = (
-            f" ({_count(found.unpriced_responses, 'response')} without a price)" if found.unpriced_responses else ""
+            f" ({counted(found.unpriced_responses, 'response')} without a price)" if found.unpriced_responses else ""
         )
         sentences.append(
             f"{found.sessions_without_cost} of {sessions} sessions have no cost{unpriced}; sums leave them out."
@@ -375,10 +375,6 @@ def _heuristic_sentences(retro: Retro) -> list[str]:
 
 def _label(metric: str) -> str:
     return REGISTRY[Metric(metric)].label
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _time(at_ms: int) -> str:

@@ -16,6 +16,7 @@ from kaizen_analytics.stats.sequential import (
     adjust_p_value,
     effective_alpha,
 )
+from kaizen_analytics.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,8 @@ class Comparison:
         if not asymptotic or smallest >= MIN_SEQUENTIAL_N:
             return None
         return (
-            f"It is too early to look: the smaller arm has {smallest} sessions, and the {self.design.kind} "
-            "design starts "
-            f"at {MIN_SEQUENTIAL_N} per arm, so wait for more."
+            f"It is too early to look: the smaller arm has {counted(smallest, 'session')}, and the {self.design.kind} "
+            f"design starts at {MIN_SEQUENTIAL_N} per arm, so wait for more."
         )
 
     def _not_independent(self) -> str | None:

@@ -72,7 +72,7 @@ def read_pilot(
     samples = read_samples(values, [], pairs[0], pairs[1])
     sample = samples.control
     if sample.n < MIN_N:
-        raise StatisticsError(f"There are {sample.n} past sessions with a value; planning needs at least {MIN_N}.")
+        raise StatisticsError(f"Planning needs at least {MIN_N} past sessions with a value, and found {sample.n}.")
     score = _score(sample, kind, quantile)
     return Pilot(
         kind=kind,
@@ -264,7 +264,7 @@ def simulate_power(
     """
     pilot = read_samples(values, [], None, None).control
     if pilot.n < MIN_N:
-        raise StatisticsError(f"There are {pilot.n} past sessions with a value; planning needs at least {MIN_N}.")
+        raise StatisticsError(f"Planning needs at least {MIN_N} past sessions with a value, and found {pilot.n}.")
     if design.kind is DesignKind.EXACT:
         raise StatisticsError("The exact design is not simulated; choose the fixed, planned or open one.")
     rng = np.random.default_rng(seed)

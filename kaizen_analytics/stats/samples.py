@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kaizen_analytics.errors import StatisticsError
+from kaizen_analytics.text import counted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -160,15 +161,15 @@ def shortage(sample: Sample, *, constant_allowed: bool = False) -> str | None:
         return f"There is no {sample.name} session with a value yet, so nothing can be compared: collect sessions."
     if sample.n < MIN_N:
         return (
-            f"The {sample.name} arm has only {sample.n} sessions with a value; at least {MIN_N} are needed, "
+            f"The {sample.name} arm has only {counted(sample.n, 'session')} with a value; at least {MIN_N} are needed, "
             f"so collect more before deciding."
         )
     needed = 2 if sample.covariate is None else 3
     clusters = sample.cluster_count
     if clusters is not None and clusters < needed:
         return (
-            f"The {sample.name} sessions come from only {clusters} cluster(s) (workspaces or users); at least {needed} "
-            f"are needed to tell the treatment from the habits of one, so widen the experiment."
+            f"The {sample.name} sessions come from only {counted(clusters, 'cluster')} (workspaces or users); at "
+            f"least {needed} are needed to tell the treatment from the habits of one, so widen the experiment."
         )
     if sample.constant and not constant_allowed:
         return (

@@ -228,7 +228,7 @@ def test_sessions_without_a_cluster_key_are_warned_about(make_frame: MakeFrame) 
         user_name=pl.when(pl.col("session_id").is_in(["C0", "T0"])).then(None).otherwise("user_name")
     )
     evaluation = judge(frame, replace(FIXED, cluster=Cluster.USER))
-    assert any("2 sessions have no recorded user" in text for text in evaluation.quality.warnings)
+    assert any("2 sessions without a recorded user" in text for text in evaluation.quality.warnings)
     assert evaluation.primary.effect.control.clusters == 2
 
 

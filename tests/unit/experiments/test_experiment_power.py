@@ -98,7 +98,7 @@ def test_a_share_is_planned_upwards() -> None:
 
 
 def test_too_little_history_is_an_error() -> None:
-    with pytest.raises(StatisticsError, match="planning needs at least"):
+    with pytest.raises(StatisticsError, match="Planning needs at least"):
         table(4)
     with pytest.raises(ExperimentError, match="0 days long"):
         compute_power(history(9), Metric.TOKENS_PER_SESSION, now_ms=NOW_MS, days=0)

@@ -371,8 +371,8 @@ def test_a_tag_is_not_cut_by_the_window_and_counts_outside_the_scope(store: Stor
     assert evaluation.primary.control.n == 1
     assert evaluation.primary.control.median == 200
     assert evaluation.excluded == {"tagged, but outside the planned workspaces": 1}
-    assert any(text.startswith("1 tagged sessions are not in the store") for text in evaluation.quality.warnings)
-    assert any(text.startswith("1 tags name sub-agents") for text in evaluation.quality.warnings)
+    assert any(text.startswith("Not counted: 1 tagged session that") for text in evaluation.quality.warnings)
+    assert any(text.startswith("Without effect: 1 tag of sub-agents") for text in evaluation.quality.warnings)
 
 
 def test_values_in_payloads_bind_sessions(store: Store, add_sessions: AddSessions) -> None:
