@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.columnar.manifest import CachedFile
 
-COMPARED_WHOLE_EVENTS = 50_000
-"""Up to this size, every change of the store is followed by a comparison of all events: half a second at most."""
+COMPARED_WHOLE_EVENTS = 200_000
+"""Up to this size, every change of the store is followed by a comparison of all events: under a second."""
 
 COMPARED_EVERY_MS = 3_600_000
 """A larger store is compared whole at its first change after this time, else by what `_find_changed` looks at."""
