@@ -124,8 +124,17 @@ def print_summary(summary: IngestSummary, store: Path, workspace: Path | None) -
     for warning in summary.warnings:
         print(clean(f"warning: {warning}"), file=sys.stderr)
     print(f"{summary.new_events:,} new events in {store}")
-    read = sum(agent.files_read for agent in summary.agents.values())
-    if workspace is not None and read and not sum(agent.sessions for agent in summary.agents.values()):
+    _print_whereabouts(summary, workspace)
+
+
+def _print_whereabouts(summary: IngestSummary, workspace: Path | None) -> None:
+    """Say where to look when no file, or no session of the wanted folder, was found."""
+    agents = summary.agents.values()
+    read = sum(agent.files_read for agent in agents)
+    if not any(agent.files for agent in agents):
+        print("No transcript was found. Claude Code, Codex and Cursor keep theirs in the home folder of who runs them.")
+        print("Next: name that folder with --home, or an earlier time with --since.")
+    elif workspace is not None and read and not any(agent.sessions for agent in agents):
         print(clean(f"Files read: {read:,}; none holds a session that ran in {workspace}."))
         print("Next: go to the folder where your agents work, or take all: kaizen-analytics ingest --store all.db")
 

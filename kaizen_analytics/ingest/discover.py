@@ -22,6 +22,8 @@ DATABASE_NAME = "state.vscdb"
 COMPRESSED_SUFFIX = ".zst"
 """Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`."""
 
+_AGENT_FOLDERS = (".claude", ".codex", ".cursor")
+
 DOCUMENT_SUFFIX = ".json"
 """Codex builds of spring 2025 kept a session as one JSON document."""
 
@@ -107,9 +109,9 @@ def find_roots(homes: Sequence[Path] | None, environment: Mapping[str, str]) -> 
         environment: The process environment.
 
     Raises:
-        ConfigError: a home that was named is not a folder.
+        ConfigError: a home that was named is not a folder, or no agent keeps anything there.
     """
-    found = [root for home in homes or () for root in _home_roots(_checked(home))]
+    found = [root for home in homes or () for root in _existing_roots(home)]
     if homes is None:
         home = Path(environment.get("HOME") or Path.home())
         found = [*_variable_roots(environment), *_home_roots(home)]
@@ -135,10 +137,18 @@ def look_at(path: Path, roots: Iterable[Root]) -> Source | None:
     return None
 
 
-def _checked(home: Path) -> Path:
+def _existing_roots(home: Path) -> list[Root]:
     if not home.is_dir():
         raise ConfigError(f"The home {home} is not a folder; expected one that holds .claude, .codex or .cursor.")
-    return home.absolute()
+    found = [root for root in _home_roots(home.absolute()) if root.path.is_dir()]
+    if not found:
+        near = (home.absolute().parent, *(path.parent for name in _AGENT_FOLDERS for path in home.glob(f"*/{name}")))
+        right = next((path for path in near if any(root.path.is_dir() for root in _home_roots(path))), None)
+        raise ConfigError(
+            f"No agent keeps sessions in {home}; expected a folder that holds .claude, .codex or .cursor."
+            + ("" if right is None else f" Did you mean {right}?")
+        )
+    return found
 
 
 def _variable_roots(environment: Mapping[str, str]) -> Iterator[Root]:

@@ -135,6 +135,16 @@ def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Answe
     assert "none holds" not in run(*words).out
 
 
+def test_no_transcript_at_all_is_told(
+    run: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    told = run("ingest", "--store", str(tmp_path / "new.db"))
+    assert (told.code, "No transcript was found." in told.out, "--home" in told.out) == (0, True, True)
+
+
 class Closed(io.StringIO):
     """An output whose reader has gone by the time that the last lines are to be written."""
 

@@ -62,6 +62,20 @@ def test_a_home_that_is_no_folder_is_an_error(tmp_path):
         find_roots([tmp_path / "nowhere"], {})
 
 
+@pytest.mark.parametrize("named", ["laptop", "laptop/home/.claude"])
+def test_a_home_without_agents_is_an_error_that_names_the_right_one(tmp_path, named):
+    claude_file(tmp_path / "laptop/home", "s1", b"")
+
+    with pytest.raises(ConfigError, match=rf"holds \.claude.* Did you mean {tmp_path}/laptop/home\?"):
+        find_roots([tmp_path / named], {})
+
+
+def test_an_empty_home_has_no_hint(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"or \.cursor\.$"):
+        find_roots([tmp_path / "empty"], {})
+
+
 def test_agents_are_named_with_a_hint():
     assert parse_agents(["claude-code"]) == {Agent.CLAUDE_CODE}
     assert parse_agents([]) == ALL

@@ -106,7 +106,7 @@ def test_a_home_without_transcripts_is_an_error_that_says_what_was_expected(tmp_
     empty = tmp_path / "empty"
     empty.mkdir()
 
-    with Store.open(tmp_path / "s.db", create=True) as store, pytest.raises(ConfigError, match=r"expected \.claude"):
+    with Store.open(tmp_path / "s.db", create=True) as store, pytest.raises(ConfigError, match=r"holds \.claude"):
         next(follow(store, [empty]))
 
 
