@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,3 +36,8 @@ def cache_folder(environment: Mapping[str, str], home: Path) -> Path:
     given = Path(environment.get("XDG_CACHE_HOME", ""))
     base = given if given.is_absolute() else home / ".cache"
     return base / "kaizen_analytics"
+
+
+def name_in_cache(path: Path) -> str:
+    """Return the name by which the cache keeps something of a file; symbolic links to a file share it."""
+    return hashlib.blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ import polars as pl
 
 from kaizen_analytics.errors import ConfigError
 from kaizen_analytics.queries import load_sql
-from kaizen_analytics.resources import cache_folder
+from kaizen_analytics.resources import cache_folder, name_in_cache
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,8 +99,7 @@ def cache_root(environment: Mapping[str, str], home: Path) -> Path:
 
 def mirror_folder(store_path: Path, root: Path) -> Path:
     """Return the folder of the mirror of one store; symbolic links to a store share its mirror."""
-    identity = os.fsencode(store_path.resolve())
-    return root / hashlib.blake2b(identity, digest_size=12).hexdigest()
+    return root / name_in_cache(store_path)
 
 
 def make_folder(folder: Path) -> None:

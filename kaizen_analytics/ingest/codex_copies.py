@@ -42,7 +42,7 @@ class Copies:
         self._own = session
         self._first_own_ordinal = _ordinal(meta.get("subagent_history_start_ordinal"))
         forked = text_of(meta, "forked_from_id") is not None
-        if forked or _names_parent(meta):
+        if forked or parent_of(meta) is not None:
             self._born_ms = _time_or(meta, ts_ms)
         # Where the parent's history is not copied but referred to (`history_base`), nothing follows to be dropped.
         self.running = forked and meta.get("history_base") is None
@@ -72,20 +72,11 @@ class Copies:
 
 def parent_of(meta: Json) -> str | None:
     """Return the session that spawned this one."""
-    spawn = _spawn(meta)
-    spawned = text_of(spawn, "parent_thread_id") if spawn is not None else None
-    return spawned or text_of(meta, "parent_thread_id")
-
-
-def _spawn(meta: Json) -> Json | None:
     source = meta.get("source")
     subagent = source.get("subagent") if type(source) is dict else None
     spawn = subagent.get("thread_spawn") if type(subagent) is dict else None
-    return spawn if type(spawn) is dict else None
-
-
-def _names_parent(meta: Json) -> bool:
-    return parent_of(meta) is not None
+    spawned = text_of(spawn, "parent_thread_id") if type(spawn) is dict else None
+    return spawned or text_of(meta, "parent_thread_id")
 
 
 def _time_or(meta: Json, ts_ms: int) -> int:

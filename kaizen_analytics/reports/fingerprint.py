@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.reports.publication import write_file
-from kaizen_analytics.resources import cache_folder, find_folder
+from kaizen_analytics.resources import cache_folder, find_folder, name_in_cache
 from kaizen_analytics.stamps import read_fingerprint, settle_fingerprint
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def hash_input(path: Path, kept: Path) -> list[str]:
         path: The file; it exists.
         kept: The folder of the hashes that are kept; any of them may be deleted at any time.
     """
-    note = kept / f"{hashlib.blake2b(os.fsencode(path.resolve()), digest_size=12).hexdigest()}.json"
+    note = kept / f"{name_in_cache(path)}.json"
     settled = settle_fingerprint(path)
     if settled is not None and (known := _recall(note, settled)) is not None:
         return known

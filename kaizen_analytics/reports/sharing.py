@@ -143,8 +143,9 @@ def _read_store(store: Path) -> tuple[KnownIdentities, set[Path]]:
     from kaizen_analytics.columnar import read_mirror
     from kaizen_analytics.redact import KnownIdentities
 
-    sessions = read_mirror(store, lambda mirror: mirror.table("sessions"))
-    attributes = read_mirror(store, lambda mirror: mirror.table("ka_session_attributes"))
+    sessions, attributes = read_mirror(
+        store, lambda mirror: (mirror.table("sessions"), mirror.table("ka_session_attributes"))
+    )
     users, organisations, workspaces = (
         frame[name].drop_nulls().unique().to_list()
         for frame, name in ((attributes, "user"), (attributes, "organisation"), (sessions, "workspace"))

@@ -36,6 +36,12 @@ class Interval:
     low: float
     high: float
 
+    @classmethod
+    def around(cls, estimate: float, limits: tuple[float, float]) -> Interval:
+        """Return the interval; the estimate is never outside it, which rounding of ranks could otherwise cause."""
+        low, high = limits
+        return cls(estimate=estimate, low=min(low, estimate), high=max(high, estimate))
+
     @property
     def bounded(self) -> bool:
         """Whether both ends are finite."""

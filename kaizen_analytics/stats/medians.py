@@ -184,7 +184,7 @@ class _Arm:
             kind,
             n_effective=self.n_effective,
             median=self.plain.value if self.quantile == 0.5 else None,
-            interval=_interval(self.estimate, limits),
+            interval=Interval.around(self.estimate, limits),
         )
 
     def notes(self) -> list[str]:
@@ -213,7 +213,7 @@ def _join(comparison: Comparison) -> tuple[_Arm, _Arm, Level, LawPair]:
 def _law_effect(comparison: Comparison) -> Effect:
     samples, quantile = comparison.samples, comparison.quantile
     control, treatment, level, pair = _join(comparison)
-    difference = _interval(treatment.estimate - control.estimate, pair.difference_limits(level.alpha))
+    difference = Interval.around(treatment.estimate - control.estimate, pair.difference_limits(level.alpha))
     percent = _percent(pair.percent_limits(level.alpha), control.estimate, treatment.estimate)
     return Effect(
         kind=comparison.kind,
@@ -252,16 +252,10 @@ def _arm_limits(arm: _Arm, law: Law, alpha: float) -> tuple[float, float]:
     return own.limits(alpha)
 
 
-def _interval(estimate: float, limits: tuple[float, float]) -> Interval:
-    """Return the interval; the estimate is never outside it, which rounding of ranks could otherwise cause."""
-    low, high = limits
-    return Interval(estimate=estimate, low=min(low, estimate), high=max(high, estimate))
-
-
 def _percent(limits: tuple[float, float] | None, control: float, treatment: float) -> Interval | None:
     if limits is None or control <= TINY:
         return None
-    return _interval(100 * (treatment - control) / control, limits)
+    return Interval.around(100 * (treatment - control) / control, limits)
 
 
 def _p_value(pair: LawPair) -> float:
@@ -293,7 +287,7 @@ def _exact_effect(comparison: Comparison) -> Effect:
         comparison.nominal_alpha,
     )
     level = comparison.level(control.n_effective, treatment.n_effective)
-    difference = _interval(treatment.estimate - control.estimate, sequence.difference_limits())
+    difference = Interval.around(treatment.estimate - control.estimate, sequence.difference_limits())
     percent = _percent(sequence.percent_limits(), control.estimate, treatment.estimate)
     return Effect(
         kind=comparison.kind,

@@ -167,7 +167,7 @@ def _score_effect(comparison: Comparison) -> Effect:
     level = comparison.level(worth_c, worth_t)
     inflation = student_inflation(contrast_degrees(samples, control, treatment), level.alpha)
     pair = SharePair(Share(_clipped(control), worth_c / inflation), Share(_clipped(treatment), worth_t / inflation))
-    difference = _interval(pair.treatment.share - pair.control.share, pair.difference_limits(level.alpha))
+    difference = Interval.around(pair.treatment.share - pair.control.share, pair.difference_limits(level.alpha))
     percent = _percent(pair, pair.percent_limits(level.alpha))
     effect = _effect(comparison, level, difference, percent, level.p_value(pair.p_value()))
     return replace(
@@ -199,14 +199,10 @@ def _clipped(arm: Precision) -> float:
     return min(max(arm.mean, 0.0), 1.0)
 
 
-def _interval(estimate: float, limits: tuple[float, float]) -> Interval:
-    return Interval(estimate=estimate, low=min(limits[0], estimate), high=max(limits[1], estimate))
-
-
 def _percent(pair: SharePair, limits: tuple[float, float] | None) -> Interval | None:
     if limits is None or pair.control.share <= 0:
         return None
-    return _interval(100 * (pair.treatment.share - pair.control.share) / pair.control.share, limits)
+    return Interval.around(100 * (pair.treatment.share - pair.control.share) / pair.control.share, limits)
 
 
 def _summary(sample: Sample, share: Share, alpha: float) -> ArmSummary:
@@ -214,7 +210,7 @@ def _summary(sample: Sample, share: Share, alpha: float) -> ArmSummary:
         sample,
         EffectKind.PROPORTION,
         n_effective=share.n,
-        interval=_interval(share.share, share.wilson(alpha)),
+        interval=Interval.around(share.share, share.wilson(alpha)),
     )
 
 
@@ -251,7 +247,7 @@ def _exact_effect(comparison: Comparison) -> Effect:
     pair = SharePair(_observed(samples.control), _observed(samples.treatment))
     low_c, high_c = _exact_limits(samples.control, alpha / 2)
     low_t, high_t = _exact_limits(samples.treatment, alpha / 2)
-    difference = _interval(pair.treatment.share - pair.control.share, (low_t - high_c, high_t - low_c))
+    difference = Interval.around(pair.treatment.share - pair.control.share, (low_t - high_c, high_t - low_c))
     ratio = (100 * (low_t / high_c - 1), 100 * (high_t / low_c - 1) if low_c > 0 else math.inf)
     percent = _percent(pair, ratio)
     level = comparison.level(samples.control.n, samples.treatment.n)
@@ -280,5 +276,5 @@ def _exact_limits(sample: Sample, alpha: float) -> tuple[float, float]:
 
 
 def _exact_summary(sample: Sample, share: Share, alpha: float) -> ArmSummary:
-    interval = _interval(share.share, _exact_limits(sample, alpha))
+    interval = Interval.around(share.share, _exact_limits(sample, alpha))
     return summarise(sample, EffectKind.PROPORTION, interval=interval)
