@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,10 +69,24 @@ def measure(command: Sequence[str], *, environment: Mapping[str, str] | None = N
 
 
 def measure_median(command: Sequence[str], times: int, *, environment: Mapping[str, str] | None = None) -> Run:
-    """Run a command several times and return the run with the median wall time and the largest peak."""
-    runs = sorted((measure(command, environment=environment) for _ in range(times)), key=lambda run: run.wall_s)
+    """Run a command several times and return the `median_of` its runs."""
+    return median_of([measure(command, environment=environment) for _ in range(times)])
+
+
+def median_of(runs: Sequence[Run]) -> Run:
+    """Return the run with the median wall time, the median of the processor times and the largest peak."""
+    runs = sorted(runs, key=lambda run: run.wall_s)
     middle = runs[len(runs) // 2]
     return Run(middle.wall_s, statistics.median(run.cpu_s for run in runs), max(r.peak_mb for r in runs), middle.answer)
+
+
+def make_once(folder: Path, make: Callable[[Path], object]) -> None:
+    """Make a folder under another name and rename it when it is whole; one that exists stays."""
+    if not folder.exists():
+        staged = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(staged, ignore_errors=True)
+        make(staged)
+        staged.rename(folder)
 
 
 def workload(name: str, *arguments: str) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gzip
 import html
 import json
 import random
@@ -16,6 +17,7 @@ import re
 import string
 import urllib.parse
 import uuid
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,17 +62,65 @@ def fill(template: str, rng: random.Random) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] == "uuid":
             return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        if match[1] in _CHECKED:
+            return _CHECKED[match[1]](rng)
         if match[1] == "first":
             return rng.choice(_FIRST)
-        if match[1] == "last":
-            return rng.choice(_LAST)
-        if match[1] == "Last":
-            return rng.choice(_LAST).capitalize()
+        if match[1].lower() == "last":
+            name = rng.choice(_LAST)
+            return {"last": name, "Last": name.capitalize(), "LAST": name.upper()}[match[1]]
         alphabet = _ALPHABETS[match[2]]
         return "".join(rng.choice(alphabet) for _ in range(int(match[3])))
 
-    return re.sub(r"\{(uuid|first|last|Last|([a-zA-Z]{1,2}?)(\d+))\}", value, template)
+    return re.sub(
+        r"\{(uuid|first|last|Last|LAST|cards?|iban|cpf|ahv|resident|([a-zA-Z]{1,2}?)(\d+))\}", value, template
+    )
 
+
+def _digits(rng: random.Random, count: int) -> list[int]:
+    return [rng.randrange(10) for _ in range(count)]
+
+
+def _make_card(rng: random.Random) -> str:
+    digits = [4, *_digits(rng, 14)]
+    total = sum(sum(divmod(2 * digit, 10)) if place % 2 == 0 else digit for place, digit in enumerate(digits))
+    return "".join(map(str, [*digits, -total % 10]))
+
+
+def _make_iban(rng: random.Random) -> str:
+    account = "".join(map(str, _digits(rng, 18)))
+    return f"DE{98 - int(account + '131400') % 97:02}{account}"
+
+
+def _make_cpf(rng: random.Random) -> str:
+    digits = [1, 2, *_digits(rng, 7)]
+    for _ in range(2):
+        total = sum(digit * (len(digits) + 1 - place) for place, digit in enumerate(digits))
+        digits.append(total * 10 % 11 % 10)
+    text = "".join(map(str, digits))
+    return f"{text[:3]}.{text[3:6]}.{text[6:9]}-{text[9:]}"
+
+
+def _make_ahv(rng: random.Random) -> str:
+    digits = [7, 5, 6, *_digits(rng, 9)]
+    check = -sum(digit * (1, 3)[place % 2] for place, digit in enumerate(digits)) % 10
+    text = "".join(map(str, [*digits, check]))
+    return f"{text[:3]}.{text[3:7]}.{text[7:11]}.{text[11:]}"
+
+
+def _make_resident(rng: random.Random) -> str:
+    text = f"110105{rng.randrange(1950, 2005)}1231{rng.randrange(1000):03}"
+    return text + "10X98765432"[sum(int(digit) * (2 ** (17 - place) % 11) for place, digit in enumerate(text)) % 11]
+
+
+_CHECKED: dict[str, Callable[[random.Random], str]] = {
+    "card": _make_card,
+    "cards": lambda rng: " ".join(re.findall("....", _make_card(rng))),
+    "iban": _make_iban,
+    "cpf": _make_cpf,
+    "ahv": _make_ahv,
+    "resident": _make_resident,
+}
 
 _FIRST = _words(
     """
@@ -267,6 +317,104 @@ _NOTATIONS = (
 
 _STRUCTURES: dict[str, tuple[tuple[str, str], ...]] = {
     # template, secret; fields in the secret are filled first and stand in the template as {S}
+    "netrc": (
+        ("machine api.acme.dev\n  login deploy\n  password {S}\n", "{an14}"),
+        ("machine ftp.acme.dev login deploy password {S}", "{l10}"),
+        ("default login anonymous password {S}", "{l6}{d2}"),
+    ),
+    "typed declaration": (
+        ('var apiToken string = "{S}"', "{an14}"),
+        ("const dbPassword string = `{S}`", "{l6}{d2}!"),
+        ('static const char wifi_password[64] = "{S}";', "{l6}{d2}!"),
+        ('Dim password As String = "{S}"', "{l6}{d2}!"),
+        ("DECLARE @password nvarchar(50) = N'{S}'", "{l6}{d2}!"),
+    ),
+    "element over lines": (
+        ("<apiToken>\n   {S}\n</apiToken>", "{an20}"),
+        ("<dbPassword>\n\t\t{S}\n\t</dbPassword>", "{l6}{d2}!"),
+    ),
+    "database login": (
+        ("sqlplus scott/{S}@orcl", "{l6}{d2}"),
+        ("sqlplus -s app/{S}@//db.acme.dev:1521/main", "{an10}"),
+        ("sqlldr userid=app/{S}@orcl control=load.ctl", "{an10}"),
+        ("expdp system/{S}@prod schemas=hr", "{l6}{d2}"),
+    ),
+    "told password": (
+        ("the password for the db is {S}", "{l4}{d1}{u3}!"),
+        ("**Password:** {S}", "{l4}{d1}{u3}!"),
+        ("| password | {S} |", "{l4}{d1}{u3}!"),
+        ("user: admin pass: {S}", "{l4}{d1}{u3}!"),
+        ("requirepass {S}", "{l4}{d1}{u3}!"),
+        ("htpasswd -bc .htpasswd admin {S}", "{l4}{d1}{u3}!"),
+        ('variable "db_password" {\n  default = "{S}"\n}', "{l4}{d1}{u3}!"),
+        ('ConvertTo-SecureString "{S}" -AsPlainText', "{l4}{d1}{u3}!"),
+        ("jdbc:oracle:thin:scott/{S}@db:1521/main", "{l4}{d1}{u3}!"),
+    ),
+    "password in prose": tuple(
+        (template, "{c4}{d2}{a3}!")
+        for template in (
+            "use password {S} to log in",
+            "I changed the password to {S}",
+            "log in with admin / {S}",
+            "sign in as ops@acme.dev / {S}",
+            "{S} is the password",
+            "{S} was our old password for the vpn",
+            "Use `{S}` as password",
+            "try {S} as the passphrase",
+            "password ({S})",
+            "the new password {S} works",
+            "it is {S} (the vpn password)",
+            "Password\n{S}",
+            "**Passphrase**\n\n`{S}`",
+            '<entry key="password">{S}</entry>',
+            "the secret word is {S}",
+            "clé d'API : {S}",
+        )
+    ),
+    "pin": (
+        ("PIN code: {S}", "8{d5}"),
+        ("the pin code is {S}", "7{d3}6"),
+        ("PIN {S}", "83{d4}"),
+    ),
+    "secret call": (
+        ('user.setPassword("{S}");', "{l6}{d2}!"),
+        ("client.withApiKey('{S}')", "{an20}"),
+        ('Builder().username("x").password("{S}")', "{l6}{d2}"),
+        ('updatePassword(userId, "{S}")', "{l6}{d2}"),
+    ),
+    "further host": (
+        ("mongodb://app:{d8}@h1:27017,ops:{S}@h2:27017/main", "{an12}"),
+        ("amqp://app:{d8}@h1:5672,amqp://ops:{S}@h2", "{an12}"),
+    ),
+    "other languages": tuple(
+        (template, "{l5}{d2}{u2}")
+        for template in (
+            "Das Passwort lautet: {S}",
+            "Kennwort: {S}",
+            "mot de passe : {S}",
+            "Le mot de passe est {S}",
+            "mdp: {S}",
+            "contraseña: {S}",
+            "La contraseña de la base de datos es {S}",
+            "senha: {S}",
+            "密码\uff1a{S}",
+            "数据库密码是{S}",
+            "パスワード\uff1a{S}",
+            "パスワードは{S}です",
+            "パスワード「{S}」",
+            "пароль: {S}",
+            "Пароль от базы: {S}",
+            "비밀번호: {S}",
+            "wachtwoord: {S}",
+            "hasło do bazy: {S}",
+            "şifre: {S}",
+            '{"пароль": "{S}"}',
+        )
+    ),
+    "layers": (
+        ("\x1b[38;5;208m{S}\x1b[0m", "ghp_{an36}"),
+        ("token \x1b[1mnpm_{S}\x1b[0m", "{an36}"),
+    ),
     "database url": (
         ("postgres://app:{S}@db.acme.dev:5432/main", "{an16}"),
         ("mysql://root:{S}@10.0.0.5/prod", "{an12}!{d2}"),
@@ -355,6 +503,59 @@ _STRUCTURES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 _IDENTITIES: dict[str, tuple[tuple[str, str], ...]] = {
+    "account of a login": (
+        ("{S}@203.0.113.7", "{first}{last}"),
+        ("ssh://{S}@203.0.113.7:22/srv", "{first}{last}"),
+        ("rsync://{S}@backup/data", "{first}{last}"),
+        ("/run/media/{S}/USB", "{first}{last}"),
+        ("machine ftp.acme.dev login {S} password x", "{first}{last}"),
+    ),
+    "windows account": (
+        ("{LAST}\\{S}", "{first}{last}"),
+        ("user {LAST}-DE\\{S} logged in", "{first}.{last}"),
+        ("runas /user:{LAST}\\{S} cmd", "{first}{last}"),
+        ("owner: {last}.local\\{S}", "{first}{d2}"),
+        ("AzureAD\\{S}", "{first}{last}"),
+        ("whoami\n{last}\\{S}\n", "{first}{last}"),
+        ("\\\\{S}\\projects\\plan.docx", "{last}-files{d2}"),
+        ("\\\\files.acme.dev\\home$\\{S}\\notes.txt", "{first}.{last}"),
+        ("\\\\nas1\\users\\{S}\\Desktop", "{first}{last}"),
+        ("smb://nas1/profiles/{S}/x", "{first}{last}"),
+        ("smb://CORP;{S}@nas1/share", "{first}{last}"),
+        ("C--Users-{S}-code", "{first}{last}"),
+    ),
+    "account of a record": (
+        ("uid=1000({S}) gid=1000({S}) groups=1000({S}),27(sudo)", "{first}{last}"),
+        ("-rw-r--r-- 1 {S} {S} 120 Jan  1 10:00 a.txt", "{first}{last}"),
+        ("{S}:x:1001:1001::/srv/app:/bin/bash", "{first}{last}"),
+        ("jo:x:1001:1001:{S},,,:/srv/app:/bin/sh", "Zoe {Last}"),
+        ("chown -R {S}:{S} notes", "{first}{last}"),
+        ("$ whoami\n{S}\n", "{first}{last}"),
+        ('"user": "{S}"', "{first}.{last}"),
+        ("see ~{S}/public_html", "{first}{last}"),
+        ("/ssh:{S}@203.0.113.9:/etc/hosts", "{first}{last}"),
+        ("/cluster/home/{S}/job.sh", "{first}{last}"),
+    ),
+    "account of a command": (
+        ("sudo -u {S} ls", "{first}{last}"),
+        ("su - {S}", "{first}{last}"),
+        ("chown {S}:staff notes", "{first}{last}"),
+        ("[{S}@web1 src]$", "{first}{last}"),
+        ("Last login: Mon from {S}", "{last}-ws{d2}"),
+    ),
+    "personal number": (
+        ("paid with {S} today", "{card}"),
+        ("card: {S}", "{cards}"),
+        ("IBAN {S}", "{iban}"),
+        ("call {S}", "+49 30 {d7}"),
+        ("Telefon: {S}", "0151 {d7}"),
+        ("phone {S}", "(555) 2{d2}-{d4}"),
+        ("手机\uff1a{S}", "138{d8}"),
+        ("SSN {S}", "536-2{d1}-1{d3}"),
+        ("CPF {S}", "{cpf}"),
+        ("AHV {S}", "{ahv}"),
+        ("身份证 {S}", "{resident}"),
+    ),
     "email": (
         ("contact {S} for access", "{first}.{last}@acme-corp.io"),
         ('"email": "{S}"', "{first}{d2}@{last}.co.uk"),
@@ -462,6 +663,15 @@ UNSEEN: dict[str, Callable[[str], str]] = {
     "json in json in url": lambda text: urllib.parse.quote(json.dumps({"t": json.dumps({"u": text})}), safe=""),
     "markdown quote": lambda text: "\n".join("> " + line for line in text.splitlines()),
     "diff": lambda text: "\n".join("+" + line for line in text.splitlines()),
+    "256 colours in json": lambda text: json.dumps({"out": f"\x1b[38;5;208m{text}\x1b[0m"}),
+    "colours in json in json": lambda text: json.dumps({"t": json.dumps({"out": _coloured(text)})}),
+    "zero width in json": lambda text: json.dumps({"t": "\u2060".join((text[:9], text[9:]))}),
+    "marks of direction": lambda text: "\u061c".join((text[: len(text) // 2], text[len(text) // 2 :])),
+    "braces": lambda text: "".join(f"\\u{{{ord(c):x}}}" for c in text),
+    "eight digits": lambda text: "".join(f"\\U{ord(c):08x}" for c in text),
+    "octal": lambda text: "".join(f"\\{byte:03o}" for byte in text.encode()),
+    "hex of gzip": lambda text: gzip.compress(f"a line: {text}\n".encode(), mtime=0).hex(),
+    "base64 of gzip": lambda text: base64.b64encode(gzip.compress(f"a line: {text}\n".encode(), mtime=0)).decode(),
 }
 
 
@@ -522,24 +732,122 @@ def leaks(sample: Sample, redacted: str) -> bool:
 def _readings(text: str) -> Iterator[str]:
     yield text
     for _ in range(4):
-        text = re.sub(r"\x1b\[[0-9;]*m|\u200b", "", text)
+        text = re.sub("\x1b\\[[0-9;]*m|[\u200b\u2060\u061c]", "", text)
         text = html.unescape(urllib.parse.unquote(text))
-        text = re.sub(r"\\+u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), text)
+        text = re.sub(r"\\+(?:u([0-9a-f]{4})|U([0-9a-f]{8})|u\{([0-9a-f]+)\})", _code_point, text)
+        text = re.sub(r"\\+([0-3][0-7]{2})", lambda m: chr(int(m[1], 8)), text)
         text = re.sub(r"\\+(n|[\"'/\\])", lambda m: "\n" if m[1] == "n" else m[1], text)
         yield text
     for run in re.findall(r"[A-Za-z0-9+/_-]{16,}={0,2}", text):
         yield from _decodings(run)
 
 
+def _code_point(match: re.Match[str]) -> str:
+    return chr(int(match[1] or match[2] or match[3], 16))
+
+
 def _decodings(run: str) -> Iterator[str]:
     padded = run.rstrip("=") + "=" * (-len(run.rstrip("=")) % 4)
     with suppress(binascii.Error):
         yield base64.b64decode(padded, altchars=b"-_" if "-" in run or "_" in run else None).decode("utf-8", "ignore")
+    with suppress(binascii.Error, OSError, EOFError, zlib.error):
+        yield gzip.decompress(base64.b64decode(padded)).decode("utf-8", "ignore")
     if re.fullmatch(r"(?:[0-9a-f]{2})+", run.removeprefix("0x")):
-        yield bytes.fromhex(run.removeprefix("0x")).decode("utf-8", "ignore")
+        raw = bytes.fromhex(run.removeprefix("0x"))
+        yield raw.decode("utf-8", "ignore")
+        with suppress(OSError, EOFError, zlib.error):
+            yield gzip.decompress(raw).decode("utf-8", "ignore")
 
 
 _NEGATIVES: dict[str, tuple[str, ...]] = {
+    "at sign": (
+        "FROM node@sha256:{h64}",
+        '"lodash@npm:^4"',
+        'resolution: "react@npm:18.2.0"',
+        "getty@tty1.service: Deactivated",
+        "systemctl status user@1000.service",
+        '"typescript@patch:typescript@^5.0"',
+    ),
+    "backslash": (
+        '{"text": "ERROR\\nfailed to build"}',
+        '{"text": "login: ADMIN\\nPlease wait"}',
+        "HKLM\\Software\\Acme",
+        "HKCU\\software",
+        "NT AUTHORITY\\SYSTEM",
+        "BUILTIN\\administrators",
+        "r'\\\\server\\share\\x'",
+        "AB\\cdot CD = AB\\parallel EF",
+        "use App\\Models\\User;",
+        "^[A-Z]+\\s\\d+$ and TODO\\b",
+        "C:\\Windows\\System32",
+        '"\\\\u20ac\\\\U0001d121"',
+    ),
+    "password in a sentence": (
+        "a password PBKDF2-HMAC-SHA256 can derive a key from",
+        "the password reset page",
+        "a long phrase is the best password",
+        "password v2.1 of the form",
+        "log in with OAuth2 and password",
+        "Python3 is the password manager's language",
+        "password OAuth2 grant",
+        "Password\nStrength: weak",
+        "pin: 13",
+        "PIN 7 of the header",
+        "connect pin 12 to GND",
+        "the password has 12 characters",
+        "log in with the button / press F1",
+    ),
+    "account of nobody": (
+        '@import "~bootstrap/scss/mixins"',
+        '"AWS::IAM::User": "{h16}"',
+        '{"role": "user"}',
+        "uid=0(root) gid=0(root) groups=0(root)",
+        "daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin",
+        "cd ~/src && ls ~",
+    ),
+    "other languages": (
+        "der Schlüssel zum Erfolg",
+        "Passwort vergessen?",
+        "Passwort: bitte eingeben",
+        "mot de passe oublié",
+        "La clave del éxito es la práctica",
+        "ключ к успеху",
+        "密码是什么",
+        "パスワードを忘れた",
+        "wachtwoord vergeten",
+    ),
+    "numbers": (
+        "1790553600000",
+        "assert s == +9.869604",
+        "order {d10}",
+        "2026-11-30T19:26:49.567Z",
+        "4111 1111 1111 1112",
+        "DE89370400440532013001",
+        "timezone +0200",
+        "build 20261130123456",
+        "1,234,567,890",
+        "lat 52.520008, 13.404954",
+        "2147483647",
+        "@@ -1234,567 +1234,568 @@",
+        "isbn 978-3-16-148410-0",
+        "2026-11-30 12:34:56,789 INFO",
+        '{"tokens_in": {d9}}',
+    ),
+    "no secret": (
+        "user.setPassword(null)",
+        "client.set_token(token)",
+        'get_secret("prod/db")',
+        'var key string = "name"',
+        "<token>\n</token>",
+        "def set_token(self, token: str) -> None:",
+        "machine learning default password policy",
+        "self.password_handler = HTTPBasicAuthHandler",
+        "BasicAuth{Username: username, Password: raw.Token}",
+        "(authorization|bearer|password|private[_-]?key|secret1)",
+        "see Managing passwords for IAM users <https://docs.acme.dev/UserGuide/id_passwords_a1>",
+        "sudo -u postgres psql",
+        "chown root:root /srv",
+    ),
     "uuid": (
         "{uuid}",
         "request {uuid} took 12 ms",

@@ -1,8 +1,6 @@
 """A synthetic store of N events: about 100 events for each session, payloads with the spread of real ones.
 
-    python -m benchmarks.stores make PATH EVENTS      a new store
-    python -m benchmarks.stores append PATH EVENTS    more events, in new sessions
-    python -m benchmarks.stores remove PATH           what was appended
+    python -m benchmarks.stores make PATH EVENTS
 
 Runs in a process of its own, because it writes with Python's sqlite3: one process, one SQLite library.
 """
@@ -25,7 +23,6 @@ START_MS = 1_735_689_600_000
 _EVENTS_PER_SESSION = 100
 _POOL = 2_000
 _BATCH = 100_000
-_APPENDED = "appended-"
 _TOOLS = ("Bash", "Read", "Edit", "Grep", "Glob", "Write", "Task", "WebFetch")
 _AGENTS = ("claude_code", "codex", "cursor")
 _MODELS = ("claude-sonnet-4-5", "claude-opus-4-1", "gpt-5-codex")
@@ -175,35 +172,10 @@ def _file_rows(sessions: int, random: np.random.Generator) -> Iterator[tuple[str
             yield session_name(number), f"src/module_{path}.py"
 
 
-def append_events(path: Path, events: int) -> None:
-    """Append events to a store, in sessions whose ids start with `appended-`."""
-    random = np.random.default_rng(SEED + 1)
-    pools = {kind: _payloads(kind, random) for kind in ("user", "assistant", "call", "result")}
-    sessions = max(1, events // _EVENTS_PER_SESSION)
-    connection = sqlite3.connect(path)
-    with connection:
-        rows = ((f"{_APPENDED}{row[0]}", *row[1:]) for row in _event_rows(0, events, sessions, pools, random))
-        connection.executemany(f"insert into events ({_COLUMNS}) values ({', '.join('?' * 14)})", rows)
-    connection.close()
-
-
-def remove_appended(path: Path) -> None:
-    """Undo `append_events`."""
-    connection = sqlite3.connect(path)
-    with connection:
-        connection.execute("delete from events where session_id glob ?", [f"{_APPENDED}*"])
-    connection.close()
-
-
 def main() -> None:
-    """Do what the command line names."""
-    verb, path, *count = sys.argv[1:]
-    if verb == "make":
-        make_store(Path(path), int(count[0]))
-    elif verb == "append":
-        append_events(Path(path), int(count[0]))
-    else:
-        remove_appended(Path(path))
+    """Make the store that the command line names."""
+    _, path, count = sys.argv[1:]
+    make_store(Path(path), int(count))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BEGIN, _END = "<!-- begin figures -->", "<!-- end figures -->"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,26 @@ def render_table(columns: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
 
 
-def render_sections(sections: list[Section]) -> str:
-    """Return all sections below a table of all targets."""
+def render_section(section: Section) -> str:
+    """Return one section: its targets, then what was measured."""
     rows = [
         [target.name, target.promised, target.measured, "met" if target.met else "**missed**"]
-        for section in sections
         for target in section.targets
     ]
-    targets = render_table(["target", "promised", "measured", ""], rows)
-    parts = [f"## {section.title}\n\n" + "\n\n".join(section.blocks) for section in sections]
-    return "\n\n".join(["## Targets", targets, *parts])
+    targets = [render_table(["target", "promised", "measured", ""], rows)] if rows else []
+    return "\n\n".join([f"## {section.title}", *targets, *section.blocks])
+
+
+def render_sections(sections: list[Section]) -> str:
+    """Return all sections."""
+    return "\n\n".join(map(render_section, sections))
+
+
+def write_figures(page: Path, figures: str) -> None:
+    """Put figures between the markers of a page and print them."""
+    before, _, rest = page.read_text("utf-8").partition(_BEGIN)
+    page.write_text(f"{before}{_BEGIN}\n\n{figures}\n\n{_END}{rest.partition(_END)[2]}", "utf-8")
+    print(figures)
 
 
 def seconds(value: float) -> str:

@@ -7,10 +7,8 @@ Imports and process start are left out of the times printed here; the peak memor
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
 import sqlite3
 import sys
 import time
@@ -19,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kaizen_analytics.model import Metric
+from kaizen_analytics.core.model import Metric
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.frames import session_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,96 +79,19 @@ def sqlite_each(path: Path) -> pl.DataFrame:
 
 
 def store_query(path: Path) -> pl.DataFrame:
-    """Every metric in one query on the store itself, without the mirror."""
-    from kaizen_analytics.queries import SESSION_METRICS_APART
-    from kaizen_analytics.store import Store
-
+    """Every metric by the one query of this package."""
     with Store.open(path, read_only=True) as store:
-        return SESSION_METRICS_APART.run(store)
+        return session_metrics(store, rollup=False)
 
 
-def mirror_build(path: Path) -> None:
-    """The mirror from nothing."""
-    from kaizen_analytics.columnar import refresh
-
-    refresh(path, anew=True)
-
-
-def mirror_refresh(path: Path) -> None:
-    """The mirror after a change of the store."""
-    from kaizen_analytics.columnar import refresh
-
-    refresh(path)
-
-
-def mirror_compare(path: Path) -> None:
-    """A comparison of every event, after a change that touched none."""
-    from kaizen_analytics.columnar import refresh
-
-    os.utime(path)
-    refresh(path, compare_whole=True)
-
-
-def mirror_metrics(path: Path) -> pl.DataFrame:
-    """Every metric from the events of the mirror."""
-    from kaizen_analytics.columnar import session_metrics
-    from kaizen_analytics.engines import EmbeddedEngine
-
-    return session_metrics(path, rollup=False, engine=EmbeddedEngine())
-
-
-def mirror_rollup(path: Path) -> pl.DataFrame:
-    """Every metric from the rollup of the mirror."""
-    from kaizen_analytics.columnar import session_metrics
-
-    return session_metrics(path, rollup=False)
-
-
-def mirror_scan(path: Path) -> None:
-    """The engine of the metrics reads every column of the mirror's events once: what they cost it at least."""
-    from kaizen_analytics.columnar import read_mirror
-    from kaizen_analytics.engines import EmbeddedEngine, ParquetFiles
-
-    # A condition on a row, or the engine would answer from what the files say of their columns.
-    sql = "select max(columns(*)) from (select * from staged_events where seq >= 0)"
-    read_mirror(path, lambda mirror: EmbeddedEngine().run(sql, {"staged_events": ParquetFiles(tuple(mirror.parts()))}))
-
-
-def polars_scan(path: Path) -> None:
-    """Polars reads every column of the mirror's events once."""
-    from kaizen_analytics.columnar import read_mirror
-
-    read_mirror(
-        path,
-        lambda mirror: pl.scan_parquet(mirror.parts(), glob=False).select(pl.all().max()).collect(engine="streaming"),
-    )
-
-
-WORKLOADS: dict[str, Callable[[Path], pl.DataFrame | None]] = {
-    function.__name__: function
-    for function in (
-        sqlite_each,
-        store_query,
-        mirror_build,
-        mirror_refresh,
-        mirror_compare,
-        mirror_metrics,
-        mirror_rollup,
-        mirror_scan,
-        polars_scan,
-    )
+WORKLOADS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    function.__name__: function for function in (sqlite_each, store_query)
 }
 
 
-@functools.singledispatch
-def digest(answer: object) -> str | None:
-    """Return a digest of a frame's metrics, every digit, or None for no frame."""
-    return None if answer is None else str(answer)
-
-
-@digest.register
-def _(answer: pl.DataFrame) -> str:
-    ordered = answer.select("session_id", *(metric.column for metric in Metric)).sort("session_id")
+def digest(answer: pl.DataFrame) -> str:
+    """Return a digest of a frame's metrics, every digit."""
+    ordered = answer.select("session_id", *(metric.column for metric in SQLITE_QUERIES)).sort("session_id")
     return hashlib.blake2b(ordered.write_csv().encode(), digest_size=8).hexdigest()
 
 
@@ -176,11 +99,7 @@ def main() -> None:
     """Run the workload that the command line names."""
     name, path = sys.argv[1:]
     function, store_path = WORKLOADS[name], Path(path)
-    import duckdb  # noqa: F401 - imported before the clock starts, as is what these import late
-    import pyarrow.parquet  # noqa: F401
-
-    import kaizen_analytics.columnar.build
-    import kaizen_analytics.engines  # noqa: F401
+    import duckdb  # noqa: F401 - imported before the clock starts
 
     wall, cpu = time.perf_counter(), time.process_time()
     answer = function(store_path)

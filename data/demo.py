@@ -15,11 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kaizen_analytics import render_text
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.model import Classification, Experiment
 from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.model import Classification, Experiment
-from kaizen_analytics.reports import run_report
+from kaizen_analytics.reports.runner import run_report
 from kaizen_analytics.store import Store
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -39,7 +41,7 @@ def main(folder: Path) -> None:
         print(f"Ingested {sum(agent.sessions for agent in summary.agents.values())} sessions into {path}\n")
         for record in manifest["experiments"]:
             evaluation = conclude(store, record["id"], now_ms=now_ms)
-            print(f"{evaluation.render_text()}\n")
+            print(f"{render_text(evaluation)}\n")
     for record in manifest["experiments"]:
         page = write_report(path, record["id"], manifest["now"], folder / "reports")
         print(f"{record['name']}: {page}")
@@ -72,7 +74,7 @@ def _experiment(record: dict[str, Any], created_at_ms: int) -> Experiment:
         "created_at_ms": created_at_ms,
         "guardrails": [_guardrail(text) for text in record["guardrails"]],
     }
-    return Experiment.from_json(json.dumps(shared))
+    return codec.load(Experiment, shared)
 
 
 def _guardrail(text: str) -> dict[str, object]:

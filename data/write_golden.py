@@ -52,7 +52,7 @@ def make_reports(
         for report, given in (REPORTS[name] for name in names)
     ]
     made: dict[str, RunResult] = {}
-    for number, result in run_batch(requests, jobs=2, fast=True, runner=Runner(clock=stand_still)):
+    for number, result in run_batch(requests, jobs=2, runner=Runner(clock=stand_still)):
         if not isinstance(result, RunResult) or result.exit_code:
             raise RuntimeError(f"{names[number]}: {result}")
         made[names[number]] = result

@@ -2,21 +2,21 @@
 
 The rooms, in the order in which data flows through them:
 
-    ingest        transcripts of Claude Code, Codex and Cursor -> sessions, events, rejects
-    store         the SQLite file that kaizen-cli can share, reached through DuckDB's sqlite extension
-    columnar      a columnar copy of what analysis needs, never older than the store
-    engines       where a portable query runs
-    metrics       what is measured for each session (sql/marts)
-    usage         tokens, cost, tools and the course of a session, added up from events
-    experiments   which session belongs to which arm, the life of an experiment, its evaluation
-    stats         the statistics, pure functions on arrays
-    reports       notebooks, run unattended and rendered to one page
-    retro         what the sessions of a week suggest to change, and what became of earlier suggestions
+    hook          what an agent calls when a session starts: the lot, and the text of the arm
+    core          the model, metrics, words, errors and git, which every room knows
     redact        what must not leave the machine
-    datasets      the tables that may leave it, as files
-    sync          the same tables to an endpoint or a lake, for those who want it
-    display       what a result shows in a notebook; text makes what others wrote safe to show
+    store         one SQLite file, reached through DuckDB's sqlite extension
+    ingest        transcripts of Claude Code, Codex and Cursor -> sessions, events, rejects
+    outcomes      what came of a session: checks, commits, what landed, what is left of it
+    usage         tokens, cost, tools and the course of a session, added up from events
+    stats         the statistics, pure functions on arrays
+    experiments   which session belongs to which arm, the life of an experiment, its evaluation
+    retro         what recurs in past sessions, what it costs, and the text that would end it
+    pages         results as one page, in HTML, Markdown and for the terminal
+    reports       notebooks, run unattended and published whole or not at all
+    exports       the tables that may leave the machine, as files and in a lake
     analysis      a store as read-only frames, for notebooks
+    serving       the answers of the command line, as read-only tools for an agent
     cli           the command line over all of it
 
 The names below are the public interface. They are imported on first use, so that importing the package is cheap.
@@ -25,107 +25,62 @@ The names below are the public interface. They are imported on first use, so tha
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from kaizen_analytics.analysis import Analysis, open_analysis, sample_store
-    from kaizen_analytics.errors import KaizenError
-    from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.experiments.portfolio import Portfolio
-    from kaizen_analytics.experiments.power import PowerTable
-    from kaizen_analytics.model import (
-        Absolute,
-        Branch,
-        Classification,
-        Delta,
-        Direction,
-        Experiment,
-        GitCommit,
-        GuardrailSpec,
-        ManualTag,
-        Metric,
-        PromptFingerprint,
-        State,
-    )
-    from kaizen_analytics.reports.exhibits import show_answer, show_chart, show_table, show_text
-    from kaizen_analytics.retro.retro import Retro
-    from kaizen_analytics.stats import Effect, mean_effect, median_effect, proportion_effect
-    from kaizen_analytics.store import (
-        Store,
-        list_experiments,
-        load_experiment,
-        manual_tags,
-        save_experiment,
-        set_state,
-        tag_session,
-        tag_sessions,
-        untag_session,
-    )
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # the hook imports this file, and `typing` would take as long as all that it does
+    from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Absolute",
-    "Analysis",
-    "Branch",
-    "Classification",
-    "Delta",
-    "Direction",
-    "Effect",
-    "Evaluation",
-    "Experiment",
-    "GitCommit",
-    "GuardrailSpec",
-    "KaizenError",
-    "ManualTag",
-    "Metric",
-    "Portfolio",
-    "PowerTable",
-    "PromptFingerprint",
-    "Retro",
-    "State",
-    "Store",
-    "list_experiments",
-    "load_experiment",
-    "manual_tags",
-    "mean_effect",
-    "median_effect",
-    "open_analysis",
-    "proportion_effect",
-    "sample_store",
-    "save_experiment",
-    "set_state",
-    "show_answer",
-    "show_chart",
-    "show_table",
-    "show_text",
-    "tag_session",
-    "tag_sessions",
-    "untag_session",
-]
+_MODULES = {
+    "Absolute": "core.model",
+    "Analysis": "analysis",
+    "Branch": "core.model",
+    "Classification": "core.model",
+    "Delta": "core.model",
+    "Direction": "core.model",
+    "Effect": "stats",
+    "Evaluation": "experiments.evaluation",
+    "Experiment": "core.model",
+    "GitCommit": "core.model",
+    "GuardrailSpec": "core.model",
+    "KaizenError": "core.errors",
+    "ManualTag": "core.model",
+    "Metric": "core.model",
+    "Portfolio": "experiments.portfolio",
+    "PowerTable": "experiments.power",
+    "PromptFingerprint": "core.model",
+    "Retro": "retro.retro",
+    "State": "core.model",
+    "Store": "store",
+    "list_experiments": "store",
+    "load_experiment": "store",
+    "manual_tags": "store",
+    "mean_effect": "stats",
+    "median_effect": "stats",
+    "open_analysis": "analysis",
+    "proportion_effect": "stats",
+    "render_text": "pages.summary",
+    "sample_store": "analysis",
+    "save_experiment": "store",
+    "set_state": "store",
+    "show_answer": "pages.exhibits",
+    "show_chart": "pages.exhibits",
+    "show_table": "pages.exhibits",
+    "show_text": "pages.exhibits",
+    "tag_session": "store",
+    "tag_sessions": "store",
+    "untag_session": "store",
+}
+"""The module of every public name."""
 
-_ROOMS = (
-    "errors",
-    "model",
-    "analysis",
-    "stats",
-    "experiments.evaluation",
-    "experiments.portfolio",
-    "experiments.power",
-    "store",
-    "reports.exhibits",
-    "retro.retro",
-)
-"""Where the public names live, in the order in which they are looked for."""
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public object
-    if name in __all__:
-        for room in _ROOMS:
-            module = importlib.import_module(f"kaizen_analytics.{room}")
-            if hasattr(module, name):
-                return getattr(module, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""A store for notebooks: read-only Polars frames, from the columnar mirror.
+"""A store for notebooks: read-only Polars frames.
 
     >>> from kaizen_analytics import open_analysis
     >>> analysis = open_analysis("team.db")  # doctest: +SKIP
@@ -6,91 +6,104 @@
     >>> analysis.effect("cost_per_session", by="model", control="a", treatment="b")  # doctest: +SKIP
     >>> analysis.retro("2026-W47")  # doctest: +SKIP
 
-The process that calls this never opens the store. What needs it (refreshing the mirror, evaluating an experiment,
-making a retro) runs in a process of its own, so a notebook may use any SQLite library on the same file, and its SQL
-reaches no extension.
+Everything is read only. Do not write to the same file with another SQLite library in the same process meanwhile: its
+locks are lost when a call here closes the file.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import os
-import pickle
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from kaizen_analytics import __version__, errors
-from kaizen_analytics.errors import ConfigError, ExperimentError, KaizenError, StoreError, did_you_mean
-from kaizen_analytics.metrics import REGISTRY, MetricKind, parse_metric
-from kaizen_analytics.resources import find_folder
+from kaizen_analytics import __version__
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean
+from kaizen_analytics.core.folders import in_folders
+from kaizen_analytics.core.metrics import parse_metric
+from kaizen_analytics.core.resources import cache_folder, find_folder
+from kaizen_analytics.core.times import parse_time, read_clock
+from kaizen_analytics.experiments import lifecycle
+from kaizen_analytics.experiments.compare import compare_arms
+from kaizen_analytics.experiments.plan import Cluster, Statistic
+from kaizen_analytics.experiments.portfolio import read_portfolio
+from kaizen_analytics.experiments.power import compute_power
+from kaizen_analytics.experiments.sample import check_value
+from kaizen_analytics.pages import summary
+from kaizen_analytics.retro.retro import DAYS, compute_retro, last_days, parse_week
+from kaizen_analytics.stats import DesignKind
+from kaizen_analytics.stats.effect import Split
+from kaizen_analytics.store import Store, list_experiments, unreadable_experiments
+from kaizen_analytics.store.frames import read_events, read_sessions, session_metrics
+from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Chosen, compute_timeline, compute_tools, compute_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
+    from enum import StrEnum
 
     import polars as pl
 
-    from kaizen_analytics.columnar import Mirror
+    from kaizen_analytics.core.model import Experiment, Metric
     from kaizen_analytics.experiments.evaluation import Evaluation
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
-    from kaizen_analytics.model import Metric
-    from kaizen_analytics.retro.relations import Window
     from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect
-    from kaizen_analytics.store import Store
+
+
+_Member = TypeVar("_Member", bound="StrEnum")
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """A store to read from; use `open_analysis`. Every call answers from the store as it is now."""
 
-    path: Path
+    store: Store
 
     def sessions(self) -> pl.DataFrame:
         """Return one row per session, sub-agents included, ordered by start.
 
-        Columns: `id`, `agent`, `model`, `workspace`, `started_at_ms`, `ended_at_ms`, `status`, `start_commit`,
+        Columns: `session_id`, `agent`, `model`, `workspace`, `started_at`, `ended_at` (both in UTC), `started_at_ms`,
+        `ended_at_ms` (the same since the Unix epoch), `status`, `start_commit`,
         `branch`, `dirty_start`, `repo_binding_source`, `prompt_fingerprint`, `parent_session_id`, and `user` and
         `organisation` where the configuration names them. Null where nobody recorded the value.
         """
-        return self._read(_join_sessions)
+        return _with_times(read_sessions(self.store).rename({"id": "session_id"}))
 
     def metrics(
         self,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         workspace: str | None = None,
         agent: str | None = None,
         rollup: bool = True,
     ) -> pl.DataFrame:
         """Return every metric, one row per session, ordered by start.
 
-        Columns: `session_id`, `agent`, `model`, `workspace`, `started_at_ms`, `ended_at_ms`, `sessions_counted`, one
-        column per metric (docs/metrics.md has units and what null means), and the counts `responses`,
-        `unpriced_responses` and `unreliable_responses`.
+        Columns: `session_id`, `agent`, `model`, `workspace`, `started_at`, `ended_at` (both in UTC), `started_at_ms`,
+        `ended_at_ms` (the same since the Unix epoch), `sessions_counted`, one column per metric
+        (docs/reference/metrics.md has units and what null means), the counts `responses`, `unpriced_responses` and
+        `unreliable_responses`, `last_event_ms`, and the denominators of the rates: `tool_results` (whose outcome is
+        known), `input_tokens`, `lines_added` and `lines_surviving`.
 
         Args:
-            since: First start that counts, with a time zone.
+            since: First start that counts: a `datetime` with a time zone, or text such as "2026-10-05" or "7d" (ago).
             until: First start that no longer counts, with a time zone.
             workspace: Only this folder and those below it.
             agent: Only this agent, such as `codex`.
             rollup: Count sub-agents with the session that started them.
 
         Raises:
-            ConfigError: a time has no time zone.
+            ConfigError: a time has no time zone, or is no time.
         """
-        name = "metrics" if rollup else "metrics_apart"
-        frame = self._read(lambda mirror: mirror.table(name))
-        within = _within("started_at_ms", since, until)
-        return frame.filter(within, _belongs(workspace, agent)).sort("started_at_ms", "session_id")
+        within = _within(since, until)
+        frame = session_metrics(self.store, rollup=rollup)
+        return _with_times(frame.filter(within, _belongs(workspace, agent)).sort("started_at_ms", "session_id"))
 
     def events(self, session_id: str) -> pl.DataFrame:
         """Return the events of one session in order, empty for an unknown session.
@@ -102,7 +115,7 @@ class Analysis:
         `is_error`. Null where the transcript does not tell the value, or the event is no response. Texts stay in the
         store.
         """
-        return self._read(lambda mirror: mirror.events(_checked(session_id)))
+        return read_events(self.store, [_checked(session_id)]).sort("seq")
 
     def timeline(self, session_id: str) -> pl.DataFrame:
         """Return the course of one session, one row per event in order; empty for an unknown session.
@@ -113,80 +126,73 @@ class Analysis:
         `cost_usd_so_far`, to which unknown values add nothing. `new_tokens` are what the model newly processed or
         wrote, as in the metric `tokens_per_session`.
         """
-        from kaizen_analytics.usage import compute_timeline
-
         return compute_timeline(self.events(session_id))
 
-    def costs(
+    def usage(
         self,
         by: Sequence[str] = ("day",),
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         workspace: str | None = None,
         agent: str | None = None,
+        timezone: str = "UTC",
     ) -> pl.DataFrame:
         """Return tokens and cost, one row per group that has a response, ordered by the groups.
 
-        A response counts on its own day and with its own session, sub-agents apart from the session that started them.
+        A response counts at its own time and under its own model; a sub-agent's count with the session that started it.
 
         Columns: those of `by`, then `sessions`, `responses`, `unpriced_responses` (their cost is missing from
-        `cost_usd`), the disjoint sums `tokens_in`, `cache_creation_tokens`, `cache_read_tokens`, `tokens_out` and
-        `reasoning_tokens`, `cost_usd` (US dollars), and `new_tokens`: all of them but `cache_read_tokens`. A sum is
-        null where no response of the group tells the value.
+        `cost_usd`), `unreliable_responses` (their output count is too low), the
+        disjoint sums `tokens_in`, `cache_creation_tokens`, `cache_read_tokens`, `tokens_out` and
+        `reasoning_tokens`, `new_tokens` (all of them but `cache_read_tokens`), `cost_usd` (US dollars) and
+        `priced_share` (of all tokens, those with a price). A sum is null where no response of the group has the value.
 
         Args:
-            by: Out of `day`, `week` (its Monday), `month` (its first day), all in UTC, and `agent`, `model`,
-                `workspace`, `branch`, `user`, `organisation`, `session_id`.
+            by: Out of `day`, `week` (its Monday), `month` (its first day), `window` (of five hours), `weekly_window`,
+                `agent`, `model`, `workspace`, `branch`, `pull_request`, `task`, `user`, `organisation`, `session`.
             since: First response that counts, with a time zone.
             until: First response that no longer counts, with a time zone.
             workspace: Only this folder and those below it.
             agent: Only this agent, such as `codex`.
+            timezone: Where days, weeks and months begin, such as `Europe/Berlin`.
 
         Raises:
-            ConfigError: `by` names something else, or a time has no time zone.
+            ConfigError: `by` or `timezone` names something else, or a time has no time zone.
+
+        >>> analysis.usage(by=["month", "agent"]).columns[:4]
+        ['month', 'agent', 'sessions', 'responses']
         """
-        from kaizen_analytics.usage import compute_costs
-
-        within = _within("ts_ms", since, until)
-
-        def read(mirror: Mirror) -> pl.DataFrame:
-            sessions = _join_sessions(mirror).filter(_belongs(workspace, agent))
-            return compute_costs(mirror.scan_events().filter(within), sessions, by)
-
-        return self._read(read)
+        chosen = _chosen(since, until, workspace, agent)
+        return compute_usage(chosen.read(RESPONSES, self.store), by, timezone=timezone)
 
     def tools(
         self,
         *,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         workspace: str | None = None,
         agent: str | None = None,
     ) -> pl.DataFrame:
         """Return one row per tool, most called first.
 
-        Columns: `tool`, `calls`, `sessions` (that called it), `known_results` (results that say whether they failed),
-        `failures`, and `error_share`: failures per known result, null where none is known.
+        Columns: `tool`, `calls`, `sessions`, `known_results` (whose outcome is recorded), `failures`, `error_share` (of
+        the known results), `median_seconds` and `p95_seconds` (from a call to its result).
 
         Args:
-            since: First event that counts, with a time zone.
-            until: First event that no longer counts, with a time zone.
+            since: First call that counts, with a time zone.
+            until: First call that no longer counts, with a time zone.
             workspace: Only this folder and those below it.
             agent: Only this agent, such as `codex`.
 
         Raises:
-            ConfigError: a time has no time zone.
+            ConfigError: a time has no time zone, or is no time.
+
+        >>> analysis.tools()["tool"].is_unique().all()
+        True
         """
-        from kaizen_analytics.usage import compute_tools
-
-        within = _within("ts_ms", since, until)
-
-        def read(mirror: Mirror) -> pl.DataFrame:
-            sessions = _join_sessions(mirror).filter(_belongs(workspace, agent))
-            return compute_tools(mirror.scan_events().filter(within), sessions)
-
-        return self._read(read)
+        chosen = _chosen(since, until, workspace, agent)
+        return compute_tools(chosen.read(TOOL_CALLS, self.store))
 
     def effect(
         self,
@@ -196,34 +202,39 @@ class Analysis:
         control: str,
         treatment: str,
         alpha: float = 0.05,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        statistic: str = "median",
+        cluster: str | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         workspace: str | None = None,
         agent: str | None = None,
     ) -> Effect:
-        """Compare a metric between the sessions with two values of a column: by medians, or shares for a proportion.
+        """Compare a metric between the sessions with two values of a column, as `exp evaluate` compares two arms.
 
         This explores. Sessions that were not assigned to the values by an experiment may differ in more than that.
-        The first note names both groups, and the last one counts sessions that have no value and are left out.
+        `Effect.split` names both groups and counts the sessions that have no value and are left out.
 
         Args:
             metric: The metric, such as `cost_per_session`.
             by: A column with text of `metrics` or `sessions`, such as `agent`, `model`, `workspace` or `branch`.
             control: The value that is compared with.
             treatment: The value that is looked at.
-            alpha: Level of the intervals, for one look.
-            since: First start that counts, with a time zone.
+            alpha: Level of the intervals, for one analysis.
+            statistic: `median` or `mean`, for quantities.
+            cluster: Whose sessions resemble each other: `none`, `workspace`, `user` or `organisation`. By default none
+                within one workspace, else the workspace, as in an experiment.
+            since: First start that counts: a `datetime` with a time zone, or text such as "2026-10-05" or "7d" (ago).
             until: First start that no longer counts, with a time zone.
             workspace: Only this folder and those below it.
             agent: Only this agent.
 
         Raises:
-            ConfigError: the metric, the column or a value does not exist.
+            ConfigError: the metric, the column, a value, the statistic or the cluster does not exist.
         """
         import polars as pl
 
         frame = self.metrics(since=since, until=until, workspace=workspace, agent=agent)
-        more = self.sessions().rename({"id": "session_id"})
+        more = self.sessions()
         columns = ["session_id", *(name for name in more.columns if name not in frame.columns)]
         joined = frame.join(more.select(columns), on="session_id", how="left", maintain_order="left")
         if joined.schema.get(by) != pl.String:
@@ -232,9 +243,29 @@ class Analysis:
                 f"Sessions are compared by {', '.join(texts)}, not by {by!r}.{did_you_mean(str(by), texts)}"
             )
         arms = [_arm(joined, by, value) for value in (control, treatment)]
-        effect = _compare(arms[0], arms[1], parse_metric(metric), alpha)
-        named = f"{REGISTRY[parse_metric(metric)].label} by {by}: control is {control}, treatment is {treatment}."
-        return replace(effect, notes=(named, *effect.notes))
+        measured = parse_metric(metric)
+        first, second = (arm.with_columns(user_name="user") if "user" in arm.columns else arm for arm in arms)
+        compared = compare_arms(
+            first,
+            second,
+            measured,
+            statistic=_member(Statistic, "statistic", statistic),
+            alpha=alpha,
+            cluster=_choose_cluster(pl.concat(arms), by) if cluster is None else _member(Cluster, "cluster", cluster),
+        )
+        missing = [arm[measured.column].null_count() for arm in arms]
+        unreliable = [_share(int(arm["unreliable_responses"].sum()), int(arm["responses"].sum())) for arm in arms]
+        split = Split(
+            metric=measured,
+            by=by,
+            control=control,
+            treatment=treatment,
+            control_missing=missing[0],
+            treatment_missing=missing[1],
+            control_unreliable=unreliable[0],
+            treatment_unreliable=unreliable[1],
+        )
+        return replace(compared, split=split)
 
     def power(
         self,
@@ -242,14 +273,15 @@ class Analysis:
         *,
         target_pct: float = 0.0,
         days: int = 28,
-        until: datetime | None = None,
+        until: datetime | str | None = None,
         alpha: float = 0.05,
         power: float = 0.8,
         design: str = "planned",
+        statistic: str = "median",
         workspace: str | None = None,
         agent: str | None = None,
     ) -> PowerTable:
-        """Say how many sessions and days an experiment needs, from past sessions.
+        """Say how many sessions and days an experiment needs: whole experiments simulated from past sessions.
 
         Args:
             metric: What the experiment is to move, such as `tokens_per_session`.
@@ -258,20 +290,15 @@ class Analysis:
             until: End of the history, with a time zone; by default the start of the newest session.
             alpha: Two-sided level.
             power: Probability of proving a true change.
-            design: `planned` (looking at any time on the way to a planned number), `open` or `fixed` (one look).
+            design: `planned` (analyses at any time up to a planned number), `open` or `fixed` (one analysis).
+            statistic: `median` or `mean`, for quantities.
             workspace: Only sessions of this folder and below it.
             agent: Only sessions of this agent.
 
         Raises:
-            ConfigError: the metric or the design does not exist, or the time has no time zone.
-            ExperimentError: no session lies in the history, or `days` is not positive.
-            StatisticsError: fewer than five sessions have a value, or no percent change is defined for them.
+            ConfigError: the metric, the design or the statistic does not exist, or the time has no time zone.
+            ExperimentError: too few sessions with a value lie in the history, or `days` is not positive.
         """
-        from kaizen_analytics.experiments.plan import PlanDesign
-        from kaizen_analytics.experiments.power import compute_power
-
-        if design not in set(PlanDesign):
-            raise ConfigError(f"The design is {design!r}; expected one of {', '.join(PlanDesign)}.")
         sessions = self.metrics(workspace=workspace, agent=agent)
         if sessions.is_empty():
             raise ExperimentError("There is no session to plan from; leave out workspace and agent, or ingest some.")
@@ -284,7 +311,8 @@ class Analysis:
             target_pct=target_pct,
             alpha=alpha,
             power=power,
-            design=PlanDesign(design),
+            design=_member(DesignKind, "design", design),
+            statistic=_member(Statistic, "statistic", statistic),
         )
 
     def experiments(self) -> pl.DataFrame:
@@ -293,7 +321,7 @@ class Analysis:
         Columns: `id`, `name`, `state`, `metric`, `hypothesis`, `change_description`, `duration_days`, `created_at_ms`,
         `concluded_at_ms`, and `problem`: why a row cannot be read (its other columns are then null), else null.
         """
-        return self._read(_list_experiments)
+        return _list_experiments(self.store)
 
     def evaluate(self, experiment_id: str, *, now_ms: int | None = None) -> Evaluation:
         """Judge an experiment, as `kaizen-analytics exp evaluate` does.
@@ -306,10 +334,7 @@ class Analysis:
             ExperimentError: it does not exist, or has not started.
             RepositoryError: its repository cannot be read.
         """
-        from kaizen_analytics.experiments.codec import thaw_evaluation
-
-        request = {"experiment_id": _checked(experiment_id), "now_ms": now_ms}
-        return thaw_evaluation(json.loads(_run_apart("evaluate", self.path, request)))
+        return lifecycle.evaluate(self.store, _checked(experiment_id), now_ms=_now(now_ms))
 
     def portfolio(self, *, now_ms: int | None = None) -> Portfolio:
         """Look at all experiments at once: outcomes, decisions, and what needs attention.
@@ -317,69 +342,64 @@ class Analysis:
         Args:
             now_ms: The moment to speak for, in milliseconds since the Unix epoch; by default now.
         """
-        from kaizen_analytics.experiments.portfolio import Portfolio
-
-        return Portfolio.from_json(json.loads(_run_apart("portfolio", self.path, {"now_ms": now_ms})))
+        return read_portfolio(self.store, now_ms=_now(now_ms))
 
     def retro(
         self,
         week: str | None = None,
         *,
         days: int | None = None,
-        workspace: str | None = None,
         repository: str | os.PathLike[str] | None = None,
-        thresholds: str | os.PathLike[str] | None = None,
+        timezone: str = "UTC",
         now_ms: int | None = None,
     ) -> Retro:
-        """Look at a week: what to change, and what became of earlier suggestions; nothing is kept in the store.
+        """Say what past sessions show to be worth changing; nothing is kept in the store.
 
         Args:
-            week: An ISO week such as `2026-W47`; by default the last seven days.
-            days: The last days instead, today included.
-            workspace: Only sessions of this folder and below it.
-            repository: A repository whose guidance and commits to look at; by default neither is.
-            thresholds: TOML with changed thresholds; by default none is changed.
+            week: An ISO week such as `2026-W47`; by default the last 28 whole days.
+            days: The last whole days instead.
+            repository: Only sessions of this folder, those below it and its worktrees; where it is on this machine,
+                also which changes were applied to it.
+            timezone: The zone whose days count.
             now_ms: The moment to speak for, in milliseconds since the Unix epoch; by default now.
 
         Raises:
-            ConfigError: both `week` and `days` are given, one of them or a threshold makes no sense.
+            ConfigError: both `week` and `days` are given, or one of them makes no sense.
             RepositoryError: git refuses to read the repository.
         """
         if week is not None and days is not None:
             raise ConfigError(f"The week {week!r} and the last {days} days are two windows; give one of them.")
-        request = {
-            "week": week,
-            "days": days,
-            "workspace": workspace,
-            "repository": None if repository is None else os.fspath(repository),
-            "thresholds": None if thresholds is None else os.fspath(thresholds),
-            "now_ms": now_ms,
-        }
-        packed = base64.b64decode(_run_apart("retro", self.path, request))
-        retro: Retro = pickle.loads(packed)  # noqa: S301 - our own process wrote it
-        return retro
-
-    def _read(self, read: Callable[[Mirror], pl.DataFrame]) -> pl.DataFrame:
-        from kaizen_analytics.columnar import read_mirror
-
-        def renew() -> None:
-            _run_apart("refresh", self.path, {})
-
-        return read_mirror(self.path, read, renew=renew)
+        at_ms = _now(now_ms)
+        if week is None:
+            window = last_days(DAYS if days is None else days, at_ms, timezone)
+        else:
+            window = parse_week(week, timezone)
+        folder = None if repository is None else Path(repository).absolute()
+        return compute_retro(
+            self.store,
+            window,
+            now_ms=at_ms,
+            repository=None if folder is None else str(folder),
+            root=folder if folder is not None and folder.is_dir() else None,
+            timezone=timezone,
+        )
 
 
 def open_analysis(path: str | os.PathLike[str]) -> Analysis:
-    """Open a store for analysis.
+    """Open a store for analysis; in a notebook, results show themselves as tables from then on.
 
     Args:
-        path: The store that this package or kaizen-cli wrote.
+        path: The store.
 
     Raises:
-        StoreError: it is missing, damaged or no store.
+        StoreError: it is missing, damaged, or a file of kaizen-cli or another program.
+
+    >>> analysis.experiments()["id"].sort().to_list()
+    ['concise-instructions', 'plan-first', 'small-model']
     """
-    analysis = Analysis(Path(path).absolute())
-    analysis.sessions()
-    return analysis
+    store = Store.open(path, read_only=True, ours=True)
+    summary.register()
+    return Analysis(store)
 
 
 def sample_store() -> Path:
@@ -389,9 +409,10 @@ def sample_store() -> Path:
 
     Raises:
         ConfigError: this installation has no sample; only a checkout does.
-    """
-    from kaizen_analytics.resources import cache_folder
 
+    >>> sample_store().name
+    'kaizen.db'
+    """
     try:
         script = find_folder("data") / "sample_store.py"
     except ConfigError:
@@ -402,8 +423,16 @@ def sample_store() -> Path:
     folder = cache_folder(os.environ, Path.home()) / f"sample-{digest.hexdigest()[:12]}-{__version__}"
     store = folder / "kaizen.db"
     if not store.exists():
-        _call([sys.executable, str(script), str(store)], store, "")
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        command = [sys.executable, str(script), str(store)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
+        if done.returncode:
+            raise StoreError(f"The sample could not be made in {store}: {done.stderr[-500:]}")
     return store
+
+
+def _now(now_ms: int | None) -> int:
+    return read_clock() if now_ms is None else now_ms
 
 
 def _checked(text: str) -> str:
@@ -415,68 +444,77 @@ def _checked(text: str) -> str:
     return text
 
 
-def _within(column: str, since: datetime | None, until: datetime | None) -> pl.Expr:
+def _chosen(
+    since: datetime | str | None, until: datetime | str | None, workspace: str | None, agent: str | None
+) -> Chosen:
+    return Chosen(
+        since_ms=None if since is None else _milliseconds(since),
+        until_ms=None if until is None else _milliseconds(until),
+        workspace=workspace,
+        agent=agent,
+    )
+
+
+def _within(since: datetime | str | None, until: datetime | str | None) -> pl.Expr:
     import polars as pl
 
     condition = pl.lit(value=True)
     if since is not None:
-        condition &= pl.col(column) >= _milliseconds(since)
+        condition &= pl.col("started_at_ms") >= _milliseconds(since)
     if until is not None:
-        condition &= pl.col(column) < _milliseconds(until)
+        condition &= pl.col("started_at_ms") < _milliseconds(until)
     return condition
+
+
+def _with_times(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame with its starts and ends as times in UTC, before the numbers that hold them."""
+    import polars as pl
+
+    place = frame.columns.index("started_at_ms")
+    for name in ("ended_at", "started_at"):
+        at = frame[f"{name}_ms"].cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").alias(name)
+        frame = frame.insert_column(place, at)
+    return frame
 
 
 def _belongs(workspace: str | None, agent: str | None) -> pl.Expr:
     import polars as pl
 
-    condition = pl.lit(value=True)
-    if workspace is not None:
-        below = pl.col("workspace").str.starts_with(workspace.rstrip("/") + "/")
-        condition &= (pl.col("workspace") == workspace) | below
-    if agent is not None:
-        condition &= pl.col("agent") == agent
-    return condition
+    inside = in_folders([] if workspace is None else [workspace])
+    return inside if agent is None else inside & (pl.col("agent") == agent)
+
+
+def _choose_cluster(frame: pl.DataFrame, by: str) -> Cluster:
+    is_one = by == "workspace" or frame["workspace"].n_unique() == 1
+    return Cluster.NONE if is_one else Cluster.WORKSPACE
+
+
+def _member(kind: type[_Member], what: str, text: str) -> _Member:
+    if text not in list(kind):
+        raise ConfigError(f"The {what} is {text!r}; expected one of {', '.join(kind)}.")
+    return kind(text)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
 def _arm(frame: pl.DataFrame, by: str, value: str) -> pl.DataFrame:
     import polars as pl
 
-    arm = frame.filter(pl.col(by) == value)
-    if arm.is_empty():
-        known = frame[by].drop_nulls().unique().sort().to_list()
-        shown = ", ".join(known[:10]) + (", and others" if len(known) > 10 else "")
-        raise ConfigError(
-            f"No session has the {by} {value!r}; expected one of {shown or 'no value at all'}."
-            f"{did_you_mean(str(value), known)}"
-        )
-    return arm
+    check_value(frame, by, value)
+    return frame.filter(pl.col(by) == value)
 
 
-def _compare(control: pl.DataFrame, treatment: pl.DataFrame, metric: Metric, alpha: float) -> Effect:
-    from kaizen_analytics.stats import median_effect, proportion_effect
-
-    values = [arm[metric.column].drop_nulls() for arm in (control, treatment)]
-    compare = proportion_effect if REGISTRY[metric].kind is MetricKind.PROPORTION else median_effect
-    effect = compare(values[0].to_numpy(), values[1].to_numpy(), alpha=alpha)
-    missing = control.height - values[0].len(), treatment.height - values[1].len()
-    if not any(missing):
-        return effect
-    note = f"Without a value, and left out: {missing[0]:,} control and {missing[1]:,} treatment sessions."
-    return replace(effect, notes=(*effect.notes, note))
-
-
-def _milliseconds(moment: datetime) -> int:
+def _milliseconds(moment: datetime | str) -> int:
+    if isinstance(moment, str):
+        return parse_time(moment, _now(None))
     if moment.tzinfo is None:
         raise ConfigError(f"The time {moment} has no time zone; write datetime(…, tzinfo=UTC).")
     return round(moment.timestamp() * 1000)
 
 
-def _join_sessions(mirror: Mirror) -> pl.DataFrame:
-    attributes = mirror.table("ka_session_attributes").rename({"session_id": "id"})
-    return mirror.table("sessions").join(attributes, on="id", how="left").sort("started_at_ms", "id")
-
-
-def _list_experiments(mirror: Mirror) -> pl.DataFrame:
+def _list_experiments(store: Store) -> pl.DataFrame:
     import polars as pl
 
     schema = {
@@ -491,98 +529,15 @@ def _list_experiments(mirror: Mirror) -> pl.DataFrame:
         "concluded_at_ms": pl.Int64,
         "problem": pl.String,
     }
-    stored = pl.concat([mirror.table("experiments"), mirror.table("ka_experiments")])
-    rows = [_experiment_row(row) for row in stored.iter_rows(named=True)]
+    rows = [_experiment_row(item) for item in list_experiments(store)]
+    rows += [{"id": item.id, "problem": item.reason} for item in unreadable_experiments(store)]
     return pl.DataFrame(rows, schema=schema).sort(["created_at_ms", "id"], descending=[True, False])
 
 
-def _experiment_row(row: dict[str, Any]) -> dict[str, Any]:
-    from kaizen_analytics.model import Experiment
-
-    columns = {name: row[name] for name in ("id", "name", "state", "created_at_ms", "concluded_at_ms")}
-    try:
-        experiment = Experiment.from_json(row["metadata"] or "")
-    except ExperimentError as error:
-        return {**columns, "problem": str(error)}
+def _experiment_row(experiment: Experiment) -> dict[str, Any]:
+    columns = ("id", "name", "hypothesis", "change_description", "duration_days", "created_at_ms", "concluded_at_ms")
     return {
-        **columns,
+        **{name: getattr(experiment, name) for name in columns},
+        "state": experiment.state.value,
         "metric": experiment.metric.value,
-        "hypothesis": experiment.hypothesis,
-        "change_description": experiment.change_description,
-        "duration_days": experiment.duration_days,
     }
-
-
-def _run_apart(verb: str, path: Path, request: dict[str, Any]) -> str:
-    """Run one of this module's verbs in a process of its own and return what it printed; its error becomes ours."""
-    return _call([sys.executable, "-m", "kaizen_analytics.analysis", verb, str(path)], path, json.dumps(request))
-
-
-def _call(command: list[str], path: Path, stdin: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(  # noqa: S603 - our own interpreter and modules
-        command, input=stdin, capture_output=True, text=True, encoding="utf-8", check=False, env=environment
-    )
-    if done.returncode == 0:
-        return done.stdout
-    try:
-        name, message = json.loads(done.stderr)
-        kind = getattr(errors, name)
-    except (ValueError, TypeError, AttributeError):
-        raise StoreError(f"Reading {path} failed with exit code {done.returncode}: {done.stderr[-500:]}") from None
-    raise kind(message)
-
-
-def _answer(verb: str, path: Path, request: dict[str, Any]) -> str:
-    if verb == "refresh":
-        from kaizen_analytics.columnar import refresh
-
-        refresh(path)
-        return ""
-    from kaizen_analytics.store import Store
-
-    now_ms = time.time_ns() // 1_000_000 if request["now_ms"] is None else request["now_ms"]
-    with Store.open(path, read_only=True) as store:
-        if verb == "portfolio":
-            from kaizen_analytics.experiments.portfolio import read_portfolio
-
-            return json.dumps(read_portfolio(store, now_ms=now_ms).to_json(), allow_nan=False)
-        if verb == "retro":
-            return base64.b64encode(pickle.dumps(_look_back(store, request, now_ms))).decode()
-        from kaizen_analytics.experiments.codec import freeze_evaluation
-        from kaizen_analytics.experiments.lifecycle import evaluate
-
-        return json.dumps(freeze_evaluation(evaluate(store, request["experiment_id"], now_ms=now_ms)))
-
-
-def _look_back(store: Store, request: dict[str, Any], now_ms: int) -> Retro:
-    from kaizen_analytics.retro.heuristics import read_thresholds
-    from kaizen_analytics.retro.retro import compute_retro
-
-    repository, thresholds = request["repository"], request["thresholds"]
-    return compute_retro(
-        store,
-        _window(request["week"], request["days"], now_ms),
-        now_ms=now_ms,
-        workspace=request["workspace"],
-        thresholds=None if thresholds is None else read_thresholds(Path(thresholds)),
-        repository=None if repository is None else Path(repository).absolute(),
-    )
-
-
-def _window(week: str | None, days: int | None, now_ms: int) -> Window:
-    from kaizen_analytics.retro.retro import WEEK_DAYS, last_days, parse_week
-
-    return last_days(WEEK_DAYS if days is None else days, now_ms) if week is None else parse_week(week)
-
-
-def _main() -> None:
-    verb, path = sys.argv[1:]
-    try:
-        sys.stdout.write(_answer(verb, Path(path), json.load(sys.stdin)))
-    except KaizenError as error:
-        sys.exit(json.dumps([type(error).__name__, str(error)]))
-
-
-if __name__ == "__main__":
-    _main()

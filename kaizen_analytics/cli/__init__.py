@@ -1,6 +1,6 @@
 """The command line `kaizen-analytics`: each command parses, calls one public function and prints.
 
-Modules hold one command group each and import heavy libraries inside the commands, so that `--help` stays fast.
+Modules hold one command group each, and are imported when one of their commands is run.
 `main` is the only place that turns a `KaizenError` into a message and an exit code:
 
     0 done · 1 refused or failed · 2 wrong usage · 74 input or output · 75 busy · 124 timed out · 130 interrupted ·
@@ -9,38 +9,78 @@ Modules hold one command group each and import heavy libraries inside the comman
 
 from __future__ import annotations
 
-import importlib
+import io
 import json
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, ClassVar, TextIO
 
 import typer
 
 from kaizen_analytics import __version__
-from kaizen_analytics.errors import KaizenError
+from kaizen_analytics.cli.lazy import LazyGroup
+from kaizen_analytics.cli.output import print_note
+from kaizen_analytics.core.errors import KaizenError, StoreWarning
 
-GROUPS = (
-    "store",
-    "ingest",
-    "tail",
-    "sessions",
-    "prices",
-    "metrics",
-    "experiments",
-    "retro",
-    "guidance",
-    "export",
-    "sync",
-    "reports",
-    "doctor",
-    "cache",
-    "redact",
-)
-"""Modules of this package; each has `register(app)`. The order is that of the help page."""
+
+class _Commands(LazyGroup):
+    index: ClassVar = {
+        "init": ("store", "Create a store, or bring an existing one up to date."),
+        "backup": (
+            "store",
+            "Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' checks it.",
+        ),
+        "import": (
+            "store",
+            (
+                "Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; "
+                "its file is only read."
+            ),
+        ),
+        "ingest": ("ingest", "Read new sessions into the store; a second run reads only what was added since."),
+        "tail": ("tail", "Show events of running sessions as they are written, and store them."),
+        "prices": (
+            "prices",
+            "Show the prices of a store's models, in dollars per million tokens, on the day each was last used.",
+        ),
+        "usage": ("usage", "Show what was used: tokens by kind, and cost."),
+        "outcomes": ("outcomes", "Find out what came of the sessions, from their commands and from git, and store it."),
+        "metrics": ("metrics", "Compute every metric of every session."),
+        "run": (
+            "hooks",
+            "Draw an arm, and start an agent with what its sessions get: arguments, environment, settings.",
+        ),
+        "hook": ("hooks", "Draw the arm of a session that an agent starts, and answer with its text."),
+        "guidance": (
+            "guidance",
+            "List what agents are told in a repository: instructions, rules, skills, agents, commands and servers.",
+        ),
+        "mcp": (
+            "mcp",
+            (
+                "Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard input "
+                "and output."
+            ),
+        ),
+        "doctor": (
+            "doctor",
+            "Check a store and say what to do about each problem; compare it with the transcripts on disk.",
+        ),
+        "redact": ("redact", "Replace secrets and identities on standard input by placeholders, on standard output."),
+        "sessions": ("sessions", "List, show, search and judge sessions."),
+        "exp": ("exp", "Plan, run, judge and conclude experiments."),
+        "hooks": ("hooks", "Install the hook through which agents take part in experiments."),
+        "retro": ("retro", "Look at past sessions and say what to change."),
+        "export": ("export", "Write what may leave this machine to files, redacted."),
+        "notebooks": ("notebooks", "Copy the notebooks for analysts."),
+        "report": ("reports", "Make reports, list the runs, show one."),
+    }
+
 
 app = typer.Typer(
     name="kaizen-analytics",
+    cls=_Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # the plain help page needs no rich, which would double the start-up time
     pretty_exceptions_enable=False,
@@ -58,13 +98,16 @@ def _print_version(*, wanted: bool) -> None:
     epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 input or output, 75 busy, 124 timed out, "
     "130 interrupted, 138 a notebook kernel died."
 )
-def root(
+def _root(
     *,
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=lambda wanted: _print_version(wanted=wanted), is_eager=True, help="Print the version."
         ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print results, warnings and errors only: no progress, no advice.")
     ] = False,
 ) -> None:
     """Did this change make our coding agents better?
@@ -79,12 +122,19 @@ def root(
     """  # noqa: D301 - click needs the control character
 
 
-for _group in GROUPS:
-    importlib.import_module(f"kaizen_analytics.cli.{_group}").register(app)
-
-
 def main() -> None:
-    """Run the command line and exit."""
+    """Run the command line and exit; what the terminal's encoding lacks is shown as an escape.
+
+    >>> import contextlib
+    >>> from unittest.mock import patch
+    >>> with patch.object(sys, "argv", ["kaizen-analytics", "--version"]), contextlib.suppress(SystemExit):
+    ...     main()
+    kaizen-analytics 0.1.0
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.showwarning = _print_warning
     try:
         try:
             app()
@@ -101,8 +151,20 @@ def main() -> None:
         sys.exit(0)
 
 
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,  # noqa: ARG001 - the form that `warnings` asks for
+    lineno: int,  # noqa: ARG001
+    file: TextIO | None = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    if issubclass(category, StoreWarning):
+        print_note(f"warning: {message}", file=sys.stderr)
+
+
 def _print_error(message: str, code: int) -> None:
     if "--json" in sys.argv:
-        print(json.dumps({"error": message, "exit_code": code}, ensure_ascii=False), file=sys.stderr)
+        print(json.dumps({"error": message, "exit_code": code}), file=sys.stderr)
     else:
-        print(f"error: {message}", file=sys.stderr)
+        print_note(f"error: {message}", file=sys.stderr)

@@ -2,105 +2,174 @@
 
 from __future__ import annotations
 
+import getpass
+import json
+import os
+import uuid
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, choose_engine, read_key
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, open_store, repeat_store
-from kaizen_analytics.cli.output import clean, print_json, print_table
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
+from kaizen_analytics.cli.arms import (
+    ArgsOption,
+    AssignOption,
+    EnvOption,
+    FileOption,
+    SettingsOption,
+    TextOption,
+    check_text_fits,
+    plan_lot,
+    publish_running,
+)
+from kaizen_analytics.cli.experiment_list import IdArgument
+from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, check_source, read_key
+from kaizen_analytics.cli.options import (
+    JsonOption,
+    ShareOption,
+    StoreOption,
+    locate,
+    open_store,
+    parse_member,
+    repeat_store,
+    resolve_folder,
+)
+from kaizen_analytics.cli.output import has_colour, print_answer, print_json, print_table, terminal_width
+from kaizen_analytics.cli.reports import (
+    DEFAULT_FORMATS,
+    DEFAULT_OUT,
+    ForceOption,
+    FormatsOption,
+    OutOption,
+    make_reports,
+)
+from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.git import Repository
+from kaizen_analytics.core.metrics import parse_metric
+from kaizen_analytics.core.model import Experiment, GuardrailSpec, WorkUnit
+from kaizen_analytics.core.settings import read_settings
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.words import counted, format_moment
+from kaizen_analytics.experiments import lifecycle
+from kaizen_analytics.experiments.assignment import count_units, load_contents
+from kaizen_analytics.experiments.dated_power import compute_dated_power
+from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
+from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.guards import default_guardrails
+from kaizen_analytics.experiments.lifecycle import new_experiment
+from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic, get_plan
+from kaizen_analytics.experiments.power import compute_power
+from kaizen_analytics.experiments.sample import read_scope
+from kaizen_analytics.experiments.sizing import expect_reach
+from kaizen_analytics.experiments.tasks import add_up_past
+from kaizen_analytics.exports.engines import choose_engine
+from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
+from kaizen_analytics.pages import lots, plans, sentences
+from kaizen_analytics.pages.documents import evaluation_document, power_document
+from kaizen_analytics.pages.summary import render_box, render_text
+from kaizen_analytics.reports.sharing import prepare_share
+from kaizen_analytics.retro.proposal import Proposal, open_proposal
+from kaizen_analytics.stats import DesignKind
+from kaizen_analytics.store.assignments import read_draws
+from kaizen_analytics.store.experiments import get_experiment, manual_tags
 
-if TYPE_CHECKING:
-    from kaizen_analytics.engines import Engine
-    from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.experiments.plan import Plan
-    from kaizen_analytics.model import Experiment
-    from kaizen_analytics.store import Store
-
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id when unique.")]
-AlphaOption = Annotated[float, typer.Option(help="Error level of the whole experiment, all looks together.")]
-DesignOption = Annotated[
-    str,
-    typer.Option(
-        metavar="fixed|planned|open",
-        help="One look at the end; looks at any time up to the planned sessions; or looks without end.",
-    ),
+_NameOption = Annotated[str | None, typer.Option(help="What the experiment is called.")]
+_MetricOption = Annotated[str | None, typer.Option(help="What is measured; docs/reference/metrics.md lists all.")]
+_HypothesisOption = Annotated[str | None, typer.Option(help="What is expected, and why.")]
+_ChangeOption = Annotated[str | None, typer.Option(help="What is changed.")]
+_TargetOption = Annotated[float | None, typer.Option("--target-pct", help="Percent change to prove, such as -10.")]
+_DaysOption = Annotated[int | None, typer.Option(help="Days to collect. Default: 14.")]
+_PlannedOption = Annotated[
+    int | None, typer.Option("--planned-n", help="Sessions per arm. Default: from today's rate, at the start.")
 ]
-ClusterOption = Annotated[
+_GuardrailOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METRIC:DIRECTION:PERCENT", help="A metric that must not move so; may be repeated."),
+]
+_AlphaOption = Annotated[
+    float | None, typer.Option(help="Error level of the whole experiment, all analyses together. Default: 0.05.")
+]
+_DesignOption = Annotated[
     str | None,
     typer.Option(
-        metavar="none|workspace|user|organisation",
-        help="Whose sessions resemble each other. Default: none within one workspace, else workspace.",
+        metavar="fixed|planned|open",
+        help="One analysis at the end; at any time up to the planned sessions; or at any time without an end. "
+        "Default: planned.",
     ),
 ]
-WorkspaceOption = Annotated[
-    list[str] | None, typer.Option("--workspace", metavar="PATH", help="Sessions that count; may be repeated.")
+_StatisticOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="median|mean",
+        help="How tokens, cost and minutes are compared: the typical session, or the average one (the bill). "
+        "Default: median.",
+    ),
 ]
-AllWorkspacesOption = Annotated[bool, typer.Option("--all-workspaces", help="Sessions of every workspace count.")]
+_UnitOption = Annotated[
+    str,
+    typer.Option(
+        "--unit",
+        metavar="session|task|day",
+        help="What metrics are added up over before arms are compared. A task is a pull request, else a branch of its "
+        "own, else a session.",
+    ),
+]
+_ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="none|day|branch|workspace|user|organisation",
+        help="Whose sessions resemble each other. Default: none within one workspace, else workspace; --bind git: day.",
+    ),
+]
+_WorkspaceOption = Annotated[
+    list[str] | None,
+    typer.Option("--workspace", metavar="PATH", parser=resolve_folder, help="Sessions that count; may be repeated."),
+]
+_AllWorkspacesOption = Annotated[bool, typer.Option("--all-workspaces", help="Sessions of every workspace count.")]
 
 _NEW_EXAMPLES = """\b
 Examples:
+  kaizen-analytics exp new --name "Testing rule" --metric cost_per_session --target-pct -10 \\
+    --assign session --treatment-file .claude/rules/testing.md
   kaizen-analytics exp new --name "Shorter CLAUDE.md" --metric tokens_per_session --target-pct -10 \\
     --bind git --control-commit v1.4 --treatment-commit v1.5 --guardrail success_rate:decrease:5
   kaizen-analytics exp new --name "Plan first" --metric cost_per_session --target-pct -15 --bind manual
-  kaizen-analytics exp new --from-bet H36:pause --bind git --control-commit v1.4 --treatment-commit v1.5
+  kaizen-analytics exp new --from-finding wrong-command-8d0b13
 """
-_TAG_EXAMPLES = """\b
-Examples:
-  kaizen-analytics exp tag 3f2a 01a4… 77b0… --variant treatment
-  kaizen-analytics exp tag 3f2a --variant control --where agent=codex --since 2026-10-01 --until 2026-10-08
-"""
+_LATE = "The change is older than a day, so the result is exploratory; 'exp start --at now' begins anew instead."
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="Plan, run, judge and conclude experiments.")
-    group.command("new", epilog=_NEW_EXAMPLES)(new)
-    group.command("start", epilog="Example: kaizen-analytics exp start 3f2a --at 2026-09-01")(start)
-    group.command("list", epilog="Example: kaizen-analytics exp list --json")(list_all)
-    group.command("show", epilog="Example: kaizen-analytics exp show 3f2a")(show)
-    group.command("tag", epilog=_TAG_EXAMPLES)(tag)
-    group.command("untag", epilog="Example: kaizen-analytics exp untag 3f2a 01a4 --reason 'wrong session'")(untag)
-    group.command("tags", epilog="Example: kaizen-analytics exp tags 3f2a --json")(tags)
-    group.command("evaluate", epilog="Example: kaizen-analytics exp evaluate 3f2a --json")(evaluate)
-    group.command("report", epilog="Example: kaizen-analytics exp report 3f2a --out reports --format html,md")(report)
-    group.command("conclude", epilog="Example: kaizen-analytics exp conclude 3f2a")(conclude)
-    group.command("archive", epilog="Example: kaizen-analytics exp archive 3f2a")(archive)
-    group.command("power", epilog="Example: kaizen-analytics exp power --metric cost_per_session --target-pct -10")(
-        power
-    )
-    app.add_typer(group, name="exp")
-
-
-def new(
+@app.command("new", epilog=_NEW_EXAMPLES)
+def _new(
     *,
-    from_bet: Annotated[
+    from_finding: Annotated[
         str | None,
         typer.Option(
-            "--from-bet",
-            metavar="BET",
-            help="Prove a bet of a retro: what is not given is taken from it. An id, or the beginning of only one.",
+            "--from-finding",
+            metavar="ID",
+            help="Try the change of a retro's finding by lot; what is not given is taken from it.",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="What the experiment is called.")] = None,
-    metric: Annotated[str | None, typer.Option(help="What is measured; docs/metrics.md lists all.")] = None,
+    name: _NameOption = None,
+    metric: _MetricOption = None,
     bind: Annotated[
-        str | None, typer.Option(metavar="git|branch|prompt|manual", help="What tells the arms apart.")
+        str | None, typer.Option(metavar="git|branch|prompt|manual", help="How sessions are assigned to arms.")
     ] = None,
-    hypothesis: Annotated[str | None, typer.Option(help="What is expected, and why.")] = None,
-    change: Annotated[str | None, typer.Option(help="What is changed.")] = None,
-    target_pct: Annotated[
-        float | None, typer.Option("--target-pct", help="Percent change to prove, such as -10.")
-    ] = None,
+    hypothesis: _HypothesisOption = None,
+    change: _ChangeOption = None,
+    target_pct: _TargetOption = None,
     direction: Annotated[
         str | None, typer.Option(metavar="increase|decrease", help="Default: the metric's better side.")
     ] = None,
     absolute: Annotated[
         float | None, typer.Option(help="A value for the treatment arm to reach, instead of a change.")
     ] = None,
-    duration_days: Annotated[int | None, typer.Option(help="Days to collect. Default: 14.")] = None,
+    duration_days: _DaysOption = None,
     control_commit: Annotated[str | None, typer.Option(help="--bind git: the commit before the change.")] = None,
     treatment_commit: Annotated[str | None, typer.Option(help="--bind git: the commit with the change.")] = None,
     control_branch: Annotated[str | None, typer.Option(help="--bind branch: without the change.")] = None,
@@ -108,54 +177,78 @@ def new(
     control_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the old instructions.")] = None,
     treatment_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the new instructions.")] = None,
     variant_field: Annotated[str, typer.Option(help="--bind manual: a payload key that holds A or B.")] = "",
-    guardrail: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC:DIRECTION:PERCENT", help="A metric that must not move so; may be repeated."),
-    ] = None,
-    alpha: AlphaOption = 0.05,
+    assign: AssignOption = None,
+    control_text: TextOption = None,
+    treatment_text: TextOption = None,
+    control_file: FileOption = None,
+    treatment_file: FileOption = None,
+    control_args: ArgsOption = None,
+    treatment_args: ArgsOption = None,
+    control_env: EnvOption = None,
+    treatment_env: EnvOption = None,
+    control_settings: SettingsOption = None,
+    treatment_settings: SettingsOption = None,
+    guardrail: _GuardrailOption = None,
+    alpha: _AlphaOption = None,
+    statistic: _StatisticOption = None,
     margin: Annotated[float | None, typer.Option(help="Changes below this many percent count as none.")] = None,
-    cluster: ClusterOption = None,
-    design: DesignOption = "planned",
-    planned_n: Annotated[
-        int | None, typer.Option("--planned-n", help="Sessions per arm. Default: from today's rate, at the start.")
-    ] = None,
+    no_default_guardrails: Annotated[
+        bool,
+        typer.Option(
+            "--no-default-guardrails", help="Leave out the guardrails on checks and on the work done that are added."
+        ),
+    ] = False,
+    unit: _UnitOption = "session",
+    cluster: _ClusterOption = None,
+    design: _DesignOption = None,
+    planned_n: _PlannedOption = None,
+    no_covariate: Annotated[
+        bool, typer.Option("--no-covariate", help="--assign: do not adjust for the metric before the start.")
+    ] = False,
     split: Annotated[
-        float | None, typer.Option(help="Percent of sessions that a random assignment puts into the control arm.")
+        float | None,
+        typer.Option(help="Percent of units that a random assignment puts into the control arm. With --assign: 50."),
     ] = None,
     lookback_days: Annotated[
         int | None, typer.Option(help="--bind git: days before the start that count. Default: the duration.")
     ] = None,
-    workspace: WorkspaceOption = None,
-    all_workspaces: AllWorkspacesOption = False,
+    workspace: _WorkspaceOption = None,
+    all_workspaces: _AllWorkspacesOption = False,
     experiment_id: Annotated[str | None, typer.Option("--id", help="The id. Default: a random one.")] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan an experiment: one change, one metric, one rule for success, fixed before the data.
 
-    Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-bet only what the bet leaves open.
+    Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-finding nothing. Defaults of your
+    own are in kaizen.toml.
     """
-    import uuid
-
-    from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
-    from kaizen_analytics.experiments.lifecycle import new_experiment
-    from kaizen_analytics.metrics import parse_metric
-    from kaizen_analytics.model import Experiment
-
+    control = _arm(control_text, control_file, control_args, control_env, control_settings)
+    treatment = _arm(treatment_text, treatment_file, treatment_args, treatment_env, treatment_settings)
+    proposal = _propose(from_finding, store)
+    if proposal is not None and bind is None and assign is None:
+        assign = "session"
+    if proposal is not None and not workspace and not all_workspaces:
+        workspace = [proposal.repository]
+    lot, contents = plan_lot(assign, control, treatment, None if proposal is None else proposal.content)
+    if lot is not None and cluster is not None:
+        raise ConfigError("--assign sets the cluster: the unit that is drawn. Leave --cluster out.")
+    usual = _read_defaults()
     given = {
         "name": name,
         "metric": metric,
-        "bind": bind,
+        "bind": bind or (None if lot is None else "manual"),
         "hypothesis": hypothesis,
         "change": change,
         "target_pct": target_pct,
         "absolute": absolute,
-        "duration_days": duration_days,
-        "guardrail": guardrail,
+        "duration_days": usual["duration_days"] if duration_days is None else duration_days,
+        "guardrail": guardrail or usual["guardrails"],
+        "planned_n": planned_n,
         "control_fingerprint": control_fingerprint,
         "treatment_fingerprint": treatment_fingerprint,
     }
-    asked = _fill_in(given, from_bet, store)
+    asked = _fill_in(given, proposal)
     measured = parse_metric(asked["metric"])
     arms = {
         "control_commit": control_commit,
@@ -166,7 +259,7 @@ def new(
         "treatment_fingerprint": asked["treatment_fingerprint"],
     }
     experiment = Experiment(
-        id=experiment_id or str(uuid.uuid4()),
+        id=_check_id(str(uuid.uuid4()) if experiment_id is None else experiment_id),
         name=asked["name"],
         hypothesis=asked["hypothesis"] or "",
         change_description=asked["change"] or "",
@@ -180,217 +273,220 @@ def new(
         guardrails=tuple(parse_guardrail(text) for text in asked["guardrail"] or ()),
     )
     plan = _build_plan(
-        _read_scope(workspace or [], every=all_workspaces),
-        alpha=alpha,
+        workspace,
+        every=all_workspaces,
+        bind=asked["bind"],
+        alpha=usual["alpha"] if alpha is None else alpha,
+        statistic=statistic or usual["statistic"],
         margin_pct=margin,
-        cluster=cluster,
-        design=design,
-        planned_n=planned_n,
+        cluster=cluster if lot is None else "none",  # the cluster is what is drawn
+        unit=unit,
+        design=design or usual["design"],
+        planned_n=asked["planned_n"],
         lookback_days=lookback_days,
-        control_share=None if split is None else split / 100,
+        control_share=split / 100 if split is not None else None if lot is None else 0.5,
+        covariate=not no_covariate,
+        randomisation=lot,
     )
     with open_store(store) as opened:
-        new_experiment(opened, experiment, plan)
-    if as_json:
-        print_json({**_describe(experiment, plan), "bet": asked.get("bet")})
-        return
-    print(clean(f"Created {experiment.id}: {experiment.name}"))
-    if from_bet is not None:
-        print(clean(f"It is to prove the bet {asked['bet']}. {asked['note']}"))
-    if not measured.known_to_kaizen:
-        print(f"kaizen-cli does not know {measured.column} and will not see this experiment.")
-    print(clean(f"Next: kaizen-analytics exp start {experiment.id}{repeat_store(store)}"))
+        added: tuple[GuardrailSpec, ...] = ()
+        if not no_default_guardrails:
+            past = read_scope(opened, plan.workspaces)
+            added = default_guardrails(past, experiment, now_ms=experiment.created_at_ms)
+        experiment = replace(experiment, guardrails=(*experiment.guardrails, *added))
+        new_experiment(opened, experiment, plan, contents)
+    lines = [f"Created {experiment.id}: {experiment.name}"]
+    lines += [f"Guardrail: {plans.guardrail_rule(spec)}." for spec in experiment.guardrails]
+    if added:
+        lines.append(f"By default: {counted(len(added), 'guardrail')}; --no-default-guardrails leaves them out.")
+    if proposal is not None:
+        lines.append(f"It is to prove the finding {proposal.finding}. {proposal.note}")
+    print_answer(
+        {**_describe(experiment, plan), "finding": None if proposal is None else proposal.finding},
+        *lines,
+        then=f"kaizen-analytics exp start {experiment.id}{repeat_store(store)}",
+        as_json=as_json,
+    )
 
 
-def _fill_in(given: dict[str, Any], from_bet: str | None, store: Path | None) -> dict[str, Any]:
-    """Return the options of `new` with what a bet adds to them.
+@app.command("edit", epilog="Example: kaizen-analytics exp edit 3f2a --duration-days 21")
+def _edit(
+    experiment_id: IdArgument,
+    *,
+    name: _NameOption = None,
+    hypothesis: _HypothesisOption = None,
+    change: _ChangeOption = None,
+    metric: _MetricOption = None,
+    target_pct: _TargetOption = None,
+    duration_days: _DaysOption = None,
+    guardrail: _GuardrailOption = None,
+    planned_n: _PlannedOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Change a draft. Guardrails that are given replace all of them. How arms are assigned takes a new draft."""
+    given = {"name": name, "hypothesis": hypothesis, "change_description": change, "duration_days": duration_days}
+    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
+    if guardrail:
+        changes["guardrails"] = tuple(parse_guardrail(text) for text in guardrail)
+    if metric is not None and target_pct is None:
+        raise ConfigError("Another metric needs another target: give --target-pct too.")
+    plan_changes = {} if planned_n is None else {"planned_n": planned_n}
+    if not changes and not plan_changes and target_pct is None:
+        raise ConfigError("Nothing to change was given; 'kaizen-analytics exp edit --help' lists what can be.")
+    with open_store(store) as opened:
+        measured = get_experiment(opened, experiment_id).metric if metric is None else parse_metric(metric)
+        if target_pct is not None:
+            changes |= {"metric": measured, "success_criterion": build_criterion(measured, target_pct=target_pct)}
+        edited, plan = lifecycle.edit(opened, experiment_id, changes, plan_changes)
+    print_answer(_describe(edited, plan), f"Changed {edited.id}: {edited.name}", as_json=as_json)
+
+
+def _check_id(text: str) -> str:
+    """Return an id that can be typed.
 
     Raises:
-        ConfigError: something needed is neither given nor in the bet.
-        ExperimentError: there is no such bet, or an experiment is to prove it already.
+        ConfigError: it is empty, or holds spaces or hidden characters.
     """
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.retro.proposal import complete_options, open_proposal
+    if not text or not text.isprintable() or " " in text:
+        raise ConfigError(f"The id is {text!r}; expected one word.")
+    return text
 
-    asked, hint = given, "--from-bet takes them from a bet of 'kaizen-analytics retro'."
-    if from_bet is not None:
-        with open_store(store, read_only=True) as opened:
-            proposal = open_proposal(opened, from_bet)
-        asked, hint = complete_options(proposal, given), proposal.note
+
+def _read_defaults() -> dict[str, Any]:
+    """Return the defaults of the options of `new` and `power`: those of kaizen.toml before ours."""
+    ours = {"duration_days": None, "guardrails": None, "alpha": 0.05, "statistic": "median", "design": "planned"}
+    return {**ours, **read_settings(os.environ, Path.home(), Path.cwd()).experiments}
+
+
+def _arm(*values: Any) -> dict[str, Any]:  # noqa: ANN401 - the values of the options of one arm
+    return dict(zip(("text", "file", "args", "env", "settings"), values, strict=True))
+
+
+def _propose(prefix: str | None, store: Path | None) -> Proposal | None:
+    """Return the experiment that would prove a finding; None without one.
+
+    Raises:
+        ConfigError: there is no such finding.
+        ExperimentError: an experiment is to test it already.
+    """
+    if prefix is None:
+        return None
+    with open_store(store, read_only=True) as opened:
+        return open_proposal(opened, prefix)
+
+
+def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]:
+    """Return the options of `new` with what a finding adds to them.
+
+    Raises:
+        ConfigError: something needed is neither given nor in the finding.
+    """
+    asked = given if proposal is None else proposal.complete(given)
     missing = [f"--{name}" for name in ("name", "metric", "bind") if asked[name] is None]
     if missing:
-        raise ConfigError(f"{' and '.join(missing)} missing. {hint}")
+        raise ConfigError(f"{' and '.join(missing)} missing. --from-finding takes them from a finding of a retro.")
     return asked
 
 
-def start(
+@app.command("start", epilog="Example: kaizen-analytics exp start 3f2a --at 2026-09-01")
+def _start(
     experiment_id: IdArgument,
     *,
     at: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help=f"Open a retrospective experiment that began then. {TIME_HELP}"),
+        typer.Option(
+            metavar="TIME",
+            help="When a change of the past was made; 'now' for a new one. Default: the date of a treatment commit "
+            f"that is older than a day, else now. {TIME_HELP}",
+        ),
     ] = None,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Give a plan to an experiment of kaizen-cli.")] = False,
-    planned_n: Annotated[int | None, typer.Option("--planned-n", help="Sessions per arm to plan for.")] = None,
-    workspace: WorkspaceOption = None,
-    all_workspaces: AllWorkspacesOption = False,
+    planned_n: _PlannedOption = None,
+    workspace: _WorkspaceOption = None,
+    all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start a draft: its plan is frozen now, with commits and branches resolved to full ids.
 
-    The scope (--workspace) is that of 'exp new'; it is only asked for where another tool made the experiment.
+    A running experiment that was imported gets its plan: its window begins with --at, or when it was created. The scope
+    (--workspace) is that of 'exp new'; it is only asked for where the experiment was imported.
     """
-    from kaizen_analytics.experiments import lifecycle
-    from kaizen_analytics.experiments.evaluation import render_time
-    from kaizen_analytics.store.experiments import get_experiment
-
     now_ms = read_clock()
     with open_store(store) as opened:
-        experiment = get_experiment(opened, experiment_id)
-        has_plan = lifecycle.get_plan(opened, experiment.id) is not None
-        default = None if has_plan else _build_plan(_read_scope(workspace or [], every=all_workspaces))
+        found = get_experiment(opened, experiment_id).id
+        draft = get_plan(opened, found)
+        check_text_fits(opened, found, draft)
+        made_ms = None if at is not None else lifecycle.date_of_change(opened, found, now_ms)
         plan = lifecycle.start(
             opened,
-            experiment.id,
+            found,
             now_ms=now_ms,
-            at_ms=parse_optional_time(at, now_ms),
-            adopt=adopt,
+            at_ms=made_ms if at in (None, "now") else parse_optional_time(at, now_ms),
             planned_n=planned_n,
-            default_plan=default,
+            default_plan=None if draft is not None else _build_plan(workspace, every=all_workspaces),
         )
-        experiment = get_experiment(opened, experiment.id)
-    if as_json:
-        print_json(_describe(experiment, plan))
-    elif plan.started is not None:
-        window = f"{render_time(plan.started.window_start_ms)} to {render_time(plan.started.window_end_ms)}"
-        size = "" if plan.planned_n is None else f", {plan.planned_n} sessions per arm"
-        print(clean(f"Started {experiment.id}: sessions from {window}, {plan.design} design{size}"))
-        print(clean(f"Next: kaizen-analytics exp evaluate {experiment.id}{repeat_store(store)}"))
+        experiment = get_experiment(opened, found)
+        publish_running(opened)
+        contents = load_contents(opened, found)
+        reach = expect_reach(opened, experiment, plan, now_ms)
+        units = None if plan.randomisation is None else count_units(opened, plan, plan.randomisation.unit, now_ms)
+    warning = None if reach is None else sentences.reach(reach)
+    part = []
+    if plan.randomisation is not None and units is not None:
+        part = [
+            lots.past_units(plan.randomisation.unit, units),
+            f"To take part, {lots.how_to_take_part(found, contents)}.",
+        ]
+    window = plan.require_start(found).window
+    size = "" if plan.planned_n is None else f", {plan.planned_n} sessions per arm"
+    print_answer(
+        {
+            **_describe(experiment, plan),
+            "reach": codec.plain(reach),
+            "past_units": codec.plain(units),
+            "warning": warning,
+        },
+        f"Started {found}: sessions from {format_moment(window.start_ms)} to {format_moment(window.end_ms)}, "
+        f"{plan.design} design{size}",
+        *([] if made_ms is None else [_LATE]),
+        *part,
+        *([] if warning is None else [f"Warning: {warning}"]),
+        then=f"kaizen-analytics exp evaluate {found}{repeat_store(store)}",
+        as_json=as_json,
+    )
 
 
-def list_all(
-    *,
-    state: Annotated[
-        str | None, typer.Option(metavar="STATE", help="Only Draft, Running, Concluded or Archived.")
-    ] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the experiments of a store, newest first, and the rows that cannot be read."""
-    from kaizen_analytics.experiments.evaluation import render_time
-    from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments
-
-    with open_store(store) as opened:
-        found, unreadable = list_experiments(opened), unreadable_experiments(opened)
-    chosen = [item for item in found if state is None or item.state.lower() == state.lower()]
-    if as_json:
-        broken = [{"id": item.id, "reason": item.reason} for item in unreadable]
-        print_json({"experiments": [_experiment_json(item) for item in chosen], "unreadable": broken})
-        return
-    rows = [(item.id, item.name, item.state, item.metric.column, render_time(item.created_at_ms)) for item in chosen]
-    print_table(["id", "name", "state", "metric", "created"], rows)
-    for item in unreadable:
-        print(clean(f"unreadable: {item.id}: {item.reason}"))
-
-
-def show(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@app.command("show", epilog="Example: kaizen-analytics exp show 3f2a")
+def _show(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Show an experiment, its plan and how many sessions are tagged."""
-    from kaizen_analytics.experiments.lifecycle import get_plan
-    from kaizen_analytics.experiments.summary import render_criterion
-    from kaizen_analytics.store.experiments import get_experiment, manual_tags
-
     with open_store(store) as opened:
         experiment = get_experiment(opened, experiment_id)
         plan = get_plan(opened, experiment.id)
         tagged = len(manual_tags(opened, experiment.id))
+        drawn = read_draws(opened, experiment.id)
+        contents = load_contents(opened, experiment.id)
+    document = _describe(experiment, plan)
     if as_json:
-        print_json({**_describe(experiment, plan), "tags": tagged})
+        print_json({**document, "tags": tagged, "draws": codec.plain(drawn), "arms": codec.plain(contents)})
         return
-    rows: list[tuple[str, object]] = [
-        ("id", experiment.id),
-        ("name", experiment.name),
-        ("state", experiment.state),
-        ("hypothesis", experiment.hypothesis or None),
-        ("change", experiment.change_description or None),
-        ("rule", render_criterion(experiment)),
-        ("binding", _one_line(_experiment_json(experiment)["binding"])),
-        *(
-            ("guardrail", f"{g.metric.column}:{g.regression_direction.lower()}:{g.threshold_pct:g}")
-            for g in experiment.guardrails
-        ),
-        ("duration", f"{experiment.duration_days} days"),
-        ("tags", str(tagged)),
+    rows = [
+        ("Id", experiment.id),
+        ("Name", experiment.name),
+        ("State", experiment.state.lower()),
+        *plans.describe(experiment, plan or Plan()),
+        ("Tagged", counted(tagged, "session") if tagged else ""),
     ]
-    if plan is not None:
-        rows += [(name.replace("_", " "), _one_line(value)) for name, value in plan.to_json().items() if name != "rule"]
-    print_table(["field", "value"], rows)
+    if plan is not None and plan.randomisation is not None:
+        rows += [("Drawn", lots.draws(drawn))]
+        rows += [(str(arm), lots.content(content)) for arm, content in contents.items()]
+        rows += [("To take part", lots.how_to_take_part(experiment.id, contents))]
+    rows = [row for row in rows if row[1]]
+    print_table(["field", "value"], rows, wrapped="value")
 
 
-def tag(
-    experiment_id: IdArgument,
-    sessions: Annotated[list[str] | None, typer.Argument(metavar="SESSION…", help="Session ids.")] = None,
-    *,
-    variant: Annotated[str, typer.Option(metavar="control|treatment|excluded", help="The arm.")],
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="Choose stored sessions by agent, model, workspace or branch."),
-    ] = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start that counts. {TIME_HELP}")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="First start that no longer counts.")] = None,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Put sessions into an arm by hand, by ids or by a filter; none of them when one is in another arm."""
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.experiments import lifecycle
-
-    now_ms = read_clock()
-    filtered = bool(where) or since is not None or until is not None
-    if bool(sessions) == filtered:
-        raise ConfigError("Name sessions, or choose them with --where, --since and --until; one of the two.")
-    with open_store(store) as opened:
-        chosen = _choose(opened, where or [], since, until, now_ms) if filtered else list(sessions or [])
-        added = lifecycle.tag(opened, experiment_id, chosen, _parse_variant(variant), now_ms=now_ms)
-    if as_json:
-        print_json({"variant": variant.capitalize(), "sessions": chosen, "added": added})
-    else:
-        before = f", {len(chosen) - added} were before" if added < len(chosen) else ""
-        print(f"Tagged {added} sessions {variant.lower()}{before}.")
-
-
-def untag(
-    experiment_id: IdArgument,
-    session: Annotated[str, typer.Argument(metavar="SESSION", help="The session id.")],
-    *,
-    reason: Annotated[str, typer.Option(help="Why; it is kept with the experiment.")],
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Take a session's tag away; the removal and its reason are recorded."""
-    from kaizen_analytics.experiments import lifecycle
-
-    with open_store(store) as opened:
-        lifecycle.untag(opened, experiment_id, session, reason, now_ms=read_clock())
-    if as_json:
-        print_json({"session": session, "removed": True})
-    else:
-        print(clean(f"Removed the tag of {session}."))
-
-
-def tags(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """List the tagged sessions of an experiment."""
-    from kaizen_analytics.store.experiments import get_experiment, manual_tags
-
-    with open_store(store) as opened:
-        found = manual_tags(opened, get_experiment(opened, experiment_id).id)
-    if as_json:
-        print_json({session: variant.value for session, variant in found.items()})
-    else:
-        print_table(["session", "variant"], list(found.items()))
-
-
-def evaluate(
+@app.command("evaluate", epilog="Example: kaizen-analytics exp evaluate 3f2a --json")
+def _evaluate(
     experiment_id: IdArgument,
     *,
     store: StoreOption = None,
@@ -398,41 +494,48 @@ def evaluate(
     lake_key: LakeKeyOption = None,
     engine: EngineOption = None,
     spark_remote: RemoteOption = None,
+    share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge an experiment now; a concluded one as it was frozen.
 
-    With --lake, on the sessions of all machines that export there. Arms that are told apart by commits need the
+    With --lake, on the sessions of all machines that export there. Arms that are assigned by commits need the
     repository around the current folder; a concluded experiment is computed again, as of its conclusion.
     """
+    check_source(store, lake, lake_key, engine, spark_remote)
     if lake is None:
-        evaluation = _evaluate_store(experiment_id, store, lake_key, engine, spark_remote)
+        with open_store(store) as opened:
+            evaluation = lifecycle.evaluate(opened, experiment_id, now_ms=read_clock())
     else:
-        evaluation = _evaluate_lake(experiment_id, lake, store, lake_key, choose_engine(engine, spark_remote))
-    _print_evaluation(evaluation.to_json(), evaluation.render_text(), as_json=as_json)
+        here = Repository.find(Path.cwd())
+        helpers = Helpers(key=read_key(lake_key), engine=choose_engine(engine, spark_remote), repository=here)
+        evaluation = evaluate_lake(lake, experiment_id, now_ms=read_clock(), helpers=helpers)
+    if share:
+        guard = prepare_share([] if lake is not None else [locate(store).path])
+        evaluation = guard.project(evaluation)
+        text = json.dumps(evaluation_document(evaluation)) + render_box(evaluation)
+        guard.refuse_leaks({"evaluation": text.encode()})
+    _print_evaluation(evaluation, as_json=as_json)
 
 
-def report(
+@app.command("report", epilog="Example: kaizen-analytics exp report 3f2a --out reports --format html,md")
+def _report(
     experiment_id: IdArgument,
     *,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")] = Path("reports"),
-    formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, pdf, ipynb.")
-    ] = "html,md,json",
-    force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
+    out: OutOption = DEFAULT_OUT,
+    formats: FormatsOption = DEFAULT_FORMATS,
+    force: ForceOption = False,
     share: ShareOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write the conclusion report of an experiment."""
-    from kaizen_analytics.cli import reports
-    from kaizen_analytics.store.experiments import get_experiment
-
     with open_store(store) as opened:
         found = get_experiment(opened, experiment_id)
-    reports.run(
+        lifecycle.require_started(opened, found)
+    code = make_reports(
         "experiment_conclusion",
-        parameter=[f"experiment_id={found.id}"],
+        [f"experiment_id={found.id}"],
         formats=formats,
         out=out,
         store=store,
@@ -440,200 +543,185 @@ def report(
         share=share,
         as_json=as_json,
     )
+    raise typer.Exit(code)
 
 
-def conclude(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@app.command("conclude", epilog="Example: kaizen-analytics exp conclude 3f2a")
+def _conclude(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
     """Conclude a running experiment: its sample and its result are frozen and can no longer change."""
-    from kaizen_analytics.experiments import lifecycle
-
     with open_store(store) as opened:
-        evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock())
-    _print_evaluation(evaluation.to_json(), evaluation.render_text(), as_json=as_json)
+        evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=_read_name())
+        publish_running(opened)
+    _print_evaluation(evaluation, as_json=as_json)
 
 
-def archive(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Put a concluded experiment, or a mistyped draft, away; nothing follows."""
-    from kaizen_analytics.experiments import lifecycle
+@app.command("cancel", epilog="Example: kaizen-analytics exp cancel 3f2a --reason 'wrong commit'")
+def _cancel(
+    experiment_id: IdArgument,
+    *,
+    reason: Annotated[str, typer.Option(help="Why; it is kept with the experiment.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Withdraw a running experiment while one of its arms has no session. This is final."""
+    with open_store(store) as opened:
+        cancelled = lifecycle.cancel(opened, experiment_id, reason, now_ms=read_clock())
+        publish_running(opened)
+    print_answer(codec.plain(cancelled), f"Cancelled {cancelled.id}: {cancelled.name}", as_json=as_json)
 
+
+@app.command("archive", epilog="Example: kaizen-analytics exp archive 3f2a")
+def _archive(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Archive a concluded experiment, or a draft. This is final."""
     with open_store(store) as opened:
         archived = lifecycle.archive(opened, experiment_id, now_ms=read_clock())
-    if as_json:
-        print_json(_experiment_json(archived))
-    else:
-        print(clean(f"Archived {archived.id}: {archived.name}"))
+    print_answer(codec.plain(archived), f"Archived {archived.id}: {archived.name}", as_json=as_json)
 
 
-def power(
+_POWER_EXAMPLES = """\b
+Examples:
+  kaizen-analytics exp power --metric cost_per_session --target-pct -10
+  kaizen-analytics exp power --metric tokens_per_session --bind git --duration-days 28
+"""
+
+
+@app.command("power", epilog=_POWER_EXAMPLES)
+def _power(
     *,
     metric: Annotated[str, typer.Option(help="What the experiment is to move.")],
     target_pct: Annotated[
         float, typer.Option("--target-pct", help="Percent change to prove; 0: any improvement.")
     ] = 0.0,
-    days: Annotated[int, typer.Option(help="Days of history to plan from.")] = 28,
-    alpha: AlphaOption = 0.05,
+    bind: Annotated[
+        str | None,
+        typer.Option(metavar="git", help="Plan a comparison before and after a commit. Default: arms drawn by lot."),
+    ] = None,
+    duration_days: Annotated[int | None, typer.Option(help="--bind git: days after the commit. Default: 28.")] = None,
+    days: Annotated[
+        int | None,
+        typer.Option(help="Days of history to plan from. Default: 28; with --bind git all that the store holds."),
+    ] = None,
+    alpha: _AlphaOption = None,
     power: Annotated[float, typer.Option(help="Probability of proving a true change.")] = 0.8,
-    simulate: Annotated[
-        bool, typer.Option("--simulate", help="Check each size with experiments drawn from the past; takes seconds.")
-    ] = False,
-    design: DesignOption = "planned",
-    cluster: ClusterOption = None,
-    workspace: WorkspaceOption = None,
-    all_workspaces: AllWorkspacesOption = False,
+    statistic: _StatisticOption = None,
+    guardrail: _GuardrailOption = None,
+    design: _DesignOption = None,
+    unit: _UnitOption = "session",
+    cluster: _ClusterOption = None,
+    workspace: _WorkspaceOption = None,
+    all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many sessions and days an experiment needs, from the store's own history."""
-    from kaizen_analytics.experiments.power import compute_power
-    from kaizen_analytics.experiments.sample import read_scope
-    from kaizen_analytics.metrics import parse_metric
-
-    scope = _read_scope(workspace or [], every=all_workspaces)
-    plan = _build_plan(scope, cluster=cluster, design=design)
-    with open_store(store) as opened:
-        sessions = read_scope(opened, plan.workspaces)
-    table = compute_power(
-        sessions,
-        parse_metric(metric),
-        now_ms=read_clock(),
-        days=days,
-        target_pct=target_pct,
+    """Say how many sessions and days an experiment needs, by simulating whole experiments from the store's history."""
+    usual = _read_defaults()
+    design, statistic = design or usual["design"], statistic or usual["statistic"]
+    alpha = usual["alpha"] if alpha is None else alpha
+    plan = _build_plan(
+        workspace,
+        every=all_workspaces,
+        bind=bind,
+        cluster=cluster,
+        unit=unit,
+        design=design,
+        statistic=statistic,
         alpha=alpha,
-        power=power,
-        design=plan.design,
-        cluster=plan.cluster,
-        simulate=simulate,
     )
-    if as_json:
-        print_json(table.to_json())
-        return
-    print(f"{table.sentence} {table.per_day:.1f} sessions a day come in.")
-    goal = f"to prove {target_pct:g} %" if target_pct else "to prove any improvement"
-    columns, rows = table.cells()
-    print_table(columns, rows, title=f"What it takes {goal}")
-
-
-def _evaluate_store(experiment_id: str, store: Path | None, *lake_options: object) -> Evaluation:
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.experiments import lifecycle
-
-    if any(option is not None for option in lake_options):
-        raise ConfigError("--lake-key, --engine and --spark-remote belong to --lake URL.")
+    asked: dict[str, Any] = {
+        "now_ms": read_clock(),
+        "target_pct": target_pct,
+        "power": power,
+        "guardrails": [parse_guardrail(text) for text in guardrail or ()],
+        "progress": None if as_json else lambda line: typer.echo(line, err=True),
+    }
     with open_store(store) as opened:
-        return lifecycle.evaluate(opened, experiment_id, now_ms=read_clock())
+        sessions = add_up_past(read_scope(opened, plan.workspaces), plan.unit)
+    if bind is None and duration_days is None:
+        table = compute_power(
+            sessions,
+            parse_metric(metric),
+            days=28 if days is None else days,
+            alpha=plan.alpha,
+            design=plan.design,
+            cluster=plan.cluster,
+            statistic=plan.statistic,
+            **asked,
+        )
+    elif bind != "git" or design != "planned":
+        raise ConfigError(
+            f"--bind is {bind!r}, --design {design!r}: 'exp power' plans arms drawn by lot (no --bind), or arms before "
+            "and after a commit (--bind git), which are judged once; --duration-days belongs to the latter."
+        )
+    else:
+        table = compute_dated_power(
+            sessions,
+            parse_metric(metric),
+            days=days,
+            after_days=28 if duration_days is None else duration_days,
+            plan=plan,
+            **asked,
+        )
+    print_answer(power_document(table), render_text(table), as_json=as_json)
 
 
-def _evaluate_lake(
-    experiment_id: str, url: str, store: Path | None, lake_key: Path | None, engine: Engine | None
-) -> Evaluation:
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.git import Repository
-    from kaizen_analytics.lake import Helpers, evaluate_lake
-
-    if store is not None:
-        raise ConfigError("Give --store or --lake, not both.")
-    helpers = Helpers(key=read_key(lake_key), engine=engine, repository=Repository.find(Path.cwd()))
-    return evaluate_lake(url, experiment_id, now_ms=read_clock(), helpers=helpers)
-
-
-def _read_scope(workspaces: list[str], *, every: bool) -> tuple[tuple[str, ...], str | None]:
+def _read_scope(workspaces: list[str] | None, *, every: bool) -> tuple[tuple[str, ...], str | None]:
     """Return the planned workspaces (empty: all) and the repository that commits and branches belong to."""
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.git import Repository
-
     if every and workspaces:
         raise ConfigError("--workspace and --all-workspaces contradict each other; give one of them.")
     here = Repository.find(Path.cwd())
     if every:
         return (), None if here is None else str(here.root)
     if workspaces:
-        roots = tuple(str(Path(text).expanduser().absolute()) for text in workspaces)
-        first = next((found for root in roots if (found := Repository.find(Path(root)))), None)
-        return roots, None if first is None else str(first.root)
+        first = next((found for root in workspaces if (found := Repository.find(Path(root)))), None)
+        return tuple(workspaces), None if first is None else str(first.root)
     if here is None:
         raise ConfigError(
             f"{Path.cwd()} is not inside a git repository, so the sessions that count are not known. "
-            "Name them with --workspace PATH, or give --all-workspaces.",
+            "Name them with --workspace PATH, or give --all-workspaces."
         )
     return (str(here.root),), str(here.root)
 
 
 def _build_plan(
-    scope: tuple[tuple[str, ...], str | None],
+    workspaces: list[str] | None,
     *,
+    every: bool,
+    bind: str | None = None,
     cluster: str | None = None,
+    unit: str = "session",
     design: str = "planned",
+    statistic: str = "median",
     **options: Any,  # noqa: ANN401 - the plain fields of a plan
 ) -> Plan:
-    from kaizen_analytics.experiments.plan import Cluster, Plan
-
-    workspaces, repository = scope
-    default = Cluster.NONE if len(workspaces) == 1 else Cluster.WORKSPACE
+    """Return the plan that the options of a command ask for, in the scope that they name."""
+    chosen, repository = _read_scope(workspaces, every=every)
+    apart = len(chosen) == 1 or unit == WorkUnit.DAY
+    default = Cluster.NONE if apart else Cluster.WORKSPACE
+    if bind == "git" and unit != WorkUnit.DAY:
+        default = Cluster.DAY
     return Plan(
-        workspaces=workspaces,
+        workspaces=chosen,
         repository=repository,
-        cluster=default if cluster is None else _parse_member(Cluster, "--cluster", cluster),
-        design=_parse_design(design),
+        cluster=default if cluster is None else parse_member(Cluster, "--cluster", cluster),
+        unit=parse_member(WorkUnit, "--unit", unit),
+        design=parse_member(DesignKind, "--design", design),
+        statistic=parse_member(Statistic, "--statistic", statistic),
         **options,
     )
 
 
-def _parse_design(text: str) -> Any:  # noqa: ANN401 - a PlanDesign, whose module is imported late
-    from kaizen_analytics.experiments.plan import PlanDesign
-
-    return _parse_member(PlanDesign, "--design", text)
-
-
-def _parse_variant(text: str) -> Any:  # noqa: ANN401 - a Classification, whose module is imported late
-    from kaizen_analytics.model import Classification
-
-    return _parse_member(Classification, "--variant", text.capitalize())
-
-
-def _parse_member(kind: Any, option: str, text: str) -> Any:  # noqa: ANN401 - any enumeration
-    from kaizen_analytics.errors import ConfigError
-
-    if text not in list(kind):
-        raise ConfigError(f"{option} is {text!r}; expected one of {', '.join(kind)}.")
-    return kind(text)
-
-
-def _choose(store: Store, where: list[str], since: str | None, until: str | None, now_ms: int) -> list[str]:
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.experiments.sample import select_sessions
-
-    pairs = [text.partition("=") for text in where]
-    wrong = [key for key, equals, _ in pairs if not equals]
-    if wrong:
-        raise ConfigError(f"--where {wrong[0]} is no condition; expected KEY=VALUE, such as agent=codex.")
-    return select_sessions(
-        store,
-        {key: value for key, _, value in pairs},
-        since_ms=parse_optional_time(since, now_ms),
-        until_ms=parse_optional_time(until, now_ms),
-    )
-
-
 def _describe(experiment: Experiment, plan: Plan | None) -> dict[str, Any]:
-    return {"experiment": _experiment_json(experiment), "plan": None if plan is None else plan.to_json()}
+    return {"experiment": codec.plain(experiment), "plan": codec.plain(plan)}
 
 
-def _experiment_json(experiment: Experiment) -> dict[str, Any]:
-    import json
-
-    record: dict[str, Any] = json.loads(experiment.to_json())
-    return record
-
-
-def _one_line(value: object) -> str | None:
-    import json
-
-    if value is None or value == []:
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _read_name() -> str:
+    """Return who concludes: git's name for the person, else the account."""
+    here = Repository.find(Path.cwd())
+    return (None if here is None else here.read_setting("user.name")) or getpass.getuser()
 
 
-def _print_evaluation(document: dict[str, Any], text: str, *, as_json: bool) -> None:
+def _print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
     if as_json:
-        print_json(document)
+        print_json(evaluation_document(evaluation))
     else:
-        print(clean(text))
+        print(render_box(evaluation, terminal_width(), colour=has_colour()))

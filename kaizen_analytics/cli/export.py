@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.lake import EXAMPLES, lake
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
-from kaizen_analytics.cli.output import print_json
+from kaizen_analytics.cli.lake import LakeKeyOption, default_key
+from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
+from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
-from kaizen_analytics.cli.retro import WorkspaceOption, choose_scope, find_repository, parse_window, read_limits
-from kaizen_analytics.cli.times import read_clock
+from kaizen_analytics.cli.retro import parse_window
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.model import Window
+from kaizen_analytics.core.settings import find_home
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
+from kaizen_analytics.exports.files import Format, deliver
+from kaizen_analytics.exports.lake.catalogue import load_lake_key, make_lake_key
+from kaizen_analytics.exports.lake.export import LakeExport, export_lake
+from kaizen_analytics.exports.tables import Export, export_retro, export_table
+from kaizen_analytics.redact import Redactor
+from kaizen_analytics.reports.sharing import list_tracked
+from kaizen_analytics.retro.retro import Retro, compute_retro
+from kaizen_analytics.retro.wording import Wording
+from kaizen_analytics.store import Store
 
-if TYPE_CHECKING:
-    from kaizen_analytics.datasets.export import Export
-    from kaizen_analytics.exports import Format
-    from kaizen_analytics.redact import Redactor
-    from kaizen_analytics.retro.relations import Window
-    from kaizen_analytics.retro.retro import Retro
+_LAKE_EXAMPLES = """\b
+Examples:
+  kaizen-analytics export lake --make-key
+  kaizen-analytics export lake --to /mnt/team/lake
+  kaizen-analytics export lake --to s3://team/lake --preview
+"""
 
-ToOption = Annotated[
+_ToOption = Annotated[
     str,
     typer.Option(
         "--to",
@@ -31,60 +46,54 @@ ToOption = Annotated[
         "which take .csv and .parquet; or - for standard output.",
     ),
 ]
-FormatOption = Annotated[
+_FormatOption = Annotated[
     str | None,
     typer.Option("--format", metavar="md|json|csv|parquet", help="The format. Default: by the ending of the file."),
 ]
-TextOption = Annotated[
+_TextOption = Annotated[
     bool, typer.Option("--with-text", help="Let names and free text leave too, without secrets and people.")
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="Write what may leave this machine to files, redacted.")
-    group.command("retro", epilog="Example: kaizen-analytics export retro --week 2026-W47 --to retro.md")(retro)
-    for name, command in (("sessions", sessions), ("metrics", metrics), ("experiments", experiments)):
-        group.command(name, epilog=f"Example: kaizen-analytics export {name} --to {name}.parquet")(command)
-    group.command("lake", epilog=EXAMPLES)(lake)
-    app.add_typer(group, name="export")
+app = typer.Typer()
+_group = typer.Typer(no_args_is_help=True, help="Write what may leave this machine to files, redacted.")
+app.add_typer(_group, name="export")
 
 
-def retro(
+@_group.command("retro", epilog="Example: kaizen-analytics export retro --week 2026-W47 --to retro.md")
+def _retro(
     *,
-    to: ToOption,
+    to: _ToOption,
     store: StoreOption = None,
-    days: Annotated[int | None, typer.Option(help="The last days, today included. Default: 7.")] = None,
+    days: Annotated[int | None, typer.Option(help="The last whole days. Default: 28.")] = None,
     week: Annotated[str | None, typer.Option(metavar="WEEK", help="An ISO week instead, such as 2026-W47.")] = None,
     workspace: WorkspaceOption = None,
-    form: FormatOption = None,
-    with_text: TextOption = False,
+    form: _FormatOption = None,
+    with_text: _TextOption = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the bets of a week, to be pasted into a pull request, an issue tracker or a chat.
+    """Write the findings of a retro, to be pasted into a pull request, an issue tracker or a chat.
 
-    Files that git tracks in this repository and common tools are named; every other name of a bet becomes a stand-in
+    Files that git tracks in this repository and common tools are named; every other name becomes a pseudonym
     such as name-3fa94b1c22, unless --with-text. The retro is not stored.
     """
-    from kaizen_analytics.datasets.export import make_retro_export
-    from kaizen_analytics.datasets.wording import Wording
-
     redactor = open_redactor(key)
     found, tracked = _compute_retro(store, parse_window(days, week, read_clock()), workspace)
     wording = Wording(redactor=redactor, with_text=with_text, tracked=tracked)
-    made = make_retro_export(found, wording)
+    made = export_retro(found, wording)
     _deliver(made, to, form, redactor, as_json=as_json)
-    if any("name-" in str(row["title"]) for row in made.rows):
-        print("note: names that are not public are stand-ins; --with-text shows them, redacted", file=sys.stderr)
+    if any("name-" in str(row["title"]) for row in made.frame.iter_rows(named=True)):
+        print("note: names that are not public are pseudonyms; --with-text shows them, redacted", file=sys.stderr)
 
 
-def sessions(
+@_group.command("sessions", epilog="Example: kaizen-analytics export sessions --to sessions.parquet")
+def _sessions(
     *,
-    to: ToOption,
+    to: _ToOption,
     store: StoreOption = None,
-    form: FormatOption = None,
-    with_text: TextOption = False,
+    form: _FormatOption = None,
+    with_text: _TextOption = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,32 +101,64 @@ def sessions(
     _export("sessions", to, store, form, key, with_text=with_text, as_json=as_json)
 
 
-def metrics(
+@_group.command("metrics", epilog="Example: kaizen-analytics export metrics --to metrics.parquet")
+def _metrics(
     *,
-    to: ToOption,
+    to: _ToOption,
     store: StoreOption = None,
-    form: FormatOption = None,
+    form: _FormatOption = None,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write every metric of every session, sub-agents counted with the session that started them."""
-    from kaizen_analytics.cli.cache import refresh_mirror
-
-    refresh_mirror(locate(store).path)
     _export("metrics", to, store, form, key, with_text=False, as_json=as_json)
 
 
-def experiments(
+@_group.command("experiments", epilog="Example: kaizen-analytics export experiments --to experiments.parquet")
+def _experiments(
     *,
-    to: ToOption,
+    to: _ToOption,
     store: StoreOption = None,
-    form: FormatOption = None,
-    with_text: TextOption = False,
+    form: _FormatOption = None,
+    with_text: _TextOption = False,
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write one row for each metric of each experiment, with its change, interval and verdict."""
     _export("experiments", to, store, form, key, with_text=with_text, as_json=as_json)
+
+
+@_group.command("lake", epilog=_LAKE_EXAMPLES)
+def _lake(
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A folder, file:///…, or an object store: s3://, gs://, az://, abfss://."),
+    ] = None,
+    store: StoreOption = None,
+    lake_key: LakeKeyOption = None,
+    make_key: Annotated[
+        bool, typer.Option("--make-key", help="Make the key, once, on the first machine; the others copy the file.")
+    ] = False,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="List the files that would be written; nothing leaves.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the facts that metrics and experiments need into a lake that many machines share.
+
+    No text and no path leaves; people, workspaces, branches and sessions leave as pseudonyms under the lake key. Only
+    what changed since the last export is written.
+    """
+    key_file = lake_key or default_key()
+    if make_key:
+        make_lake_key(key_file)
+        _announce_key(key_file, as_json=as_json and to is None)
+    if to is None:
+        if not make_key:
+            raise ConfigError("export lake needs --to URL: a folder or an object store.")
+        return
+    _export_lake(to, locate(store).path, load_lake_key(key_file), preview=preview, as_json=as_json)
 
 
 def _export(
@@ -130,58 +171,76 @@ def _export(
     with_text: bool,
     as_json: bool,
 ) -> None:
-    from kaizen_analytics.datasets.export import make_export
-    from kaizen_analytics.store import Store
-
     redactor = open_redactor(key)
-    with Store.open(locate(store).path, read_only=True) as opened:
-        made = make_export(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
+    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
+        made = export_table(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
     _deliver(made, to, form, redactor, as_json=as_json)
 
 
-def _compute_retro(store: Path | None, window: Window, workspace: Path | None) -> tuple[Retro, frozenset[str]]:
-    from kaizen_analytics.git import Repository
-    from kaizen_analytics.retro.retro import compute_retro
-    from kaizen_analytics.store import Store
-
+def _compute_retro(store: Path | None, window: Window, workspace: str | None) -> tuple[Retro, frozenset[str]]:
     location = locate(store)
     scope = choose_scope(location, workspace)
     root = find_repository(scope)
-    with Store.open(location.path, read_only=True) as opened:
+    with Store.open(location.path, read_only=True, ours=True) as opened:
         found = compute_retro(
             opened,
             window,
             now_ms=read_clock(),
-            workspace=None if scope is None else str(scope),
-            thresholds=read_limits(None),
-            repository=root,
+            repository=None if scope is None else str(scope),
+            root=root,
         )
-    repository = None if root is None else Repository.find(root)
-    if repository is None:
-        return found, frozenset()
-    files = repository.list_files()
-    # Where a store has several workspaces, a bet names the folder of each before its files.
-    return found, files | {f"{repository.root.name}/{file}" for file in files}
+    return found, frozenset() if root is None else list_tracked(root)
 
 
 def _deliver(made: Export, to: str, form: str | None, redactor: Redactor, *, as_json: bool) -> None:
-    from kaizen_analytics.datasets.places import deliver
-
     place, written = deliver(made, to, _parse_form(form), redactor.scanner)
     if place is None:
         sys.stdout.buffer.write(written)
         sys.stdout.buffer.flush()
     elif as_json:
-        print_json({"schema": made.dataset.label, "rows": len(made.rows), "out": place, "bytes": len(written)})
+        print_json({"schema": made.table.label, "rows": made.frame.height, "out": place, "bytes": len(written)})
     else:
-        print(f"Wrote {len(made.rows):,} rows of {made.dataset.label} to {place}")
+        print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
 
 
 def _parse_form(name: str | None) -> Format | None:
-    from kaizen_analytics.errors import ConfigError, did_you_mean
-    from kaizen_analytics.exports import Format
-
     names = [form.value for form in Format]
     if name is not None and name.lower() not in names:
         raise ConfigError(f"--format is {name!r}; expected {', '.join(names)}.{did_you_mean(name, names)}")
     return None if name is None else Format(name.lower())
+
+
+def _announce_key(path: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"lake_key": str(path)})
+    else:
+        # Beside the result of an export, which may be one JSON document.
+        print(f"Made the lake key {path}. Copy it to every machine of the lake, and keep it private.", file=sys.stderr)
+
+
+def _export_lake(to: str, path: Path, key: bytes, *, preview: bool, as_json: bool) -> None:
+    done = export_lake(path, to, key, home=find_home(os.environ, Path.home()), preview=preview)
+    if as_json:
+        print_json(_describe_lake(to, done))
+    elif preview:
+        _show_preview(done)
+    else:
+        print(
+            f"Wrote {len(done.files):,} files with {done.rows:,} rows ({done.bytes / 1e6:,.1f} MB) to {to}; "
+            f"{done.files_kept:,} were up to date, {done.files_removed:,} replaced or left over were removed."
+        )
+
+
+def _describe_lake(to: str, done: LakeExport) -> dict[str, object]:
+    counts = {"files_written": len(done.files), "files_kept": done.files_kept, "files_removed": done.files_removed}
+    files = [asdict(file) for file in done.files]
+    return {"to": to, "source": done.source, **counts, "rows": done.rows, "bytes": done.bytes, "files": files}
+
+
+def _show_preview(done: LakeExport) -> None:
+    print_table(["file", "rows", "bytes"], [(file.name, file.rows, file.bytes) for file in done.files])
+    for name in dict.fromkeys(file.table_name for file in done.files):
+        print(f"{name}: {', '.join(LAKE_TABLES[LakeTable(name)].schema)}")
+    print(
+        f"{len(done.files):,} files to write, {done.files_kept:,} up to date, {done.files_removed:,} no longer valid."
+    )

@@ -1,49 +1,43 @@
-"""`guidance`: skills and rules on disk against the sessions that used them."""
+"""`guidance`: what agents are told in a repository, and which sessions used it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
+from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
 from kaizen_analytics.cli.output import print_json, print_table
-from kaizen_analytics.cli.retro import WorkspaceOption, choose_scope, find_repository
-from kaizen_analytics.cli.times import read_clock
+from kaizen_analytics.cli.times import choose_timezone
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.words import format_day
+from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance
+from kaizen_analytics.retro.retro import last_days
+from kaizen_analytics.store import Store
 
-if TYPE_CHECKING:
-    from kaizen_analytics.retro.guidance import Guidance, GuidanceItem
-
-
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog="Example: kaizen-analytics guidance --days 90")(guidance)
+app = typer.Typer()
 
 
-def guidance(
+@app.command("guidance", epilog="Example: kaizen-analytics guidance --days 90")
+def _guidance(
     *,
     store: StoreOption = None,
-    days: Annotated[int, typer.Option(help="The last days, today included.")] = 30,
+    days: Annotated[int, typer.Option(help="The last whole days.")] = 28,
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List every skill, rule and sub-agent of a repository with the sessions that used it.
+    """List what agents are told in a repository: instructions, rules, skills, agents, commands and servers.
 
-    Size, uses, cost and errors of sessions with and without it. These are associations, not effects: an experiment
-    tells the difference. Nothing is written.
+    Size, the sessions that used it, and what carrying it in every session costs. Nothing is written.
     """
-    from kaizen_analytics.retro.guidance import compute_guidance
-    from kaizen_analytics.retro.retro import last_days
-    from kaizen_analytics.store import Store
-
     location = locate(store)
     scope = choose_scope(location, workspace)
-    with Store.open(location.path, read_only=True) as opened:
+    with Store.open(location.path, read_only=True, ours=True) as opened:
         result = compute_guidance(
             opened,
-            last_days(days, read_clock()),
+            last_days(days, read_clock(), choose_timezone(None)),
             root=find_repository(scope),
-            workspace=None if scope is None else str(scope),
+            repository=None if scope is None else str(scope),
         )
     if as_json:
         print_json(result.to_json())
@@ -52,36 +46,23 @@ def guidance(
 
 
 def _print(result: Guidance) -> None:
-    from kaizen_analytics.retro.guidance import NOTE
-
     if not result.items:
         print(
             f"No skill or rule lies in the repository, and none of {result.sessions} sessions used one. "
             "Name a repository with --workspace PATH."
         )
         return
-    columns = ["kind", "name", "tokens", "sessions", "median cost with", "without", "errors with", "without"]
+    columns = ["kind", "name", "tokens", "read by", "sessions", "USD a week", "changed"]
     print_table(columns, [_cells(item) for item in result.items], title=f"{result.sessions:,} sessions")
-    print(NOTE)
 
 
 def _cells(item: GuidanceItem) -> tuple[object, ...]:
-    name = item.name if item.path else f"{item.name} (not on disk)"
     return (
         item.kind,
-        name,
+        item.name if item.path else f"{item.name} (not on disk)",
         item.tokens,
+        "every session" if item.is_always_read else "on use",
         item.sessions_used,
-        _usd(item.median_cost_with),
-        _usd(item.median_cost_without),
-        _percent(item.error_share_with),
-        _percent(item.error_share_without),
+        None if item.usd_per_week is None else f"{item.usd_per_week:,.2f}",
+        None if item.changed_ms is None else format_day(item.changed_ms),
     )
-
-
-def _usd(value: float | None) -> str | None:
-    return None if value is None else f"${value:,.2f}"
-
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{100 * value:.0f} %"

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
-from kaizen_analytics.cli.output import clean, print_json, print_table
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
-
-if TYPE_CHECKING:
-    from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
-    from kaizen_analytics.store import Store
+from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, locate
+from kaizen_analytics.cli.output import Bar, is_quiet, print_json, print_next, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.ingest.discover import parse_agents
+from kaizen_analytics.ingest.disk import Pending, find_pending
+from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
+from kaizen_analytics.outcomes.sessions import list_changed, update_outcomes
+from kaizen_analytics.retro.exposures import update_exposures
+from kaizen_analytics.store import Store
 
 _EXAMPLES = """\b
 Examples:
@@ -29,7 +35,9 @@ _COLUMNS = (
     "reasoning", "cost USD", "unreliable",
 )  # fmt: skip
 
+_DROPPABLE = ("read", "reasoning", "cache write", "cache read", "unreliable", "events", "tokens in", "rejects")
 _KINDS_SHOWN = 10
+_RECENT_MS = 30 * 86_400_000
 
 HomeOption = Annotated[
     list[Path] | None,
@@ -38,18 +46,16 @@ HomeOption = Annotated[
 AgentOption = Annotated[
     list[str] | None, typer.Option("--agent", help="Only claude_code, codex or cursor. Repeatable.")
 ]
-WorkspaceOption = Annotated[Path | None, typer.Option(metavar="PATH", help="Only sessions in this folder and below.")]
 PricesOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Prices of your own (see 'kaizen-analytics prices --help').")
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog=_EXAMPLES)(ingest)
+app = typer.Typer()
 
 
-def ingest(
+@app.command("ingest", epilog=_EXAMPLES)
+def _ingest(
     *,
     store: StoreOption = None,
     home: HomeOption = None,
@@ -60,71 +66,108 @@ def ingest(
     workspace: WorkspaceOption = None,
     prices: PricesOption = None,
     full: Annotated[bool, typer.Option("--full", help="Read every file again from its start.")] = False,
-    adopt: Annotated[bool, typer.Option("--adopt", help="Replace sessions that another tool wrote.")] = False,
+    no_outcomes: Annotated[
+        bool, typer.Option("--no-outcomes", help="Leave out what came of the sessions; 'outcomes' finds it later.")
+    ] = False,
     rejects: Annotated[bool, typer.Option("--rejects", help="List the stored rejects; read nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read new sessions into the store; a second run reads only what was added since.
 
-    Without --store, inside a repository, only that repository's sessions are taken.
+    Without --store, inside a repository, only that repository's sessions are taken. At the end, git is asked what came
+    of the new sessions and of those of the last 30 days, as by 'outcomes'.
     """
-    from kaizen_analytics.ingest.discover import parse_agents
-    from kaizen_analytics.ingest.pipeline import run_ingest
-    from kaizen_analytics.ingest.pricing import PriceList
-    from kaizen_analytics.store import Store
-
     location = locate(store)
     agents = parse_agents(agent or ())
     if rejects:
-        with Store.open(location.path) as opened:
+        with Store.open(location.path, ours=True) as opened:
             _print_rejects(opened, as_json=as_json)
         return
-    since_ms = parse_optional_time(since, read_clock())
+    now_ms = read_clock()
+    since_ms = parse_optional_time(since, now_ms)
     price_list = PriceList.load(prices)
-    with Store.open(location.path, create=True) as opened, _Bar() as bar:
+    with (
+        Store.open(location.path, create=True, ours=True) as opened,
+        Bar("Reading", unit="MB", scale=1e6) as bar,
+    ):
         summary = run_ingest(
             opened,
             home,
             agents=agents,
             since_ms=since_ms,
-            workspace=workspace or location.workspace,
+            workspace=Path(workspace) if workspace else location.workspace,
             full=full,
-            adopt=adopt,
             prices=price_list,
             progress=bar.show,
         )
+        if not no_outcomes:
+            _update_outcomes(opened, now_ms)
+        update_exposures(opened, now_ms=now_ms)
+        left_out = since_ms is not None or agent
+        pending = find_pending(opened, home, os.environ) if left_out and not as_json else None
     if as_json:
         print_json({"store": str(location.path), **summary.to_json()})
     else:
-        print_summary(summary, location.path, workspace or location.workspace)
+        _print_summary(summary, location.path, Path(workspace) if workspace else location.workspace)
+    if pending is not None and pending.files:
+        print_pending(pending)
+    if summary.failed:
+        raise typer.Exit(1)
 
 
-def print_summary(summary: IngestSummary, store: Path, workspace: Path | None) -> None:
+def print_pending(pending: Pending) -> None:
+    """Print how many transcripts are not stored, and when the first of them goes.
+
+    >>> from kaizen_analytics.ingest.disk import Pending
+    >>> print_pending(Pending(files=2, deleted_at_ms=None))
+    2 transcripts on this machine are not stored, or grew since.
+    """
+    first = pending.deleted_at_ms
+    until = "" if first is None else f" Claude Code deletes the first on {render_time(first)[:10]}."
+    print_note(f"{pending.files:,} transcripts on this machine are not stored, or grew since.{until}")
+
+
+def _update_outcomes(store: Store, now_ms: int) -> None:
+    """Find out what came of the sessions that no run has looked at, and of the recent ones, whose work may land yet."""
+    since_ms = now_ms - _RECENT_MS
+    with Bar("Reading repositories") as bar:
+        update_outcomes(store, now_ms=now_ms, since_ms=since_ms, also=list_changed(store, since_ms), progress=bar.show)
+
+
+def _print_summary(summary: IngestSummary, store: Path, workspace: Path | None) -> None:
     """Print one row per agent, then what needs attention."""
-    print_table(_COLUMNS, [(name.value, *_cells(agent)) for name, agent in summary.agents.items()])
+    if not is_quiet():
+        rows = [(name.value, *_cells(agent)) for name, agent in summary.agents.items()]
+        print_table(_COLUMNS, rows, droppable=_DROPPABLE)
     for name, agent in summary.agents.items():
-        if agent.databases:
-            print(
-                f"{name.value}: databases among the files: {agent.databases:,}, with {agent.conversations:,} sessions"
-            )
-        for reason, count in sorted(agent.rejects.items()):
-            print(f"{name.value}: {count:,} lines rejected: {reason}")
-        if agent.unknown_kinds:
-            most = sorted(agent.unknown_kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:_KINDS_SHOWN]
-            kinds = ", ".join(f"{kind} ({count:,})" for kind, count in most)
-            total = agent.unknown_kinds.total()
-            print(clean(f"{name.value}: {total:,} records of a kind that is not known were not counted: {kinds}"))
-        if agent.unreliable_responses:
-            share = agent.unreliable_responses / agent.responses
-            print(f"{name.value}: {share:.0%} of responses have an output count that their agent never completed")
-        if agent.unpriced_responses:
-            print(f"{name.value}: {agent.unpriced_responses:,} responses have no price; the cost leaves them out")
-        if agent.waiting:
-            print(f"{name.value}: the last line of {agent.waiting:,} files is not complete yet and waits")
+        _print_notes(name.value, agent)
     for warning in summary.warnings:
-        print(clean(f"warning: {warning}"), file=sys.stderr)
-    print(f"{summary.new_events:,} new events in {store}")
+        print_note(f"warning: {warning}", file=sys.stderr)
+    if not is_quiet():
+        print_note(f"{summary.new_events:,} new events in {store}")
     _print_whereabouts(summary, workspace)
+
+
+def _print_notes(name: str, agent: AgentSummary) -> None:
+    if agent.databases:
+        print_note(f"{name}: databases among the files: {agent.databases:,}, with {agent.conversations:,} sessions")
+    for reason, count in sorted(agent.rejects.items()):
+        print_note(f"{name}: {count:,} lines rejected: {reason}")
+    if agent.unknown_kinds:
+        most = sorted(agent.unknown_kinds.items(), key=lambda kind: (-kind[1], kind[0]))[:_KINDS_SHOWN]
+        kinds = ", ".join(f"{kind} ({count:,})" for kind, count in most)
+        total = agent.unknown_kinds.total()
+        print_note(f"{name}: {total:,} records of a kind that is not known were not counted: {kinds}")
+    print_unreliable(agent.unreliable_responses, agent.responses, who=f"{name}: ")
+    if agent.unpriced_responses:
+        print_note(f"{name}: {agent.unpriced_responses:,} responses have no price; the cost leaves them out")
+    if agent.kept_events:
+        print_note(
+            f"{name}: {agent.kept_events:,} events, {agent.kept_prompts:,} of them prompts, live only in the "
+            "store: their files lost them or are gone"
+        )
+    if agent.waiting:
+        print_note(f"{name}: the last line of {agent.waiting:,} files is not complete yet and waits")
 
 
 def _print_whereabouts(summary: IngestSummary, workspace: Path | None) -> None:
@@ -132,11 +175,14 @@ def _print_whereabouts(summary: IngestSummary, workspace: Path | None) -> None:
     agents = summary.agents.values()
     read = sum(agent.files_read for agent in agents)
     if not any(agent.files for agent in agents):
-        print("No transcript was found. Claude Code, Codex and Cursor keep theirs in the home folder of who runs them.")
-        print("Next: name that folder with --home, or an earlier time with --since.")
+        print_note(
+            "No transcript was found. Claude Code, Codex and Cursor keep theirs in the home folder of who runs them. "
+            "Name that folder with --home, or an earlier time with --since."
+        )
     elif workspace is not None and read and not any(agent.sessions for agent in agents):
-        print(clean(f"Files read: {read:,}; none holds a session that ran in {workspace}."))
-        print("Next: go to the folder where your agents work, or take all: kaizen-analytics ingest --store all.db")
+        print_note(f"Files read: {read:,}; none holds a session that ran in {workspace}.")
+        print_note("Go to the folder where your agents work, or read all of them into a store of their own.")
+        print_next("kaizen-analytics ingest --store all.db")
 
 
 def _cells(agent: AgentSummary) -> tuple[object, ...]:
@@ -165,28 +211,3 @@ def _print_rejects(store: Store, *, as_json: bool) -> None:
         print_table(names, found)
     else:
         print("No line was rejected.")
-
-
-class _Bar:
-    """A progress bar on a terminal; nothing elsewhere, where the summary is enough."""
-
-    def __init__(self) -> None:
-        self._label = "Reading"
-        self._shown = False
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._shown:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-
-    def show(self, done_bytes: int, total_bytes: int) -> None:
-        """Draw how far the run is."""
-        if not sys.stderr.isatty() or not total_bytes:
-            return
-        self._shown = True
-        filled = round(30 * done_bytes / total_bytes)
-        bar = "#" * filled + "." * (30 - filled)
-        size = f"{done_bytes / 1e6:,.0f} of {total_bytes / 1e6:,.0f} MB"
-        print(f"\r{self._label} [{bar}] {size}", end="", file=sys.stderr, flush=True)

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaizen_analytics.cli.cache import refresh_mirror
-from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, choose_engine, read_key
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
-from kaizen_analytics.cli.output import print_json, print_table
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, check_source, read_key
+from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
+from kaizen_analytics.cli.output import is_quiet, print_json, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.folders import in_folders
+from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.exports.engines import choose_engine
+from kaizen_analytics.exports.files import write_table
+from kaizen_analytics.exports.lake.reading import name_workspace, read_metrics
+from kaizen_analytics.store.frames import session_metrics
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from kaizen_analytics.engines import Engine
 
 _EXAMPLES = """\b
 Examples:
@@ -28,17 +32,16 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog=_EXAMPLES)(metrics)
+app = typer.Typer()
 
 
-def metrics(
+@app.command("metrics", epilog=_EXAMPLES)
+def _metrics(
     *,
     store: StoreOption = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start that counts. {TIME_HELP}")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="First start that no longer counts.")] = None,
-    workspace: Annotated[str | None, typer.Option(metavar="PATH", help="Only this workspace and below.")] = None,
+    workspace: WorkspaceOption = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent, such as claude_code or codex.")] = None,
     apart: Annotated[bool, typer.Option("--apart", help="Count sub-agents as sessions of their own.")] = False,
     out: Annotated[
@@ -53,14 +56,15 @@ def metrics(
     """Compute every metric of every session.
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
-    They are read ready-made; with --engine, and in a lake, they are computed anew.
     """
     now_ms = read_clock()
-    chosen_engine = choose_engine(engine, spark_remote)
+    check_source(store, lake, lake_key, engine, spark_remote)
     if lake is None:
-        frame = _read_store(store, chosen_engine, apart=apart)
+        with open_store(store, read_only=True) as opened:
+            frame = session_metrics(opened, rollup=not apart)
     else:
-        frame = _read_lake(lake, store, lake_key, chosen_engine, apart=apart)
+        chosen_engine = choose_engine(engine, spark_remote)
+        frame = read_metrics(lake, rollup=not apart, engine=chosen_engine, key=read_key(lake_key))
         workspace = None if workspace is None else _disguise(workspace, lake_key)
     chosen = _filter(
         frame,
@@ -70,8 +74,6 @@ def metrics(
         agent=agent,
     )
     if out is not None:
-        from kaizen_analytics.exports import write_table
-
         write_table(chosen, out)
     if as_json:
         print_json({"out": None if out is None else str(out), "sessions": chosen.to_dicts()})
@@ -81,31 +83,11 @@ def metrics(
         _print_summary(chosen)
 
 
-def _read_store(store: Path | None, engine: Engine | None, *, apart: bool) -> pl.DataFrame:
-    from kaizen_analytics.columnar import session_metrics
-
-    path = locate(store).path
-    refresh_mirror(path)
-    return session_metrics(path, rollup=not apart, engine=engine)
-
-
-def _read_lake(
-    url: str, store: Path | None, lake_key: Path | None, engine: Engine | None, *, apart: bool
-) -> pl.DataFrame:
-    from kaizen_analytics.lake import read_metrics
-
-    if store is not None:
-        raise ConfigError("Give --store or --lake, not both.")
-    return read_metrics(url, rollup=not apart, engine=engine, key=read_key(lake_key))
-
-
 def _disguise(workspace: str, lake_key: Path | None) -> str:
     """Return what a workspace is called in the lake."""
-    from kaizen_analytics.lake.schema import name_workspace
-
     key = read_key(lake_key)
     if key is None:
-        raise ConfigError("A lake holds stand-ins of workspaces; --workspace needs --lake-key FILE to find one.")
+        raise ConfigError("A lake holds pseudonyms of workspaces; --workspace needs --lake-key FILE to find one.")
     return name_workspace(workspace, key)
 
 
@@ -119,9 +101,7 @@ def _filter(
 ) -> pl.DataFrame:
     import polars as pl
 
-    from kaizen_analytics.experiments.sample import in_workspaces
-
-    conditions = [in_workspaces(() if workspace is None else (workspace,))]
+    conditions = [in_folders([] if workspace is None else [workspace])]
     conditions += [pl.col("started_at_ms") >= since_ms] if since_ms is not None else []
     conditions += [pl.col("started_at_ms") < until_ms] if until_ms is not None else []
     conditions += [pl.col("agent") == agent] if agent is not None else []
@@ -129,12 +109,17 @@ def _filter(
 
 
 def _print_summary(frame: pl.DataFrame) -> None:
-    from kaizen_analytics.metrics import REGISTRY
-
     rows = []
-    for metric, definition in REGISTRY.items():
+    for metric in OF_SESSIONS:
+        definition = REGISTRY[metric]
         values = frame[metric.column].drop_nulls()
         known, missing = values.len(), frame.height - values.len()
+        if not known and metric in OUTCOMES:
+            continue
         rows.append((definition.label, definition.unit, known, missing, values.median(), values.mean()))
     print(f"{frame.height:,} sessions")
-    print_table(["metric", "unit", "sessions", "missing", "median", "mean"], rows)
+    print_table(["metric", "unit", "sessions", "missing", "median", "mean"], rows, droppable=("unit", "missing"))
+    unreliable, responses = int(frame["unreliable_responses"].sum()), int(frame["responses"].sum())
+    print_unreliable(unreliable, responses)
+    if len(rows) < len(OF_SESSIONS) and not is_quiet():
+        print_note("'kaizen-analytics outcomes' finds out more: checks, commits, and what became of them.")

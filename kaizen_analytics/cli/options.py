@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from kaizen_analytics.store import Store
-    from kaizen_analytics.store.location import Location
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.folders import normalise_folder
+from kaizen_analytics.core.settings import read_settings
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.assignments import fold_spool, spool_beside
+from kaizen_analytics.store.location import Location, find_workspace, locate_store, move_former_store
 
 StoreOption = Annotated[
     Path | None,
     typer.Option(
         "--store",
         metavar="PATH",
-        help="The store. Default: $KAIZEN_STORE, else this repository's file under $KAIZEN_HOME.",
+        help="The store. Default: $KAIZEN_STORE, else that of kaizen.toml, else this repository's.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -28,20 +32,107 @@ ShareOption = Annotated[
 ]
 
 
-def locate(explicit: Path | None) -> Location:
-    """Return where the store of this command lies."""
-    from kaizen_analytics.store.location import locate_store
+def resolve_folder(text: str) -> str:
+    """Return a folder that a user named as the store names workspaces: a repository by its main working tree.
 
-    return locate_store(explicit, environment=os.environ, folder=Path.cwd(), home=Path.home())
+    A folder of another machine is taken as it is written.
+
+    >>> resolve_folder("/srv/of/another/machine/")
+    '/srv/of/another/machine'
+    """
+    path = Path(text).expanduser()
+    if not os.path.exists(path):  # noqa: PTH110 - false, and no error, for a name that no file system takes
+        return normalise_folder(text)
+    return normalise_folder(str(find_workspace(path) or path.resolve()))
+
+
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace",
+        metavar="PATH",
+        parser=resolve_folder,
+        help="Only sessions of this folder and below it. A folder inside a repository stands for the repository.",
+    ),
+]
+
+
+def locate(explicit: Path | None, folder: Path | None = None) -> Location:
+    """Return where the store of a command in `folder` (by default here) is; a former version's is moved there first.
+
+    >>> locate(Path("/srv/team.db")).path.as_posix()
+    '/srv/team.db'
+    """
+    here = Path.cwd() if folder is None else folder
+    if explicit is None and not os.environ.get("KAIZEN_STORE"):
+        explicit = read_settings(os.environ, Path.home(), here).store
+    location = locate_store(explicit, environment=os.environ, folder=here, home=Path.home())
+    if former := move_former_store(location):
+        print(f"Moved the store from {former} to {location.path}.", file=sys.stderr)
+    return location
 
 
 def repeat_store(explicit: Path | None) -> str:
-    """Return the option that makes the next command find the store of this one, with a blank before it."""
+    """Return the option that makes the next command find the store of this one, with a blank before it.
+
+    >>> repeat_store(None), repeat_store(Path("my store.db"))
+    ('', " --store 'my store.db'")
+    """
     return "" if explicit is None else f" --store {shlex.quote(str(explicit))}"
 
 
 def open_store(explicit: Path | None, *, create: bool = False, read_only: bool = False) -> Store:
-    """Open the store of this command."""
-    from kaizen_analytics.store import Store
+    """Open the store of this command; what the hooks recorded is in it before a command that may write reads it.
 
-    return Store.open(locate(explicit).path, create=create, read_only=read_only)
+    >>> with open_store(store.path, read_only=True) as opened:
+    ...     opened.path == store.path
+    True
+    """
+    path = locate(explicit).path
+    if not read_only:
+        fold_waiting(path)
+    return Store.open(path, create=create, read_only=read_only, ours=True)
+
+
+def fold_waiting(path: Path) -> None:
+    """Take what the hooks recorded into a store; without a spool the store is not opened.
+
+    >>> fold_waiting(tmp / "nothing.db")  # no hook recorded anything
+    """
+    if path.exists() and spool_beside(path).exists():
+        with Store.open(path, ours=True) as opened:
+            fold_spool(opened)
+
+
+def choose_scope(location: Location, workspace: str | None) -> Path | None:
+    """Return the folder whose sessions count: the one that was named, else the store's own, else None for all.
+
+    >>> from kaizen_analytics.store.location import Location
+    >>> choose_scope(Location(Path("k.db"), None), None) is None
+    True
+    """
+    return location.workspace if workspace is None else Path(workspace)
+
+
+def find_repository(scope: Path | None) -> Path | None:
+    """Return the root of the repository around a folder, or None.
+
+    >>> find_repository(None) is None
+    True
+    """
+    return None if scope is None else find_workspace(scope)
+
+
+def parse_member(kind: Any, option: str, text: str) -> Any:  # noqa: ANN401 - any enumeration
+    """Return the member of an enumeration that an option names.
+
+    Raises:
+        ConfigError: there is no such member.
+
+    >>> from kaizen_analytics.core.model import State
+    >>> parse_member(State, "--state", "Draft")
+    <State.DRAFT: 'Draft'>
+    """
+    if text not in list(kind):
+        raise ConfigError(f"{option} is {text!r}; expected one of {', '.join(kind)}.")
+    return kind(text)

@@ -1,36 +1,206 @@
-"""Printing: JSON documents, and tables that are rich on a terminal and plain text in a pipe."""
+"""Printing: JSON documents, and tables that fit the terminal."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import sys
-from typing import TYPE_CHECKING
+import textwrap
+from typing import TYPE_CHECKING, Self, TextIO
+
+from kaizen_analytics.core.words import clean, escape_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+__all__ = [
+    "Bar",
+    "clean",
+    "has_colour",
+    "is_quiet",
+    "json_text",
+    "print_answer",
+    "print_json",
+    "print_next",
+    "print_note",
+    "print_table",
+    "print_unreliable",
+    "terminal_width",
+]
+
+_GAP = 2
+_TIME = re.compile(r"\d{4}-\d\d-\d\d")
+_SHORTEST_TEXT = 12
+"""A column of text is shortened to no less than this, so that its beginning and end can still be told apart."""
+
+
+class Bar:
+    """A progress bar on a terminal; nothing elsewhere, where the summary is enough.
+
+    >>> with Bar("Reading") as bar:
+    ...     bar.show(1, 2)
+    """
+
+    def __init__(self, label: str, *, unit: str = "", scale: float = 1) -> None:
+        self._label = label
+        self._unit = f" {unit}" if unit else ""
+        self._scale = scale
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+    def show(self, done: int, total: int, /) -> None:
+        """Draw how far the run is."""
+        if not sys.stderr.isatty() or not total or is_quiet():
+            return
+        self._shown = True
+        filled = round(30 * done / total)
+        bar = "#" * filled + "." * (30 - filled)
+        size = f"{done / self._scale:,.0f} of {total / self._scale:,.0f}{self._unit}"
+        print(f"\r{self._label} [{bar}] {size}", end="", file=sys.stderr, flush=True)
 
 
 def print_json(document: object) -> None:
-    """Print one JSON document; numbers that JSON lacks are an error, never `NaN`."""
-    print(json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False))
+    """Print one JSON document; numbers that JSON lacks are an error, never `NaN`.
+
+    >>> print_json({"sessions": 2})
+    {
+      "sessions": 2
+    }
+    """
+    print(json_text(document, indent=2))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
-    """Print rows under their column names; numbers align right, missing values read as a dash."""
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return a JSON document that standard output can take: in ASCII where it is not UTF-8.
+
+    >>> json_text({"a": 1})
+    '{"a": 1}'
+    """
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "")
+    return escape_json(json.dumps(document, ensure_ascii=encoding != "utf8", indent=indent, allow_nan=False))
+
+
+def is_quiet() -> bool:
+    """Return whether the command line asks for results, warnings and errors only.
+
+    >>> is_quiet()
+    False
+    """
+    return "--quiet" in sys.argv
+
+
+def has_colour() -> bool:
+    """Return whether standard output is a terminal that may be given colours.
+
+    >>> has_colour()
+    False
+    """
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ
+
+
+def terminal_width() -> int | None:
+    """Return how many columns the terminal has, or `COLUMNS` says; None for a pipe.
+
+    >>> terminal_width() is None or terminal_width() > 0
+    True
+    """
+    return shutil.get_terminal_size((0, 0)).columns or None
+
+
+def print_note(text: str, *, indent: str = "", file: TextIO | None = None) -> None:
+    """Print a sentence on as many lines as the terminal needs; a path or an id stays in one piece.
+
+    >>> print_note("All is well.")
+    All is well.
+    """
+    width = terminal_width() or sys.maxsize
+    for line in clean(text).split("\n"):
+        parts = textwrap.wrap(
+            indent + line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        print("\n".join(parts), file=file)
+
+
+def print_next(command: str) -> None:
+    """Print the command that follows, in one line, so that it can be copied; nothing with --quiet.
+
+    >>> print_next("kaizen-analytics ingest")
+    Next: kaizen-analytics ingest
+    """
+    if not is_quiet():
+        print(clean(f"Next: {command}"))
+
+
+def print_unreliable(unreliable: int, responses: int | None = None, *, who: str = "") -> None:
+    """Say how many responses have an output count that is too low, as a share where all are known; nothing for none.
+
+    >>> print_unreliable(9, 10, who="codex: ")
+    codex: 90% of the responses have an output count that is too low, because the agent never completed it.
+    """
+    if unreliable:
+        many = f"{unreliable:,}" if responses is None else f"{100 * unreliable / responses:.0f}% of the"
+        print_note(f"{who}{many} responses have an output count that is too low, because the agent never completed it.")
+
+
+def print_answer(document: object, *lines: str, then: str = "", as_json: bool) -> None:
+    """Print a document, or the lines that say the same to a person, and the command that follows.
+
+    >>> print_answer({"finding": "f1"}, "Declined f1.", as_json=False)
+    Declined f1.
+    """
+    if as_json:
+        print_json(document)
+        return
+    print_note("\n".join(lines))
+    if then:
+        print_next(then)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str | None = None,
+    droppable: Sequence[str] = (),
+    wrapped: str | None = None,
+    total: Sequence[object] | None = None,
+) -> None:
+    """Print rows under their column names; numbers align right, missing values read as a dash.
+
+    On a terminal, and where `COLUMNS` is set, the table fits the width: first `droppable` columns go, in that order,
+    then the texts of `wrapped` continue on the next lines, or the widest texts are shortened: a path keeps its end,
+    another text its beginning. Numbers are never broken. A pipe gets everything.
+
+    Args:
+        columns: The names above the columns.
+        rows: The values, in the order of the columns.
+        title: A line above the table.
+        droppable: Columns that a narrow terminal does without, the least important first.
+        wrapped: The column whose long texts continue on the next lines.
+        total: Values of a last row below a rule.
+
+    >>> print_table(["model", "tokens"], [["opus", 1200], ["haiku", None]], total=["Total", 1200])
+    model  tokens
+    opus    1,200
+    haiku       -
+    -----  ------
+    Total   1,200
+    """
     cells = [[_cell(value) for value in row] for row in rows]
-    numeric = [bool(cells) and all(_is_number(row[i]) for row in cells) for i in range(len(columns))]
-    if sys.stdout.isatty():
-        _print_rich(columns, cells, numeric, title)
-    else:
-        _print_plain(columns, cells, numeric, title)
-
-
-def clean(text: str) -> str:
-    """Return `text` without control characters, which could rewrite the reader's terminal."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
+    last = [] if total is None else [[_cell(value) for value in total]]
+    table = {name: [row[i] for row in cells + last] for i, name in enumerate(columns)}
+    _fit(table, droppable, wrapped)
+    if title:
+        print(title)
+    _print_columns(table, ruled=total is not None)
 
 
 def _cell(value: object) -> str:
@@ -42,29 +212,77 @@ def _cell(value: object) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return cell == "-" or cell.lstrip("+-\N{MINUS SIGN}").replace(",", "").replace(".", "").isdigit()
+    return cell == "-" or cell.strip("+-\N{MINUS SIGN}$% ").replace(",", "").replace(".", "").isdigit()
 
 
-def _print_rich(columns: Sequence[str], cells: list[list[str]], numeric: list[bool], title: str | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=title, title_justify="left", header_style="bold")
-    for name, right in zip(columns, numeric, strict=True):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+def _is_numeric(cells: Sequence[str]) -> bool:
+    return bool(cells) and all(_is_number(cell) for cell in cells)
 
 
-def _print_plain(columns: Sequence[str], cells: list[list[str]], numeric: list[bool], title: str | None) -> None:
-    widths = [max(len(row[i]) for row in [list(columns), *cells]) for i in range(len(columns))]
-    if title:
-        print(title)
-    for row in [list(columns), *cells]:
-        padded = [
-            cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(row, widths, numeric, strict=True)
-        ]
-        print("  ".join(padded).rstrip())
+def _is_fixed(cells: Sequence[str]) -> bool:
+    """Return whether the cells are numbers or times, which must not be shortened."""
+    return all(_is_number(cell) or _TIME.match(cell) for cell in cells)
+
+
+def _width(name: str, cells: Sequence[str]) -> int:
+    return max(len(text) for text in [name, *cells])
+
+
+def _fit(table: dict[str, list[str]], droppable: Sequence[str], wrapped: str | None) -> None:
+    """Make a table as narrow as the terminal, as far as dropping columns and shortening texts can."""
+    available = terminal_width()
+    if available is None:
+        return
+
+    def excess() -> int:
+        return sum(_width(name, cells) + _GAP for name, cells in table.items()) - _GAP - available
+
+    for name in droppable:
+        if excess() > 0:
+            table.pop(name, None)
+    if wrapped in table and excess() > 0:
+        _wrap(table, wrapped, max(_SHORTEST_TEXT, _width(wrapped, table[wrapped]) - excess()))
+    while excess() > 0:
+        texts = {name: _width(name, cells) for name, cells in table.items() if not _is_fixed(cells)}
+        name = max(texts, key=texts.__getitem__, default="")
+        shorter = max(_SHORTEST_TEXT, len(name), texts.get(name, 0) - excess())
+        if not texts or shorter >= texts[name]:
+            return
+        table[name] = [_shorten(cell, shorter) for cell in table[name]]
+
+
+def _wrap(table: dict[str, list[str]], name: str, width: int) -> None:
+    parts = [textwrap.wrap(cell, width) or [""] for cell in table[name]]
+    for other, cells in table.items():
+        if other != name:
+            table[other] = [
+                text for cell, lines in zip(cells, parts, strict=True) for text in [cell, *[""] * (len(lines) - 1)]
+            ]
+    table[name] = [line for lines in parts for line in lines]
+
+
+def _shorten(text: str, width: int) -> str:
+    if len(text) <= width:
+        return text
+    return f"…{text[1 - width :]}" if "/" in text else f"{text[: width - 1]}…"
+
+
+def _print_columns(table: dict[str, list[str]], *, ruled: bool) -> None:
+    widths = {name: _width(name, cells) for name, cells in table.items()}
+    right = {name: _is_numeric(cells) for name, cells in table.items()}
+    header = _join([name.rjust(widths[name]) if right[name] else name.ljust(widths[name]) for name in table])
+    print(f"\x1b[1m{header}\x1b[0m" if has_colour() else header)
+    lines = [
+        _join([
+            cell.rjust(widths[name]) if right[name] else cell.ljust(widths[name])
+            for name, cell in zip(table, row, strict=True)
+        ])
+        for row in zip(*table.values(), strict=True)
+    ]  # fmt: skip
+    if ruled:
+        lines.insert(-1, _join(["-" * width for width in widths.values()]))
+    print(*lines, sep="\n", end="\n" if lines else "")
+
+
+def _join(cells: Sequence[str]) -> str:
+    return (" " * _GAP).join(cells).rstrip()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
 from kaizen_analytics.cli.ingest import PricesOption
 from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
 from kaizen_analytics.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from kaizen_analytics.ingest.pricing import ModelPrice
+from kaizen_analytics.ingest.pricing import ModelPrice, PriceList, last_use_of_models, name_at_speed
 
 _EXAMPLES = """\b
 Examples:
@@ -24,18 +20,15 @@ A price file holds dollars per million tokens for each model:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog=_EXAMPLES)(prices)
+app = typer.Typer()
 
 
-def prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: JsonOption = False) -> None:
+@app.command("prices", epilog=_EXAMPLES)
+def _prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: JsonOption = False) -> None:
     """Show the prices of a store's models, in dollars per million tokens, on the day each was last used.
 
     A model without a price has no cost; 'ingest --prices FILE --full' applies prices of your own.
     """
-    from kaizen_analytics.ingest.pricing import PriceList, last_use_of_models, name_at_speed
-
     listed = PriceList.load(prices)
     with open_store(store) as opened:
         used = last_use_of_models(opened)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
+from collections import Counter
+from collections.abc import Iterable
+from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, BinaryIO, cast
 
 import typer
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from kaizen_analytics.redact import Finding, Redactor, Tally
+from kaizen_analytics import redact
+from kaizen_analytics.redact import Detection, Redactor, Tally, find_key, load_key, redact_lines
 
 KeyOption = Annotated[
     Path | None,
@@ -21,12 +23,11 @@ KeyOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog="Example: kaizen-analytics redact --lines < session.jsonl > shared.jsonl")(redact)
+app = typer.Typer()
 
 
-def redact(
+@app.command("redact", epilog="Example: kaizen-analytics redact --lines < session.jsonl > shared.jsonl")
+def _redact_stream(
     *,
     lines: Annotated[
         bool, typer.Option("--lines", help="Treat each line on its own; as many lines come out as went in.")
@@ -40,7 +41,11 @@ def redact(
     ] = False,
     key: KeyOption = None,
 ) -> None:
-    """Replace secrets and identities on standard input by placeholders, on standard output."""
+    """Replace secrets and identities on standard input by placeholders, on standard output.
+
+    Any bytes go in, UTF-8 comes out: UTF-16 and UTF-32 with a byte order mark are converted, other bytes that are no
+    UTF-8 become U+FFFD.
+    """
     redactor = open_redactor(key)
     tally = (_redact_lines if lines else _redact_text)(redactor, as_json=as_json, explain=explain)
     sys.stdout.buffer.flush()
@@ -49,16 +54,16 @@ def redact(
 
 
 def open_redactor(key: Path | None) -> Redactor:
-    """Return a redactor that knows this machine's names, under the key in a file or under $KAIZEN_HOME."""
-    from kaizen_analytics.redact import collect_identities, open_redactor
+    """Return a redactor that knows this machine's names, under the key in a file or under $KAIZEN_HOME.
 
-    return open_redactor(collect_identities([Path.cwd()]), _read_key(key))
+    >>> open_redactor(tmp / "pseudonyms.key").redact("AKIAIOSFODNN7EXAMPLE")
+    '<R:t1>'
+    """
+    return redact.open_redactor(redact.collect_identities([Path.cwd()]), _read_key(key))
 
 
 def _read_key(explicit: Path | None) -> bytes:
     """Return the key of pseudonyms; without a writable home, one for this run only."""
-    from kaizen_analytics.redact import find_key, load_key
-
     file = explicit or find_key()
     if explicit is None and not file.exists() and not _is_writable(file.parent):
         print(f"note: {file.parent} is not writable; pseudonyms of this run match no other run", file=sys.stderr)
@@ -73,11 +78,9 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _redact_lines(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
-    from kaizen_analytics.redact import Tally, redact_lines
-
     tally, out = Tally(), sys.stdout.buffer
-    for line in redact_lines(sys.stdin.buffer, redactor, explain=as_json or explain):
-        out.write(_json(line.text, line.findings) + b"\n" if as_json else line.text + line.end)
+    for line in redact_lines(_open_input(), redactor, explain=as_json or explain):
+        out.write(_json(line.text, line.findings) + b"\n" if as_json else _to_text(line.text) + line.end)
         tally.add(line.findings)
         if explain:
             _explain(f"line {tally.lines}", line.findings)
@@ -85,12 +88,10 @@ def _redact_lines(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
 
 
 def _redact_text(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
-    from kaizen_analytics.redact import Tally
-
-    raw = sys.stdin.buffer.read()
+    raw = _open_input().read()
     findings = redactor.find_in_units([raw])[0] if as_json or explain else []
     text = redactor.redact_bytes(raw)
-    sys.stdout.buffer.write(_json(text, findings) + b"\n" if as_json else text)
+    sys.stdout.buffer.write(_json(text, findings) + b"\n" if as_json else _to_text(text))
     tally = Tally()
     tally.add(findings)
     if explain:
@@ -98,14 +99,31 @@ def _redact_text(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
     return tally
 
 
-def _json(text: bytes, findings: Iterable[Finding]) -> bytes:
-    from collections import Counter
+def _open_input() -> BinaryIO:
+    """Return standard input; as UTF-8 where it begins with the mark of UTF-16 or UTF-32."""
+    head = cast("BufferedReader", sys.stdin.buffer).peek(4)
+    for encoding, marks in _MARKS.items():
+        if head.startswith(marks):
+            return cast("BinaryIO", codecs.EncodedFile(sys.stdin.buffer, "utf-8", encoding, "replace"))
+    return sys.stdin.buffer
 
+
+_MARKS = {
+    "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # before UTF-16, whose mark begins the other
+    "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
+}
+
+
+def _to_text(raw: bytes) -> bytes:
+    return raw.decode("utf-8", "replace").encode()
+
+
+def _json(text: bytes, findings: Iterable[Detection]) -> bytes:
     counts = Counter(finding.kind for finding in findings)
     return json.dumps({"text": text.decode("utf-8", "replace"), "counts": counts}, ensure_ascii=False).encode()
 
 
-def _explain(place: str, findings: Iterable[Finding]) -> None:
+def _explain(place: str, findings: Iterable[Detection]) -> None:
     for finding in findings:
         print(f"{place}, bytes {finding.start}-{finding.end}: {finding.kind}", file=sys.stderr)
 

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
+from cronsim import CronSim
 
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, locate
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, fold_waiting, locate
 from kaizen_analytics.cli.output import print_json, print_table
+from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
+from kaizen_analytics.core.settings import read_settings
+from kaizen_analytics.pages.conclusion import parse_now
+from kaizen_analytics.reports.batch import run_batch
+from kaizen_analytics.reports.catalogue import Report, list_notebooks, load_report
+from kaizen_analytics.reports.due import Outcome, find_due, make_slots
+from kaizen_analytics.reports.execution import Progress
+from kaizen_analytics.reports.ledger import RunRecord, find_records
+from kaizen_analytics.reports.notify import check_urls, notify
+from kaizen_analytics.reports.parameters import parse_parameters
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, ignore_progress
+from kaizen_analytics.reports.schedules import DueSlot, Schedule, load_schedules
+from kaizen_analytics.reports.units import UNITS, due_command
+from kaizen_analytics.store.location import find_workspace
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from kaizen_analytics.reports.catalogue import Report
-    from kaizen_analytics.reports.due import Outcome
-    from kaizen_analytics.reports.execution import Progress
-    from kaizen_analytics.reports.runner import RunRequest, RunResult
-    from kaizen_analytics.reports.schedules import DueSlot, Schedule
-
-SchedulesOption = Annotated[
-    Path, typer.Option("--schedules", metavar="FILE", help="The schedules, in TOML; see docs/reports.md.")
+_SchedulesOption = Annotated[
+    Path, typer.Option("--schedules", metavar="FILE", help="The schedules, in TOML; see docs/reference/reports.md.")
 ]
-DEFAULT_SCHEDULES = Path("reports.toml")
+_DEFAULT_SCHEDULES = Path("reports.toml")
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")]
 DEFAULT_OUT = Path("reports")
+FormatsOption = Annotated[str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")]
+DEFAULT_FORMATS = "html,md,json"
+ForceOption = Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="Make reports, list the runs, show one.")
-    group.command("run", epilog="Example: kaizen-analytics report run experiment_conclusion -p experiment_id=exp-1")(
-        run
-    )
-    group.command("list", epilog="Example: kaizen-analytics report list --json")(list_runs)
-    group.command("show", epilog="Example: kaizen-analytics report show 20260105T060000Z-1c0ffee0")(show)
-    group.command("due", epilog="Example: kaizen-analytics report due --schedules reports.toml --dry-run")(due)
-    group.command("schedule", epilog="Example: kaizen-analytics report schedule --emit cron | crontab -")(schedule)
-    app.add_typer(group, name="report")
+app = typer.Typer()
+_group = typer.Typer(no_args_is_help=True, help="Make reports, list the runs, show one.")
+app.add_typer(_group, name="report")
 
 
-def run(
+@_group.command("run", epilog="Example: kaizen-analytics report run experiment_conclusion -p experiment_id=exp-1")
+def _run(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A report ('report list' names them), or a notebook file.")
     ],
@@ -54,15 +64,12 @@ def run(
             help="A parameter of the notebook; its subject may be given several times.",
         ),
     ] = None,
-    formats: Annotated[
-        str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, pdf, ipynb.")
-    ] = "html,md,json",
+    formats: FormatsOption = DEFAULT_FORMATS,
     out: OutOption = DEFAULT_OUT,
     store: StoreOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
-    fast: Annotated[bool, typer.Option("--fast", help="Without a kernel for each report.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all cells together.")] = 900,
-    force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False,
+    force: ForceOption = False,
     share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -71,37 +78,68 @@ def run(
     Exit codes: 0 made or unchanged, 1 a cell failed or --share found something that must not leave, 2 a wrong
     parameter, 74 cannot read or write, 75 another run is at it, 124 out of time, 130 interrupted, 138 the kernel died.
     """
-    from kaizen_analytics.reports.catalogue import load_report
-    from kaizen_analytics.reports.parameters import parse_parameters
-    from kaizen_analytics.reports.runner import Runner, RunRequest
+    code = make_reports(
+        name,
+        parameter or [],
+        formats=formats,
+        out=out,
+        store=store,
+        force=force,
+        share=share,
+        as_json=as_json,
+        jobs=jobs,
+        timeout_s=timeout,
+    )
+    raise typer.Exit(code)
 
+
+def make_reports(
+    name: str,
+    pairs: Sequence[str],
+    *,
+    formats: str,
+    out: Path,
+    store: Path | None,
+    force: bool,
+    share: bool,
+    as_json: bool,
+    jobs: int = 1,
+    timeout_s: float = 900,
+) -> int:
+    """Make one report for each value of its subject among `pairs`, say what became of them, and return the exit code.
+
+    >>> given = {"formats": "pdf", "out": tmp, "store": None, "force": False, "share": False, "as_json": False}
+    >>> make_reports("portfolio", ["store=team.db"], **given)
+    Traceback (most recent call last):
+        ...
+    kaizen_analytics.core.errors.ConfigError: Format pdf is unknown; expected html, md, json, ipynb.
+    """
     report = load_report(name)
     wanted = tuple(part.strip() for part in formats.split(","))
     requests = []
-    for pairs in _pairs(parameter or [], report.subject):
-        given: dict[str, object] = dict(parse_parameters(report.parameters, pairs, report.name))
+    for chosen in _pairs(pairs, report.subject):
+        given: dict[str, object] = dict(parse_parameters(report.parameters, chosen, report.name))
         if "store" in report.parameters:
             given.setdefault("store", str(locate(store).path))
+            fold_waiting(Path(str(given["store"])))
         requests.append(
             RunRequest(
-                report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout, force=force, share=share
+                report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout_s, force=force, share=share
             )
         )
-    if fast or len(requests) > 1:
-        raise typer.Exit(_run_several(requests, jobs=jobs, fast=fast, as_json=as_json))
+    if len(requests) > 1:
+        return _run_several(requests, jobs=jobs, as_json=as_json)
     result = Runner(progress=_progress(as_json=as_json)).run(requests[0])
     if as_json:
         print_json(_result_json(result))
     else:
         _print_result(result)
-    raise typer.Exit(result.exit_code)
+    return result.exit_code
 
 
-def list_runs(*, out: OutOption = DEFAULT_OUT, as_json: JsonOption = False) -> None:
+@_group.command("list", epilog="Example: kaizen-analytics report list --json")
+def _list(*, out: OutOption = DEFAULT_OUT, as_json: JsonOption = False) -> None:
     """List the reports that can be made, and the runs that were."""
-    from kaizen_analytics.reports.catalogue import list_notebooks, load_report
-    from kaizen_analytics.reports.ledger import find_records
-
     reports = [load_report(name) for name in list_notebooks()]
     runs = sorted((record for _, record in find_records(out)), key=lambda run: run.started_at_ms, reverse=True)
     if as_json:
@@ -116,16 +154,14 @@ def list_runs(*, out: OutOption = DEFAULT_OUT, as_json: JsonOption = False) -> N
     print_table(["run", "report", "subject", "state", "seconds", "error"], rows, title=f"Runs in {out}")
 
 
-def show(
+@_group.command("show", epilog="Example: kaizen-analytics report show 20260105T060000Z-1c0ffee0")
+def _show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, or a unique beginning of it.")],
     *,
     out: OutOption = DEFAULT_OUT,
     as_json: JsonOption = False,
 ) -> None:
     """Show the record of one run and where its files lie."""
-    from kaizen_analytics.errors import ReportError
-    from kaizen_analytics.reports.ledger import find_records
-
     found = [(folder, record) for folder, record in find_records(out) if record.run_id.startswith(run_id)]
     if len(found) != 1:
         known = "no run begins" if not found else f"{len(found)} runs begin"
@@ -135,16 +171,24 @@ def show(
         print_json({"folder": str(folder), **_run_json(record)})
         return
     facts = [[name, _plain(value)] for name, value in _run_json(record).items() if value is not None]
-    print_table(["field", "value"], [["folder", str(folder)], *facts])
+    print_table(["field", "value"], [["folder", str(folder)], *facts], wrapped="value")
 
 
-def due(
+@_group.command("due", epilog="Example: kaizen-analytics report due --schedules reports.toml --dry-run")
+def _due(
     *,
-    schedules: SchedulesOption = DEFAULT_SCHEDULES,
+    schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
     out: OutOption = DEFAULT_OUT,
     now: Annotated[str, typer.Option("--now", metavar="TIME", help="ISO 8601 with a zone; default: the present.")] = "",
     jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
-    fast: Annotated[bool, typer.Option("--fast", help="Without a kernel for each report.")] = False,
+    notify_urls: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify",
+            metavar="URL",
+            help="Tell a mailbox, a chat or a web hook of each run, once; may be repeated. Needs the extra [notify].",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -152,20 +196,14 @@ def due(
 
     Exit codes: 0 all made or nothing due, else that of the first report that failed.
     """
-    import sys
-    from datetime import UTC, datetime
-    from functools import partial
-
-    from kaizen_analytics.reports.batch import run_batch
-    from kaizen_analytics.reports.conclusion import parse_now
-    from kaizen_analytics.reports.due import find_due, make_slots
-    from kaizen_analytics.reports.schedules import load_schedules
-
+    check_urls(notify_urls or [])
     moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
-    slots = find_due(load_schedules(schedules), out, moment)
+    slots = find_due([_with_store(item, schedules) for item in load_schedules(schedules)], out, moment)
     if slots and not dry_run:
         print(f"Making what is due: {', '.join(slot.schedule.name for slot in slots)}", file=sys.stderr, flush=True)
-    outcomes = [] if dry_run else make_slots(slots, out, partial(run_batch, jobs=jobs, fast=fast))
+    outcomes = [] if dry_run else make_slots(slots, out, partial(run_batch, jobs=jobs))
+    for problem in notify(outcomes, notify_urls or []):
+        print(f"warning: {problem}", file=sys.stderr)
     rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
     states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)
     if as_json:
@@ -179,20 +217,15 @@ def due(
     raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))
 
 
-def schedule(
+@_group.command("schedule", epilog="Example: kaizen-analytics report schedule --emit cron | crontab -")
+def _schedule(
     *,
-    schedules: SchedulesOption = DEFAULT_SCHEDULES,
+    schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
     out: OutOption = DEFAULT_OUT,
     emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
     as_json: JsonOption = False,
 ) -> None:
     """List the schedules with their next times, or print a unit that makes the platform call 'report due'."""
-    import sys
-
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.reports.schedules import load_schedules
-    from kaizen_analytics.reports.units import UNITS, due_command
-
     found = load_schedules(schedules)
     if emit and emit not in UNITS:
         raise ConfigError(f"--emit is {emit!r}; expected one of {', '.join(UNITS)}.")
@@ -205,6 +238,18 @@ def schedule(
         print_json([dict(zip(names, row, strict=True)) for row in rows])
     else:
         print_table(names, rows)
+
+
+def _with_store(schedule: Schedule, schedules: Path) -> Schedule:
+    """Return a schedule with a store: unless it names one, that of the repository in which the schedules lie."""
+    if "store" in schedule.parameters or "store" not in load_report(schedule.report).parameters:
+        return schedule
+    folder = schedules.resolve().parent
+    named = os.environ.get("KAIZEN_STORE") or read_settings(os.environ, Path.home(), folder).store
+    if not named and find_workspace(folder) is None:
+        return schedule  # the report says that it needs a store
+    store = locate(None, folder).path.resolve()
+    return replace(schedule, parameters={**schedule.parameters, "store": str(store)})
 
 
 def _iso(slot: DueSlot) -> str:
@@ -220,18 +265,11 @@ def _outcome_words(outcome: Outcome) -> str:
 
 
 def _next_time(item: Schedule) -> str:
-    from datetime import datetime
-    from zoneinfo import ZoneInfo
-
-    from cronsim import CronSim
-
     return next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))).isoformat(timespec="minutes")
 
 
-def _pairs(texts: list[str], subject: str | None) -> list[dict[str, str]]:
+def _pairs(texts: Sequence[str], subject: str | None) -> list[dict[str, str]]:
     """Return the given parameters by name, once for each value of the subject."""
-    from kaizen_analytics.errors import ConfigError
-
     found: dict[str, list[str]] = {}
     for text in texts:
         key, equals, value = text.partition("=")
@@ -246,16 +284,11 @@ def _pairs(texts: list[str], subject: str | None) -> list[dict[str, str]]:
     return [{**shared, str(subject): value} for value in subjects] or [shared]
 
 
-def _run_several(requests: Sequence[RunRequest], *, jobs: int, fast: bool, as_json: bool) -> int:
+def _run_several(requests: Sequence[RunRequest], *, jobs: int, as_json: bool) -> int:
     """Make reports at once, say what becomes of each as it comes, and return the exit code of the first that failed."""
-    import sys
-
-    from kaizen_analytics.errors import KaizenError
-    from kaizen_analytics.reports.batch import run_batch
-
     codes = [0] * len(requests)
     documents: list[dict[str, object]] = [{} for _ in requests]
-    for number, answer in run_batch(requests, jobs=jobs, fast=fast):
+    for number, answer in run_batch(requests, jobs=jobs):
         codes[number] = answer.exit_code
         documents[number] = {"error": str(answer)} if isinstance(answer, KaizenError) else _result_json(answer)
         if isinstance(answer, KaizenError):
@@ -263,15 +296,11 @@ def _run_several(requests: Sequence[RunRequest], *, jobs: int, fast: bool, as_js
         elif not as_json:
             _print_result(answer)
     if as_json:
-        print_json(documents if len(documents) > 1 else documents[0])
+        print_json(documents)
     return next((code for code in codes if code), 0)
 
 
 def _progress(*, as_json: bool) -> Progress:
-    import sys
-
-    from kaizen_analytics.reports.runner import ignore_progress
-
     def draw(done: int, total: int) -> None:
         end = "\n" if done == total else ""
         sys.stderr.write(f"\r{'#' * done}{'.' * (total - done)} {done}/{total} cells{end}")
@@ -281,8 +310,6 @@ def _progress(*, as_json: bool) -> Progress:
 
 
 def _print_result(result: RunResult) -> None:
-    import sys
-
     record = result.record
     if result.exit_code:
         print(f"error: {record.error}\nThe executed notebook and the record lie in {result.folder}", file=sys.stderr)
@@ -290,17 +317,16 @@ def _print_result(result: RunResult) -> None:
     if result.skipped:
         print("Nothing has changed since the last run; --force makes the report again.")
     for output in record.outputs:
-        print(result.folder / output.path)
+        path = (result.folder / output.path).absolute()
+        print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _result_json(result: RunResult) -> dict[str, object]:
     return {"folder": str(result.folder), "skipped": result.skipped, **_run_json(result.record)}
 
 
-def _run_json(record: object) -> dict[str, object]:
-    import json
-
-    document: dict[str, object] = json.loads(record.to_json())  # type: ignore[attr-defined]
+def _run_json(record: RunRecord) -> dict[str, object]:
+    document: dict[str, object] = json.loads(record.to_json())
     return document
 
 
@@ -313,6 +339,4 @@ def _seconds(duration_ms: int | None) -> float | None:
 
 
 def _plain(value: object) -> str:
-    import json
-
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

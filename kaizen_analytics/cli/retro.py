@@ -1,50 +1,76 @@
-"""`retro`: what the sessions of a week suggest to change."""
+"""`retro …`: what past sessions suggest to change, and what came of it."""
 
 from __future__ import annotations
 
-import os
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, locate
+from kaizen_analytics import __version__
+from kaizen_analytics.cli.options import (
+    JsonOption,
+    ShareOption,
+    StoreOption,
+    choose_scope,
+    find_repository,
+    locate,
+    open_store,
+    resolve_folder,
+)
 from kaizen_analytics.cli.output import clean, print_json
-from kaizen_analytics.cli.times import read_clock
-
-if TYPE_CHECKING:
-    from kaizen_analytics.retro.heuristics import Thresholds
-    from kaizen_analytics.retro.relations import Window
-    from kaizen_analytics.retro.retro import Retro
-    from kaizen_analytics.store.location import Location
+from kaizen_analytics.cli.times import choose_timezone
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
+from kaizen_analytics.core.model import Window
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.pages.documents import retro_document
+from kaizen_analytics.pages.retro import document, page, show, whole
+from kaizen_analytics.reports.publication import write_file
+from kaizen_analytics.reports.rendering import RunFacts, render_page
+from kaizen_analytics.reports.sharing import prepare_share
+from kaizen_analytics.retro.findings import Finding
+from kaizen_analytics.retro.patch import render_patch
+from kaizen_analytics.retro.retro import DAYS, Retro, compute_retro, last_days, parse_week, save_retro
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.retros import decline_finding, find_finding
 
 _EXAMPLES = """\b
 Examples:
-  kaizen-analytics retro                                   the last seven days, as text
-  kaizen-analytics retro --week 2026-W47 --format md       a whole week, to paste into a pull request
+  kaizen-analytics retro                                   the last 28 whole days, as text
+  kaizen-analytics retro --week 2026-W47 --format md       a week, to paste into a pull request
   kaizen-analytics retro --format md,html,json --out retros/
-  kaizen-analytics exp new --from-bet H36:pause …          prove one of its bets
+  kaizen-analytics retro show wrong-command-8d0b13 --patch | git apply
+  kaizen-analytics exp new --from-finding wrong-command-8d0b13
 """
 
-WorkspaceOption = Annotated[
-    Path | None, typer.Option(metavar="PATH", help="Only sessions of this folder and below it.")
+_RepositoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--repository",
+        metavar="PATH",
+        parser=resolve_folder,
+        help="Only sessions of this repository, its worktrees included.",
+    ),
 ]
+_FindingArgument = Annotated[str, typer.Argument(metavar="ID", help="The finding, or the start of its id.")]
+
+app = typer.Typer()
+_group = typer.Typer(help="Look at past sessions and say what to change.")
+app.add_typer(_group, name="retro")
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog=_EXAMPLES)(retro)
-
-
-def retro(
+@_group.callback(invoke_without_command=True, epilog=_EXAMPLES)
+def _retro(
+    context: typer.Context,
     *,
     store: StoreOption = None,
-    days: Annotated[int | None, typer.Option(help="The last days, today included. Default: 7.")] = None,
+    days: Annotated[int | None, typer.Option(help="The last whole days. Default: 28.")] = None,
     week: Annotated[str | None, typer.Option(metavar="WEEK", help="An ISO week instead, such as 2026-W47.")] = None,
-    workspace: WorkspaceOption = None,
-    thresholds: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="TOML with changed thresholds. Default: retro.toml under $KAIZEN_HOME."),
+    repository: _RepositoryOption = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="ZONE", help="Whose days count. Default: this machine's.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Do not store the retro: the next one will not follow up on it.")
@@ -58,26 +84,25 @@ def retro(
     share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at a week of sessions and bet on what to change.
+    """Look at past sessions and say what to change: what recurs, what it costs, and the text that ends it.
 
-    Ranked bets with their evidence, what became of earlier bets, experiments, cost and tokens. No model is asked and
-    nothing is written into a repository: the retro is kept in the store, so that the next one can follow up.
+    Also what came of earlier findings and of experiments. No model is asked and nothing is written into a repository:
+    the retro is kept in the store, so that the next one can follow up.
     """
-    from kaizen_analytics.retro.retro import compute_retro, save_retro
-    from kaizen_analytics.store import Store
-
-    now_ms = read_clock()
+    if context.invoked_subcommand is not None:
+        return
+    now_ms, zone = read_clock(), choose_timezone(timezone)
     names = _parse_formats(formats, out, as_json=as_json)
     location = locate(store)
-    scope = choose_scope(location, workspace)
-    with Store.open(location.path, read_only=dry_run) as opened:
+    scope = choose_scope(location, repository)
+    with Store.open(location.path, read_only=dry_run, ours=True) as opened:
         result = compute_retro(
             opened,
-            parse_window(days, week, now_ms),
+            parse_window(days, week, now_ms, zone),
             now_ms=now_ms,
-            workspace=None if scope is None else str(scope),
-            thresholds=read_limits(thresholds),
-            repository=find_repository(scope),
+            repository=None if scope is None else str(scope),
+            root=find_repository(scope),
+            timezone=zone,
         )
         if not dry_run:
             save_retro(opened, result)
@@ -86,42 +111,66 @@ def retro(
     _print(result, names, out, as_json=as_json)
 
 
-def choose_scope(location: Location, workspace: Path | None) -> Path | None:
-    """Return the folder whose sessions count: the one that was named, else the store's own, else None for all."""
-    return location.workspace if workspace is None else workspace.expanduser().resolve()
+@_group.command("show", epilog="Example: kaizen-analytics retro show wrong-command-8d0b13 --patch | git apply")
+def _show(
+    finding: _FindingArgument,
+    *,
+    patch: Annotated[bool, typer.Option("--patch", help="Print its change as a diff for 'git apply'.")] = False,
+    repository: _RepositoryOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a finding with its evidence, or its change as a unified diff. Nothing is written."""
+    found = _load(store, finding)
+    if patch:
+        root = Path(found.repository if repository is None else repository)
+        if not root.is_dir():
+            raise ConfigError(f"{root} is not on this machine; name the repository's folder with --repository PATH.")
+        print(render_patch(found.change, found.id, root), end="")
+    elif as_json:
+        print_json(codec.plain(found))
+    else:
+        print("\n".join(clean(line) for line in show(found).plain.split("\n")))
 
 
-def find_repository(scope: Path | None) -> Path | None:
-    """Return the root of the repository around a folder, or None."""
-    from kaizen_analytics.store.location import find_workspace
+@_group.command("decline", epilog="Example: kaizen-analytics retro decline large-output-d46 --reason 'we need them'")
+def _decline(
+    finding: _FindingArgument,
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is not to be acted on.")],
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a finding off the page until it happens twice as often."""
+    with open_store(store) as opened:
+        found = find_finding(opened, finding).id
+        decline_finding(opened, found, reason, now_ms=read_clock())
+    if as_json:
+        print_json({"finding": found, "declined": True, "reason": reason})
+    else:
+        print(f"Declined {found}. It comes back when it happens twice as often.")
 
-    return None if scope is None else find_workspace(scope)
+
+def _load(store: Path | None, prefix: str) -> Finding:
+    with open_store(store, read_only=True) as opened:
+        stored = find_finding(opened, prefix)
+    return codec.read(Finding, stored.finding, f"The stored finding {stored.id}")
 
 
-def parse_window(days: int | None, week: str | None, now_ms: int) -> Window:
-    """Return the window that `--days` or `--week` names; without both, the last seven days."""
-    from kaizen_analytics.errors import ConfigError
-    from kaizen_analytics.retro.retro import WEEK_DAYS, last_days, parse_week
+def parse_window(days: int | None, week: str | None, now_ms: int, timezone: str = "UTC") -> Window:
+    """Return the window that `--days` or `--week` names; without both, the last 28 whole days.
 
+    >>> parse_window(None, None, 28 * 86_400_000)
+    Window(start_ms=0, end_ms=2419200000)
+    """
     if days is not None and week is not None:
         raise ConfigError("--days and --week name two windows; give one of them.")
-    return last_days(days or WEEK_DAYS, now_ms) if week is None else parse_week(week)
-
-
-def read_limits(file: Path | None) -> Thresholds:
-    """Return the changed thresholds of a file, or of retro.toml under $KAIZEN_HOME."""
-    from kaizen_analytics.retro.heuristics import read_thresholds
-
-    if file is None:
-        file = Path(os.environ.get("KAIZEN_HOME") or Path.home() / ".kaizen").expanduser() / "retro.toml"
-        if not file.exists():
-            return {}
-    return read_thresholds(file)
+    if week is not None:
+        return parse_week(week, timezone)
+    return last_days(DAYS if days is None else days, now_ms, timezone)
 
 
 def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> tuple[str, ...]:
-    from kaizen_analytics.errors import ConfigError, did_you_mean
-
     names = tuple(name.strip().lower() for name in (formats or "").split(",") if name.strip())
     for name in names:
         if name not in _RENDERERS:
@@ -139,36 +188,28 @@ def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> t
 
 def _redact(result: Retro, store: Path, names: tuple[str, ...]) -> Retro:
     """Return the retro as it may leave; what it will be printed as was looked at."""
-    from kaizen_analytics.redact import redact_tree
-    from kaizen_analytics.reports.sharing import prepare_share
-
     share = prepare_share([store])
-    clean_result = redact_tree(share.redactor, result)
+    clean_result = share.project(result)
     share.refuse_leaks({f"retro.{name}": _RENDERERS[name](clean_result).encode() for name in names or ("json",)})
     return clean_result
 
 
 def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: bool) -> None:
-    from kaizen_analytics.retro.sections import render_text
-
     if out is not None:
         files = _write(result, names, out)
         if as_json:
-            print_json({**result.to_json(), "files": [str(file) for file in files]})
+            print_json({**retro_document(result), "files": [str(file) for file in files]})
         else:
             print("\n".join(f"Wrote {file}" for file in files))
     elif as_json:
-        print_json(result.to_json())
+        print_json(retro_document(result))
     elif names:
         print(_RENDERERS[names[0]](result), end="")
     else:
-        print("\n".join(clean(line) for line in render_text(result).rstrip().split("\n")))
+        print("\n".join(clean(line) for line in whole(result).plain.split("\n")))
 
 
 def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:
-    from kaizen_analytics.errors import ReportError
-    from kaizen_analytics.reports.publication import write_file
-
     files = [out / f"{result.id}.{name}" for name in names]
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -182,21 +223,22 @@ def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:
 
 
 def _render_json(result: Retro) -> str:
-    import json
-
-    return json.dumps(result.to_json(), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json.dumps(retro_document(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def _render_markdown(result: Retro) -> str:
-    from kaizen_analytics.retro.sections import render_markdown
-
-    return render_markdown(result)
+    return whole(result).markdown + "\n"
 
 
 def _render_html(result: Retro) -> str:
-    from kaizen_analytics.retro.page import render_html
-
-    return render_html(result)
+    facts = RunFacts(
+        title="Retro summary",
+        run_id=result.id,
+        fingerprint=str(result.provenance["fingerprint"]),
+        made_at_ms=result.as_of_ms,
+        versions={"kaizen_analytics": __version__},
+    )
+    return render_page([*page(result), document(result)], facts)
 
 
 _RENDERERS = {"md": _render_markdown, "html": _render_html, "json": _render_json}

@@ -1,19 +1,25 @@
-"""`sessions`: list the sessions of a store, and show the timeline of one."""
+"""`sessions`: list the sessions of a store, show one, search them all, and judge one."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
-from kaizen_analytics.cli.output import clean, print_json, print_table
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, read_clock
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, WorkspaceOption, open_store
+from kaizen_analytics.cli.output import clean, print_json, print_note, print_table, print_unreliable, terminal_width
+from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.words import counted
+from kaizen_analytics.ingest.discover import parse_agents
+from kaizen_analytics.redact import collect_identities, open_redactor
+from kaizen_analytics.store.listing import INSTRUCTIONS, find_session, list_sessions, read_timeline
+from kaizen_analytics.store.search import SessionNode, add_feedback, read_tree, search_sessions
 
 _LIST_EXAMPLES = """\b
 Examples:
@@ -23,24 +29,40 @@ Examples:
 _SHOW_EXAMPLES = """\b
 Examples:
   kaizen-analytics sessions show 5bea7345
+  kaizen-analytics sessions show 5bea7345 --tree
   kaizen-analytics sessions show 5bea7345 --json
+"""
+_INSTRUCTIONS_EXAMPLES = """\b
+Examples:
+  kaizen-analytics sessions instructions
+  kaizen-analytics sessions instructions --json
+"""
+_SEARCH_EXAMPLES = """\b
+Examples:
+  kaizen-analytics sessions search "flaky test"
+  kaizen-analytics sessions search src/billing.py --json
+"""
+_ANNOTATE_EXAMPLES = """\b
+Examples:
+  kaizen-analytics sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    group = typer.Typer(no_args_is_help=True, help="List sessions, and show what happened in one.")
-    group.command("list", epilog=_LIST_EXAMPLES)(list_command)
-    group.command("show", epilog=_SHOW_EXAMPLES)(show_command)
-    app.add_typer(group, name="sessions")
+_ABOUT, _WHO, _WIDE = 90, 14, 80
+"""Characters that a line of an event gives to what it was about, and, in a terminal below `_WIDE` columns, to who."""
+
+app = typer.Typer()
+_group = typer.Typer(no_args_is_help=True, help="List, show, search and judge sessions.")
+app.add_typer(_group, name="sessions")
 
 
-def list_command(
+@_group.command("list", epilog=_LIST_EXAMPLES)
+def _list(
     *,
     store: StoreOption = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start to list. {TIME_HELP}")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="First start that is no longer listed.")] = None,
-    workspace: Annotated[str | None, typer.Option(metavar="PATH", help="Only this workspace and below.")] = None,
+    workspace: WorkspaceOption = None,
     agent: Annotated[str | None, typer.Option(help="Only claude_code, codex or cursor.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 50,
     as_json: JsonOption = False,
@@ -49,9 +71,6 @@ def list_command(
 
     A session is Running when its last event is less than 5 minutes old, Idle below an hour, else Done.
     """
-    from kaizen_analytics.ingest.discover import parse_agents
-    from kaizen_analytics.sessions import list_sessions
-
     now_ms = read_clock()
     chosen = next(iter(parse_agents([agent]))).value if agent else None
     with open_store(store) as opened:
@@ -79,22 +98,31 @@ def list_command(
         "tokens",
         "USD",
     )
-    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()])
+    droppable = ("branch", "failures", "calls", "prompts", "status", "agent", "model", "started")
+    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable)
+    print_unreliable(int(frame["unreliable_responses"].sum()))
     if frame.height > limit:
-        print(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
+        print_note(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
 
 
-def show_command(
+@_group.command("show", epilog=_SHOW_EXAMPLES)
+def _show(
     session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
     *,
     store: StoreOption = None,
+    tree: Annotated[bool, typer.Option("--tree", help="Show sub-agents and tools with time, tokens and cost.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the timeline of one session."""
-    from kaizen_analytics.sessions import find_session, read_timeline
-
-    with open_store(store) as opened:
+    """Show the timeline of one session, or with --tree what its sub-agents and tools took."""
+    with open_store(store, read_only=True) as opened:
         found = find_session(opened, session)
+        if tree:
+            node = read_tree(opened, found)
+            if as_json:
+                print_json(asdict(node))
+            else:
+                print("\n".join(_draw_tree(node)))
+            return
         events = read_timeline(opened, found).to_dicts()
     if as_json:
         print_json({"session_id": found, "events": [row | {"payload": payload_of(row)} for row in events]})
@@ -104,24 +132,151 @@ def show_command(
         print(render_event(row))
 
 
-def render_event(row: Mapping[str, Any]) -> str:
-    """Return one event as a line: time, kind or tool, what it was about, tokens and cost."""
+@_group.command("search", epilog=_SEARCH_EXAMPLES)
+def _search(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for; case does not matter.")],
+    *,
+    store: StoreOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
+    share: ShareOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the sessions whose prompts, commands, paths or errors hold a text.
+
+    The store keeps the beginning of each text, so a text may be missed further down.
+    """
+    with open_store(store, read_only=True) as opened:
+        found = search_sessions(opened, text).to_dicts()
+    if share:
+        found = _redacted(found)
+    if as_json:
+        print_json({"matches": found})
+        return
+    rows = [(row["session_id"], render_time(row["ts_ms"]), row["place"], _around(row["text"], text)) for row in found]
+    print_table(("session", "time (UTC)", "place", "text"), rows[:limit], droppable=("place", "time (UTC)"))
+    sessions = len({row["session_id"] for row in found})
+    print(f"{len(found):,} places in {sessions:,} sessions" + (f"; {limit} are shown." if len(found) > limit else "."))
+
+
+def _redacted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    redactor = open_redactor(collect_identities([Path.cwd()]))
+    return [row | {"text": redactor.redact(row["text"])} for row in rows]
+
+
+def _around(text: str, wanted: str) -> str:
+    """Return the part of a text around a match, on one line."""
+    place = max(text.lower().find(wanted.lower()) - 30, 0)
+    return ("…" if place else "") + " ".join(text[place : place + 90].split())
+
+
+@_group.command("instructions", epilog=_INSTRUCTIONS_EXAMPLES)
+def _instructions(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """List the instructions that sessions ran under, by fingerprint, with their first and last session.
+
+    Two fingerprints are the arms of 'exp new --bind prompt'. One that begins with git- is inferred from the instruction
+    files at the commit of the session's start; another was recorded by the agent.
+    """
+    with open_store(store) as opened:
+        found = INSTRUCTIONS.run(opened).to_dicts()
+    if as_json:
+        print_json({"instructions": found})
+        return
+    rows = [
+        (
+            one["fingerprint"], one["agent"], one["workspace"], one["sessions"],
+            render_time(one["first_started_at_ms"])[:16], render_time(one["last_started_at_ms"])[:16],
+        )
+        for one in found
+    ]  # fmt: skip
+    print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows)
+
+
+@_group.command("annotate", epilog=_ANNOTATE_EXAMPLES)
+def _annotate(
+    session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
+    *,
+    score: Annotated[int | None, typer.Option(min=1, max=5, help="1 (bad) to 5 (good).")] = None,
+    label: Annotated[str | None, typer.Option(help="good, bad, interesting, bug or regression.")] = None,
+    note: Annotated[str | None, typer.Option(metavar="TEXT", help="A sentence.")] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a session was worth. Earlier judgements stay."""
+    with open_store(store) as opened:
+        found = find_session(opened, session)
+        made = add_feedback(opened, found, score=score, label=label, note=note, now_ms=read_clock())
+    if as_json:
+        print_json({"id": made, "session_id": found})
+    else:
+        print(f"Noted for session {clean(found)}.")
+
+
+def _draw_tree(node: SessionNode) -> list[str]:
+    r"""Return the lines of a session's tree.
+
+    >>> from kaizen_analytics.store.search import SessionNode
+    >>> inner = SessionNode(session_id="b", agent="codex", model=None, minutes=None, new_tokens=None, cost_usd=None,
+    ...     tools=(), children=())
+    >>> print("\n".join(_draw_tree(SessionNode(session_id="a", agent="codex", model="m", minutes=1.5, new_tokens=1200,
+    ...     cost_usd=0.25, tools=(("Bash", 3, 1, 4.2),), children=(inner,)))))
+    a  codex m  1.5 min  1,200 tokens  $0.25
+    ├─ Bash: 3 calls, 1 failed, 4.2 s
+    └─ b  codex
+    """
+    facts = [
+        node.session_id,
+        f"{node.agent} {node.model or ''}".strip(),
+        "" if node.minutes is None else f"{node.minutes:,.1f} min",
+        "" if node.new_tokens is None else f"{node.new_tokens:,} tokens",
+        "" if node.cost_usd is None else f"${node.cost_usd:,.2f}",
+    ]
+    lines = [clean("  ".join(filter(None, facts)))]
+    below: list[list[str]] = [[_describe_tool(*tool)] for tool in node.tools]
+    below += [_draw_tree(child) for child in node.children]
+    for place, block in enumerate(below):
+        last = place == len(below) - 1
+        lines.append(f"{'└─' if last else '├─'} {block[0]}")
+        lines += [f"{'  ' if last else '│ '} {line}" for line in block[1:]]
+    return lines
+
+
+def _describe_tool(tool: str, calls: int, failures: int, seconds: float | None) -> str:
+    failed = f", {failures:,} failed" if failures else ""
+    took = "" if seconds is None else f", {seconds:,.1f} s"
+    return clean(f"{tool}: {counted(calls, 'call')}{failed}{took}")
+
+
+def render_event(row: Mapping[str, Any], *, before: str = "") -> str:
+    """Return one event as a line behind `before`: time, kind or tool, what it was about, tokens and cost.
+
+    On a terminal, what it was about is cut so that the line fits; a narrow one shows neither the date nor the cost.
+
+    >>> row = dict.fromkeys(("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens"))
+    >>> row |= {"ts_ms": 0, "kind": "ToolCall", "tool": "Bash", "payload": '{"input": {"command": "make"}}'}
+    >>> render_event(row)
+    '1970-01-01 00:00:00  call       Bash  make'
+    """
+    width = terminal_width() or sys.maxsize
+    narrow = width < _WIDE
     payload = payload_of(row)
     about = payload.get("text") or payload.get("error") or payload.get("event") or _input_of(payload)
     failed = " FAILED" if payload.get("is_error") is True else ""
     name = {"ToolCall": "call", "ToolResult": "result"}.get(row["kind"], row["kind"].lower())
     who = row["tool"] or payload.get("role") or ""
-    parts = [render_time(row["ts_ms"]), f"{name:9}", clean(f"{who}{failed}"), clean(" ".join(str(about).split()))[:90]]
-    return "  ".join([*parts, _usage_of(row)]).rstrip()
-
-
-def render_time(ts_ms: int) -> str:
-    """Return a time in UTC, to the second."""
-    return datetime.fromtimestamp(ts_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
+    when, who, usage = render_time(row["ts_ms"]), clean(f"{who}{failed}"), _usage_of(row, priced=not narrow)
+    if narrow:
+        when, who = when[11:], who[:_WHO]
+    head = "  ".join([*([before] if before else []), when, f"{name:9}", who])
+    room = min(_ABOUT, width - len(f"{head}    {usage}"))
+    return f"{head}  {clean(' '.join(str(about).split()))[: max(room, 0)]}  {usage}".rstrip()
 
 
 def payload_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an event's payload as an object; an empty one where another tool stored something else."""
+    """Return an event's payload as an object; an empty one where another tool stored something else.
+
+    >>> payload_of({"payload": '{"text": "go"}'}), payload_of({"payload": "[1]"})
+    ({'text': 'go'}, {})
+    """
     try:
         payload = json.loads(row["payload"])
     except (ValueError, RecursionError):
@@ -138,13 +293,13 @@ def _input_of(payload: Mapping[str, Any]) -> str:
     )
 
 
-def _usage_of(row: Mapping[str, Any]) -> str:
+def _usage_of(row: Mapping[str, Any], *, priced: bool = True) -> str:
     counts = [row[name] for name in ("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens")]
     known = [count for count in counts if count is not None]
     if not known:
         return ""
     cost = "no price" if row["cost_usd_e6"] is None else f"${row['cost_usd_e6'] / 1e6:.4f}"
-    return f"[{sum(known):,} tokens, {cost}]"
+    return f"[{sum(known):,} tokens, {cost}]" if priced else f"[{sum(known):,} tokens]"
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
@@ -153,5 +308,15 @@ def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
     started = render_time(row["started_at_ms"])[:16]
     return (
         row["session_id"], started, row["status"], row["agent"], row["model"], row["branch"], row["prompts"],
-        row["tool_calls"], row["failures"], sum(known) if known else None, row["cost_usd"],
+        row["tool_calls"], row["failures"], sum(known) if known else None, _cost_of(row),
     )  # fmt: skip
+
+
+def _cost_of(row: Mapping[str, Any]) -> object:
+    """Return a session's cost, with the share of its tokens that have a price where some have none.
+
+    >>> _cost_of({"cost_usd": 1.5, "priced_share": 1.0}), _cost_of({"cost_usd": 1.5, "priced_share": 0.98})
+    (1.5, '1.5 (98% of tokens)')
+    """
+    cost, share = row["cost_usd"], row["priced_share"]
+    return cost if cost is None or share is None or share >= 1 else f"{cost:,.4g} ({share:.0%} of tokens)"

@@ -1,29 +1,80 @@
-"""`init`: make a store."""
+"""`init`, `backup` and `import`: make a store, copy it, and fill it from a file of kaizen-cli."""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
-from kaizen_analytics.cli.output import print_json
+from kaizen_analytics.cli.options import JsonOption, StoreOption, locate, open_store
+from kaizen_analytics.cli.output import clean, print_json
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.importing import import_kaizen
+from kaizen_analytics.store.location import KAIZEN_NAME
+from kaizen_analytics.store.open import copy_file
+
+app = typer.Typer()
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog="Example: kaizen-analytics init --store team.db")(init)
-
-
-def init(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
-    """Create a store, or bring an existing one up to date.
-
-    kaizen-cli can use the same file; its tables are created where they are missing and never altered.
-    """
-    from kaizen_analytics.store import Store
-
+@app.command("init", epilog="Example: kaizen-analytics init --store team.db")
+def _init(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """Create a store, or bring an existing one up to date."""
     location = locate(store)
     existed = location.path.exists()
-    Store.open(location.path, create=True).close()
+    Store.open(location.path, create=True, ours=True).close()
     if as_json:
         print_json({"store": str(location.path), "created": not existed})
     else:
         print(f"{'Store is up to date' if existed else 'Created a store'}: {location.path}")
+
+
+@app.command("backup", epilog="Example: kaizen-analytics backup ~/backups/analytics-2026-11-30.db")
+def _backup(
+    file: Annotated[Path, typer.Argument(help="Where the copy goes; nothing may be there yet.", show_default=False)],
+    *,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' checks it."""
+    with open_store(store) as opened:
+        path = opened.path
+    copy_file(path, file)
+    size_bytes = file.stat().st_size
+    if as_json:
+        print_json({"store": str(path), "file": str(file), "size_bytes": size_bytes})
+    else:
+        print(clean(f"Copied {path} to {file}: {size_bytes / 1e6:,.1f} MB"))
+
+
+@app.command("import", epilog="Example: kaizen-analytics import ~/.kaizen/projects/home-dev-app/kaizen.db")
+def _import(
+    file: Annotated[
+        Path | None, typer.Argument(help="The database of kaizen-cli. Default: this repository's.", show_default=False)
+    ] = None,
+    *,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; its file is only read.
+
+    A second import adds only what is new. Sessions are not taken over: 'ingest' reads them from the transcripts.
+    """
+    location = locate(store)
+    if file is None and location.workspace is None:
+        raise ConfigError("Name the database of kaizen-cli: kaizen-analytics import FILE.")
+    path = file or location.path.with_name(KAIZEN_NAME)
+    with Store.open(location.path, create=True, ours=True) as opened:
+        summary = import_kaizen(opened, path, now_ms=read_clock())
+    if as_json:
+        print_json({"store": str(location.path), "file": str(path), **asdict(summary)})
+        return
+    for item in summary.unreadable:
+        print(clean(f"warning: {item.reason}"), file=sys.stderr)
+    parts = [f"{summary.experiments:,} experiments", f"{summary.tags:,} tags"]
+    parts += [f"{count:,} rows of {table}" for table, count in summary.rows.items() if count]
+    print(f"Imported from {path}: {', '.join(parts)}")

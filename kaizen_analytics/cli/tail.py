@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.ingest import AgentOption, HomeOption, PricesOption, WorkspaceOption
-from kaizen_analytics.cli.options import StoreOption, locate
-from kaizen_analytics.cli.output import clean
+from kaizen_analytics.cli.ingest import AgentOption, HomeOption, PricesOption
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, locate
+from kaizen_analytics.cli.output import clean, json_text
 from kaizen_analytics.cli.sessions import payload_of, render_event
-
-if TYPE_CHECKING:
-    from kaizen_analytics.ingest.tail import LiveEvent
+from kaizen_analytics.ingest.discover import parse_agents
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.tail import LiveEvent, follow
+from kaizen_analytics.store import Store
 
 _EXAMPLES = """\b
 Examples:
@@ -22,12 +23,11 @@ Examples:
 """
 
 
-def register(app: typer.Typer) -> None:
-    """Add this module's commands."""
-    app.command(epilog=_EXAMPLES)(tail)
+app = typer.Typer()
 
 
-def tail(
+@app.command("tail", epilog=_EXAMPLES)
+def _tail(
     *,
     store: StoreOption = None,
     home: HomeOption = None,
@@ -41,18 +41,13 @@ def tail(
 
     What was written before is stored first and not shown.
     """
-    from kaizen_analytics.ingest.discover import parse_agents
-    from kaizen_analytics.ingest.pricing import PriceList
-    from kaizen_analytics.ingest.tail import follow
-    from kaizen_analytics.store import Store
-
     location = locate(store)
-    with Store.open(location.path, create=True) as opened:
+    with Store.open(location.path, create=True, ours=True) as opened:
         for event in follow(
             opened,
             home,
             agents=parse_agents(agent or ()),
-            workspace=workspace or location.workspace,
+            workspace=Path(workspace) if workspace else location.workspace,
             prices=PriceList.load(prices),
         ):
             if session is None or str(event.columns["session_id"]).startswith(session):
@@ -61,9 +56,9 @@ def tail(
 
 def _as_text(event: LiveEvent) -> str:
     more = "  (completed)" if event.completed else ""
-    return f"{clean(str(event.columns['session_id'])[:8])}  {render_event(event.columns)}{more}"
+    return render_event(event.columns, before=clean(str(event.columns["session_id"])[:8])) + more
 
 
 def _as_json(event: LiveEvent) -> str:
     record = {"agent": event.agent.value, "completed": event.completed, **event.columns}
-    return json.dumps(record | {"payload": payload_of(event.columns)}, ensure_ascii=False)
+    return json_text(record | {"payload": payload_of(event.columns)})

@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
-import re
-import time
-from datetime import UTC, datetime, timedelta
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
-from kaizen_analytics.errors import ConfigError
-
-_AGO = re.compile(r"(\d{1,6})([dh])")
+from kaizen_analytics.core.settings import check_timezone, read_settings
+from kaizen_analytics.core.times import parse_time
 
 TIME_HELP = "ISO date or time (UTC unless it names an offset), or a while ago: 7d, 12h."
 
 
-def read_clock() -> int:
-    """Return the time now, in milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
+def render_time(ts_ms: int) -> str:
+    """Return a time in UTC, to the second.
+
+    >>> render_time(1_789_344_000_000)
+    '2026-09-14 00:00:00'
+    """
+    return datetime.fromtimestamp(ts_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def parse_time(text: str, now_ms: int) -> int:
-    """Return the milliseconds since the Unix epoch that `text` names.
+def _local_timezone() -> str:
+    """Return the name of this machine's time zone, such as `Europe/Berlin`; it follows `TZ`.
+
+    >>> bool(_local_timezone())
+    True
+    """
+    import duckdb  # knows the zone on every system; the standard library knows its offset only
+
+    with duckdb.connect() as connection:
+        rows = connection.execute("select current_setting('TimeZone')").fetchall()
+    return str(rows[0][0])
+
+
+def choose_timezone(given: str | None) -> str:
+    """Return the zone of this command: the option's, else that of kaizen.toml, else this machine's.
 
     Raises:
-        ConfigError: it is neither an ISO 8601 date or time nor a while ago.
+        ConfigError: there is no such zone, or kaizen.toml cannot be read.
+
+    >>> choose_timezone("Asia/Tokyo")
+    'Asia/Tokyo'
     """
-    if ago := _AGO.fullmatch(text.strip()):
-        length = timedelta(days=int(ago[1])) if ago[2] == "d" else timedelta(hours=int(ago[1]))
-        return now_ms - round(length.total_seconds() * 1000)
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ConfigError(
-            f"{text!r} is not a time; expected a date (2026-10-05), a time (2026-10-05T08:00Z) or a while ago (7d).",
-        ) from None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return round(aware.timestamp() * 1000)
+    zone = given or read_settings(os.environ, Path.home(), Path.cwd()).timezone or _local_timezone()
+    check_timezone(zone)
+    return zone
 
 
-def parse_optional_time(text: str | None, now_ms: int) -> int | None:
-    """Return `parse_time`, or None for an option that was not given."""
-    return None if text is None else parse_time(text, now_ms)
+def start_of_month(at_ms: int, timezone: str) -> int:
+    """Return when the month of a time began in a zone; both in milliseconds since the Unix epoch.
+
+    >>> start_of_month(1_789_344_000_000, "UTC")
+    1788220800000
+    """
+    moment = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(timezone))
+    return round(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
+
+
+def parse_optional_time(text: str | None, now_ms: int, timezone: str = "UTC") -> int | None:
+    """Return `parse_time`, or None for an option that was not given.
+
+    >>> parse_optional_time(None, 0), parse_optional_time("1d", 86_400_000)
+    (None, 0)
+    """
+    return None if text is None else parse_time(text, now_ms, timezone)

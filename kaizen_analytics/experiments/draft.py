@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError, did_you_mean
-from kaizen_analytics.metrics import REGISTRY, parse_metric
-from kaizen_analytics.model import (
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.metrics import REGISTRY, parse_metric
+from kaizen_analytics.core.model import (
     Absolute,
     Branch,
     Delta,
@@ -22,17 +23,45 @@ from kaizen_analytics.model import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kaizen_analytics.model import Binding, Criterion
+    from kaizen_analytics.core.model import Binding, Criterion, Experiment
 
 _BINDINGS: dict[str, tuple[type[GitCommit | Branch | PromptFingerprint], str]] = {
     "git": (GitCommit, "commit"),
     "branch": (Branch, "branch"),
     "prompt": (PromptFingerprint, "fingerprint"),
 }
-BINDING_NAMES = (*_BINDINGS, "manual")
+_BINDING_NAMES = (*_BINDINGS, "manual")
+_ALL = 100.0
+"""No metric is negative, so none falls by more than this many percent."""
 
 
-def parse_direction(text: str) -> Direction:
+def check_draft(experiment: Experiment) -> None:
+    """Refuse an experiment that makes no sense, whatever the data.
+
+    Raises:
+        ConfigError: the name is empty, the duration is below a day, or two parts of the rule contradict each other.
+
+    >>> from dataclasses import replace
+    >>> from kaizen_analytics.store.experiments import get_experiment
+    >>> check_draft(replace(get_experiment(store, "plan-first"), duration_days=0))
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ConfigError: The duration is 0 days; expected 1 or more.
+    """
+    if not experiment.name.strip():
+        raise ConfigError("The name is empty; say what is tried, such as --name 'Shorter CLAUDE.md'.")
+    if experiment.duration_days < 1:
+        raise ConfigError(f"The duration is {experiment.duration_days} days; expected 1 or more.")
+    guarded = [guardrail.metric for guardrail in experiment.guardrails]
+    if experiment.metric in guarded:
+        raise ConfigError(
+            f"The guardrail on {experiment.metric.column} is the success metric itself; guard another metric."
+        )
+    twice = next((metric for metric in guarded if guarded.count(metric) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"There are two guardrails on {twice.column}; expected one for each metric.")
+
+
+def _parse_direction(text: str) -> Direction:
     """Return the direction named `increase` or `decrease`.
 
     Raises:
@@ -49,27 +78,24 @@ def parse_guardrail(text: str) -> GuardrailSpec:
 
     Raises:
         ConfigError: it does not have three parts, or one of them is wrong.
+
+    >>> parse_guardrail("success_rate:decrease:5").threshold_pct
+    5.0
     """
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigError(
             f"The guardrail is {text!r}; expected metric:increase:PERCENT or metric:decrease:PERCENT, "
-            "such as cost_per_session:increase:5.",
+            "such as cost_per_session:increase:5."
         )
-    threshold_pct = _parse_percent(parts[2].removesuffix("%"), text)
-    return GuardrailSpec(
-        metric=parse_metric(parts[0]),
-        regression_direction=parse_direction(parts[1]),
-        threshold_pct=threshold_pct,
-    )
+    threshold_pct, direction = _parse_percent(parts[2].removesuffix("%"), text), _parse_direction(parts[1])
+    if direction is Direction.DECREASE and threshold_pct >= _ALL:
+        raise ConfigError(f"The guardrail {text!r} tolerates any fall: nothing falls by more than 100 percent.")
+    return GuardrailSpec(metric=parse_metric(parts[0]), regression_direction=direction, threshold_pct=threshold_pct)
 
 
 def build_criterion(
-    metric: Metric,
-    *,
-    target_pct: float | None = None,
-    direction: str | None = None,
-    absolute: float | None = None,
+    metric: Metric, *, target_pct: float | None = None, direction: str | None = None, absolute: float | None = None
 ) -> Criterion:
     """Return the success criterion that the options ask for.
 
@@ -81,6 +107,9 @@ def build_criterion(
 
     Raises:
         ConfigError: both or neither are given, or the sign of the target contradicts the direction.
+
+    >>> build_criterion(Metric.TOKENS_PER_SESSION, target_pct=-10)
+    Delta(direction=<Direction.DECREASE: 'Decrease'>, target_pct=-10.0)
     """
     if (target_pct is None) == (absolute is None):
         raise ConfigError("A success criterion is needed: give either --target-pct or --absolute, and not both.")
@@ -88,16 +117,22 @@ def build_criterion(
         if direction is not None:
             raise ConfigError("--direction belongs to --target-pct; with --absolute the metric's better side counts.")
         return Absolute(metric_value=absolute)
-    wanted = REGISTRY[metric].better if direction is None else parse_direction(direction)
+    wanted = REGISTRY[metric].better if direction is None else _parse_direction(direction)
     target = 0.0 if target_pct is None else target_pct
+    if not -_ALL <= target < math.inf:
+        raise ConfigError(f"--target-pct is {target:g}; no metric falls by more than 100 percent.")
     sign = Direction.INCREASE if target > 0 else Direction.DECREASE
     if target != 0 and sign is not wanted:
         source = f"the better side of {metric.column}" if direction is None else "--direction"
         raise ConfigError(
             f"--target-pct {target:+g} asks for {_article(sign)} and {source} says {wanted.lower()}: they contradict "
-            "each other. Change the sign of --target-pct, or give --direction.",
+            "each other. Change the sign of --target-pct, or give --direction."
         )
     return Delta(direction=wanted, target_pct=target)
+
+
+# What begins with a dash is an option, and git lets no reference hold the others.
+_REFERENCE = re.compile(r"(?!-)[^\x00-\x20\x7f]+")
 
 
 def build_binding(kind: str, options: Mapping[str, str | None], variant_field: str = "") -> Binding:
@@ -110,14 +145,17 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
 
     Raises:
         ConfigError: the kind is unknown, or an option is missing or belongs to another kind.
+
+    >>> build_binding("branch", {"control_branch": "main", "treatment_branch": "short"})
+    Branch(control_branch='main', treatment_branch='short')
     """
     given = {name for name, value in options.items() if value is not None}
     if kind == "manual":
         _refuse_others(kind, given)
         return ManualTag(variant_field=variant_field)
     if kind not in _BINDINGS:
-        hint = did_you_mean(kind, BINDING_NAMES)
-        raise ConfigError(f"The binding is {kind!r}; expected one of {', '.join(BINDING_NAMES)}.{hint}")
+        hint = did_you_mean(kind, _BINDING_NAMES)
+        raise ConfigError(f"The binding is {kind!r}; expected one of {', '.join(_BINDING_NAMES)}.{hint}")
     binding, noun = _BINDINGS[kind]
     names = (f"control_{noun}", f"treatment_{noun}")
     values = {name: value for name in names if (value := options.get(name))}
@@ -125,6 +163,11 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
     if missing:
         raise ConfigError(f"--bind {kind} needs {' and '.join(map(_option, missing))}.")
     _refuse_others(kind, given - set(names))
+    for name, value in values.items():
+        if kind in {"git", "branch"} and not _REFERENCE.fullmatch(value):
+            raise ConfigError(
+                f"{_option(name)} is {value!r}, which no git reference is called; expected a commit, a tag or a branch."
+            )
     return binding(**values)
 
 

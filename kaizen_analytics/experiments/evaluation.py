@@ -1,25 +1,23 @@
-"""The result of judging one experiment: every number a report shows, and the reason for the decision.
+"""What judging one experiment found: every number that a report shows, and no sentence.
 
-`Evaluation` is plain, immutable data. `Evaluation.to_json` is the object that `exp evaluate --json` prints
-and that `conclude` freezes: finite numbers only, an unbounded end of an interval is null and a note says why.
+`Evaluation` is plain, immutable data. `conclude` freezes it with `core.codec`; `pages.documents` prints it as JSON and
+`pages.sentences` says it in words.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping  # noqa: TC003 - the frozen form is read back by these types
+from collections.abc import Mapping  # noqa: TC003 - the codec reads annotations
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
-from kaizen_analytics.display import Displayed, Table
-from kaizen_analytics.experiments.plan import Plan  # noqa: TC001 - see above
-from kaizen_analytics.experiments.verdict import Decision, GuardrailStatus, Verdict  # noqa: TC001
-from kaizen_analytics.metrics import MetricKind  # noqa: TC001
-from kaizen_analytics.model import Direction, Experiment, GuardrailSpec, Metric  # noqa: TC001
-from kaizen_analytics.stats import ArmSummary, Effect, Interval, SampleRatio  # noqa: TC001
+from kaizen_analytics.core.metrics import REGISTRY, MetricKind
+from kaizen_analytics.core.model import Direction, Experiment, GuardrailSpec, Metric, Window, WorkUnit
+from kaizen_analytics.experiments.decide import Claim, Decision, GuardrailStatus, Verdict
+from kaizen_analytics.experiments.plan import Plan
+from kaizen_analytics.stats import Effect, EffectKind, Interval, SampleRatio
+from kaizen_analytics.stats.before_after import BeforeAfter
+from kaizen_analytics.stats.strata import StratifiedEffect
 
 
 class Role(StrEnum):
@@ -31,25 +29,11 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Window:
-    """The sessions that count, by their start; milliseconds since the Unix epoch, both ends included."""
-
-    start_ms: int
-    end_ms: int
-
-    def to_json(self) -> dict[str, Any]:
-        """Return both ends in milliseconds and as ISO 8601 text in UTC."""
-        return {
-            "start_ms": self.start_ms,
-            "end_ms": self.end_ms,
-            "start": render_time(self.start_ms),
-            "end": render_time(self.end_ms),
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmStats:
-    """One arm of one metric: sessions with a value, sessions without one, and the centre of the values."""
+    """One arm of one metric: sessions with a value, sessions without one, and the centre of the values.
+
+    `mean` is the share of a proportion and the ratio of the totals of a rate.
+    """
 
     n: int
     n_missing: int
@@ -57,69 +41,104 @@ class ArmStats:
     mean: float | None
 
 
+def _label_of(metric: Metric, per: WorkUnit) -> str:
+    """Return a metric's name in words where it is added up per session, task or day.
+
+    >>> _label_of(Metric.TOKENS_PER_SESSION, WorkUnit.TASK)
+    'Tokens per task'
+    """
+    return REGISTRY[metric].label.replace("per session", f"per {per.value}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
-    """One metric compared between the arms; `sentence` says the result in words.
+    """One metric compared between the arms.
 
-    `effect` compares medians (shares for a proportion), `mean_effect` the means of the primary metric beside it.
+    `effect` decides. `companion` is the other statistic of a primary metric that is a quantity: the means beside the
+    medians, or the reverse. `per` is what values are added up over. `p_adjusted` is Benjamini and Hochberg's over all
+    secondary metrics, or over all segments; None for the primary metric, for guardrails, and without a p value.
     """
 
     metric: Metric
-    label: str
-    unit: str
-    better: Direction
-    kind: MetricKind
     role: Role
     control: ArmStats
     treatment: ArmStats
     effect: Effect
-    mean_effect: Effect | None
-    sentence: str
+    companion: Effect | None = None
+    p_adjusted: float | None = None
+    per: WorkUnit = WorkUnit.SESSION
 
     @property
-    def missing(self) -> dict[str, int]:
-        """Sessions without a value, per arm."""
-        return {"control": self.control.n_missing, "treatment": self.treatment.n_missing}
+    def label(self) -> str:
+        """The metric's name in words, with what it is added up over."""
+        return _label_of(self.metric, self.per)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the metric, both arms and the effect as plain values."""
-        return {
-            "metric": self.metric.value,
-            "label": self.label,
-            "unit": self.unit,
-            "better": self.better.value,
-            "kind": self.kind.value,
-            "role": self.role.value,
-            "arms": {"control": _plain(self.control), "treatment": _plain(self.treatment)},
-            "difference": _interval_json(self.effect.difference),
-            "percent": _interval_json(self.effect.percent),
-            "effect": _effect_json(self.effect),
-            "mean_effect": None if self.mean_effect is None else _effect_json(self.mean_effect),
-            "sentence": self.sentence,
-        }
+    @property
+    def unit(self) -> str:
+        """The metric's unit."""
+        return REGISTRY[self.metric].unit
+
+    @property
+    def better(self) -> Direction:
+        """The metric's better side."""
+        return REGISTRY[self.metric].better
+
+    @property
+    def kind(self) -> MetricKind:
+        """What the metric is."""
+        return REGISTRY[self.metric].kind
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than chance, after allowing for the number of comparisons."""
+        seen, level = self.effect.percent or self.effect.difference, 1 - self.effect.level
+        if seen is None or self.effect.degeneracy is not None or seen.low <= 0 <= seen.high:
+            return False
+        return self.p_adjusted is None or self.p_adjusted <= level
+
+    @property
+    def centres(self) -> tuple[float | None, float | None]:
+        """What is compared, of control and of treatment: the medians, or else the means."""
+        if self.effect.kind is EffectKind.MEDIAN:
+            return self.control.median, self.treatment.median
+        return self.control.mean, self.treatment.mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CriterionDelta:
+    """The primary metric beside its success criterion, as `deltas.compare_with_criterion` computes it in Polars.
+
+    Point estimates only. `control` and `treatment` are the centres of the arms, `target` is a signed percent change (a
+    value of the treatment arm for an absolute criterion), and `gain` says how far the arms moved towards it.
+    """
+
+    control: float | None
+    treatment: float | None
+    difference: float | None
+    percent: float | None
+    target: float
+    gain: float | None
+    reached: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailResult:
-    """One guardrail: its rule, its metric and its status. `p_adjusted` is Holm's, of a deterioration."""
+    """One guardrail: its rule, its metric and its status.
+
+    `p_adjusted` is Holm's, of a deterioration. `standardised` is the percent change over the common kinds of session
+    with days as clusters, for arms that are separated in time; None for others.
+    """
 
     spec: GuardrailSpec
     result: MetricResult
     status: GuardrailStatus
     p_adjusted: float | None
-    sentence: str
+    standardised: Interval | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the rule, the status and the whole metric as plain values."""
-        return {
-            "metric": self.spec.metric.value,
-            "regression_direction": self.spec.regression_direction.value,
-            "threshold_pct": self.spec.threshold_pct,
-            "status": self.status.value,
-            "p_adjusted": self.p_adjusted,
-            "sentence": self.sentence,
-            "result": self.result.to_json(),
-        }
+    @property
+    def percent(self) -> Interval | None:
+        """The percent change that is judged."""
+        return self.result.effect.percent if self.standardised is None else self.standardised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +148,6 @@ class Segment:
     dimension: str
     value: str
     result: MetricResult
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the segment's name and its whole result as plain values."""
-        return {"dimension": self.dimension, "value": self.value, "result": self.result.to_json()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +185,65 @@ class ArmQuality:
     inferred_commits: int
     side_branch_sessions: int
 
+    @property
+    def missing_share(self) -> float | None:
+        """Share of the sessions without a value of the primary metric; None for an empty arm."""
+        return self.missing_primary / self.sessions if self.sessions else None
+
+
+class CautionKind(StrEnum):
+    """What happened to a sample that its own numbers do not show."""
+
+    WAITING_TAGS = "waiting_tags"
+    """Sessions are tagged that the store does not hold."""
+    DELEGATED_TAGS = "delegated_tags"
+    """Sub-agents are tagged, which count with the session that started them."""
+    UNKNOWN_CLUSTERS = "unknown_clusters"
+    """Sessions have no recorded user or organisation and count as one cluster."""
+    CONFLICTING_TAGS = "conflicting_tags"
+    """Sessions are tagged with different arms in the stores of a lake."""
+    CONFLICTING_RULES = "conflicting_rules"
+    """The stores of a lake export the experiment with different rules."""
+    NOT_DRAWN = "not_drawn"
+    """No lot was drawn for sessions in scope; the reasons are among those of excluded sessions."""
+    CONFLICTING_DRAWS = "conflicting_draws"
+    """Sessions are tagged by hand with another arm than the lot's."""
+    RECOMPUTED = "recomputed"
+    """A concluded experiment was computed again, from a lake."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caution:
+    """Something that a reader should know about a sample, with the number of sessions, tags or stores concerned."""
+
+    kind: CautionKind
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCheck:
+    """Sessions per task in both arms (means).
+
+    `total` compares the success metric added up per task; None where the arms do not differ in sessions per task, or
+    nobody can tell.
+    """
+
+    control_sessions: float
+    treatment_sessions: float
+    total: Effect | None = None
+
+    @property
+    def factor(self) -> float:
+        """How many times as many sessions a task has under treatment."""
+        return self.treatment_sessions / self.control_sessions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """Whether the numbers can be trusted. `information` is the share of the planned information reached."""
+    """Whether the numbers can be trusted.
+
+    `information` is the share of the planned information reached. `tasks` is None without a task in each arm.
+    """
 
     candidates: int
     control: ArmQuality
@@ -181,29 +251,79 @@ class Quality:
     planned_n: int | None
     information: float | None
     sample_ratio: SampleRatio | None
-    warnings: tuple[str, ...]
+    cautions: tuple[Caution, ...] = ()
+    tasks: TaskCheck | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all counts, shares and warnings as plain values."""
-        return {
-            "candidates": self.candidates,
-            "control": _plain(self.control),
-            "treatment": _plain(self.treatment),
-            "planned_n": self.planned_n,
-            "information": self.information,
-            "sample_ratio": None if self.sample_ratio is None else _plain(self.sample_ratio),
-            "warnings": list(self.warnings),
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """A column whose values the arms do not share, with the most frequent value of each."""
+
+    column: str
+    control: str
+    treatment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """The same dates in workspaces without the change: a difference there is not from the change."""
+
+    sessions: int
+    effect: StratifiedEffect
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """Arms that are separated in time, beside the history of their metric.
+
+    `change_ms` is the start of the first day after the change. `kinds` names the kinds of session that both arms hold,
+    `mismatches` what leaves them without any.
+    """
+
+    claim: Claim
+    change_ms: int
+    found: BeforeAfter
+    kinds: tuple[str, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    elsewhere: Elsewhere | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What came with the change and leaves the arms without a kind of session in common."""
+        return tuple(mismatch.column for mismatch in self.mismatches)
+
+    @property
+    def percent(self) -> Interval | None:
+        """The standardised percent change; None where there is none."""
+        return percent_of(self.found.effect)
+
+
+def percent_of(effect: StratifiedEffect | None) -> Interval | None:
+    """Return a standardised effect in percent.
+
+    >>> percent_of(None)
+    """
+    if effect is None:
+        return None
+    estimate, low, high = (
+        100 * math.expm1(value) if value < _LARGEST_LOG else math.inf
+        for value in (effect.log_ratio, effect.low, effect.high)
+    )
+    return Interval(estimate=estimate, low=low, high=high)
+
+
+_LARGEST_LOG = 700.0
+"""Beyond this, an exponential is no finite number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Evaluation(Displayed):
-    """Everything known about one experiment at `as_of_ms`; a notebook shows it as a table, `print` as a box.
+class Evaluation:
+    """Everything known about one experiment at `as_of_ms`.
 
-    `alpha` is the planned overall error level; `effective_alpha` the level of the intervals shown, after the design's
-    allowance for repeated looks. `judgement` says the verdict in words, `decision` what to do. `flags` are short
-    machine-readable marks (`retrospective`, `adopted`, `not_frozen`, `side_branch`, ...). `provenance` says what the
-    numbers were computed from.
+    `window` holds the sessions that count, by their start, both ends included. `alpha` is the planned overall error
+    level; `effective_alpha` the level of the intervals shown, after the design's allowance for interim analyses.
+    `flags` are short machine-readable words (`retrospective`, `adopted`, `not_frozen`, `edited`, `side_branch`, ...).
+    `provenance` says what the numbers were computed from. `history` is None unless the arms are separated in time.
     """
 
     experiment: Experiment
@@ -215,7 +335,6 @@ class Evaluation(Displayed):
     design: str
     verdict: Verdict
     confidence_at_target: float | None
-    judgement: str
     decision: Decision
     primary: MetricResult
     secondary: tuple[MetricResult, ...]
@@ -227,121 +346,20 @@ class Evaluation(Displayed):
     series: tuple[SeriesPoint, ...]
     curves: tuple[Curve, ...]
     provenance: Mapping[str, str | int | float | None]
-    next_actions: tuple[str, ...]
+    delta: CriterionDelta | None = None
+    history: History | None = None
 
     def __repr__(self) -> str:
         """Return the id, the verdict and the decision; the whole has thousands of numbers."""
-        return (
-            f"<Evaluation of {self.experiment.id!r}: {self.verdict.value}, {self.decision.headline.value}, "
-            f"as of {render_time(self.as_of_ms)}>"
-        )
+        return f"<Evaluation of {self.experiment.id!r}: {self.verdict.value}, {self.decision.headline.value}>"
 
-    def __str__(self) -> str:
-        """Return `render_text()`."""
-        return self.render_text()
+    @property
+    def percent(self) -> Interval | None:
+        """The percent change that is judged: standardised where the arms are separated in time."""
+        standardised = None if self.history is None else self.history.percent
+        return self.primary.effect.percent if standardised is None else standardised
 
-    def _table(self) -> Table:
-        from kaizen_analytics.experiments.summary import tabulate
-
-        return tabulate(self)
-
-    def render_text(self) -> str:
-        """Return the evaluation as one box of plain text for a terminal."""
-        from kaizen_analytics.experiments.summary import render_box
-
-        return render_box(self)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return one JSON object; every number in it is finite or null."""
-        experiment = self.experiment
-        primary = self.primary.to_json()
-        return {
-            "experiment_id": experiment.id,
-            "name": experiment.name,
-            "state": experiment.state.value,
-            "metric": experiment.metric.value,
-            "criterion": criterion_json(experiment),
-            "window": self.window.to_json(),
-            "as_of_ms": self.as_of_ms,
-            "arms": primary["arms"],
-            "difference": primary["difference"],
-            "percent": primary["percent"],
-            "alpha": self.alpha,
-            "effective_alpha": self.effective_alpha,
-            "design": self.design,
-            "verdict": self.verdict.value,
-            "confidence_at_target": self.confidence_at_target,
-            "judgement": self.judgement,
-            "decision": _plain(self.decision),
-            "primary": primary,
-            "secondary": [result.to_json() for result in self.secondary],
-            "guardrails": [result.to_json() for result in self.guardrails],
-            "excluded": dict(self.excluded),
-            "quality": self.quality.to_json(),
-            "flags": list(self.flags),
-            "segments": [segment.to_json() for segment in self.segments],
-            "series": [_plain(point) for point in self.series],
-            "curves": [_plain(curve) for curve in self.curves],
-            "next_actions": list(self.next_actions),
-            "plan": self.plan.to_json(),
-            "experiment": json.loads(experiment.to_json()),
-            "provenance": dict(self.provenance),
-        }
-
-
-def render_time(at_ms: int) -> str:
-    """Return a time as ISO 8601 text in UTC, to the second."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def criterion_json(experiment: Experiment) -> dict[str, Any]:
-    """Return the success criterion in the encoding that kaizen-cli uses, `{"Delta": {...}}`."""
-    criterion = experiment.success_criterion
-    return {type(criterion).__name__: _plain(criterion)}
-
-
-def _plain(item: object) -> dict[str, Any]:
-    names = item.__dataclass_fields__  # type: ignore[attr-defined]
-    return {name: _plain_value(getattr(item, name)) for name in names}
-
-
-def _plain_value(value: object) -> object:
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, tuple):
-        return [_plain_value(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _interval_json(interval: Interval | None) -> dict[str, Any] | None:
-    return None if interval is None else _plain(interval)
-
-
-def _effect_json(effect: Effect) -> dict[str, Any]:
-    return {
-        "kind": effect.kind.value,
-        "control": _arm_json(effect.control),
-        "treatment": _arm_json(effect.treatment),
-        "difference": _interval_json(effect.difference),
-        "percent": _interval_json(effect.percent),
-        "p_value": effect.p_value,
-        "alpha": effect.alpha,
-        "information": effect.information,
-        "insufficient": effect.insufficient,
-        "percent_undefined": effect.percent_undefined,
-        "notes": list(effect.notes),
-        "sentence": effect.sentence,
-    }
-
-
-def _arm_json(arm: ArmSummary) -> dict[str, Any]:
-    return {
-        "n": arm.n,
-        "n_effective": arm.n_effective,
-        "clusters": arm.clusters,
-        "median": arm.median,
-        "mean": arm.mean,
-        "interval": _interval_json(arm.interval),
-    }
+    @property
+    def results(self) -> tuple[MetricResult, ...]:
+        """Every metric that was compared: the primary one, those of guardrails, the others."""
+        return (self.primary, *(guardrail.result for guardrail in self.guardrails), *self.secondary)

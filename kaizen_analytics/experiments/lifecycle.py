@@ -7,39 +7,53 @@ transaction, so a crash leaves an experiment in the state before or after it.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics import __version__
-from kaizen_analytics.errors import ExperimentError, StatisticsError
-from kaizen_analytics.experiments.assessment import assess, choose_design, trim_to_plan
-from kaizen_analytics.experiments.codec import freeze_evaluation, thaw_evaluation
-from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Plan, PlanDesign, Start
-from kaizen_analytics.experiments.power import read_history
-from kaizen_analytics.experiments.sample import Sample, read_sample, read_scope, restore_sample, sample_records
-from kaizen_analytics.git import Repository
-from kaizen_analytics.model import Branch, Classification, GitCommit, PromptFingerprint, State
-from kaizen_analytics.stats.sequential import MIN_SEQUENTIAL_N
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, RecordError, RepositoryError
+from kaizen_analytics.core.git import Repository
+from kaizen_analytics.core.model import (
+    Branch,
+    Classification,
+    DesignKind,
+    GitCommit,
+    ManualTag,
+    PromptFingerprint,
+    State,
+    WorkUnit,
+)
+from kaizen_analytics.experiments.assess import assess, choose_design, trim_to_plan
+from kaizen_analytics.experiments.assignment import freeze_randomisation
+from kaizen_analytics.experiments.decide import decide
+from kaizen_analytics.experiments.draft import check_draft
+from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.plan import DAY_MS, Plan, Start, get_plan
+from kaizen_analytics.experiments.sample import Sample, read_sample, restore_sample, sample_records
+from kaizen_analytics.experiments.sizing import plan_sessions
+from kaizen_analytics.store.assignments import write_arms
 from kaizen_analytics.store.experiments import (
     get_experiment,
     load_experiment,
+    manual_tags,
     require_unfrozen,
     tag_sessions,
     untag_session,
     write_experiment,
 )
-from kaizen_analytics.store.plans import load_plan, load_result, load_sample, write_plan, write_result
+from kaizen_analytics.store.plans import load_result, load_sample, write_plan, write_result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.model import Experiment
+    import polars as pl
+
+    from kaizen_analytics.core.model import Experiment
+    from kaizen_analytics.experiments.evaluation import Caution
+    from kaizen_analytics.experiments.randomisation import ArmContent
     from kaizen_analytics.store import Store
 
 _NEXT_STATES = {
@@ -49,35 +63,73 @@ _NEXT_STATES = {
     State.ARCHIVED: (),
 }
 _LIBRARIES = ("duckdb", "numpy", "polars", "scipy")
+_FORMAT = 3
+"""Version of a frozen evaluation; the first kept sentences instead of their reasons, the second knew no grade."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """A concluded experiment: its evaluation and the sample that it rests on."""
-
-    evaluation: Evaluation
-    sample: pl.DataFrame
-
-
-def new_experiment(store: Store, experiment: Experiment, plan: Plan) -> None:
-    """Store a draft and how it is to be judged.
+def new_experiment(
+    store: Store, experiment: Experiment, plan: Plan, arms: Mapping[Classification, ArmContent] | None = None
+) -> None:
+    """Store a draft, how it is to be judged, and what the sessions of each arm get where arms are drawn by lot.
 
     Raises:
-        ExperimentError: the id is taken, the experiment is no draft, or its arms cannot be told apart.
+        ConfigError: the experiment makes no sense, or its arms cannot be told apart.
+        ExperimentError: the id is taken, the experiment is no draft, or each arm would be a single task.
+
+    >>> from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric
+    >>> criterion = Delta(Direction.DECREASE, -10)
+    >>> texts = {"id": "e1", "name": "Plan first", "hypothesis": "", "change_description": ""}
+    >>> draft = Experiment(
+    ...     **texts, metric=Metric.TOKENS_PER_SESSION, binding=ManualTag(""), duration_days=14,
+    ...     success_criterion=criterion, created_at_ms=0,
+    ... )
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(tmp / "kaizen.db", create=True) as opened:
+    ...     new_experiment(opened, draft, Plan(design=DesignKind.FIXED))
+    ...     start(opened, "e1", now_ms=1).started.window_end_ms == 14 * DAY_MS + 1
+    True
     """
     _require_state(experiment, State.DRAFT, "created")
-    _check_arms(experiment, plan)
+    _check_draft(experiment, plan)
     with store.write():
         if load_experiment(store, experiment.id) is not None:
             raise ExperimentError(f"An experiment with the id {experiment.id} exists; choose another id.")
         write_experiment(store, experiment)
-        write_plan(store, experiment.id, plan.to_json(), None)
+        write_plan(store, experiment.id, codec.store(plan), None)
+        write_arms(store, experiment.id, {arm.value: codec.write(content) for arm, content in (arms or {}).items()})
 
 
-def get_plan(store: Store, experiment_id: str) -> Plan | None:
-    """Return the plan of an experiment, or None when another tool made it."""
-    record = load_plan(store, experiment_id)
-    return None if record is None else Plan.from_json(record)
+def edit(
+    store: Store, experiment_id: str, changes: Mapping[str, Any], plan_changes: Mapping[str, Any]
+) -> tuple[Experiment, Plan]:
+    """Change a draft and return it with its plan; what has started is judged by the rule that was frozen.
+
+    Args:
+        store: The open store.
+        experiment_id: A draft.
+        changes: Fields of the experiment with their new values.
+        plan_changes: Fields of the plan with their new values.
+
+    Raises:
+        ConfigError: the changed experiment makes no sense.
+        ExperimentError: the experiment is no draft, or each arm would be a single task.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
+    ...     edit(copy, "plan-first", {"name": "Plan"}, {})
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded, not Draft; it cannot be edited.
+    """
+    with store.write():
+        experiment = get_experiment(store, experiment_id)
+        _require_state(experiment, State.DRAFT, "edited")
+        edited = replace(experiment, **changes)
+        plan = replace(get_plan(store, experiment.id) or Plan(), **plan_changes)
+        _check_draft(edited, plan)
+        write_experiment(store, edited)
+        write_plan(store, edited.id, codec.store(plan), None)
+    return edited, plan
 
 
 def start(
@@ -86,36 +138,45 @@ def start(
     *,
     now_ms: int,
     at_ms: int | None = None,
-    adopt: bool = False,
     planned_n: int | None = None,
     default_plan: Plan | None = None,
 ) -> Plan:
-    """Start a draft and freeze its plan, or adopt an experiment that another tool started.
+    """Start a draft and freeze its plan, or give a plan to a running experiment that was imported.
 
     Args:
         store: The open store.
-        experiment_id: A draft; with `adopt`, a running experiment without a plan.
+        experiment_id: A draft, or a running experiment without a plan, whose window starts at `at_ms` or its creation.
         now_ms: The time of the start.
         at_ms: A time in the past at which a retrospective experiment is taken to have started.
-        adopt: Give a plan to an experiment that is running already; its window starts at `at_ms` or its creation.
         planned_n: Sessions per arm to plan for, instead of the draft's.
         default_plan: The plan of an experiment that has none (scope and repository of the caller).
 
     Raises:
         ExperimentError: the experiment cannot start; the message says what to change.
         RepositoryError: a commit or branch of its binding does not exist.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
+    ...     start(copy, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded and cannot become Running; ...
     """
     with store.write():
         experiment = get_experiment(store, experiment_id)
         stored = get_plan(store, experiment.id)
-        _check_start(experiment, stored, now_ms=now_ms, at_ms=at_ms, adopt=adopt)
+        adopt = experiment.state is State.RUNNING and (stored is None or stored.started is None)
+        _check_start(experiment, now_ms=now_ms, at_ms=at_ms, adopt=adopt)
         plan = stored or default_plan or Plan()
         if planned_n is not None:
             plan = replace(plan, planned_n=planned_n)
         _check_arms(experiment, plan)
+        if plan.randomisation is not None and at_ms is not None:
+            raise ExperimentError("Arms are drawn when a session starts, so a lot cannot begin in the past.")
         plan = _freeze_plan(experiment, plan, now_ms=now_ms, at_ms=at_ms, adopt=adopt)
-        plan = _plan_sessions(store, experiment, plan, now_ms)
-        write_plan(store, experiment.id, plan.to_json(), now_ms)
+        plan = plan_sessions(store, experiment, plan, now_ms)
+        plan = freeze_randomisation(store, plan, now_ms)
+        write_plan(store, experiment.id, codec.store(plan), now_ms)
         write_experiment(store, experiment.with_state(State.RUNNING, now_ms))
     return plan
 
@@ -126,31 +187,43 @@ def evaluate(store: Store, experiment_id: str, *, now_ms: int) -> Evaluation:
     Raises:
         ExperimentError: the experiment has not started, or runs without a plan.
         RepositoryError: its repository cannot be read.
+
+    >>> evaluate(store, "plan-first", now_ms=0)
+    <Evaluation of 'plan-first': inconclusive, undecided>
     """
     experiment = get_experiment(store, experiment_id)
     frozen = load_result(store, experiment.id)
     if frozen is not None:
-        evaluation = thaw_evaluation(frozen)
+        evaluation = _thaw(frozen)
         return replace(evaluation, experiment=replace(evaluation.experiment, state=experiment.state))
     with store.snapshot():
-        evaluation, _ = _evaluate_live(store, experiment, now_ms)
-    return evaluation
+        return _judge_live(store, experiment, *_plan_of(store, experiment), now_ms)[0]
 
 
-def conclude(store: Store, experiment_id: str, *, now_ms: int) -> Evaluation:
-    """Freeze the sample and the evaluation of a running experiment.
+def conclude(store: Store, experiment_id: str, *, now_ms: int, by: str | None = None) -> Evaluation:
+    """Freeze the sample and the evaluation of a running experiment, with the name of who concludes it.
 
     Raises:
         ExperimentError: the experiment is not running, or runs without a plan.
         RepositoryError: its repository cannot be read.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
+    ...     conclude(copy, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded and cannot become Concluded; ...
     """
     with store.write():
         experiment = get_experiment(store, experiment_id)
         _require_step(experiment, State.CONCLUDED)
+        plan, flags = _plan_of(store, experiment)
         concluded = experiment.with_state(State.CONCLUDED, now_ms)
-        evaluation, sample = _evaluate_live(store, concluded, now_ms)
+        evaluation, sample = _judge_live(store, concluded, plan, flags, now_ms)
+        if by is not None:
+            evaluation = replace(evaluation, provenance={**evaluation.provenance, "concluded_by": by})
         write_experiment(store, concluded)
-        write_result(store, experiment.id, freeze_evaluation(evaluation), sample_records(sample), now_ms)
+        write_result(store, experiment.id, _freeze(evaluation), sample_records(sample), now_ms)
     return evaluation
 
 
@@ -159,6 +232,12 @@ def archive(store: Store, experiment_id: str, *, now_ms: int) -> Experiment:
 
     Raises:
         ExperimentError: the experiment is running or archived.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
+    ...     archive(copy, "plan-first", now_ms=0).state
+    <State.ARCHIVED: 'Archived'>
     """
     with store.write():
         experiment = get_experiment(store, experiment_id)
@@ -168,19 +247,68 @@ def archive(store: Store, experiment_id: str, *, now_ms: int) -> Experiment:
     return archived
 
 
+def cancel(store: Store, experiment_id: str, reason: str, *, now_ms: int) -> Experiment:
+    """Withdraw a running experiment that has shown nothing yet; it is archived with the reason.
+
+    Raises:
+        ConfigError: the reason is empty.
+        ExperimentError: the experiment is not running, or both arms have sessions, so that a result could be hidden.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store import Store
+    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
+    ...     cancel(copy, "plan-first", "wrong commit", now_ms=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded, not Running; it ...
+    """
+    if not reason.strip():
+        raise ConfigError("Cancelling needs a reason; it is kept with the experiment.")
+    with store.write():
+        experiment = get_experiment(store, experiment_id)
+        _require_state(experiment, State.RUNNING, "cancelled")
+        plan, _ = _plan_of(store, experiment)
+        arms = read_sample(store, plan.apply_rule(experiment), plan).frame["variant"]
+        counts = [int((arms == arm.value).sum()) for arm in (Classification.CONTROL, Classification.TREATMENT)]
+        if all(counts):
+            raise ExperimentError(
+                f"Experiment {experiment.id} has {counts[0]} control and {counts[1]} treatment sessions, so its result "
+                f"can be seen; conclude it with 'kaizen-analytics exp conclude {experiment.id}'."
+            )
+        archived = experiment.with_state(State.ARCHIVED, now_ms)
+        write_plan(store, experiment.id, codec.store(replace(plan, cancelled=reason)), now_ms)
+        write_experiment(store, archived)
+    return archived
+
+
+def date_of_change(store: Store, experiment_id: str, now_ms: int) -> int | None:
+    """Return when the treatment commit of a draft was made, if that is more than a day ago; else None.
+
+    Raises:
+        RepositoryError: the commit does not exist.
+
+    >>> date_of_change(store, "plan-first", 0)
+    """
+    experiment = get_experiment(store, experiment_id)
+    plan = get_plan(store, experiment.id)
+    if experiment.state is not State.DRAFT or not isinstance(experiment.binding, GitCommit) or plan is None:
+        return None
+    repository = _repository(plan)
+    made_ms = 1000 * repository.read_times([repository.resolve_commit(experiment.binding.treatment_commit)])[0]
+    return made_ms if made_ms < now_ms - DAY_MS else None
+
+
 def tag(
-    store: Store,
-    experiment_id: str,
-    session_ids: Sequence[str],
-    classification: Classification,
-    *,
-    now_ms: int,
+    store: Store, experiment_id: str, session_ids: Sequence[str], classification: Classification, *, now_ms: int
 ) -> int:
     """Put sessions into an arm by hand and return how many were not in it before.
 
     Raises:
         ExperimentError: the experiment is neither a draft nor running.
         VariantConflictError: a session is tagged with another arm; nothing is changed.
+
+    >>> tag(store, "plan-first", ["s"], Classification.CONTROL, now_ms=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.FrozenError: Experiment plan-first is concluded and its sample is frozen; ...
     """
     experiment = _require_open(store, experiment_id)
     return tag_sessions(store, experiment.id, session_ids, classification, now_ms=now_ms)
@@ -191,22 +319,72 @@ def untag(store: Store, experiment_id: str, session_id: str, reason: str, *, now
 
     Raises:
         ExperimentError: the experiment is neither a draft nor running, or the session has no tag.
+
+    >>> untag(store, "plan-first", "s", "wrong session", now_ms=0)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.FrozenError: Experiment plan-first is concluded and its sample is frozen; ...
     """
     experiment = _require_open(store, experiment_id)
-    untag_session(store, experiment.id, session_id, reason, now_ms=now_ms)
+    begun = [tagged for tagged in manual_tags(store, experiment.id) if tagged.startswith(session_id)]
+    untag_session(store, experiment.id, begun[0] if len(begun) == 1 else session_id, reason, now_ms=now_ms)
 
 
-def load_frozen(store: Store, experiment_id: str) -> Frozen | None:
-    """Return what `conclude` froze, or None for an experiment that is not frozen."""
-    record = load_result(store, experiment_id)
-    if record is None:
-        return None
-    return Frozen(evaluation=thaw_evaluation(record), sample=restore_sample(load_sample(store, experiment_id)))
+def read_judged_sample(store: Store, experiment_id: str, *, now_ms: int) -> tuple[Experiment, Plan, pl.DataFrame]:
+    """Return what `evaluate` judges: the experiment with its frozen rule, the plan, and one row for each session.
+
+    A row of the sample has the session's arm and metrics; a concluded experiment keeps the rows that were frozen.
+
+    Raises:
+        ExperimentError: the experiment has not started, or runs without a plan.
+        RepositoryError: its repository cannot be read.
+
+    >>> _, _, sample = read_judged_sample(store, "plan-first", now_ms=0)
+    >>> sample["variant"].value_counts().sort("variant").rows()
+    [('Control', 45), ('Treatment', 45)]
+    """
+    experiment = get_experiment(store, experiment_id)
+    plan, _ = _plan_of(store, experiment)
+    judged = plan.apply_rule(experiment)
+    if frozen := load_sample(store, experiment.id):
+        return judged, plan, restore_sample(frozen)
+    return (
+        judged,
+        plan,
+        trim_to_plan(read_sample(store, judged, plan).frame, choose_design(plan, now_ms), now_ms, plan.unit),
+    )
+
+
+def _freeze(evaluation: Evaluation) -> dict[str, object]:
+    """Return an evaluation as the JSON object that `conclude` keeps and `_thaw` reads."""
+    return {"format": _FORMAT, "evaluation": codec.store(evaluation)}
+
+
+def _thaw(record: Mapping[str, object]) -> Evaluation:
+    """Return a frozen evaluation; it equals the one that was frozen, whatever this version would decide.
+
+    Raises:
+        RecordError: it was frozen by a newer version, or its record is damaged.
+    """
+    written = record.get("format")
+    if written not in range(1, _FORMAT + 1):
+        raise RecordError(
+            f"The frozen evaluation has format {written!r}; this version reads 1 to {_FORMAT}. "
+            "Upgrade kaizen_analytics to read it."
+        )
+    kept = record.get("evaluation")
+    if isinstance(kept, dict) and isinstance(kept.get("primary"), dict) and "companion" not in kept["primary"]:
+        # until format 3 the companion of a median was all there was
+        kept = {**kept, "primary": {**kept["primary"], "companion": kept["primary"].get("mean_effect")}}
+    frozen = codec.load(Evaluation, kept, "The frozen evaluation")
+    if written != 1:
+        return frozen
+    decided = decide(frozen.verdict, [(item.spec.metric, item.status) for item in frozen.guardrails], None)
+    return replace(frozen, decision=replace(decided, headline=frozen.decision.headline))
 
 
 def _require_state(experiment: Experiment, state: State, verb: str) -> None:
     if experiment.state is not state:
-        raise ExperimentError(f"Experiment {experiment.id} is {experiment.state}; only a {state} can be {verb}.")
+        raise ExperimentError(f"Experiment {experiment.id} is {experiment.state}, not {state}; it cannot be {verb}.")
 
 
 def _require_step(experiment: Experiment, state: State) -> None:
@@ -221,22 +399,13 @@ def _require_open(store: Store, experiment_id: str) -> Experiment:
     require_unfrozen(store, experiment.id)
     if experiment.state not in (State.DRAFT, State.RUNNING):
         raise ExperimentError(
-            f"Experiment {experiment.id} is {experiment.state}; tags change only while it is Draft or Running.",
+            f"Experiment {experiment.id} is {experiment.state}; tags change only while it is Draft or Running."
         )
     return experiment
 
 
-def _check_start(
-    experiment: Experiment,
-    plan: Plan | None,
-    *,
-    now_ms: int,
-    at_ms: int | None,
-    adopt: bool,
-) -> None:
-    if adopt:
-        _check_adopt(experiment, plan)
-    elif experiment.state is not State.DRAFT:
+def _check_start(experiment: Experiment, *, now_ms: int, at_ms: int | None, adopt: bool) -> None:
+    if not adopt and experiment.state is not State.DRAFT:
         _require_step(experiment, State.RUNNING)
     if at_ms is not None and at_ms > now_ms:
         raise ExperimentError(
@@ -244,28 +413,35 @@ def _check_start(
         )
     if experiment.duration_days < 1:
         raise ExperimentError(
-            f"Experiment {experiment.id} has a duration of {experiment.duration_days} days; expected 1 or more.",
+            f"Experiment {experiment.id} has a duration of {experiment.duration_days} days; expected 1 or more."
         )
 
 
-def _check_adopt(experiment: Experiment, plan: Plan | None) -> None:
-    if experiment.state is not State.RUNNING:
-        raise ExperimentError(
-            f"Experiment {experiment.id} is {experiment.state}; only a Running experiment of another tool is adopted.",
-        )
-    if plan is not None and plan.started is not None:
-        raise ExperimentError(f"Experiment {experiment.id} has a plan already; there is nothing to adopt.")
+def _check_draft(experiment: Experiment, plan: Plan) -> None:
+    check_draft(experiment)
+    _check_arms(experiment, plan)
+    if plan.repository is not None:
+        try:
+            _resolve(experiment, plan)
+        except (RepositoryError, ExperimentError) as error:
+            raise ConfigError(str(error)) from None
 
 
 def _check_arms(experiment: Experiment, plan: Plan) -> None:
     binding = experiment.binding
     if isinstance(binding, Branch) and binding.control_branch == binding.treatment_branch:
-        raise ExperimentError(f"Both arms are the branch {binding.control_branch!r}; expected two branches.")
-    if isinstance(binding, PromptFingerprint) and binding.control_fingerprint == binding.treatment_fingerprint:
-        raise ExperimentError("Both arms have the same prompt fingerprint; expected two different ones.")
-    if isinstance(binding, GitCommit) and plan.control_share is not None:
+        raise ConfigError(f"Both arms are the branch {binding.control_branch!r}; expected two branches.")
+    if isinstance(binding, Branch) and plan.unit is WorkUnit.TASK:
         raise ExperimentError(
-            "Arms before and after a commit are not randomised, so no split can be declared; leave --split out.",
+            "With one branch per arm, each arm would be a single task; leave --unit task out, or assign arms otherwise."
+        )
+    if isinstance(binding, PromptFingerprint) and binding.control_fingerprint == binding.treatment_fingerprint:
+        raise ConfigError("Both arms have the same prompt fingerprint; expected two different ones.")
+    if plan.randomisation is not None and not isinstance(binding, ManualTag):
+        raise ConfigError("Arms that are drawn by lot have the binding manual; leave --bind out.")
+    if isinstance(binding, GitCommit) and plan.control_share is not None:
+        raise ConfigError(
+            "Arms before and after a commit are not randomised, so no split can be declared; leave --split out."
         )
 
 
@@ -285,15 +461,9 @@ def _freeze_plan(experiment: Experiment, plan: Plan, *, now_ms: int, at_ms: int 
         retrospective=retrospective,
         adopted=adopt,
     )
-    design = PlanDesign.FIXED if retrospective else plan.design
+    design = DesignKind.FIXED if retrospective else plan.design
     rule = experiment.with_state(State.RUNNING, now_ms)
-    return replace(
-        plan,
-        design=design,
-        lookback_days=lookback_days if is_commit else None,
-        rule=rule,
-        started=started,
-    )
+    return replace(plan, design=design, lookback_days=lookback_days if is_commit else None, rule=rule, started=started)
 
 
 def _resolve(experiment: Experiment, plan: Plan) -> tuple[str | None, str | None]:
@@ -309,7 +479,7 @@ def _resolve(experiment: Experiment, plan: Plan) -> tuple[str | None, str | None
 def _repository(plan: Plan) -> Repository:
     if plan.repository is None:
         raise ExperimentError(
-            "A binding on commits needs the repository that has them; start the experiment inside that repository.",
+            "A binding on commits needs the repository that has them; start the experiment inside that repository."
         )
     return Repository.open(Path(plan.repository))
 
@@ -322,69 +492,22 @@ def _resolve_commits(binding: GitCommit, repository: Repository) -> tuple[str, s
     relation = repository.relate([treatment], [control, treatment])[treatment]
     if control in relation.ancestor_of:
         raise ExperimentError(
-            f"The treatment commit {treatment} lies before the control commit {control}; exchange them.",
+            f"The treatment commit {treatment} lies before the control commit {control}; exchange them."
         )
     if control not in relation.descendant_of:
         raise ExperimentError(
             f"The control commit {control} is not an ancestor of the treatment commit {treatment}, so no session can "
-            "be before one and after the other; choose two commits of one line of history.",
+            "be before one and after the other; choose two commits of one line of history."
         )
     return control, treatment
 
 
-def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Plan:
-    """Fill in the planned sessions per arm from today's rate, when the design needs them and nobody gave them."""
-    if plan.design is not PlanDesign.PLANNED:
-        return plan
-    before_after = isinstance(experiment.binding, GitCommit)
-    n_control = _count_control(store, experiment, plan) if before_after else None
-    planned_n = plan.planned_n
-    if planned_n is None:
-        recent = read_recent(store, plan, now_ms, experiment.duration_days).height
-        if not recent:
-            raise ExperimentError(
-                f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
-                "the experiment cannot be planned from them; give --planned-n, or plan it anew with --design open.",
-            )
-        planned_n = max(MIN_SEQUENTIAL_N, math.ceil(recent / (1 if before_after else 2)))
-    if plan.planned_control_n is None and n_control is not None:
-        n_control = max(MIN_SEQUENTIAL_N, n_control)
-    return replace(
-        plan,
-        planned_n=planned_n,
-        planned_control_n=plan.planned_control_n or n_control,
-        design_effect=_expect_design_effect(store, experiment, plan, now_ms),
-    )
-
-
-def _expect_design_effect(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> float:
-    """Return the design effect of past sessions; 1 where they cannot tell, which costs power and never errs more."""
-    if plan.cluster is Cluster.NONE:
-        return 1.0
-    past = read_recent(store, plan, now_ms, experiment.duration_days)
-    try:
-        return max(read_history(past, experiment.metric, plan.cluster).design_effect, 1.0)
-    except StatisticsError:
-        return 1.0
-
-
-def _count_control(store: Store, experiment: Experiment, plan: Plan) -> int:
-    frame = read_sample(store, experiment, plan).frame
-    return frame.filter(pl.col("variant") == Classification.CONTROL.value).height
-
-
-def read_recent(store: Store, plan: Plan, now_ms: int, days: int) -> pl.DataFrame:
-    """Return the root sessions in the plan's scope that started in the last `days` days, as `read_scope` does."""
-    scope = read_scope(store, plan.workspaces)
-    return scope.filter(pl.col("started_at_ms").is_between(now_ms - days * DAY_MS, now_ms))
-
-
-def _evaluate_live(store: Store, experiment: Experiment, now_ms: int) -> tuple[Evaluation, pl.DataFrame]:
-    plan, flags, warnings = _plan_of(store, experiment)
-    judged = apply_rule(experiment, plan)
-    if judged != experiment:
-        warnings.append("The experiment was edited after it started; it is judged by the rule that was frozen then.")
-    return judge_sample(judged, plan, read_sample(store, judged, plan), now_ms, warnings=warnings, flags=flags)
+def _judge_live(
+    store: Store, experiment: Experiment, plan: Plan, flags: Sequence[str], now_ms: int
+) -> tuple[Evaluation, pl.DataFrame]:
+    judged = plan.apply_rule(experiment)
+    edited = [] if judged == experiment else ["edited"]
+    return judge_sample(judged, plan, read_sample(store, judged, plan), now_ms, flags=[*flags, *edited])
 
 
 def judge_sample(
@@ -393,69 +516,63 @@ def judge_sample(
     sample: Sample,
     now_ms: int,
     *,
-    warnings: Sequence[str] = (),
+    cautions: Sequence[Caution] = (),
     flags: Sequence[str] = (),
 ) -> tuple[Evaluation, pl.DataFrame]:
     """Return the evaluation of a sample as of `now_ms`, and the sample cut to the planned information.
 
     Raises:
         ExperimentError: the experiment has not started.
+
+    >>> experiment, plan = get_experiment(store, "plan-first"), get_plan(store, "plan-first")
+    >>> judge_sample(experiment, plan, read_sample(store, experiment, plan), 0)[0].verdict
+    <Verdict.INCONCLUSIVE: 'inconclusive'>
     """
-    frame = trim_to_plan(sample.frame, choose_design(plan, now_ms))
-    started = plan.started
-    if started is None:
-        raise ExperimentError(f"Experiment {experiment.id} has not started; run 'exp start {experiment.id}' first.")
+    frame = trim_to_plan(sample.frame, choose_design(plan, now_ms), now_ms, plan.unit)
     evaluation = assess(
         frame,
         experiment,
         plan,
-        started,
+        plan.require_start(experiment.id),
         as_of_ms=now_ms,
-        provenance=_provenance(plan, Sample(frame=frame)),
-        warnings=[*warnings, *sample.warnings],
+        around=sample.around,
+        provenance=_provenance(plan, replace(sample, frame=frame)),
+        cautions=[*cautions, *sample.cautions],
         flags=flags,
+        assigned=sample.assigned,
     )
     return evaluation, frame
 
 
-def _plan_of(store: Store, experiment: Experiment) -> tuple[Plan, list[str], list[str]]:
-    """Return the frozen plan; for a concluded experiment of another tool, one made up for a labelled recomputation."""
+def require_started(store: Store, experiment: Experiment) -> None:
+    """Refuse an experiment that has nothing to be judged.
+
+    Raises:
+        ExperimentError: it has not started, or runs without a plan.
+
+    >>> require_started(store, get_experiment(store, "plan-first"))
+    """
+    _plan_of(store, experiment)
+
+
+def _plan_of(store: Store, experiment: Experiment) -> tuple[Plan, list[str]]:
+    """Return the frozen plan; for a concluded experiment of another tool, one made up for a flagged recomputation."""
     plan = get_plan(store, experiment.id)
     if plan is not None and plan.started is not None:
-        return plan, [], []
+        return plan, []
     if experiment.state is State.RUNNING:
         raise ExperimentError(
-            f"Experiment {experiment.id} was started by another tool and has no plan; "
-            f"give it one with 'kaizen-analytics exp start {experiment.id} --adopt'.",
+            f"Experiment {experiment.id} was started by kaizen-cli and has no plan; "
+            f"give it one with 'kaizen-analytics exp start {experiment.id}'."
         )
     if experiment.state is not State.CONCLUDED:
         raise ExperimentError(
             f"Experiment {experiment.id} is {experiment.state} and never started; "
-            f"'kaizen-analytics exp start {experiment.id}' starts a draft.",
+            f"'kaizen-analytics exp start {experiment.id}' starts a draft."
         )
-    made_up = _freeze_plan(
-        experiment,
-        replace(plan or Plan(), design=PlanDesign.FIXED),
-        now_ms=experiment.created_at_ms,
-        at_ms=None,
-        adopt=True,
-    )
-    return made_up, ["not_frozen"], ["Not frozen, recomputed: no sample was kept when this experiment was concluded."]
-
-
-def apply_rule(experiment: Experiment, plan: Plan) -> Experiment:
-    """Return the experiment with the rule that was frozen when it started."""
-    rule = plan.rule
-    if rule is None:
-        return experiment
-    return replace(
-        experiment,
-        metric=rule.metric,
-        binding=rule.binding,
-        success_criterion=rule.success_criterion,
-        guardrails=rule.guardrails,
-        duration_days=rule.duration_days,
-    )
+    fixed = replace(plan or Plan(), design=DesignKind.FIXED)
+    made_up = _freeze_plan(experiment, fixed, now_ms=experiment.created_at_ms, at_ms=None, adopt=True)
+    return made_up, ["not_frozen"]
 
 
 def _provenance(plan: Plan, sample: Sample) -> dict[str, str | int | float | None]:

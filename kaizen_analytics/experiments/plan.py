@@ -6,54 +6,50 @@ on neither merging a branch nor rewriting a reference changes which arm a sessio
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ExperimentError
-from kaizen_analytics.model import Experiment
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ConfigError, ExperimentError
+from kaizen_analytics.core.model import DesignKind, Experiment, GitCommit, Window, WorkUnit
+from kaizen_analytics.experiments.randomisation import Randomisation
+from kaizen_analytics.store.plans import load_plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from kaizen_analytics.store import Store
 
 DAY_MS = 86_400_000
-
-_PLAIN = (
-    "alpha",
-    "margin_pct",
-    "planned_n",
-    "planned_control_n",
-    "lookback_days",
-    "repository",
-    "control_share",
-)
 
 
 class Cluster(StrEnum):
     """The unit whose sessions may resemble each other."""
 
     NONE = "none"
+    DAY = "day"
+    """A calendar day, UTC."""
+    BRANCH = "branch"
+    """A branch of a workspace, which stands for a task."""
     WORKSPACE = "workspace"
     USER = "user"
     ORGANISATION = "organisation"
+    UNIT = "unit"
+    """What a lot drew; never planned, because the lot says it."""
+
+
+class Statistic(StrEnum):
+    """How the arms are compared where a metric is a quantity, such as tokens, cost or minutes."""
+
+    MEDIAN = "median"
+    """The typical session; a few extreme ones cannot move it."""
+    MEAN = "mean"
+    """The average session, that is the bill."""
 
     @property
-    def column(self) -> str | None:
-        """The column of a sample that holds the unit, None where sessions are independent."""
-        return {Cluster.NONE: None, Cluster.USER: "user_name"}.get(self, self.value)
-
-
-class PlanDesign(StrEnum):
-    """How often the data may be looked at; see `docs/statistics.md`."""
-
-    FIXED = "fixed"
-    """One look, at the end."""
-    PLANNED = "planned"
-    """Any number of looks on the way to a planned number of sessions."""
-    OPEN = "open"
-    """Any number of looks, without a planned end."""
+    def other(self) -> Statistic:
+        """The statistic that is looked at beside this one."""
+        return Statistic.MEAN if self is Statistic.MEDIAN else Statistic.MEDIAN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,23 +68,33 @@ class Start:
     retrospective: bool = False
     adopted: bool = False
 
+    @property
+    def window(self) -> Window:
+        """The sessions that count, by their start; both ends belong to it."""
+        return Window(start_ms=self.window_start_ms, end_ms=self.window_end_ms)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """How the experiment will be judged.
 
-    `alpha` is the overall error level, `margin_pct` the equivalence margin in percent, `planned_n` the
-    planned sessions per arm, `workspaces` the scope (empty: all), `repository` the root whose commits and
-    branches the binding names, `control_share` the declared share of the control arm if arms are randomised.
-    `planned_control_n` differs from `planned_n` where the control arm lies in the past. `design_effect` is how many
-    sessions of a cluster were expected to be worth one independent session. `rule` is the experiment as
-    it was when it started: a later change of its metric, criterion, guardrails or binding does not reach the verdict.
+    `alpha` is the overall error level, `statistic` how quantities are compared, `margin_pct` the equivalence margin
+    in percent, `unit` what metrics are added up over, `planned_n` the planned number of units per arm, `workspaces` the
+    scope (empty: all), `repository` the root whose commits and branches the binding names, `control_share` the declared
+    share of the control arm if arms are randomised. `planned_control_n` differs from `planned_n` where the control arm
+    lies in the past. `design_effect` is how many sessions of a cluster were expected to be worth one independent
+    session. `rule` is the experiment as it was
+    when it started: a later change of its metric, criterion, guardrails or binding does not reach the verdict.
+    `randomisation` says how arms are drawn by lot; None where they are not. `covariate` lets such arms be adjusted for
+    the metric before the start. `cancelled` is why a started experiment was withdrawn.
     """
 
     alpha: float = 0.05
+    statistic: Statistic = Statistic.MEDIAN
     margin_pct: float | None = None
     cluster: Cluster = Cluster.NONE
-    design: PlanDesign = PlanDesign.PLANNED
+    unit: WorkUnit = WorkUnit.SESSION
+    design: DesignKind = DesignKind.PLANNED
     planned_n: int | None = None
     planned_control_n: int | None = None
     lookback_days: int | None = None
@@ -96,73 +102,68 @@ class Plan:
     repository: str | None = None
     control_share: float | None = None
     design_effect: float = 1.0
+    covariate: bool = True
     rule: Experiment | None = None
     started: Start | None = None
+    randomisation: Randomisation | None = None
+    cancelled: str | None = None
 
     def __post_init__(self) -> None:
-        _check_between("alpha", self.alpha, 0.0, 0.5)
-        if self.control_share is not None:
-            _check_between("control_share", self.control_share, 0.0, 1.0)
-        if self.margin_pct is not None and self.margin_pct <= 0:
-            raise ExperimentError(f"margin_pct is {self.margin_pct}; expected a percentage above 0.")
-        if self.planned_n is not None and self.planned_n < 1:
-            raise ExperimentError(f"planned_n is {self.planned_n}; expected 1 or more sessions per arm.")
-        if not 0 < self.design_effect < math.inf:
-            raise ExperimentError(f"design_effect is {self.design_effect}; expected a positive number.")
-        if self.lookback_days is not None and self.lookback_days < 0:
-            raise ExperimentError(f"lookback_days is {self.lookback_days}; expected 0 or more days.")
+        _check("alpha", self.alpha, 0.0, 0.5)
+        _check("control_share", self.control_share, 0.0, 1.0)
+        _check("margin_pct", self.margin_pct, 0.0, math.inf)
+        _check("design_effect", self.design_effect, 0.0, math.inf)
+        _check("planned_n", self.planned_n, 0, math.inf)
+        if self.unit is WorkUnit.DAY and self.cluster is not Cluster.NONE:
+            raise ExperimentError("A day adds up the sessions of every workspace and user; leave the cluster out.")
+        if self.cluster is Cluster.UNIT:
+            raise ConfigError("What is drawn by lot is the cluster by itself; expected another cluster, or none.")
+        _check("lookback_days", self.lookback_days, -1, math.inf)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the plan as a JSON object with plain values."""
-        started = self.started
-        return {
-            "alpha": self.alpha,
-            "margin_pct": self.margin_pct,
-            "cluster": self.cluster.value,
-            "design": self.design.value,
-            "planned_n": self.planned_n,
-            "planned_control_n": self.planned_control_n,
-            "lookback_days": self.lookback_days,
-            "workspaces": list(self.workspaces),
-            "repository": self.repository,
-            "control_share": self.control_share,
-            "design_effect": self.design_effect,
-            "rule": None if self.rule is None else json.loads(self.rule.to_json()),
-            "started": None if started is None else _start_json(started),
-        }
+    @property
+    def is_dated(self) -> bool:
+        """Whether the arms lie before and after a commit."""
+        return self.rule is not None and isinstance(self.rule.binding, GitCommit)
 
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Plan:
-        """Read what `to_json` wrote.
+    def apply_rule(self, experiment: Experiment) -> Experiment:
+        """Return the experiment with the rule that was frozen when it started."""
+        rule = self.rule
+        if rule is None:
+            return experiment
+        return replace(
+            experiment,
+            metric=rule.metric,
+            binding=rule.binding,
+            success_criterion=rule.success_criterion,
+            guardrails=rule.guardrails,
+            duration_days=rule.duration_days,
+        )
+
+    def require_start(self, experiment_id: str) -> Start:
+        """Return what `start` froze.
 
         Raises:
-            ExperimentError: a field is missing or has a value that no version writes.
+            ExperimentError: the experiment has not started.
         """
-        try:
-            return _plan(record)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ExperimentError(
-                f"The stored plan cannot be read: {error!r}. It was changed by hand or by a newer version.",
-            ) from error
+        if self.started is None:
+            raise ExperimentError(f"Experiment {experiment_id} has not started; run 'exp start {experiment_id}' first.")
+        return self.started
 
 
-def _check_between(name: str, value: float, low: float, high: float) -> None:
-    if not low < value < high:
-        raise ExperimentError(f"{name} is {value}; expected a number above {low} and below {high}.")
+def _check(name: str, value: float | None, low: float, high: float) -> None:
+    if value is not None and not low < value < high:
+        limits = f"above {low:g}" if math.isinf(high) else f"above {low:g} and below {high:g}"
+        raise ConfigError(f"{name} is {value}; expected a number {limits}.")
 
 
-def _start_json(started: Start) -> dict[str, Any]:
-    return {name: getattr(started, name) for name in Start.__dataclass_fields__}
+def get_plan(store: Store, experiment_id: str) -> Plan | None:
+    """Return the plan of an experiment, or None when another tool made it.
 
+    Raises:
+        RecordError: the stored plan was changed by hand.
 
-def _plan(record: Mapping[str, Any]) -> Plan:
-    rule, started = record["rule"], record["started"]
-    return Plan(
-        **{name: record[name] for name in _PLAIN},
-        design_effect=record.get("design_effect", 1.0),  # the first plans expected independent sessions
-        cluster=Cluster(record["cluster"]),
-        design=PlanDesign(record["design"]),
-        workspaces=tuple(record["workspaces"]),
-        rule=None if rule is None else Experiment.from_json(json.dumps(rule)),
-        started=None if started is None else Start(**started),
-    )
+    >>> get_plan(store, "plan-first").planned_n
+    45
+    """
+    record = load_plan(store, experiment_id)
+    return None if record is None else codec.load(Plan, record, f"The stored plan of experiment {experiment_id}")

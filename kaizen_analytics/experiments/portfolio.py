@@ -1,8 +1,5 @@
 """All experiments of a store at once: outcomes, decisions, and which of them need somebody's attention.
 
-    summarise         one evaluation -> its line
-    read_portfolio    every experiment of a store -> a `Portfolio`
-
 An experiment *runs out of time* when it runs, and at its pace so far an arm has fewer sessions than planned at the end
 of its window. It is *under-powered* when even with all planned sessions it would probably miss a change of the size of
 its target. It is *left open* when its window has passed and nobody concluded it.
@@ -12,26 +9,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from kaizen_analytics.display import Bar, Displayed, Table
-from kaizen_analytics.errors import KaizenError
-from kaizen_analytics.experiments.codec import decode, encode
-from kaizen_analytics.experiments.evaluation import render_time
+from scipy import special
+
+from kaizen_analytics.core.errors import KaizenError
+from kaizen_analytics.core.model import Delta, Direction, GitCommit, Metric, State
+from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
+from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.experiments.plan import DAY_MS
-from kaizen_analytics.experiments.verdict import Headline, Verdict
-from kaizen_analytics.model import Delta, Direction, GitCommit, Metric, State
-from kaizen_analytics.stats.effect import format_percent
+from kaizen_analytics.stats import Interval
+from kaizen_analytics.stats.sequential import effective_alpha
+from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from kaizen_analytics.core.model import Experiment
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.model import Experiment
-    from kaizen_analytics.stats import Interval
     from kaizen_analytics.store import Store
 
-POWER = 0.8
+_BEST_FIRST = (Headline.SHIP, Headline.BETTER, Headline.UNDECIDED, Headline.WORSE, Headline.DO_NOT_SHIP)
+_POWER = 0.8
 """Probability with which an experiment should find a change of the size of its target."""
 
 
@@ -45,7 +42,7 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class PortfolioLine:
     """One experiment. What only an evaluation knows is None for one that has not started or cannot be evaluated.
 
     `estimate`, `low` and `high` are the percent change of the primary metric (an end is None where the interval has no
@@ -61,10 +58,10 @@ class Line:
     metric: Metric
     created_at_ms: int
     concluded_at_ms: int | None
+    concluded_by: str | None = None
     problem: str | None = None
     verdict: Verdict | None = None
-    headline: Headline | None = None
-    decision: str | None = None
+    decision: Decision | None = None
     better: Direction | None = None
     estimate: float | None = None
     low: float | None = None
@@ -76,6 +73,19 @@ class Line:
     end_ms: int | None = None
     control: Arm | None = None
     treatment: Arm | None = None
+
+    @property
+    def headline(self) -> Headline | None:
+        """What to do with the change; None without an evaluation."""
+        return None if self.decision is None else self.decision.headline
+
+    @property
+    def interval(self) -> Interval | None:
+        """The percent change with its interval; None without one."""
+        if self.estimate is None:
+            return None
+        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+        return Interval(estimate=self.estimate, low=low, high=high)
 
     @property
     def gain(self) -> float | None:
@@ -109,107 +119,78 @@ class Line:
         return in_window and self.slowest is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Portfolio(Displayed):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio:
     """All experiments of a store at `as_of_ms`, the best outcome first; `unreadable` says what could not be read.
 
     Archived experiments are counted, not shown.
     """
 
     as_of_ms: int
-    lines: tuple[Line, ...]
+    lines: tuple[PortfolioLine, ...]
     archived: int
     unreadable: tuple[str, ...]
 
-    def __repr__(self) -> str:
-        """Return how many experiments there are."""
-        return f"<Portfolio of {len(self.lines)} experiments, as of {render_time(self.as_of_ms)}>"
-
-    def _table(self) -> Table:
-        counts = (
-            f"{len(self.left_open)} left open past the end, {len(self.running_out)} running out of time, "
-            f"{len(self.underpowered)} too small for the target, {self.archived} archived."
-        )
-        return Table(
-            caption=f"{len(self.lines)} experiments as of {render_time(self.as_of_ms)}",
-            columns=("experiment", "state", "decision", "change", "target"),
-            rows=tuple(_cells(line) for line in self.lines),
-            numeric=frozenset({3, 4}),
-            bars=tuple(_bar(line) for line in self.lines),
-            sentences=(counts,),
-        )
-
     @property
-    def decided(self) -> tuple[Line, ...]:
+    def decided(self) -> tuple[PortfolioLine, ...]:
         """Experiments with a verdict, concluded ones first."""
         return tuple(line for line in self.lines if line.verdict is not None)
 
     @property
-    def left_open(self) -> tuple[Line, ...]:
+    def left_open(self) -> tuple[PortfolioLine, ...]:
         """Experiments past their end that nobody concluded, the longest first."""
         found = [line for line in self.lines if line.is_left_open(self.as_of_ms)]
         return tuple(sorted(found, key=lambda line: (line.end_ms or 0, line.id)))
 
     @property
-    def running_out(self) -> tuple[Line, ...]:
+    def running_out(self) -> tuple[PortfolioLine, ...]:
         """Experiments that will have too few sessions, the next to end first."""
         found = [line for line in self.lines if line.is_running_out(self.as_of_ms)]
         return tuple(sorted(found, key=lambda line: (line.end_ms or 0, line.id)))
 
     @property
-    def underpowered(self) -> tuple[Line, ...]:
+    def underpowered(self) -> tuple[PortfolioLine, ...]:
         """Experiments that would probably miss their target, the worst first."""
         found = [line for line in self.lines if line.is_underpowered]
         return tuple(sorted(found, key=lambda line: (-_shortfall(line), line.id)))
 
     @property
-    def waiting(self) -> tuple[Line, ...]:
+    def waiting(self) -> tuple[PortfolioLine, ...]:
         """Drafts, and experiments that cannot be evaluated, the oldest first."""
         found = [line for line in self.lines if line.verdict is None]
         return tuple(sorted(found, key=lambda line: (line.created_at_ms, line.id)))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return one JSON object; every number in it is finite or null."""
-        attention = {
-            "left_open": [line.id for line in self.left_open],
-            "running_out": [line.id for line in self.running_out],
-            "underpowered": [line.id for line in self.underpowered],
-        }
-        fields = {name: encode(getattr(self, name)) for name in self.__dataclass_fields__}
-        return {"schema": "portfolio/1", **fields, "attention": attention}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Portfolio:
-        """Read what `to_json` wrote."""
-        return decode(cls, record)
-
 
 def read_portfolio(store: Store, *, now_ms: int) -> Portfolio:
-    """Return all experiments of a store as of `now_ms`; one that cannot be evaluated says why."""
-    from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments
+    """Return all experiments of a store as of `now_ms`; one that cannot be evaluated says why.
 
-    experiments = list_experiments(store)
-    shown = [experiment for experiment in experiments if experiment.state is not State.ARCHIVED]
-    return Portfolio(
-        as_of_ms=now_ms,
-        lines=rank([_read_line(store, experiment, now_ms) for experiment in shown]),
-        archived=len(experiments) - len(shown),
-        unreadable=tuple(item.reason for item in unreadable_experiments(store)),
-    )
+    >>> [line.id for line in read_portfolio(store, now_ms=0).underpowered]
+    ['plan-first', 'concise-instructions']
+    """
+    with store.snapshot():
+        experiments = list_experiments(store)
+        shown = [experiment for experiment in experiments if experiment.state is not State.ARCHIVED]
+        return Portfolio(
+            as_of_ms=now_ms,
+            lines=_rank([_read_line(store, experiment, now_ms) for experiment in shown]),
+            archived=len(experiments) - len(shown),
+            unreadable=tuple(item.reason for item in unreadable_experiments(store)),
+        )
 
 
-def summarise(evaluation: Evaluation, now_ms: int) -> Line:
+def _summarise(evaluation: Evaluation, now_ms: int) -> PortfolioLine:
     """Return the line of an experiment that can be evaluated."""
-    percent = evaluation.primary.effect.percent
+    percent = evaluation.percent
+    concluded_by = evaluation.provenance.get("concluded_by")
     started = evaluation.plan.started
     control, treatment = _count_arms(evaluation, now_ms)
     grows = evaluation.experiment.state is State.RUNNING and evaluation.window.end_ms > now_ms
     final = tuple(_final_n(arm, grows=grows) for arm in (control, treatment))
     return replace(
         _new_line(evaluation.experiment),
+        concluded_by=None if concluded_by is None else str(concluded_by),
         verdict=evaluation.verdict,
-        headline=evaluation.decision.headline,
-        decision=evaluation.decision.sentence,
+        decision=evaluation.decision,
         better=evaluation.primary.better,
         estimate=None if percent is None else percent.estimate,
         low=None if percent is None else _limit(percent.low),
@@ -224,32 +205,30 @@ def summarise(evaluation: Evaluation, now_ms: int) -> Line:
     )
 
 
-def rank(lines: list[Line]) -> tuple[Line, ...]:
+def _rank(lines: list[PortfolioLine]) -> tuple[PortfolioLine, ...]:
     """Return concluded experiments, then running ones, then drafts; in each, ships first, then the larger gain."""
     states = [State.CONCLUDED, State.RUNNING, State.DRAFT, State.ARCHIVED]
-    headlines = [Headline.SHIP, Headline.UNDECIDED, Headline.DO_NOT_SHIP, None]
+    headlines = [*_BEST_FIRST, None]
 
-    def key(line: Line) -> tuple[int, int, float, str]:
+    def key(line: PortfolioLine) -> tuple[int, int, float, str]:
         gain = -math.inf if line.gain is None else line.gain
         return states.index(line.state), headlines.index(line.headline), -gain, line.id
 
     return tuple(sorted(lines, key=key))
 
 
-def _read_line(store: Store, experiment: Experiment, now_ms: int) -> Line:
-    from kaizen_analytics.experiments.lifecycle import evaluate
-
+def _read_line(store: Store, experiment: Experiment, now_ms: int) -> PortfolioLine:
     if experiment.state is State.DRAFT:
         return _new_line(experiment)
     try:
-        return summarise(evaluate(store, experiment.id, now_ms=now_ms), now_ms)
+        return _summarise(evaluate(store, experiment.id, now_ms=now_ms), now_ms)
     except KaizenError as error:
         # one broken experiment must not hide the others; its line says what is wrong
         return replace(_new_line(experiment), problem=str(error))
 
 
-def _new_line(experiment: Experiment) -> Line:
-    return Line(
+def _new_line(experiment: Experiment) -> PortfolioLine:
+    return PortfolioLine(
         id=experiment.id,
         name=experiment.name,
         state=experiment.state,
@@ -290,16 +269,13 @@ def _detectable(
     evaluation: Evaluation, n_control: int, n_treatment: int, final_control: int, final_treatment: int
 ) -> float | None:
     """Return the smallest change that is found with probability `POWER`, from the width of the interval so far."""
-    from scipy import special
-
-    from kaizen_analytics.stats.power import boundary
-
     effect, target = evaluation.primary.effect, _target(evaluation.experiment)
     error = _log_error(effect.percent, effect.alpha)
     if error is None or target is None:
         return None
     shrink = (1 / final_control + 1 / final_treatment) / (1 / n_control + 1 / n_treatment)
-    reach = boundary(effect.design, evaluation.alpha) + float(special.ndtri(POWER))
+    level = effective_alpha(effect.design, evaluation.alpha, 1.0)
+    reach = float(special.ndtri(_POWER) - special.ndtri(level / 2))
     return 100 * math.expm1(math.copysign(reach * error * math.sqrt(shrink), target))
 
 
@@ -309,8 +285,6 @@ def _final_n(arm: Arm, *, grows: bool) -> int:
 
 def _log_error(percent: Interval | None, alpha: float) -> float | None:
     """Return the standard error of the log ratio that an interval of this level stands for."""
-    from scipy import special
-
     if percent is None or not percent.bounded or percent.low <= -100 or percent.low == percent.high:
         return None
     width = math.log1p(percent.high / 100) - math.log1p(percent.low / 100)
@@ -319,25 +293,10 @@ def _log_error(percent: Interval | None, alpha: float) -> float | None:
 
 def _target(experiment: Experiment) -> float | None:
     criterion = experiment.success_criterion
-    if not isinstance(criterion, Delta):
-        return None
-    return abs(criterion.target_pct) * (1 if criterion.direction is Direction.INCREASE else -1)
+    return criterion.signed_pct if isinstance(criterion, Delta) else None
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    changes = ["none" if value is None else format_percent(value) for value in (line.estimate, line.target_pct)]
-    decision = line.problem or "not started" if line.headline is None else line.headline.value.replace("_", " ")
-    return line.name, line.state.value.lower(), decision, *changes
-
-
-def _bar(line: Line) -> Bar | None:
-    if line.estimate is None:
-        return None
-    low, high = (-math.inf if line.low is None else line.low), (math.inf if line.high is None else line.high)
-    return Bar(estimate=line.estimate, low=low, high=high)
-
-
-def _shortfall(line: Line) -> float:
+def _shortfall(line: PortfolioLine) -> float:
     return abs(line.detectable_pct or 0.0) / abs(line.target_pct or 1.0)
 
 

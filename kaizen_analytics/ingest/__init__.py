@@ -1,11 +1,12 @@
 """From transcripts to rows, in the order in which data flows.
 
 discover            which transcripts lie under which homes; the only walk over them
-reading             from a file to parsed records, from where the last reading ended (`checkpoints`)
-claude_code, codex, cursor, cursor_database     one format each; `records` and `tools` are what they share
-pricing, gitref     what a response cost; where and on which commit a session ran
-ownership           which file owns a record that several hold
-writing             one batch becomes rows, in one transaction (`rows`)
+reading             from a file to parsed records, always the whole file (`checkpoints`: what it was when last read)
+claude_code, codex, cursor, cursor_database, cursor_chat    one format each; `records` and `tools` are what they share
+pricing, gitref     what a response cost; where, on which commit and under which instructions a session ran
+ownership           which session owns a record that several files hold
+writing             one batch becomes whole sessions, in one transaction (`rows`)
 pipeline            `run_ingest`, the whole run, and its `summary`
 tail                the same, live
+disk                what lies on disk and not in the store, and the other way round
 """

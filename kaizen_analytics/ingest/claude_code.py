@@ -1,12 +1,13 @@
 """Claude Code transcripts: one JSON record a line, one content block of a response a line.
 
-`Parser` reads lines in file order. Its `state` after the last line lets a later run continue where this one ended;
-what depends on other files (copied history) is decided by the pipeline with each event's `key`.
+`ClaudeCodeParser` reads lines in file order. What depends on other files (copied history) is decided later, by each
+event's `key`.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from kaizen_analytics.ingest.records import (
@@ -17,22 +18,26 @@ from kaizen_analytics.ingest.records import (
     Kind,
     LineParser,
     Malformed,
+    OwnTotals,
     Place,
     Reason,
+    RecordStanding,
     Tokens,
     clean,
     count_of,
     flag_of,
     list_of,
+    moment_of,
     object_of,
     snippet,
     text_of,
     time_of,
 )
+from kaizen_analytics.ingest.shell_output import SHELL_TOOLS, read_shell_output
 from kaizen_analytics.ingest.tools import describe_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 SYNTHETIC_MODEL = "<synthetic>"
 """Messages that the program itself wrote: they carry a usage of zero and no model answered."""
@@ -49,81 +54,99 @@ _SKILL_FOLDER = re.compile(r"Base directory for this skill: \S*?([^/\\\s]+)\s")
 _EXIT_CODE = re.compile(r"Exit code (-?\d{1,9})\b")
 _QUIET_KINDS = frozenset(
     {"agent-color", "agent-name", "agent-setting", "ai-title", "atis-latch", "attribution-snapshot", "bridge-session"}
-    | {"content-replacement", "continued-in", "cost-state", "custom-title", "failed", "frame-link"}
+    | {"content-replacement", "continued-in", "custom-title", "failed", "frame-link"}
     | {"fork-context-ref", "last-prompt", "launched", "marble-origami-commit"}
-    | {"marble-origami-snapshot", "mode", "permission-mode", "pr-link", "progress", "queue-operation", "relocated"}
-    | {"result", "speculation-accept", "started", "summary", "tag", "task-summary", "worktree-state"}
+    | {"marble-origami-snapshot", "mode", "permission-mode", "progress", "queue-operation", "relocated"}
+    | {"api-request", "api-request-shape", "api-request-blob", "tools-used", "prompt_snapshot"}
+    | {
+        "hook_additional_context",
+        "result",
+        "speculation-accept",
+        "started",
+        "summary",
+        "tag",
+        "task-summary",
+        "worktree-state",
+    }
 )
 _QUIET_FAMILIES = ("file-history-", "artifact-")
 """Kinds of records, and beginnings of kinds, that are known and have nothing to count."""
 
-_UNIQUE_CALL = "toolu_"
+_TOTALS = ("inputTokens", "cacheCreationInputTokens", "cacheReadInputTokens", "outputTokens")
+"""What a `cost-state` record says of each model."""
+
+_UNIQUE_RESPONSE = re.compile(r"msg_\w{16,}")
+_UNIQUE_CALL = re.compile(r"toolu_\w{16,}")
+"""Anthropic's own ids, which never repeat. A gateway may give every response the same id."""
+
 _REJECTED = "The user doesn't want to proceed with this tool use"
 
 
-class Parser(LineParser):
-    """Reads one transcript, or the part of it that was appended since `state` was taken."""
+class ClaudeCodeParser(LineParser):
+    """Reads one transcript.
 
-    def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
-        state = state or {}
-        super().__init__(int(state.get("line", 0)), state.get("unknown_kinds"))
-        self._stem = stem
-        self._last_ms = int(state.get("last_ms", 0))
-        self._mode: str | None = state.get("mode")
-        self._parent: str | None = state.get("parent")
-        self._tools: dict[str, str] = dict(state.get("tools", ()))
+    One file is one session, named like the file: resumed and forked files rewrite the recorded id.
+    """
+
+    def __init__(self, stem: str) -> None:
+        super().__init__(stem)
+        self._has_time = False
+        self._born_ms: int | None = None
+        self._begun = False
+        self._mode: str | None = None
+        self._tools: dict[str, str] = {}
+        self._responses: dict[str, _Response] = {}
+        self._begun_output: set[str | None] = set()
+        self._attempts: dict[str | None, list[Event]] = {}
+        self._paid_attempts: set[str | None] = set()
+        self._turn = 0
         self._place = NOWHERE
         self._exact = True
         self._seen: dict[str, Event] = {}
         self._told: tuple[object, ...] = ()
         self._origin: str | None = None
 
-    @property
-    def state(self) -> Json:
-        """What a later `Parser` needs to go on from here, as JSON."""
-        return {
-            "line": self._line,
-            "last_ms": self._last_ms,
-            "mode": self._mode,
-            "parent": self._parent,
-            "tools": self._tools,
-            "unknown_kinds": self.unknown_kinds,
-        }
-
-    @property
-    def session_id(self) -> str:
-        """One file is one session, named like the file: resumed and forked files rewrite the recorded id."""
-        return self._stem
-
-    @property
-    def parent_session_id(self) -> str | None:
-        """The session that started this sub-agent; None in a file of its own."""
-        return self._parent
-
-    @property
-    def last_ms(self) -> int:
-        """The latest timestamp of any record, which decides who owns a copied record."""
-        return self._last_ms
-
     def _record(self, record: Json) -> None:
         kind = record.get("type")
         if type(kind) is not str:
             raise Malformed(Reason.WRONG_TYPE, "type")
+        if not self._begun:
+            self._note_birth(record)
         handler = self._HANDLERS.get(kind)
+        if kind == "cost-state":
+            self._own_totals(record)
+            return
         if handler is None:
             if kind not in _QUIET_KINDS and not kind.startswith(_QUIET_FAMILIES):
                 self._note_unknown(kind)
             return
-        told_ms = time_of(record)
+        told_ms, self._exact = moment_of(record)
         uuid = text_of(record, "uuid")
-        ts_ms = told_ms or self._last_ms
-        if not ts_ms:
+        if told_ms is None and not self._has_time:
             raise Malformed(Reason.BAD_TIME, "timestamp")
-        self._exact = told_ms is not None
+        ts_ms = self.last_ms if told_ms is None else told_ms
         self._follow(record)
         handler(self, record, uuid, ts_ms)
         # Only what was understood moves the clock.
-        self._last_ms = max(self._last_ms, ts_ms)
+        self._has_time, self.last_ms = True, max(self.last_ms, ts_ms)
+
+    def _own_totals(self, record: Json) -> None:
+        """Read what a run that ended says of the whole session; a killed one leaves nothing."""
+        models = {}
+        for name, told in (object_of(record, "modelUsage") or {}).items():
+            if type(told) is not dict:
+                raise Malformed(Reason.WRONG_TYPE, "modelUsage")
+            counts = [count_of(told, key) for key in _TOTALS]
+            models[clean(name)] = Tokens(counts[0], counts[1], counts[2], counts[3], None)
+        if models:
+            self.parsed.totals.append(OwnTotals(models, self.last_ms, len(self.parsed.events)))
+
+    def _note_birth(self, record: Json) -> None:
+        """Learn when the file was begun: what precedes the first record with an id is never copied history."""
+        if record.get("uuid") is not None:
+            self._begun = True
+        elif self._born_ms is None:
+            self._born_ms = time_of(record)
 
     def _follow(self, record: Json) -> None:
         """Keep up with the folder, branch, version and first session, and learn whose sub-agent this is."""
@@ -135,8 +158,8 @@ class Parser(LineParser):
         fork = object_of(record, "forkedFrom") or {}
         self._origin = text_of(record, "session_id") or text_of(fork, "sessionId") or session
         self._place, self._told = place, told
-        if self._parent is None and session is not None and self._stem.startswith("agent-"):
-            self._parent = session
+        if self.parent_session_id is None and session is not None and self.session_id.startswith("agent-"):
+            self.parent_session_id = session
 
     def _add(self, event: Event) -> Event | None:
         """Append an event unless this file already holds it; return it when it is new."""
@@ -145,7 +168,10 @@ class Parser(LineParser):
                 return None
             self._seen[event.key] = event
         event.place, event.ts_exact = self._place, self._exact
-        event.original = self._origin == self._stem
+        if self._born_ms is not None and event.ts_ms < self._born_ms:
+            event.standing = RecordStanding.COPIED
+        elif self._origin != self.session_id:
+            event.standing = RecordStanding.UNKNOWN
         self.parsed.events.append(event)
         return event
 
@@ -159,7 +185,7 @@ class Parser(LineParser):
             error = record.get("error")
             self._error(_key(uuid), ts_ms, clean(error) if type(error) is str and error else "api_error", blocks)
         calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
-        key = f"m:{response}" if response else _key(uuid)
+        key = self._response_key(record, response, uuid)
         event = self._seen.get(key) if key else None
         if event is None:
             payload: Json = {"role": "assistant", "model": model, "unreliable": True}
@@ -167,15 +193,34 @@ class Parser(LineParser):
             event = Event(key, ts_ms, Kind.MESSAGE, payload, model=real, skills=(skill,) if skill else ())
             self._add(event)
         _complete(event, tokens, stop, blocks)
+        self._note_fallback(key, blocks)
         if usage is not None and broken is None:
             if (speed := text_of(usage, "speed")) not in (None, "standard"):
                 event.payload["speed"] = speed
             if usage.get("iterations") is not None:
                 self._beside(usage, model, key, ts_ms)
         for index, (call_id, name, given) in enumerate(calls):
-            self._tool_call(_call_key(call_id, response, uuid, index), ts_ms, call_id, name, given)
+            self._tool_call(_call_key(call_id, key if response else None, uuid, index), ts_ms, call_id, name, given)
         if broken is not None:
             raise broken
+
+    def _response_key(self, record: Json, response: str | None, uuid: str | None) -> str | None:
+        """Return what tells a response apart: Anthropic's id, or, with any other id, the first of its lines.
+
+        Lines with such an id are one response if nothing was said to the model in between, or if one continues the
+        other.
+        """
+        if response is None or _UNIQUE_RESPONSE.fullmatch(response):
+            return f"m:{response}" if response else _key(uuid)
+        known = self._responses.get(response)
+        request = text_of(record, "requestId")
+        if known is None or not known.goes_on(self._turn, request, text_of(record, "parentUuid")):
+            known = _Response(f"m:{response}@{uuid or self._line}", request)
+            self._responses[response] = known
+        known.turn = self._turn
+        if uuid is not None:
+            known.lines.add(uuid)
+        return known.key
 
     def _beside(self, usage: Json, model: str | None, key: str | None, ts_ms: int) -> None:
         """Count the calls that a response's usage leaves out; each is a response of its own."""
@@ -185,9 +230,23 @@ class Parser(LineParser):
             event = self._seen.get(own) if own else None
             if event is None:
                 payload: Json = {"role": "assistant", "model": name, role: True}
-                self._add(Event(own, ts_ms, Kind.MESSAGE, payload, model=name, tokens=tokens))
+                added = Event(own, ts_ms, Kind.MESSAGE, payload, model=name, tokens=tokens)
+                if role == "attempt" and key not in self._paid_attempts:
+                    payload["refused"] = True
+                    self._attempts.setdefault(key, []).append(added)
+                self._add(added)
             elif event.tokens is None or tokens.weight >= event.tokens.weight:
                 event.tokens = tokens
+
+    def _note_fallback(self, key: str | None, blocks: list[Json]) -> None:
+        """Learn whether an attempt that another model took over had written anything: then it is paid for."""
+        for block in blocks:
+            if block.get("type") != "fallback":
+                self._begun_output.add(key)
+            elif key in self._begun_output:
+                self._paid_attempts.add(key)
+                for attempt in self._attempts.get(key, ()):
+                    attempt.payload.pop("refused", None)
 
     def _tool_call(self, key: str | None, ts_ms: int, call_id: str | None, name: str, given: Json) -> None:
         described = describe_input(name, given)
@@ -207,6 +266,7 @@ class Parser(LineParser):
     def _user(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         message = _message(record)
         blocks = _blocks(message)
+        self._turn += 1
         results = [block for block in blocks if block.get("type") == "tool_result"]
         if results:
             for index, block in enumerate(results):
@@ -222,8 +282,8 @@ class Parser(LineParser):
         if typed and blocks and not _NOT_TYPED.match(text):
             self._prompt(record, uuid, ts_ms, text)
         elif skills:
-            event = Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "skill", "skill": skills[0]}, skills=skills)
-            self._add(event)
+            loaded: Json = {"event": "skill", "skill": skills[0], "chars": len(text)}
+            self._add(Event(_key(uuid), ts_ms, Kind.LIFECYCLE, loaded, skills=skills))
 
     def _prompt(self, record: Json, uuid: str | None, ts_ms: int, text: str) -> None:
         mode = text_of(record, "permissionMode")
@@ -247,6 +307,8 @@ class Parser(LineParser):
             payload |= _failure(text)
         payload |= _result_details(record.get("toolUseResult"))
         tool = self._tools.pop(call_id, None) if call_id else None
+        if tool in SHELL_TOOLS:
+            payload |= read_shell_output(text)
         self._add(Event(key, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
 
     def _system(self, record: Json, uuid: str | None, ts_ms: int) -> None:
@@ -280,13 +342,35 @@ class Parser(LineParser):
             event.rules = (rule,) if rule else ()
             self._add(event)
 
-    _HANDLERS: ClassVar[dict[str, Callable[[Parser, Json, str | None, int], None]]] = {
+    def _pull_request(self, record: Json, uuid: str | None, ts_ms: int) -> None:
+        url = text_of(record, "prUrl")
+        if url is not None:
+            self._add(Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "pull_request", "pull_request": clean(url)}))
+
+    _HANDLERS: ClassVar[dict[str, Callable[[ClaudeCodeParser, Json, str | None, int], None]]] = {
         "assistant": _assistant,
         "user": _user,
         "system": _system,
         "attachment": _attachment,
+        "pr-link": _pull_request,
     }
     """By type of record. Not bound to the instance: such a circle would outlive it until the next collection."""
+
+
+@dataclass(slots=True)
+class _Response:
+    """A response whose id may not be its own: its key, its request, its lines, and how many turns preceded the last."""
+
+    key: str
+    request: str | None
+    turn: int = 0
+    lines: set[str] = field(default_factory=set)
+
+    def goes_on(self, turn: int, request: str | None, parent: str | None) -> bool:
+        """Return whether a line with the same id belongs to this response."""
+        if request is not None and self.request is not None:
+            return request == self.request
+        return turn == self.turn or parent in self.lines
 
 
 def _key(uuid: str | None, index: int = 0) -> str | None:
@@ -304,12 +388,13 @@ def _is_from_person(record: Json) -> bool:
 def _call_key(call_id: str | None, response: str | None, uuid: str | None, index: int) -> str | None:
     """Return what tells a call apart across files.
 
-    Anthropic's ids never repeat. Other models behind a gateway number their calls anew in each conversation, such as
-    `functions.Bash:0`, so theirs tell calls apart only within a response.
+    Other models behind a gateway number their calls anew in each conversation, such as `functions.Bash:0`, so theirs
+    tell calls apart only within a response.
     """
-    if call_id is None or (response is None and not call_id.startswith(_UNIQUE_CALL)):
-        return _key(uuid, index)
-    return f"t:{call_id}" if call_id.startswith(_UNIQUE_CALL) else f"t:{response}:{call_id}"
+    if call_id is not None and _UNIQUE_CALL.fullmatch(call_id):
+        return f"t:{call_id}"
+    owner = response or _key(uuid)
+    return None if owner is None else f"t:{owner}:{index if call_id is None else call_id}"
 
 
 def _message(record: Json) -> Json:
@@ -407,7 +492,7 @@ def _complete(event: Event, tokens: Tokens | None, stop: str | None, blocks: lis
     """Add what one more line of a response says: the largest usage wins, and a stop reason makes it reliable."""
     if tokens is not None and (event.tokens is None or tokens.weight >= event.tokens.weight):
         event.tokens = tokens
-        event.context_used_tokens = min(sum(count or 0 for count in tokens[:3]), MAX_INTEGER)
+        event.context_used_tokens = min((tokens[0] or 0) + (tokens[1] or 0) + (tokens[2] or 0), MAX_INTEGER)
     if stop is not None:
         event.stop_reason = stop
         event.payload.pop("unreliable", None)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 
-from kaizen_analytics.ingest.codex_copies import Copies, parent_of
+from kaizen_analytics.ingest.codex_copies import Copies, is_subagent, parent_of
 from kaizen_analytics.ingest.records import (
     Event,
     Json,
@@ -29,17 +29,19 @@ from kaizen_analytics.ingest.records import (
     count_of,
     flag_of,
     list_of,
+    moment_of,
     object_of,
     snippet,
     text_of,
     time_of,
 )
+from kaizen_analytics.ingest.shell_output import SHELL_TOOLS, read_shell_output
 from kaizen_analytics.ingest.tools import Described, add_patch, describe_code, describe_input, describe_patch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-Counts = tuple[int, int, int, int, int]
+_Counts = tuple[int, int, int, int, int]
 """input, cached, cache write, output, reasoning; as Codex counts them: each later one a part of an earlier one."""
 
 _COUNT_FIELDS = (
@@ -95,88 +97,33 @@ _PASSING = ("_begin", "_end", "_delta", "_request", "_updated", "_started", "_re
 """Endings of events that go with a call or a text that is counted by its item."""
 
 
-class Parser(LineParser):
-    """Reads one rollout, or the part of it that was appended since `state` was taken."""
+class CodexParser(LineParser):
+    """Reads one rollout.
 
-    def __init__(self, stem: str, state: Mapping[str, Any] | None = None) -> None:
-        state = state or {}
-        super().__init__(int(state.get("line", 0)), state.get("unknown_kinds"))
-        self._stem = stem
-        self._last_ms = int(state.get("last_ms", 0))
-        self._id: str | None = state.get("id")
-        self._parent: str | None = state.get("parent")
-        self._fingerprint: str | None = state.get("fingerprint")
-        self._copies = Copies(state["copies"]) if "copies" in state else Copies()
+    The session's id is that of the first `session_meta`, without one the file's name. A thread that is resumed may go
+    on in a further file, which holds only what is new: the same session. A fork made by a person has no parent.
+    """
+
+    def __init__(self, stem: str) -> None:
+        super().__init__(stem)
+        self._has_id = False
+        self._is_subagent = False
+        self._copies = Copies()
         self._copied = False
         self._exact = True
-        self._total: Counts | None = tuple(state["total"]) if state.get("total") else None
-        self._recorded: list[Counts] = [tuple(counts) for counts in state.get("recorded", ())]
-        self._counted: Counts | None = tuple(state["counted"]) if state.get("counted") else None
-        self._responses: list[str] = list(state.get("responses", ()))
-        self._window: int | None = state.get("window")
-        self._said: list[Any] | None = state.get("said")
-        self._model: str | None = state.get("model")
-        self._speed: str | None = state.get("speed")
-        self._place = Place(*state.get("place", ()))
-        self._tools: dict[str, str] = dict(state.get("tools", ()))
-        self._outcomes: dict[str, bool] = dict(state.get("outcomes", ()))
+        self._total: _Counts | None = None
+        self._recorded: list[_Counts] = []
+        self._counted: _Counts | None = None
+        self._responses: list[str] = []
+        self._window: int | None = None
+        self._said: tuple[str, int] | None = None
+        self._model: str | None = None
+        self._speed: str | None = None
+        self._place = Place()
+        self._tools: dict[str, str] = {}
+        self._outcomes: dict[str, bool] = {}
         self._results: dict[str, Event] = {}
-        self._unknown: set[str] = set(state.get("unknown", ()))
-        self._text: str | None = state.get("text")
-        self.changes_the_past = False
-
-    @property
-    def state(self) -> Json:
-        """What a later `Parser` needs to go on from here, as JSON."""
-        return {
-            "line": self._line,
-            "last_ms": self._last_ms,
-            "id": self._id,
-            "parent": self._parent,
-            "fingerprint": self._fingerprint,
-            "copies": self._copies.state,
-            "total": self._total,
-            "recorded": self._recorded,
-            "counted": self._counted,
-            "responses": self._responses,
-            "window": self._window,
-            "said": self._said,
-            "unknown_kinds": self.unknown_kinds,
-            "model": self._model,
-            "speed": self._speed,
-            "place": list(self._place),
-            "tools": self._tools,
-            "outcomes": self._outcomes,
-            "unknown": sorted(self._unknown | self._results.keys()),
-            "text": self._text,
-        }
-
-    @property
-    def session_id(self) -> str:
-        """The id of the first `session_meta`, without one the file's name.
-
-        A thread that was taken back goes on in a further file, named after both the thread and itself, which holds
-        only what is new: a session of its own.
-        """
-        if self._id is None:
-            return self._stem
-        segment = self._stem.rpartition(f"{self._id}_")[2]
-        return f"{self._id}_{segment}" if len(segment) == len(self._id) and segment != self._stem else self._id
-
-    @property
-    def parent_session_id(self) -> str | None:
-        """The session that started this one as a sub-agent; a fork made by a person has none."""
-        return self._parent
-
-    @property
-    def prompt_fingerprint(self) -> str | None:
-        """SHA-256 of the instructions (AGENTS.md) that the session began with."""
-        return self._fingerprint
-
-    @property
-    def last_ms(self) -> int:
-        """The latest timestamp of any record."""
-        return self._last_ms
+        self._text: str | None = None
 
     def _record(self, record: Json) -> None:
         kind = text_of(record, "type")
@@ -191,32 +138,32 @@ class Parser(LineParser):
         payload = object_of(record, "payload")
         if payload is None:
             raise Malformed(Reason.WRONG_TYPE, "payload")
-        told_ms = time_of(record)
+        told_ms, is_exact = moment_of(record)
         if told_ms is None and kind == "session_meta":
-            told_ms = time_of(payload)
-        ts_ms = told_ms or self._last_ms
-        if not ts_ms:
+            told_ms, is_exact = moment_of(payload)
+        ts_ms = self.last_ms if told_ms is None else told_ms
+        if told_ms is None and not ts_ms:
             raise Malformed(Reason.BAD_TIME, "timestamp")
-        self._exact = told_ms is not None
-        self._copied = self._copies.advance(record, payload, ts_ms, self._last_ms)
-        self._last_ms = max(self._last_ms, ts_ms)
+        self._exact = is_exact
+        self._copied = self._copies.advance(record, payload, ts_ms, self.last_ms)
+        self.last_ms = max(self.last_ms, ts_ms)
         handler(self, payload, ts_ms)
 
     def _bare_record(self, record: Json, kind: str | None) -> None:
         """Read a line of a build up to 0.31 or so: session facts, then items, without payloads and without times."""
         if kind is not None:
-            if not self._last_ms:
+            if not self.last_ms:
                 raise Malformed(Reason.BAD_TIME, "timestamp")
             self._exact = False
             if kind == "message":
                 self._bare_message(record)
             else:
-                self._response_item(record, self._last_ms)
+                self._response_item(record, self.last_ms)
         elif "timestamp" in record and "id" in record:
             ts_ms = time_of(record)
             if ts_ms is None:
                 raise Malformed(Reason.BAD_TIME, "timestamp")
-            self._last_ms = max(self._last_ms, ts_ms)
+            self.last_ms = max(self.last_ms, ts_ms)
             self._session_meta(record, ts_ms)
         elif "role" in record:
             self._bare_record(record | {"type": "message"}, "message")
@@ -229,9 +176,9 @@ class Parser(LineParser):
             self._place = self._place._replace(cwd=clean(found.group(1)))
         if role == "assistant":
             payload: Json = {"role": "assistant", "model": self._model, "text": snippet(text)}
-            self._add(Event(None, self._last_ms, Kind.MESSAGE, payload, model=self._model))
+            self._add(Event(None, self.last_ms, Kind.MESSAGE, payload, model=self._model))
         elif role == "user" and not _NOT_TYPED.match(text):
-            self._user_message({"message": text}, self._last_ms)
+            self._user_message({"message": text}, self.last_ms)
 
     def _add(self, event: Event) -> Event:
         """Append an event; copied history is read for its totals and models only."""
@@ -244,21 +191,22 @@ class Parser(LineParser):
         session, cwd = text_of(meta, "id") or text_of(meta, "session_id"), text_of(meta, "cwd")
         git = object_of(meta, "git") or {}
         place = Place(cwd, text_of(git, "branch"), text_of(meta, "cli_version"), text_of(git, "commit_hash"))
-        if self._id is None and session is not None:
-            self._id, self._place = session, place
-            self._parent = parent_of(meta)
-            self._instruct(text_of_any(meta, "instructions"))
+        if session is not None and not self._has_id:
+            self._has_id, self.session_id, self._place = True, session, place
+            self.parent_session_id = parent_of(meta)
+            self._is_subagent = is_subagent(meta)
+            self._instruct(_text_of_any(meta, "instructions"))
             self._copies.begin(meta, session, ts_ms)
         elif session is not None:
             self._copies.meet(session)
 
     def _instruct(self, instructions: str | None) -> None:
-        if self._fingerprint is None and instructions and not self._copied:
-            self._fingerprint = hashlib.sha256(instructions.encode()).hexdigest()[:16]
+        if self.prompt_fingerprint is None and instructions and not self._copied:
+            self.prompt_fingerprint = hashlib.sha256(instructions.encode()).hexdigest()[:16]
 
     def _turn_context(self, context: Json, _ts_ms: int) -> None:
         model, cwd = text_of(context, "model"), text_of(context, "cwd")
-        self._instruct(text_of_any(context, "user_instructions"))
+        self._instruct(_text_of_any(context, "user_instructions"))
         if model is not None:
             self._model = model
         self._speed = _speed_of(self._speed, context)
@@ -330,7 +278,7 @@ class Parser(LineParser):
         self._recorded = [*self._recorded[1 - _PAIRS_KEPT :], counts]
         self._respond(counts, usage, ts_ms, _speed_of(self._speed, usage, record))
 
-    def _respond(self, counts: Counts, usage: Json, ts_ms: int, speed: str | None) -> None:
+    def _respond(self, counts: _Counts, usage: Json, ts_ms: int, speed: str | None) -> None:
         payload: Json = {"role": "assistant", "model": self._model}
         if speed is not None:
             payload["speed"] = speed
@@ -352,16 +300,19 @@ class Parser(LineParser):
         self._speed = _speed_of(self._speed, settings)
 
     def _user_message(self, message: Json, ts_ms: int) -> None:
-        kind, text = text_of(message, "kind"), text_of_any(message, "message") or ""
+        kind, text = text_of(message, "kind"), _text_of_any(message, "message") or ""
         if kind not in (None, "plain"):
             return  # early builds recorded instructions and the environment as user messages
         self._prompt("event", text, ts_ms)
 
     def _prompt(self, source: str, text: str, ts_ms: int) -> None:
-        """Count what a person sent; where a build tells it both as an event and as an item, once."""
-        if self._copied:
+        """Count what a person sent; where a build tells it both as an event and as an item, once.
+
+        Nobody types into a sub-agent: a program writes its task, its reviews and its approvals.
+        """
+        if self._copied or self._is_subagent:
             return
-        told = [source, zlib.crc32(text.encode())]
+        told = (source, zlib.crc32(text.encode()))
         if self._said is not None and self._said[0] != source and self._said[1] == told[1]:
             self._said = None
             return
@@ -382,7 +333,7 @@ class Parser(LineParser):
 
     def _agent_message(self, message: Json, _ts_ms: int) -> None:
         # Kept for the response that follows; the assistant's response item says the same again.
-        text = text_of_any(message, "message")
+        text = _text_of_any(message, "message")
         if text and not self._copied:
             self._text = snippet(text)
 
@@ -431,6 +382,8 @@ class Parser(LineParser):
             payload["error"] = snippet(text)
             payload["rejected"] = "rejected" in text[:200]
         tool = self._tools.pop(call_id, None) if call_id else None
+        if tool in SHELL_TOOLS:
+            payload |= read_shell_output(_printed(text))
         event = self._add(Event(None, ts_ms, Kind.TOOL_RESULT, payload, tool=tool, tool_call_id=call_id))
         if call_id is not None and failed is None and not self._copied:
             self._results[call_id] = event
@@ -451,8 +404,6 @@ class Parser(LineParser):
             self._outcomes[call_id] = failed
         elif call_id in self._results:
             self._results.pop(call_id).payload["is_error"] = failed
-        elif call_id in self._unknown:
-            self.changes_the_past = True  # its result was stored by an earlier run: read the file again
 
     def _exec_end(self, message: Json, _ts_ms: int) -> None:
         code = message.get("exit_code")
@@ -472,13 +423,13 @@ class Parser(LineParser):
         self._add(Event(None, ts_ms, Kind.ERROR, {"error": text_of(message, "reason") or "aborted"}))
 
     def _failed_turn(self, message: Json, ts_ms: int) -> None:
-        text = text_of_any(message, "message") or ""
+        text = _text_of_any(message, "message") or ""
         self._add(Event(None, ts_ms, Kind.ERROR, {"error": "turn_failed", "text": snippet(text)}))
 
     def _retry(self, _message: Json, ts_ms: int) -> None:
         self._add(Event(None, ts_ms, Kind.LIFECYCLE, {"event": "api_retry"}))
 
-    _HANDLERS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+    _HANDLERS: ClassVar[dict[str, Callable[[CodexParser, Json, int], None]]] = {
         "session_meta": _session_meta,
         "turn_context": _turn_context,
         "response_item": _response_item,
@@ -488,7 +439,7 @@ class Parser(LineParser):
     }
     """By type of record. Not bound to the instance: such a circle would outlive it until the next collection."""
 
-    _ITEMS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+    _ITEMS: ClassVar[dict[str, Callable[[CodexParser, Json, int], None]]] = {
         "function_call": _function_call,
         "custom_tool_call": _custom_call,
         "tool_search_call": _function_call,
@@ -498,7 +449,7 @@ class Parser(LineParser):
     }
     """By type of `response_item`; another `..._call` or `..._call_output` is read as what its name says."""
 
-    _EVENTS: ClassVar[dict[str, Callable[[Parser, Json, int], None]]] = {
+    _EVENTS: ClassVar[dict[str, Callable[[CodexParser, Json, int], None]]] = {
         "token_count": _token_count,
         "task_started": _task_started,
         "turn_started": _task_started,
@@ -516,7 +467,7 @@ class Parser(LineParser):
     """By type of `event_msg`."""
 
 
-def text_of_any(record: Json, name: str) -> str | None:
+def _text_of_any(record: Json, name: str) -> str | None:
     """Return a text field of any length, or None where it is absent, null or empty."""
     value = record.get(name)
     if value is None or type(value) is str:
@@ -540,14 +491,14 @@ def _speed_of(known: str | None, *records: Json) -> str | None:
     return known
 
 
-def _counts(usage: Json | None) -> Counts | None:
+def _counts(usage: Json | None) -> _Counts | None:
     if usage is None:
         return None
     values = [count_of(usage, name) or 0 for name in _COUNT_FIELDS]
     return (values[0], values[1], values[2], values[3], values[4])
 
 
-def _difference(total: Counts, previous: Counts | None) -> Counts:
+def _difference(total: _Counts, previous: _Counts | None) -> _Counts:
     """Return what a total adds to the previous one; a total that went down started again at zero."""
     before = previous or (0, 0, 0, 0, 0)
     if any(new < old for new, old in zip(total, before, strict=True)):
@@ -556,7 +507,7 @@ def _difference(total: Counts, previous: Counts | None) -> Counts:
     return (values[0], values[1], values[2], values[3], values[4])
 
 
-def _disjoint(counts: Counts, usage: Json) -> Tokens:
+def _disjoint(counts: _Counts, usage: Json) -> Tokens:
     given, cached, written, output, reasoning = counts
     tells_writes = "cache_write_input_tokens" in usage
     return Tokens(
@@ -615,7 +566,7 @@ def _output_text(output: Any) -> str:  # noqa: ANN401 - any JSON value
     if output is None:
         return ""
     if type(output) is dict:
-        return text_of_any(output, "content") or json.dumps(output)
+        return _text_of_any(output, "content") or json.dumps(output)
     if type(output) is not list:
         raise Malformed(Reason.WRONG_TYPE, "output")
     texts = (part.get("text") for part in output if type(part) is dict)
@@ -634,6 +585,12 @@ def _outcome(output: object, text: str) -> tuple[bool | None, int | None]:
     if _FAILED.match(head):
         return True, None
     return (False, None) if _COMPLETED.match(head) else (None, None)
+
+
+def _printed(text: str) -> str:
+    """Return what the command printed; older versions wrap it in JSON."""
+    printed = _json_object(text).get("output") if text.startswith("{") else None
+    return printed if type(printed) is str else text
 
 
 def _recorded_outcome(metadata: object) -> tuple[bool | None, int | None]:

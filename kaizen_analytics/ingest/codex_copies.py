@@ -7,12 +7,7 @@ first times; the burst ends at a record that can only be the file's own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from kaizen_analytics.ingest.records import Json, Malformed, text_of, time_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _BURST_GAP_MS = 500
 """Copied history is written within milliseconds; people and models take longer to begin."""
@@ -24,18 +19,12 @@ _TURN_GAP_MS = 5000
 class Copies:
     """Follows one rollout from its first record on and tells copies from its own records."""
 
-    def __init__(self, state: Sequence[Any] = (None, False, False, None, None)) -> None:
-        own, running, has_turns, first_own_ordinal, born_ms = state
-        self._own: str | None = own
-        self.running: bool = running
-        self._has_turns: bool = has_turns
-        self._first_own_ordinal: int | None = first_own_ordinal
-        self._born_ms: int | None = born_ms
-
-    @property
-    def state(self) -> list[Any]:
-        """What a later reading needs to go on from here, as JSON."""
-        return [self._own, self.running, self._has_turns, self._first_own_ordinal, self._born_ms]
+    def __init__(self) -> None:
+        self._own: str | None = None
+        self.running = False
+        self._has_turns = False
+        self._first_own_ordinal: int | None = None
+        self._born_ms: int | None = None
 
     def begin(self, meta: Json, session: str, ts_ms: int) -> None:
         """Take the file's first `session_meta`, which is its own."""
@@ -71,12 +60,26 @@ class Copies:
 
 
 def parent_of(meta: Json) -> str | None:
-    """Return the session that spawned this one."""
+    """Return the session that spawned this one.
+
+    >>> parent_of({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "a"}}}}), parent_of({"source": "cli"})
+    ('a', None)
+    """
     source = meta.get("source")
     subagent = source.get("subagent") if type(source) is dict else None
     spawn = subagent.get("thread_spawn") if type(subagent) is dict else None
     spawned = text_of(spawn, "parent_thread_id") if type(spawn) is dict else None
     return spawned or text_of(meta, "parent_thread_id")
+
+
+def is_subagent(meta: Json) -> bool:
+    """Return whether a program started this session: a spawned agent, a review, a guardian.
+
+    >>> is_subagent({"source": {"subagent": {"other": "guardian"}}}), is_subagent({"source": "cli"})
+    (True, False)
+    """
+    source = meta.get("source")
+    return (type(source) is dict and "subagent" in source) or meta.get("thread_source") == "subagent"
 
 
 def _time_or(meta: Json, ts_ms: int) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from kaizen_analytics.core.folders import normalise_folder, slug_of
 from kaizen_analytics.ingest.records import (
     NOWHERE,
     Event,
@@ -19,10 +20,8 @@ from kaizen_analytics.ingest.records import (
     Kind,
     LineParser,
     Malformed,
-    Parsed,
     Place,
     Reason,
-    Reject,
     Tokens,
     count_of,
     list_of,
@@ -44,7 +43,46 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _USER, _ASSISTANT = 1, 2
 
 
-class Parser(LineParser):
+class CursorSession(LineParser):
+    """What every form of a session shares: its events stand at the time that was told last, else at its own."""
+
+    def __init__(self, session: str, own_ms: int, place: Place = NOWHERE) -> None:
+        super().__init__(session)
+        self.last_ms = own_ms
+        self._own_ms = own_ms
+        self._told_ms: int | None = None
+        self._place = place
+        self._model: str | None = None
+
+    def _add(
+        self, kind: Kind, payload: Json, tool: str | None = None, call_id: str | None = None,
+        described: Described | None = None,
+    ) -> Event:  # fmt: skip
+        told = self._told_ms
+        event = Event(
+            None, self._own_ms if told is None else told, kind, payload, self._place, ts_exact=told is not None,
+            tool=tool, tool_call_id=call_id,
+        )  # fmt: skip
+        if described is not None:
+            event.paths, event.skills, event.rules = described[1:]
+        self.parsed.events.append(event)
+        return event
+
+    def _ask(self, text: str) -> None:
+        payload: Json = {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
+        self._add(Kind.MESSAGE, payload)
+
+    def _answer(self, text: str | None, payload: Json) -> Event:
+        return self._add(Kind.MESSAGE, payload | ({"text": snippet(text)} if text else {}))
+
+    def _call(self, name: str, described: Described, call_id: str | None = None) -> None:
+        self._add(Kind.TOOL_CALL, described.payload, name, call_id, described)
+
+    def _result(self, failed: object, name: str | None = None, call_id: str | None = None) -> None:
+        self._add(Kind.TOOL_RESULT, {"is_error": failed if type(failed) is bool else None}, name, call_id)
+
+
+class CursorParser(CursorSession):
     """Reads one agent transcript.
 
     Args:
@@ -55,22 +93,9 @@ class Parser(LineParser):
     """
 
     def __init__(self, stem: str, *, file_ms: int, slug: str = "", parent: str | None = None) -> None:
-        super().__init__()
-        self.session_id = stem
+        super().__init__(stem, file_ms)
         self.parent_session_id = parent
         self._slug = slug
-        self._file_ms = file_ms
-        self._clock_ms: int | None = None
-
-    @property
-    def last_ms(self) -> int:
-        """The last time that is known of this transcript."""
-        return self._file_ms
-
-    @property
-    def state(self) -> Json:
-        """What the checkpoint keeps; a changed file is read as a whole."""
-        return {"unknown_kinds": self.unknown_kinds}
 
     def finish(self) -> None:
         """Give every event the workspace, which shows in the paths that the tools were called with."""
@@ -93,7 +118,8 @@ class Parser(LineParser):
         if message is None:
             raise Malformed(Reason.WRONG_TYPE, "message")
         blocks = _blocks(message)
-        self._results(blocks)
+        for block in (one for one in blocks if one.get("type") == "tool_result"):  # hardly any build writes results
+            self._result(block.get("is_error"), call_id=text_of(block, "tool_use_id"))
         if role == "user":
             self._user(blocks)
         elif role == "assistant":
@@ -101,47 +127,34 @@ class Parser(LineParser):
         elif role != "tool":
             self._note_unknown(f"role/{role}")
 
-    def _add(self, kind: Kind, payload: Json, tool: str | None = None, described: Described | None = None) -> None:
-        ts_ms = self._file_ms if self._clock_ms is None else self._clock_ms
-        event = Event(None, ts_ms, kind, payload, ts_exact=self._clock_ms is not None, tool=tool)
-        if described is not None:
-            event.paths, event.skills, event.rules = described.paths, described.skills, described.rules
-        self.parsed.events.append(event)
-
-    def _results(self, blocks: list[Json]) -> None:
-        """Read results, which hardly any build writes."""
-        for block in blocks:
-            if block.get("type") == "tool_result":
-                failed = block.get("is_error")
-                payload: Json = {"is_error": failed if type(failed) is bool else None}
-                self._add(Kind.TOOL_RESULT, payload)
-                self.parsed.events[-1].tool_call_id = text_of(block, "tool_use_id")
-
     def _user(self, blocks: list[Json]) -> None:
-        text = _text(blocks)
+        text = text_of_blocks(blocks)
         told = _clock_of(text)
         if told is not None:
-            self._clock_ms = told
-        query = _QUERY.search(text)
-        typed = query.group(1) if query else text.strip()
-        if self.parent_session_id is None and typed and (query or not typed.startswith("<")):
-            self._add(Kind.MESSAGE, _prompt(typed))
+            self._told_ms = told
+        typed = find_query(text)
+        if self.parent_session_id is None and typed:
+            self._ask(typed)
 
     def _assistant(self, blocks: list[Json]) -> None:
         calls = [block for block in blocks if block.get("type") == "tool_use"]
         if blocks and all(block.get("type") == "tool_result" for block in blocks):
             return
-        payload: Json = {"role": "assistant"}
-        if text := _text(blocks):
-            payload["text"] = snippet(text)
         described = [(_name(block), _describe(_name(block), block.get("input"))) for block in calls]
-        self._add(Kind.MESSAGE, payload)
+        self._answer(text_of_blocks(blocks), {"role": "assistant"})
         for name, call in described:
-            self._add(Kind.TOOL_CALL, call.payload, name, call)
+            self._call(name, call)
 
 
-def _prompt(text: str) -> Json:
-    return {"role": "user", "prompt": True, "text": snippet(text, 500), "chars": len(text)}
+def find_query(text: str) -> str:
+    r"""Return what a person typed, which Cursor wraps in a tag; nothing for texts that a program wrote.
+
+    >>> find_query("<user_query>\ngo\n</user_query>"), find_query("<user_info>...</user_info>")
+    ('go', '')
+    """
+    query = _QUERY.search(text)
+    typed = query.group(1) if query else text.strip()
+    return typed if query or not typed.startswith("<") else ""
 
 
 def _blocks(message: Json) -> list[Json]:
@@ -154,7 +167,12 @@ def _blocks(message: Json) -> list[Json]:
     return blocks
 
 
-def _text(blocks: list[Json]) -> str:
+def text_of_blocks(blocks: list[Json]) -> str:
+    """Return what the blocks of a message say, a line each.
+
+    >>> text_of_blocks([{"type": "text", "text": "a"}, {"type": "tool_use"}])
+    'a'
+    """
     texts = (block.get("text") for block in blocks if block.get("type") == "text")
     return "\n".join(text for text in texts if type(text) is str)
 
@@ -193,83 +211,58 @@ def _clock_of(text: str) -> int | None:
         return None
 
 
-def _slugged(path: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-")
-
-
 def _workspace(slug: str, paths: Iterable[str]) -> str | None:
     """Return the folder whose slug this is: a parent of some path that was used, else the slug itself."""
-    wanted = slug.strip("-")
+    wanted = slug_of(slug)
     for path in paths:
-        parts = path.split("/")
+        parts = normalise_folder(path).split("/")
         for end in range(len(parts), 1, -1):
             folder = "/".join(parts[:end])
-            if _slugged(folder) == wanted:
+            if slug_of(folder) == wanted:
                 return folder
     return slug or None
 
 
-class Composer:
-    """One conversation of a `state.vscdb`, parsed; it offers what a `Parser` offers after its last line."""
+class Composer(CursorSession):
+    """One conversation of a `state.vscdb`, whose bubbles are its lines."""
 
     def __init__(self, composer: Json, bubbles: Mapping[str, Json], *, file_ms: int, workspace: str | None) -> None:
         session = text_of(composer, "composerId")
         if session is None:
             raise Malformed(Reason.NO_SESSION, "composerId")
-        self.session_id = session
-        self.parent_session_id: str | None = None
-        self.parsed = Parsed()
         created = count_of(composer, "createdAt")
-        self.last_ms = max(count_of(composer, "lastUpdatedAt") or 0, created or 0) or file_ms
-        self._start_ms = created if created is not None else self.last_ms
+        last_ms = max(count_of(composer, "lastUpdatedAt") or 0, created or 0) or file_ms
+        super().__init__(session, created if created is not None else last_ms, Place(workspace))
+        self.last_ms = last_ms
         self._model = text_of(object_of(composer, "modelConfig") or {}, "modelName")
-        self._place = Place(workspace)
-        for position, bubble in enumerate(_conversation(composer, bubbles), start=1):
-            self.parsed.n_lines += 1
-            try:
-                self._bubble(bubble)
-            except Malformed as malformed:
-                self.parsed.rejects.append(Reject(position, 0, malformed.reason, malformed.detail))
+        for bubble in _conversation(composer, bubbles):
+            self.feed_records(0, [bubble])
         if len(self.parsed.events) > 1:
             last = self.parsed.events[-1]
             last.ts_ms = max(last.ts_ms, self.last_ms)
 
-    def _bubble(self, bubble: Json) -> None:
+    def _record(self, bubble: Json) -> None:
         kind, text = bubble.get("type"), bubble.get("text")
         if text is not None and type(text) is not str:
             raise Malformed(Reason.WRONG_TYPE, "text")
-        told = _iso_ms(bubble.get("createdAt"))
+        self._told_ms = _iso_ms(bubble.get("createdAt"))
         if kind == _USER:
-            self._add(Kind.MESSAGE, _prompt(text or ""), told)
+            self._ask(text or "")
         elif kind == _ASSISTANT:
             tokens = _bubble_tokens(bubble)
-            payload: Json = {"role": "assistant", "model": self._model}
-            if text:
-                payload["text"] = snippet(text)
-            event = self._add(Kind.MESSAGE, payload, told)
+            event = self._answer(text, {"role": "assistant", "model": self._model})
             event.tokens, event.model = tokens, self._model
-            self._tool(object_of(bubble, "toolFormerData"), told)
+            self._tool(object_of(bubble, "toolFormerData") or {})
         else:
             raise Malformed(Reason.WRONG_TYPE, "type")
 
-    def _tool(self, call: Json | None, told: int | None) -> None:
-        name = text_of(call, "name") if call else None
-        if call is None or name is None:
+    def _tool(self, call: Json) -> None:
+        if (name := text_of(call, "name")) is None:
             return
         call_id, status = text_of(call, "toolCallId"), text_of(call, "status")
-        described = describe_input(name, _arguments(call))
-        event = self._add(Kind.TOOL_CALL, described.payload, told)
-        event.tool, event.tool_call_id = name, call_id
-        event.paths, event.skills, event.rules = described.paths, described.skills, described.rules
+        self._call(name, describe_input(name, _arguments(call)), call_id)
         if status in {"completed", "error", "cancelled"}:
-            result = self._add(Kind.TOOL_RESULT, {"is_error": status != "completed"}, told)
-            result.tool, result.tool_call_id = name, call_id
-
-    def _add(self, kind: Kind, payload: Json, told: int | None) -> Event:
-        ts_ms = self._start_ms if told is None else told
-        event = Event(None, ts_ms, kind, payload, self._place, ts_exact=told is not None)
-        self.parsed.events.append(event)
-        return event
+            self._result(status != "completed", name, call_id)
 
 
 def _conversation(composer: Json, bubbles: Mapping[str, Json]) -> list[Json]:

@@ -1,39 +1,53 @@
-"""Reads the conversations of a Cursor `state.vscdb`, a SQLite file that Cursor may be writing to.
+"""Reads the conversations of Cursor's databases, SQLite files that Cursor may be writing to.
 
-The file is attached read-only to a DuckDB of its own. Only the keys of conversations are asked for; keys under
-`cursorAuth/` are never read.
+A `state.vscdb` holds the conversations of the window, a `store.db` one session of the command line. Nothing is ever
+created beside them: SQLite keeps a log beside some databases even to read them, so those are copied first. Only the
+keys of conversations are asked for; keys under `cursorAuth/` are never read.
 """
 
 from __future__ import annotations
 
 import hashlib
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 import orjson
 
-from kaizen_analytics.errors import IngestError
+from kaizen_analytics.core.errors import IngestError
+from kaizen_analytics.core.folders import normalise_folder
+from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint
 from kaizen_analytics.ingest.cursor import Composer
+from kaizen_analytics.ingest.cursor_chat import Chat
+from kaizen_analytics.ingest.discover import CHAT_NAME, DATABASE_NAME, Source
 from kaizen_analytics.ingest.reading import Work
 from kaizen_analytics.ingest.records import LINE_CAP_BYTES, Agent, Json, Malformed, Reason, Reject, decode
+from kaizen_analytics.store.open import load_duckdb
+from kaizen_analytics.store.sql import quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     import duckdb
 
-    from kaizen_analytics.ingest.checkpoints import Checkpoint
-    from kaizen_analytics.ingest.discover import Source
-
 _MAGIC = b"SQLite format 3\0"
+_LOGS = ("-wal", "-journal")
+_CAP = str(LINE_CAP_BYTES)
 
 
-def read_database(source: Source, rows: Mapping[str, Checkpoint]) -> tuple[list[Work], list[Reject]]:
-    """Return the conversations of a database that changed since they were last read, and what could not be read.
+def read_database(
+    source: Source, rows: Mapping[str, Checkpoint], *, only: str | None = None
+) -> tuple[list[Work], list[Reject]]:
+    """Return the conversations of a database, or the one that is called `only`, and what could not be read.
 
     Raises:
-        IngestError: the file is not a SQLite database, or cannot be opened.
+        IngestError: the file is not a SQLite database, or cannot be read.
+
+    >>> (tmp / "store.db").touch()
+    >>> read_database(Source(tmp / "store.db", Agent.CURSOR, 0, 0), {})  # neither conversations nor rejects
+    ([], [])
     """
     with source.path.open("rb") as handle:
         magic = handle.read(16)
@@ -41,47 +55,50 @@ def read_database(source: Source, rows: Mapping[str, Checkpoint]) -> tuple[list[
         if not magic:
             return [], []
         raise IngestError(f"{source.path} is not a SQLite database; expected one that Cursor wrote.")
-    works: list[Work] = []
-    rejects: list[Reject] = []
-    workspace = _workspace(source.path)
-    with _attached(source.path) as connection:
-        for position, (text, bubbles) in enumerate(_conversations(connection), start=1):
-            path = f"{source.path}#{_name(text)}"
-            content = hashlib.blake2b(text.encode(), digest_size=16)
-            for bubble in bubbles:
-                content.update(bubble.encode())
-            row = rows.get(path)
-            if row is not None and row.prefix_hash == content.hexdigest():
-                continue
-            try:
-                composer = _composer(text, bubbles, source, workspace)
-            except Malformed as malformed:
-                rejects.append(Reject(position, 0, malformed.reason, malformed.detail))
-                continue
-            size = len(text)
-            work = Work(path, Agent.CURSOR, size, 0, row, composer, start=0, end=size, prefix_hash=content.hexdigest())
-            works.append(work)
-    return works, rejects
+    with _opened(source.path) as connection:
+        if source.path.name == CHAT_NAME:
+            return _read_chat(connection, source, rows)
+        return _read_state(connection, source, rows, only)
 
 
-def _attached(path: Path) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database as it is now, in place or as a copy with its logs.
+
+    Raises:
+        IngestError: it cannot be opened, or a query fails.
+    """
     import duckdb
 
-    from kaizen_analytics.store.connection import extension_path, quote_text
-
-    connection = duckdb.connect(config={"autoinstall_known_extensions": False, "autoload_known_extensions": False})
     try:
-        extension = extension_path()
-        connection.execute("load sqlite" if extension is None else f"load {quote_text(str(extension))}")
-        connection.execute("set enable_progress_bar = false")
-        connection.execute(f"attach {quote_text(str(path))} as k (type sqlite, read_only, busy_timeout 5000)")
-        _query(connection, "select 1 from sqlite_master")
+        if not _needs_copy(path):
+            with _attached(path) as connection:
+                yield connection
+            return
+        with tempfile.TemporaryDirectory(prefix="kaizen-") as folder:
+            for suffix in ("", *_LOGS):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    shutil.copyfile(part, Path(folder) / part.name)
+            with _attached(Path(folder) / path.name) as connection:
+                yield connection
     except duckdb.Error as error:
-        connection.close()
-        raise IngestError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}. Close Cursor and try again."
-        ) from error
-    return connection
+        reason = str(error).splitlines()[0]
+        raise IngestError(f"{path} cannot be read: {reason}. Close Cursor and try again.") from error
+
+
+def _needs_copy(path: Path) -> bool:
+    with path.open("rb") as handle:
+        header = handle.read(20)
+    keeps_log = header[18:20] != b"\x01\x01"  # a database in write-ahead mode gets a log with its first reader
+    return keeps_log or any(path.with_name(path.name + log).exists() for log in _LOGS)
+
+
+@contextmanager
+def _attached(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with load_duckdb() as connection:
+        connection.execute(f"attach {quote_text(str(path))} as k (type sqlite, read_only, busy_timeout 5000)")
+        yield connection
 
 
 def _query(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: str) -> list[tuple[str, ...]]:
@@ -91,50 +108,96 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: str) ->
     return connection.execute(f"select * from sqlite_query('k', $sql{given})", {"sql": sql, **values}).fetchall()
 
 
+def _texts(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: str) -> list[str]:
+    """Return a column that was asked for as hexadecimal digits, so that a byte that is no text spoils nothing else."""
+    return [bytes.fromhex(cell).decode(errors="replace") for (cell,) in _query(connection, sql, *parameters) if cell]
+
+
+def _read_state(
+    connection: duckdb.DuckDBPyConnection, source: Source, rows: Mapping[str, Checkpoint], only: str | None
+) -> tuple[list[Work], list[Reject]]:
+    works: list[Work] = []
+    rejects: list[Reject] = []
+    folders = _folders(source.path)
+    own = _folder_of(source.path.parent)
+    for position, (text, bubbles) in enumerate(_conversations(connection), start=1):
+        name = _name(text)
+        path = f"{source.path}#{name}"
+        if only not in (None, path):
+            continue
+        content = hashlib.blake2b(text.encode(), digest_size=16)
+        for bubble in bubbles:
+            content.update(bubble.encode())
+        row = rows.get(path)
+        try:
+            composer = _composer(text, bubbles, source, own or folders.get(name))
+        except Malformed as malformed:
+            rejects.append(Reject(position, 0, malformed.reason, malformed.detail))
+            continue
+        replaces = row is not None and row.parser != PARSER_VERSION
+        size = len(text)
+        works.append(Work(path, Agent.CURSOR, size, 0, row, composer, size, content.hexdigest(), replaces=replaces))
+    return works, rejects
+
+
+def _read_chat(
+    connection: duckdb.DuckDBPyConnection, source: Source, rows: Mapping[str, Checkpoint]
+) -> tuple[list[Work], list[Reject]]:
+    if not {"meta", "blobs"} <= _tables(connection):
+        return [], [Reject(1, 0, Reason.WRONG_TYPE, "meta, blobs")]
+    nodes = _query(connection, f"select hex(id), hex(data) from blobs where length(data) <= {_CAP}")
+    blobs = {bytes.fromhex(name).decode(errors="replace"): bytes.fromhex(data) for name, data in nodes if name and data}
+    meta = "".join(_texts(connection, "select hex(value) from meta where key = '0'"))
+    beside = _read_json(source.path.with_name("meta.json"))
+    try:
+        chat = Chat(meta, beside, blobs, stem=source.path.parent.name, file_ms=source.mtime_ns // 1_000_000)
+    except Malformed as malformed:
+        return [], [Reject(1, 0, malformed.reason, malformed.detail)]
+    path = f"{source.path}#{chat.session_id}"
+    row = rows.get(path)
+    digest = hashlib.blake2b(meta.encode() + str(len(blobs)).encode(), digest_size=16).hexdigest()
+    replaces = row is not None and row.parser != PARSER_VERSION
+    work = Work(path, Agent.CURSOR, source.size_bytes, 0, row, chat, source.size_bytes, digest, replaces=replaces)
+    return [work], []
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    return set(_texts(connection, "select hex(name) from sqlite_master where type = 'table'"))
+
+
 def _conversations(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[str]]]:
     """Yield each composer's JSON text and, from newer databases, those of its bubbles."""
-    tables = {name for (name,) in _query(connection, "select name from sqlite_master where type = 'table'")}
-    cap = str(LINE_CAP_BYTES)
+    tables = _tables(connection)
     if "ItemTable" in tables:
-        for (text,) in _query(
-            connection,
-            "select cast(value as text) from ItemTable where key = 'composer.composerData'"
-            " and length(value) <= cast(? as integer)",
-            cap,
-        ):
+        for text in _composer_lists(connection):
             for composer in _composers(text):
                 yield composer, []
     if "cursorDiskKV" not in tables:
         return
-    keys = _query(connection, "select key from cursorDiskKV where key >= 'composerData:' and key < 'composerData;'")
-    for (key,) in keys:
+    values = f"select hex(value) from cursorDiskKV where length(value) <= {_CAP} and key"
+    keys = "select hex(key) from cursorDiskKV where key >= 'composerData:' and key < 'composerData;'"
+    for key in _texts(connection, keys):
         session = key.removeprefix("composerData:")
-        texts = _query(
-            connection,
-            "select cast(value as text) from cursorDiskKV where key = ? and length(value) <= cast(? as integer)",
-            key,
-            cap,
-        )
-        for (text,) in texts:
-            if text:
-                yield text, [bubble for (bubble,) in _bubbles(connection, session) if bubble]
+        for text in _texts(connection, f"{values} = ?", key):
+            bubbles = f"{values} >= ? and key < ? order by key"
+            yield text, _texts(connection, bubbles, f"bubbleId:{session}:", f"bubbleId:{session};")
 
 
-def _bubbles(connection: duckdb.DuckDBPyConnection, session: str) -> list[tuple[str, ...]]:
-    return _query(
+def _composer_lists(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return _texts(
         connection,
-        "select cast(value as text) from cursorDiskKV where key >= ? and key < ?"
-        f" and length(value) <= {LINE_CAP_BYTES} order by key",
-        f"bubbleId:{session}:",
-        f"bubbleId:{session};",
+        f"select hex(value) from ItemTable where key = 'composer.composerData' and length(value) <= {_CAP}",
     )
 
 
-def _composers(text: str | None) -> list[str]:
-    documents, _ = decode((text or "{}").encode("utf-8", "replace"))
+def _listed(text: str) -> list[Json]:
+    documents, _ = decode(text.encode("utf-8", "replace"))
     listed = documents[0].get("allComposers") if documents else None
-    kept = [item for item in listed if type(item) is dict and item.get("conversation")] if type(listed) is list else []
-    return [orjson.dumps(item).decode() for item in kept]
+    return [item for item in listed if type(item) is dict] if type(listed) is list else []
+
+
+def _composers(text: str) -> list[str]:
+    return [orjson.dumps(item).decode() for item in _listed(text) if item.get("conversation")]
 
 
 def _name(text: str) -> str:
@@ -156,13 +219,48 @@ def _composer(text: str, bubbles: list[str], source: Source, workspace: str | No
     return Composer(documents[0], by_id, file_ms=source.mtime_ns // 1_000_000, workspace=workspace)
 
 
-def _workspace(database: Path) -> str | None:
-    """Return the folder that a workspace database belongs to, from the file beside it."""
+def _folders(database: Path) -> dict[str, str]:
+    """Return the folder of each conversation in the global database: a workspace's own database lists which are its."""
+    found: dict[str, str] = {}
+    for listing in sorted(database.parent.parent.glob(f"workspaceStorage/*/{DATABASE_NAME}")):
+        folder = _folder_of(listing.parent)
+        if folder is None:
+            continue
+        try:
+            with _opened(listing) as connection:
+                texts = _composer_lists(connection) if "ItemTable" in _tables(connection) else []
+        except (IngestError, OSError):
+            continue  # it is a source of its own, and named as one that cannot be read
+        for item in (item for text in texts for item in _listed(text)):
+            if type(name := item.get("composerId")) is str:
+                found.setdefault(name, folder)
+    return found
+
+
+def _folder_of(storage: Path) -> str | None:
+    """Return the folder that a workspace's storage belongs to, from the file in it.
+
+    Where several folders are open together, it names a file that lists them; the first one counts.
+    """
+    told = _read_json(storage / "workspace.json")
+    folder = told.get("folder")
+    if type(folder) is str and folder:
+        return normalise_folder(folder)
+    listing = told.get("workspace") or told.get("configuration")
+    if type(listing) is not str or not listing:
+        return None
+    file = Path(normalise_folder(listing))
+    folders = _read_json(file).get("folders")
+    first = folders[0] if type(folders) is list and folders and type(folders[0]) is dict else {}
+    named = first.get("uri") or first.get("path")
+    if type(named) is not str or not named:
+        return str(file.parent)
+    return normalise_folder(named if "://" in named else str(file.parent / named))
+
+
+def _read_json(path: Path) -> Json:
     try:
-        documents, _ = decode((database.parent / "workspace.json").read_bytes())
+        documents, _ = decode(path.read_bytes())
     except OSError:
-        return None
-    folder = documents[0].get("folder") if documents else None
-    if type(folder) is not str or not folder.startswith("file://"):
-        return None
-    return unquote(urlsplit(folder).path)
+        return {}
+    return documents[0] if documents else {}

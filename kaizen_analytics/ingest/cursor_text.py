@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.ingest import cursor
-from kaizen_analytics.ingest.records import Json, Kind, clean, snippet
+from kaizen_analytics.ingest.records import Kind, clean
 from kaizen_analytics.ingest.tools import describe_input, describe_patch
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FIELD = re.compile(r"\s+([A-Za-z_]\w*)\s*[:=]\s?(.*)")
 _ROLES = {"user:": "user", "assistant:": "assistant"}
 
 
-class Parser(cursor.Parser):
+class CursorTextParser(cursor.CursorParser):
     """Reads one transcript of text; it offers what the parser of JSON lines offers."""
 
     def __init__(self, stem: str, *, file_ms: int, slug: str = "", parent: str | None = None) -> None:
@@ -64,17 +64,13 @@ class Parser(cursor.Parser):
         if self._role == "user":
             self._user([{"type": "text", "text": said}])
         elif self._role == "assistant" and (said or parts):
-            payload: Json = {"role": "assistant"}
-            if said:
-                payload["text"] = snippet(said)
-            self._add(Kind.MESSAGE, payload)
+            self._answer(said, {"role": "assistant"})
             for kind, name, body in parts:
                 self._part(kind, name, body)
 
     def _part(self, kind: str, name: str, body: list[str]) -> None:
         if kind == "Tool call":
-            described = _describe(name, body)
-            self._add(Kind.TOOL_CALL, described.payload, name or "unknown", described)
+            self._call(name or "unknown", _describe(name, body))
         elif kind == "Tool result":
             chars = sum(len(line.strip()) for line in body)
             self._add(Kind.TOOL_RESULT, {"is_error": None, "chars": chars}, name or "unknown")

@@ -1,36 +1,45 @@
 """The only walk over agents' home folders: which transcripts there are, and their size and time.
 
-Folders are read with one `scandir` each; files are not opened. Only regular files count: a FIFO would block, and a
-link could lead anywhere.
+Folders are read with one `scandir` each; files are not opened. Links are followed, but every file and folder counts
+once, by its real path first. Only regular files count: a FIFO would block. Whatever is passed over is named.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
-import sys
-from dataclasses import dataclass
+import stat
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 DATABASE_NAME = "state.vscdb"
-COMPRESSED_SUFFIX = ".zst"
+CHAT_NAME = "store.db"
+"""Cursor's command line keeps each session in a database of its own."""
+
+_COMPRESSED_SUFFIX = ".zst"
 """Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`."""
 
 _AGENT_FOLDERS = (".claude", ".codex", ".cursor")
 
-DOCUMENT_SUFFIX = ".json"
+_DOCUMENT_SUFFIX = ".json"
 """Codex builds of spring 2025 kept a session as one JSON document."""
 
-TEXT_SUFFIX = ".txt"
+_TEXT_SUFFIX = ".txt"
 """Cursor builds up to early 2026 kept a session as text."""
 
 _MAX_DEPTH = 12
+_COWORK = "local-agent-mode-sessions"
+"""Sessions of Claude's desktop program; each has a home of its own below."""
+
+_USER_FOLDERS = (".config", "Library/Application Support", "AppData/Roaming")
+"""Where programs keep their data on Linux, macOS and Windows; a home may come from another system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +56,23 @@ class Source:
 
     @property
     def is_database(self) -> bool:
-        """Whether this is a Cursor `state.vscdb`."""
-        return self.path.name == DATABASE_NAME
+        """Whether this is one of Cursor's databases, which hold conversations."""
+        return self.path.name in (DATABASE_NAME, CHAT_NAME)
 
     @property
     def is_compressed(self) -> bool:
         """Whether this is a Zstandard file; its size is that of the compressed bytes."""
-        return self.path.suffix == COMPRESSED_SUFFIX
+        return str(self.path).endswith(_COMPRESSED_SUFFIX)
 
     @property
     def is_document(self) -> bool:
         """Whether this is one JSON document instead of lines of them."""
-        return self.path.suffix == DOCUMENT_SUFFIX
+        return str(self.path).endswith(_DOCUMENT_SUFFIX)
 
     @property
     def is_text(self) -> bool:
         """Whether this is text instead of JSON."""
-        return self.path.suffix == TEXT_SUFFIX
+        return str(self.path).endswith(_TEXT_SUFFIX)
 
     @property
     def is_read_whole(self) -> bool:
@@ -73,8 +82,8 @@ class Source:
     @property
     def stem(self) -> str:
         """The file's name without its endings, which names the session."""
-        name = self.path.name.removesuffix(COMPRESSED_SUFFIX)
-        return name.removesuffix(".jsonl").removesuffix(DOCUMENT_SUFFIX).removesuffix(TEXT_SUFFIX)
+        name = self.path.name.removesuffix(_COMPRESSED_SUFFIX)
+        return name.removesuffix(".jsonl").removesuffix(_DOCUMENT_SUFFIX).removesuffix(_TEXT_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +94,30 @@ class Root:
     agent: Agent
 
 
+@dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file or a folder that could hold sessions and was not read."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(slots=True)
+class Found:
+    """What a walk found: the transcripts by path, and what it passed over."""
+
+    sources: list[Source] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
+
+
 def parse_agents(names: Iterable[str]) -> frozenset[Agent]:
     """Return the agents with these names (`claude_code`, `codex`, `cursor`); no name means all.
 
     Raises:
         ConfigError: a name is none of them.
+
+    >>> sorted(agent.value for agent in parse_agents(["codex", "Claude-Code"]))
+    ['claude_code', 'codex']
     """
     known = [agent.value for agent in Agent]
     chosen = set()
@@ -110,6 +138,10 @@ def find_roots(homes: Sequence[Path] | None, environment: Mapping[str, str]) -> 
 
     Raises:
         ConfigError: a home that was named is not a folder, or no agent keeps anything there.
+
+    >>> (tmp / ".codex" / "sessions").mkdir(parents=True)
+    >>> [(root.path.name, root.agent.value) for root in find_roots([tmp], {})]
+    [('sessions', 'codex')]
     """
     found = [root for home in homes or () for root in _existing_roots(home)]
     if homes is None:
@@ -119,21 +151,34 @@ def find_roots(homes: Sequence[Path] | None, environment: Mapping[str, str]) -> 
     return list(reversed(unique.values()))
 
 
-def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> list[Source]:
-    """Return every transcript under the roots, by path."""
-    found: dict[Path, Source] = {}
+def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> Found:
+    """Return every transcript under the roots, and what was passed over.
+
+    >>> _ = (tmp / "rollout-1.jsonl").write_text("{}")
+    >>> [source.path.name for source in discover([Root(tmp, Agent.CODEX)], frozenset(Agent)).sources]
+    ['rollout-1.jsonl']
+    """
+    walk = _Walk()
     for root in roots:
         if root.agent in agents:
-            for source in _walk(root):
-                found.setdefault(source.path, source)
-    return sorted(found.values(), key=lambda source: source.path)
+            walk.add(root)
+    walk.follow_links()
+    walk.found.sources.sort(key=lambda source: source.path)
+    return walk.found
 
 
 def look_at(path: Path, roots: Iterable[Root]) -> Source | None:
-    """Return the source at one path, or None where nothing (that is ours) lies there."""
+    """Return the source at one path, or None where nothing (that is ours) lies there.
+
+    >>> _ = (tmp / "rollout-1.jsonl").write_text("{}")
+    >>> look_at(tmp / "rollout-1.jsonl", [Root(tmp, Agent.CODEX)]).size_bytes
+    2
+    """
     for root in roots:
         if path.is_relative_to(root.path) and _wanted(path, root.agent):
-            return _stat(path, root.agent)
+            with contextlib.suppress(OSError):
+                facts = path.stat()
+                return _source(path, root.agent, facts) if stat.S_ISREG(facts.st_mode) else None
     return None
 
 
@@ -166,61 +211,105 @@ def _home_roots(home: Path) -> Iterator[Root]:
     for codex in ("sessions", "archived_sessions"):
         yield Root(home / ".codex" / codex, Agent.CODEX)
     yield Root(home / ".cursor/projects", Agent.CURSOR)
-    for folder in _cursor_user_folders(home):
-        yield Root(folder / "workspaceStorage", Agent.CURSOR)
-        yield Root(folder / "globalStorage", Agent.CURSOR)
+    yield Root(home / ".cursor/chats", Agent.CURSOR)
+    for data in _USER_FOLDERS:
+        yield Root(home / data / "Claude" / _COWORK, Agent.CLAUDE_CODE)
+        yield Root(home / data / "Cursor/User/workspaceStorage", Agent.CURSOR)
+        yield Root(home / data / "Cursor/User/globalStorage", Agent.CURSOR)
     # Databases that were copied somewhere: in the given folder itself, or one below.
     for database in (home / DATABASE_NAME, *sorted(home.glob(f"*/{DATABASE_NAME}"))):
         if database.is_file():
             yield Root(database.parent, Agent.CURSOR)
 
 
-def _cursor_user_folders(home: Path) -> tuple[Path, ...]:
-    if sys.platform == "darwin":
-        return (home / "Library/Application Support/Cursor/User",)
-    if sys.platform == "win32":
-        return (home / "AppData/Roaming/Cursor/User",)
-    return (home / ".config/Cursor/User",)
-
-
 def _wanted(path: Path, agent: Agent) -> bool:
+    name = path.name
     if agent is Agent.CODEX:
-        early = path.name.startswith("rollout-") and path.suffix == DOCUMENT_SUFFIX
-        return early or path.name.endswith((".jsonl", ".jsonl" + COMPRESSED_SUFFIX))
+        early = name.startswith("rollout-") and name.endswith(_DOCUMENT_SUFFIX)
+        return early or name.endswith((".jsonl", ".jsonl" + _COMPRESSED_SUFFIX))
     if agent is not Agent.CURSOR:
-        return path.suffix == ".jsonl"
-    transcript = path.suffix in (".jsonl", TEXT_SUFFIX) and "agent-transcripts" in path.parts
-    return transcript or path.name == DATABASE_NAME
+        # Beside its homes, the desktop program keeps logs that repeat what the transcripts say.
+        return name.endswith(".jsonl") and (_COWORK not in path.parts or ".claude" in path.parts)
+    transcript = name.endswith((".jsonl", _TEXT_SUFFIX)) and "agent-transcripts" in path.parts
+    return transcript or name == DATABASE_NAME or (name == CHAT_NAME and "chats" in path.parts)
 
 
-def _walk(root: Root) -> Iterator[Source]:
-    pending = [(root.path, 0)]
-    while pending:
-        folder, depth = pending.pop()
+class _Walk:
+    """Collects transcripts. Links wait until everything else was seen, so that a real path names what it leads to."""
+
+    def __init__(self) -> None:
+        self.found = Found()
+        self._seen: set[tuple[int, int]] = set()
+        self._links: list[tuple[Path, Agent, int]] = []
+
+    def add(self, root: Root) -> None:
+        """Walk over one folder."""
+        self._enter(root.path, root.agent, 0)
+
+    def follow_links(self) -> None:
+        """Walk over what the links lead to that were met so far, and over the links in there."""
+        while self._links:
+            path, agent, depth = self._links.pop(0)
+            try:
+                is_folder = stat.S_ISDIR(path.stat().st_mode)
+            except OSError:
+                self._pass_over(path, "a link that leads nowhere")
+                continue
+            if is_folder:
+                self._enter(path, agent, depth)
+            elif _wanted(path, agent):
+                self._take(path, agent)
+
+    def _enter(self, top: Path, agent: Agent, depth: int) -> None:
+        pending = [(top, depth)]
+        while pending:
+            folder, depth = pending.pop()
+            try:
+                facts = folder.stat()
+                if self._is_known(facts):
+                    continue
+                entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            except FileNotFoundError:
+                continue  # gone since its parent was read
+            except OSError as error:
+                self._pass_over(folder, f"a folder that cannot be read ({error.strerror})")
+                continue
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_symlink():
+                    self._links.append((path, agent, depth + 1))
+                elif entry.is_dir(follow_symlinks=False):
+                    if depth < _MAX_DEPTH:
+                        pending.append((path, depth + 1))
+                    else:
+                        self._pass_over(path, f"a folder deeper than {_MAX_DEPTH} levels")
+                elif _wanted(path, agent):
+                    self._take(path, agent)
+
+    def _take(self, path: Path, agent: Agent) -> None:
         try:
-            entries = list(os.scandir(folder))
+            facts = path.stat()
         except OSError:
-            continue  # gone since its parent was read, or not ours to read
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                if depth < _MAX_DEPTH:
-                    pending.append((Path(entry.path), depth + 1))
-            elif _wanted(path := Path(entry.path), root.agent):
-                source = _stat(path, root.agent)
-                if source is not None:
-                    yield source
+            return
+        if not stat.S_ISREG(facts.st_mode):
+            self._pass_over(path, "not a regular file")
+        elif not self._is_known(facts):
+            self.found.sources.append(_source(path, agent, facts))
+
+    def _is_known(self, facts: os.stat_result) -> bool:
+        place = (facts.st_dev, facts.st_ino)
+        known = place in self._seen
+        self._seen.add(place)
+        return known and facts.st_ino != 0  # some file systems number nothing
+
+    def _pass_over(self, path: Path, reason: str) -> None:
+        self.found.passed_over.append(PassedOver(path, reason))
 
 
-def _stat(path: Path, agent: Agent) -> Source | None:
-    try:
-        facts = path.lstat()
-        size, modified = facts.st_size, facts.st_mtime_ns
-        if (facts.st_mode & 0o170000) != 0o100000:
-            return None
-        if path.name == DATABASE_NAME:
-            log = path.with_name(path.name + "-wal")
-            if log.exists():
-                size, modified = size + log.stat().st_size, max(modified, log.stat().st_mtime_ns)
-    except OSError:
-        return None
+def _source(path: Path, agent: Agent, facts: os.stat_result) -> Source:
+    size, modified = facts.st_size, facts.st_mtime_ns
+    if path.name in (DATABASE_NAME, CHAT_NAME):
+        with contextlib.suppress(OSError):  # most have no log
+            log = path.with_name(path.name + "-wal").stat()
+            size, modified = size + log.st_size, max(modified, log.st_mtime_ns)
     return Source(path, agent, size, modified)

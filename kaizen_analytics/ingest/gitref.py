@@ -5,35 +5,86 @@ Every question is asked once: folders and branches repeat over thousands of sess
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import RepositoryError
-from kaizen_analytics.git import BranchHistory, Repository
+from kaizen_analytics.core.errors import RepositoryError
+from kaizen_analytics.core.folders import normalise_folder, slug_of
+from kaizen_analytics.core.git import BranchHistory, Repository
+from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.location import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kaizen_analytics.store import Store
 
 # https://host/owner/name, git@host:owner/name, ssh://git@host:22/owner/name
 _REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<owner>[\w.~-]+)/.+")
 _NO_HISTORY = BranchHistory(moves=(), commits=())
 
 
-class Places:
-    """Answers about folders and branches of this machine. `problems` names repositories that git could not read."""
+_WORKTREE = re.compile(r"(?P<repo>.+?)(?:/\.claude/worktrees|/?\.worktrees)/[^/]+(?:/.*)?")
+"""Where Claude Code and VS Code put linked worktrees: below the repository, or beside it."""
 
-    def __init__(self) -> None:
+_KEPT_APART = re.compile(r".+?/\.(?:cursor/worktrees/(?P<name>[^/]+)/|codex/worktrees/[^/]+/(?P<last>[^/]+)).*")
+"""Where Cursor and Codex put them: in the home folder, under the repository's name."""
+
+
+_INSTRUCTIONS = {
+    Agent.CLAUDE_CODE: ("CLAUDE.md", ".claude", "AGENTS.md"),
+    Agent.CODEX: ("AGENTS.md", ".codex"),
+    Agent.CURSOR: (".cursor/rules", ".cursorrules", "AGENTS.md", "CLAUDE.md"),
+}
+"""The files and folders of a repository that each agent reads its instructions from."""
+
+
+class Places:
+    """Answers about folders and branches of this machine. `problems` names repositories that git could not read.
+
+    Args:
+        known: The workspaces of folders as they are stored, for folders that are gone by now.
+        asked: The one workspace that is asked for.
+    """
+
+    def __init__(self, known: Mapping[str, str] | None = None, asked: str | None = None) -> None:
         self.problems: set[str] = set()
+        self._known = dict(known or {})
+        self._roots = sorted({*self._known.values(), *([asked] if asked else [])})
         self._workspaces: dict[str, str] = {}
+        self._instructions: dict[tuple[str, str, Agent], str | None] = {}
         self._histories: dict[tuple[str, str], BranchHistory] = {}
 
     def workspace_of(self, cwd: str | None) -> str:
-        """Return the root of the repository around a folder; the folder itself where this machine has none there."""
+        """Return the main working tree of the repository around a folder; the folder itself where there is none.
+
+        A worktree that was removed belongs to the repository that it belonged to, as far as its place, or what is
+        stored already, tells.
+        """
         if cwd is None:
             return ""
         if cwd not in self._workspaces:
-            folder = Path(cwd)
-            root = find_workspace(folder) if folder.is_absolute() else None
-            self._workspaces[cwd] = cwd if root is None else str(root)
+            self._workspaces[cwd] = self._find(normalise_folder(cwd))
         return self._workspaces[cwd]
+
+    def _find(self, cwd: str) -> str:
+        folder = Path(cwd)
+        if folder.is_absolute() and _exists(folder):
+            return str(find_workspace(folder) or cwd)
+        if "/" not in cwd:  # Cursor's name for a folder, where no path in the transcript tells which it is
+            return next((root for root in self._roots if slug_of(root) == slug_of(cwd)), cwd)
+        if cwd in self._known:
+            return self._known[cwd]
+        if match := _WORKTREE.fullmatch(cwd):
+            return str(_root_of(match["repo"]) or match["repo"])
+        if match := _KEPT_APART.fullmatch(cwd):
+            named = match["name"] or match["last"]
+            same = [root for root in self._roots if root.rpartition("/")[2] == named]
+            if len(same) == 1:
+                return same[0]
+        return str(_root_of(cwd) or cwd)
 
     def commit_at(self, workspace: str, branch: str | None, at_ms: int) -> str | None:
         """Return the commit that a branch of a workspace pointed at, at a time; None where history does not tell."""
@@ -42,10 +93,33 @@ class Places:
             self._histories[key] = self._read(*key)
         return self._histories[key].commit_at(at_ms)
 
+    def instructions_at(self, workspace: str, commit: str | None, agent: Agent) -> str | None:
+        """Return a fingerprint of the instruction files that an agent finds at a commit; None without any.
+
+        It begins with `git-`: it is inferred from the repository, not recorded by the agent.
+        """
+        key = (workspace, commit or "", agent)
+        if key not in self._instructions:
+            self._instructions[key] = self._read_instructions(*key)
+        return self._instructions[key]
+
+    def _read_instructions(self, workspace: str, commit: str, agent: Agent) -> str | None:
+        folder = Path(workspace)
+        if not commit or not folder.is_absolute() or not _exists(folder / ".git"):
+            return None
+        try:
+            ids = Repository(folder).object_ids(commit, _INSTRUCTIONS[agent])
+        except RepositoryError as error:
+            self.problems.add(str(error))
+            return None
+        if not any(ids):
+            return None
+        return "git-" + hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()[:16]
+
     def people_of(self, workspace: str) -> tuple[str | None, str | None]:
         """Return the user and the organisation of a workspace: git's user.email, and the owner of its origin."""
         folder = Path(workspace)
-        if not folder.is_absolute() or not (folder / ".git").exists():
+        if not folder.is_absolute() or not _exists(folder / ".git"):
             return None, None
         try:
             repository = Repository(folder)
@@ -53,11 +127,11 @@ class Places:
         except RepositoryError as error:
             self.problems.add(str(error))
             return None, None
-        return user, owner_of(origin or "")
+        return user, _owner_of(origin or "")
 
     def _read(self, workspace: str, branch: str) -> BranchHistory:
         folder = Path(workspace)
-        if not folder.is_absolute() or not (folder / ".git").exists():
+        if not folder.is_absolute() or not _exists(folder / ".git"):
             return _NO_HISTORY
         try:
             return Repository(folder).read_branch_history(branch)
@@ -66,7 +140,36 @@ class Places:
             return _NO_HISTORY
 
 
-def owner_of(remote: str) -> str | None:
-    """Return host and owner of a remote's address, such as `forge.example/team`; None for a local path."""
+def load_places(store: Store, asked: str | None) -> Places:
+    """Return a `Places` that knows the workspace of every folder in a store, and the one that is asked for.
+
+    >>> load_places(store, None).problems
+    set()
+    """
+    rows = store.native(
+        "select distinct coalesce(p.cwd, s.workspace), s.workspace from sessions s"
+        " left join ka_places p on p.session_id = s.id and p.seq = 0 where s.workspace like '%/%'"
+    )
+    return Places({str(cwd): str(workspace) for cwd, workspace in rows}, asked)
+
+
+def _root_of(cwd: str) -> Path | None:
+    folder = Path(cwd)
+    return find_workspace(folder) if folder.is_absolute() else None
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except (OSError, ValueError):
+        return False  # a name that no file system takes
+
+
+def _owner_of(remote: str) -> str | None:
+    """Return host and owner of a remote's address, such as `forge.example/team`; None for a local path.
+
+    >>> _owner_of("git@forge.example:Team/app.git"), _owner_of("/srv/app.git")
+    ('forge.example/team', None)
+    """
     match = None if remote.startswith(("/", ".", "file:")) else _REMOTE.fullmatch(remote)
     return f"{match['host']}/{match['owner']}".lower() if match else None

@@ -1,4 +1,4 @@
-"""The incremental run: discover, read what is new, decide who owns it, write it with its checkpoints.
+"""The incremental run: discover, read the files that changed, derive their sessions again, and replace those.
 
 Each batch of files is one transaction that holds its rows, its claims on records and its checkpoints, so a run that
 is killed loses and doubles nothing. Files are read before the transaction; inside it the checkpoints are compared
@@ -9,38 +9,41 @@ from __future__ import annotations
 
 import gc
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from kaizen_analytics.errors import IngestError
-from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, SLICE_BYTES, load_checkpoints
+from kaizen_analytics.core.errors import IngestError
+from kaizen_analytics.core.folders import is_in_folder, normalise_folder
+from kaizen_analytics.ingest.checkpoints import Checkpoint, load_checkpoints
 from kaizen_analytics.ingest.cursor_database import read_database
-from kaizen_analytics.ingest.discover import Source, discover, find_roots
-from kaizen_analytics.ingest.gitref import Places
+from kaizen_analytics.ingest.discover import PassedOver, Source, discover, find_roots
+from kaizen_analytics.ingest.disk import count_kept
+from kaizen_analytics.ingest.gitref import load_places
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.reading import Work, read_source
 from kaizen_analytics.ingest.records import Agent
+from kaizen_analytics.ingest.rows import Row
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
 from kaizen_analytics.ingest.writing import Batch
 from kaizen_analytics.store.sessions import attribute_sessions, list_unattributed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
 
     from kaizen_analytics.store import Store
 
-BATCH_BYTES = 48 * 1024 * 1024
-BATCH_FILES = 400
+_BATCH_BYTES = 48 * 1024 * 1024
+_BATCH_FILES = 4000
 _ATTEMPTS = 5
+_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What a mistake of this program raises on a record that nobody foresaw: it must not cost the other files."""
 
 
 class Progress(Protocol):
     """Told after each batch how many bytes of how many are done."""
 
-    def __call__(self, done_bytes: int, total_bytes: int) -> None: ...
+    def __call__(self, done_bytes: int, total_bytes: int, /) -> None: ...
 
 
 def run_ingest(
@@ -51,12 +54,11 @@ def run_ingest(
     since_ms: int | None = None,
     workspace: Path | None = None,
     full: bool = False,
-    adopt: bool = False,
     prices: PriceList | None = None,
     progress: Progress | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> IngestSummary:
-    """Bring a store up to date with the transcripts under some home folders.
+    r"""Bring a store up to date with the transcripts under some home folders.
 
     Args:
         store: The store to write to.
@@ -65,7 +67,6 @@ def run_ingest(
         since_ms: Leave out files last written before this time (milliseconds since the epoch).
         workspace: Take only sessions that ran in this folder or below; None takes all.
         full: Read every file again from its start.
-        adopt: Replace sessions that another tool wrote, instead of leaving them alone.
         prices: Prices of models; None means those of genai-prices.
         progress: Called after each batch.
         environment: The process environment; None means the real one.
@@ -73,14 +74,23 @@ def run_ingest(
     Raises:
         ConfigError: a home is not a folder.
         StoreError: the store cannot be written.
+
+    >>> from kaizen_analytics.store import Store
+    >>> (tmp / ".codex" / "sessions").mkdir(parents=True)
+    >>> _ = (tmp / ".codex" / "sessions" / "rollout-1.jsonl").write_text("not JSON\n")
+    >>> with Store.open(tmp / "new.db", create=True) as made:
+    ...     summary = run_ingest(made, [tmp])
+    >>> dict(summary.agents[Agent.CODEX].rejects)
+    {'not_json': 1}
     """
     roots = find_roots(homes, os.environ if environment is None else environment)
     chosen = frozenset(agents) if agents is not None else frozenset(Agent)
-    sources = [s for s in discover(roots, chosen) if since_ms is None or s.mtime_ns >= since_ms * 1_000_000]
-    run = Ingest(store, workspace=workspace, adopt=adopt, prices=prices or PriceList(), agents=chosen)
+    found = discover(roots, chosen)
+    sources = [s for s in found.sources if since_ms is None or s.mtime_ns >= since_ms * 1_000_000]
+    run = Ingest(store, workspace=workspace, prices=prices or PriceList(), agents=chosen)
     run.read(sources, full=full, progress=progress)
     run.attribute()
-    return run.summarise(sources)
+    return run.summarise(sources, found.passed_over)
 
 
 class Ingest:
@@ -91,21 +101,22 @@ class Ingest:
         store: Store,
         *,
         workspace: Path | None = None,
-        adopt: bool = False,
         prices: PriceList | None = None,
         agents: Iterable[Agent] = tuple(Agent),
     ) -> None:
         self.store = store
         self.prices = prices or PriceList()
-        self.places = Places()
-        self._workspace = None if workspace is None else str(workspace.resolve())
-        self._adopt = adopt
+        self._workspace = None if workspace is None else normalise_folder(str(workspace.resolve()))
+        self.places = load_places(store, self._workspace)
         self._rows = load_checkpoints(store)
+        self._damaged = _find_damaged(store, self._rows.values())
         self._summaries = {agent: AgentSummary() for agent in Agent if agent in set(agents)}
         self._warnings: list[str] = []
         self._opened: set[str] = set()
-        self.batches: list[Batch] = []
-        self.keep_batches = False
+        self._mended: set[str] = set()
+        self.live = False
+        self.news: list[tuple[Row, bool, Agent]] = []
+        """What batches wrote since `live` was set: rows, whether they were known before, and their agents."""
 
     def read(self, sources: Sequence[Source], *, full: bool = False, progress: Progress | None = None) -> None:
         """Read and store what is new in some sources."""
@@ -113,32 +124,15 @@ class Ingest:
         total = sum(source.size_bytes for source in changed)
         done = 0
         with _collection_paused():
-            for batch, works in self._read_ahead(changed, full=full):
-                self._store_batch([source for source in batch if not source.is_database], works, full=full)
+            for batch in _batches(changed):
+                files = [source for source in batch if not source.is_database]
+                self._store_batch(files, self._read_all(files, full=full))
                 for source in batch:
                     if source.is_database:
                         self._store_database(source)
                     done += source.size_bytes
                 if progress is not None:
                     progress(done, total)
-
-    def _read_ahead(self, sources: Sequence[Source], *, full: bool) -> Iterator[tuple[list[Source], list[Work]]]:
-        """Yield each batch with what was read of it; the next one is read while the caller writes this one.
-
-        SQLite writes without Python's lock, so the two overlap on a second core.
-        """
-
-        def read(batch: Sequence[Source]) -> list[Work]:
-            return self._read_all([source for source in batch if not source.is_database], full=full)
-
-        batches = list(_batches(sources))
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            ahead: Future[list[Work]] | None = None
-            for number, batch in enumerate(batches, start=1):
-                works = read(batch) if ahead is None else ahead.result()
-                ahead = reader.submit(read, batches[number]) if number < len(batches) else None
-                yield batch, works
-                del works
 
     def attribute(self) -> None:
         """Note who ran the sessions of each workspace that is a repository of this machine; what is noted stays."""
@@ -147,23 +141,36 @@ class Ingest:
             if user or organisation:
                 attribute_sessions(self.store, workspace, user, organisation)
 
-    def summarise(self, sources: Sequence[Source]) -> IngestSummary:
+    def summarise(self, sources: Sequence[Source], passed_over: Sequence[PassedOver] = ()) -> IngestSummary:
         """Return totals over some sources, and what was read so far."""
         databases = {str(source.path) for source in sources if source.is_database}
+        found: dict[tuple[Agent, str], None] = {}
         for source in sources:
             summary = self._summaries[source.agent]
             summary.files += 1
             summary.files_read += str(source.path) in self._opened
             summary.databases += source.is_database
             if row := self._rows.get(str(source.path)):
-                summary.add(row)
+                summary.add_file(row)
+                found[source.agent, row.stored_as or ""] = None
                 torn = 0 < row.read_bytes < row.size_bytes and not source.is_database
                 summary.waiting += torn
         for path, row in self._rows.items():
             if path.rpartition("#")[0] in databases:
-                self._summaries[Agent.CURSOR].add(row)
+                self._summaries[Agent.CURSOR].add_file(row)
                 self._summaries[Agent.CURSOR].conversations += 1
-        return IngestSummary(self._summaries, [*self._warnings, *self._named_warnings()])
+                found[Agent.CURSOR, row.stored_as or ""] = None
+        tallies = {(row.agent, row.stored_as): row.tally for row in self._rows.values() if row.tally.get("events")}
+        for agent, session in found:
+            if tally := tallies.get((agent, session)):
+                self._summaries[agent].add_session(tally)
+        for summary in self._summaries.values():
+            summary.new_events = max(summary.new_events, 0)  # a newer parser may read fewer events than were stored
+        for name, kept in count_kept(self._rows.values()).items():
+            if (told := self._summaries.get(name)) is not None:
+                told.kept_sessions, told.kept_events, told.kept_prompts = kept.sessions, kept.events, kept.prompts
+        warnings = [*self._warnings, *self._named_warnings(), *_name_passed_over(passed_over)]
+        return IngestSummary(self._summaries, warnings)
 
     def _named_warnings(self) -> Iterator[str]:
         unknown: dict[str, int] = {}
@@ -176,109 +183,115 @@ class Ingest:
                 "Give one with --prices FILE (see 'kaizen-analytics prices --help')."
             )
         yield from sorted(self.places.problems)
-        foreign = sum(summary.foreign for summary in self._summaries.values())
-        if foreign:
-            yield f"{foreign} sessions hold rows of another tool and were left alone; 'ingest --adopt' replaces them."
+        lost = sorted(self._damaged - self._mended)
+        if lost:
+            yield (
+                f"{len(lost)} sessions lost events that were stored, and their files are gone: {', '.join(lost[:3])}. "
+                "Restore the store from a backup."
+            )
 
     def _is_changed(self, source: Source) -> bool:
         row = self._rows.get(str(source.path))
-        if row is None or not row.is_current(source):
-            return True
-        if row.foreign and self._adopt:
+        if row is None or not row.is_current(source) or row.session_id in self._damaged:
             return True
         outside = row.tally.get("outside")
         return outside is not None and outside != self._workspace
 
     def _read_all(self, sources: Sequence[Source], *, full: bool) -> list[Work]:
-        return [work for source in sources if (work := self._read(source, full=full)) is not None]
+        works = [self._read(source) for source in sources]
+        return [work for work in works if work is not None and (full or not work.is_known or self._is_damaged(work))]
 
-    def _store_batch(self, sources: Sequence[Source], works: list[Work], *, full: bool) -> None:
-        pending = list(sources)
+    def _is_damaged(self, work: Work) -> bool:
+        return work.session_id in self._damaged
+
+    def _store_batch(self, sources: Sequence[Source], works: list[Work]) -> None:
         for _ in range(_ATTEMPTS):
             if not works:
                 return
-            batch = Batch(
-                self.store, works, prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
-            )
-            self._commit(batch)
-            again = {work.path for work in batch.overtaken} | {work.path for work in works if work.more}
-            pending = [source for source in pending if str(source.path) in again]
-            if batch.overtaken:
-                self._rows |= load_checkpoints(self.store)
-            elif any(work.more for work in works):
-                self._store_rest(pending)
+            try:
+                batch = self._commit(works)
+            except _FAULTS as error:
+                self._store_apart(works, error)
                 return
-            works = self._read_all(pending, full=full)
-        if pending:
-            names = ", ".join(str(source.path) for source in pending[:3])
-            raise IngestError(
-                f"{names} changed faster than they could be stored; stop the other ingest, then try again."
-            )
+            if not batch.overtaken:
+                return
+            self._rows |= load_checkpoints(self.store)
+            again = {work.path for work in batch.overtaken}
+            works = self._read_all([source for source in sources if str(source.path) in again], full=True)
+        names = ", ".join(work.path for work in works[:3])
+        raise IngestError(f"{names} changed faster than they could be stored; stop the other ingest, then try again.")
 
-    def _store_rest(self, sources: Sequence[Source]) -> None:
-        """Go on with files that were larger than one slice."""
-        for source in sources:
-            while (row := self._rows.get(str(source.path))) is not None and row.read_bytes < source.size_bytes:
-                before = row.read_bytes
-                work = self._read(source, full=False)
-                if work is None:
-                    break
-                batch = Batch(
-                    self.store, [work], prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
-                )
-                self._commit(batch)
-                if self._rows[str(source.path)].read_bytes <= before or not work.more:
-                    break
+    def _store_apart(self, works: Sequence[Work], error: Exception) -> None:
+        """Store each file of a batch on its own, so that only the one that fails is left out."""
+        if len(works) == 1:
+            self._note_fault(works[0].agent, works[0].path, error)
+            return
+        for work in works:
+            try:
+                self._commit([work])
+            except _FAULTS as fault:
+                self._note_fault(work.agent, work.path, fault)
 
-    def _commit(self, batch: Batch) -> None:
+    def _commit(self, works: Sequence[Work]) -> Batch:
+        batch = Batch(
+            self.store, works, prices=self.prices, places=self.places, read=self._reread,
+            leaves_out=self._leaves_out, live=self.live,
+        )  # fmt: skip
         for row in batch.commit():
             self._rows[row.path] = row
-        if self.keep_batches:
-            self.batches.append(batch)
+        self._mended |= {work.session_id for work in batch.works.values()}
+        self.news += batch.news
         self._opened |= batch.works.keys()
         for work in batch.works.values():
-            summary = self._summaries.get(work.agent)
-            if summary is not None:
-                summary.bytes_read += work.end - work.start
-                summary.new_events += batch.written.get(work.path, 0)
+            if (summary := self._summaries.get(work.agent)) is not None:
+                summary.bytes_read += work.end
+        for agent, count in batch.new_events.items():
+            if (found := self._summaries.get(agent)) is not None:
+                found.new_events += count
+        return batch
 
-    def _read(self, source: Source, *, full: bool) -> Work | None:
-        row = self._rows.get(str(source.path))
+    def _read(self, source: Source) -> Work | None:
         try:
-            work = read_source(source, row, whole=full or (row is not None and row.parser != PARSER_VERSION))
+            return read_source(source, self._rows.get(str(source.path)))
         except FileNotFoundError:
             return None
         except OSError as error:
             self._summaries[source.agent].unreadable += 1
             self._warnings.append(f"{source.path} cannot be read: {error.strerror or error}.")
             return None
-        self._keep_to_workspace(work)
-        return work
+        except _FAULTS as error:
+            self._note_fault(source.agent, str(source.path), error)
+            return None
 
-    def _keep_to_workspace(self, work: Work) -> None:
-        stored = work.row is not None and work.row.stored_as is not None
-        if self._workspace is None or not work.events or stored:
-            return
-        cwd = next((event.place.cwd for event in work.events if event.place.cwd), None)
-        if cwd is None or not self._is_inside(cwd):
-            work.leave_out(self._workspace)
+    def _note_fault(self, agent: Agent, path: str, error: Exception) -> None:
+        """Name a file on which this program failed; the other files are read."""
+        self._summaries[agent].failed += 1
+        self._warnings.append(f"{path} was left out: {type(error).__name__}: {error}. Please report this.")
+
+    def _leaves_out(self, cwds: Iterable[str]) -> str | None:
+        """Return the one workspace that is wanted, where none of some folders is in it."""
+        if self._workspace is None or any(map(self._is_inside, dict.fromkeys(cwds))):
+            return None
+        return self._workspace
 
     def _is_inside(self, cwd: str) -> bool:
-        workspace = self._workspace or ""
-        places = (cwd, self.places.workspace_of(cwd))
-        return any(place == workspace or place.startswith(workspace + os.sep) for place in places)
+        return any(is_in_folder(place, self._workspace or "/") for place in (cwd, self.places.workspace_of(cwd)))
 
     def _reread(self, path: str) -> Work | None:
-        """Read a whole file again, because its share of some records changed; None where it is gone."""
+        """Read a file again, because its share of some records changed; None where it is gone."""
         row = self._rows.get(path)
-        file = Path(path.partition("#")[0])
-        if row is None or "#" in path or not file.is_file():
+        name, _, conversation = path.partition("#")
+        file = Path(name)
+        if row is None or not file.is_file():
             return None
         facts = file.stat()
         source = Source(file, Agent(row.agent), facts.st_size, facts.st_mtime_ns)
         try:
-            return read_source(source, row, whole=True, limit=max(facts.st_size, SLICE_BYTES))
-        except OSError:
+            if conversation:
+                works, _ = read_database(source, self._rows, only=path)
+                return works[0] if works else None
+            return read_source(source, row)
+        except (IngestError, OSError):
             return None
 
     def _store_database(self, source: Source) -> None:
@@ -289,13 +302,34 @@ class Ingest:
             summary.unreadable += 1
             self._warnings.append(str(error))
             return
-        for work in works:
-            self._keep_to_workspace(work)
+        except _FAULTS as error:
+            self._note_fault(source.agent, str(source.path), error)
+            return
         marker = Work.of_database(source, self._rows.get(str(source.path)), rejects)
-        batch = Batch(
-            self.store, [*works, marker], prices=self.prices, places=self.places, adopt=self._adopt, read=self._reread
-        )
-        self._commit(batch)
+        changed = [work for work in works if not work.is_known or self._is_damaged(work)]
+        try:
+            self._commit([*changed, marker])
+        except _FAULTS as error:
+            self._store_apart([*changed, marker], error)
+
+
+def _name_passed_over(passed_over: Iterable[PassedOver]) -> Iterator[str]:
+    by_reason: dict[str, list[str]] = {}
+    for one in passed_over:
+        by_reason.setdefault(one.reason, []).append(str(one.path))
+    for reason, paths in sorted(by_reason.items()):
+        yield f"Passed over {len(paths):,}: {reason}, such as {paths[0]}."
+
+
+def _find_damaged(store: Store, rows: Iterable[Checkpoint]) -> set[str]:
+    """Return the sessions that have fewer or more events than were written."""
+    counted = store.native("select session_id, count(*) from events group by session_id")
+    stored = {session: int(count or 0) for session, count in counted}
+    return {
+        row.session_id
+        for row in rows
+        if row.tally.get("events") and stored.get(row.session_id, 0) != row.tally["events"]
+    }
 
 
 @contextmanager
@@ -314,7 +348,7 @@ def _batches(sources: Sequence[Source]) -> Iterator[list[Source]]:
     batch: list[Source] = []
     size = 0
     for source in sources:
-        if batch and (size + source.size_bytes > BATCH_BYTES or len(batch) == BATCH_FILES):
+        if batch and (size + source.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_FILES):
             yield batch
             batch, size = [], 0
         batch.append(source)

@@ -1,19 +1,25 @@
 """Dollars of one response: `genai-prices` by model and day, or a file of the user's own prices.
 
-A model that neither knows costs None and is named in a warning; nothing is ever guessed. Prices are looked up once
-per model and day, then applied to each response, because tiers depend on the response's own size.
+A model that neither knows costs None and is named in a warning. For a few names that price lists lack,
+`price_aliases.toml` says which model's price is assumed, and the price says so. Prices are looked up once per model and
+day, then applied to each response, because tiers depend on the response's own size.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time
+import tomllib
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import cache
+from importlib.resources import files
+from operator import mul
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.records import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.records import Tokens
     from kaizen_analytics.store import Store
 
-NOT_RECORDED = "(not recorded)"
+_NOT_RECORDED = "(not recorded)"
 """Stands for the model of responses whose transcript does not name it."""
 
 _DAY_MS = 86_400_000
@@ -37,6 +43,12 @@ _BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|d
 
 _LONG_CONTEXT = "[1m]"
 """Claude Code's mark of a model that was asked for with a long context; prices go by a response's own size."""
+
+_VERSION = re.compile(r"\d*(?:[-@:.](?:latest|default|preview|beta|thinking|v?\d+))*")
+"""What may follow a model's name without making it another model: a date, a version, or nothing."""
+
+_FAST = "-fast"
+"""Some programs write the speed into the model's name."""
 
 _SPEED_KEYS = ("speed", "service_tier")
 """What Anthropic and OpenAI call it."""
@@ -66,12 +78,18 @@ class ModelPrice:
     source: str
     rates: dict[str, Rate]
     _steps: tuple[tuple[tuple[int, int], ...], ...] = field(init=False, repr=False, compare=False)
+    _base: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    _first_tier: float = field(init=False, repr=False, compare=False)
+    """The size of input above which some price changes."""
 
     def __post_init__(self) -> None:
         steps = tuple(tuple((start, _units(usd)) for start, usd in self._rate(name).steps) for name in _FIELDS)
         object.__setattr__(self, "_steps", steps)
+        object.__setattr__(self, "_base", tuple(kind[0][1] for kind in steps))
+        tiers = [start for kind in steps for start, _ in kind[1:]]
+        object.__setattr__(self, "_first_tier", min(tiers, default=math.inf))
 
-    def cost_e6(self, tokens: Tokens) -> int | None:
+    def cost_e6(self, tokens: Tokens, *, is_sum: bool = False) -> int | None:
         """Return the cost of one response in millionths of a dollar, rounded half up; None beyond what SQLite holds.
 
         Without a price for cache reads or writes of its own, a model bills them as input.
@@ -80,11 +98,9 @@ class ModelPrice:
         hour = tokens.cache_write_1h
         counts = (given, (tokens[3] or 0) + (tokens[4] or 0), read, written - hour, hour)
         whole_input = given + written + read
-        cost = _UNIT // 2
-        for steps, count in zip(self._steps, counts, strict=True):
-            if count:
-                cost += (steps[0][1] if len(steps) == 1 else _price_at(steps, whole_input)) * count
-        rounded = cost // _UNIT
+        has_base = is_sum or whole_input <= self._first_tier
+        prices = self._base if has_base else [_price_at(steps, whole_input) for steps in self._steps]
+        rounded = (_UNIT // 2 + sum(map(mul, prices, counts))) // _UNIT
         return rounded if rounded <= MAX_INTEGER else None
 
     def _rate(self, name: str) -> Rate:
@@ -138,40 +154,94 @@ class PriceList:
         day = at_ms // _DAY_MS
         key = (name_at_speed(model, speed), day)
         if key not in self._found:
-            price = self._overrides.get(key[0]) or _look_up(model, day, speed)
+            price = self._overrides.get(key[0]) or _look_up(model, day, speed) or _assumed(model, day, speed)
             if price is None:
                 self.unknown.add(key[0])
             self._found[key] = price
         return self._found[key]
 
-    def cost_e6(self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None) -> int | None:
-        """Return the cost of a response in millionths of a dollar, or None where its model or tokens are unknown."""
+    def cost_e6(
+        self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None, *, is_sum: bool = False
+    ) -> int | None:
+        """Return the cost of a response in millionths of a dollar, or None where its model or tokens are unknown.
+
+        A sum over several responses (`is_sum`) has the price of small ones: its size says nothing about theirs.
+        """
         if not any(tokens[:5]):
             return 0 if any(count is not None for count in tokens[:5]) else None
         if model is None:
-            self.unknown.add(NOT_RECORDED)
+            self.unknown.add(_NOT_RECORDED)
             return None
         price = self.find(model, at_ms, speed)
-        return None if price is None else price.cost_e6(tokens)
+        return None if price is None else price.cost_e6(tokens, is_sum=is_sum)
 
 
 def name_at_speed(model: str | None, speed: str | None) -> str:
-    """Return the name that a model's price goes by: `claude-opus-5 (fast)` is not `claude-opus-5`."""
-    return f"{model or NOT_RECORDED} ({speed})" if speed else model or NOT_RECORDED
+    """Return the name that a model's price goes by: `claude-opus-5 (fast)` is not `claude-opus-5`.
+
+    >>> name_at_speed("claude-opus-5", "fast"), name_at_speed(None, None)
+    ('claude-opus-5 (fast)', '(not recorded)')
+    """
+    name = model or _NOT_RECORDED
+    return f"{name} ({speed})" if speed else name
 
 
 def last_use_of_models(store: Store) -> list[tuple[str, str | None, int, int]]:
     """Return each model of a store's responses, its speed, how many it gave, and when it last did (epoch ms).
 
     The speed is None for the standard one.
+
+    >>> [(model, responses > 10) for model, _, responses, _ in last_use_of_models(store)]
+    [('claude-haiku-4-5-20251001', True), ('claude-sonnet-4-5-20250929', True), ('gpt-5-codex', True)]
     """
     rows = store.native(
         "select coalesce(payload->>'model', ?), payload->>'speed', count(*), max(ts_ms) from events"
         " where kind = 'Message' and coalesce(tokens_in, tokens_out, cache_read_tokens) is not null"
         " and json_valid(payload) group by 1, 2 order by 1, 2",
-        NOT_RECORDED,
+        _NOT_RECORDED,
     )
     return [(str(model), speed, int(n or 0), int(at or 0)) for model, speed, n, at in rows if model != "<synthetic>"]
+
+
+def _assumed(model: str, day: int, speed: str | None) -> ModelPrice | None:
+    """Return the price that is assumed for a name: that of another model, or of the same one at the speed it names."""
+    if speed is None and model.endswith(_FAST):
+        found, how = _look_up(model.removesuffix(_FAST), day, "fast"), "its name tells the speed"
+    else:
+        at = datetime.fromtimestamp(day * 86_400, tz=UTC).date()
+        names = [entry["model"] for entry in _aliases().get(model, ()) if entry["since"] <= at]
+        found, how = (_look_up(names[-1], day, speed) if names else None), "assumed"
+    return None if found is None else replace(found, model=name_at_speed(model, speed), source=f"{found.source}, {how}")
+
+
+@cache
+def _aliases() -> dict[str, list[dict[str, Any]]]:
+    text = (files(__package__ or "") / "price_aliases.toml").read_text(encoding="utf-8")
+    found: dict[str, list[dict[str, Any]]] = tomllib.loads(text)
+    for entries in found.values():
+        entries.sort(key=_since)
+    return found
+
+
+def _since(entry: dict[str, Any]) -> date:
+    since: date = entry["since"]
+    return since
+
+
+def _is_model(name: str, model: ModelInfo) -> bool:
+    """Return whether a name means a model, where the list may have matched its beginning only.
+
+    `claude-opus-4-8-20260101` is `claude-opus-4-8`; `claude-opus-4-8-fast` is not.
+    """
+    clauses = getattr(model.match, "or_", [model.match])
+    for clause in clauses:
+        part = getattr(clause, "starts_with", None) or getattr(clause, "contains", None)
+        if part is None:
+            if clause.is_match(name):
+                return True
+        elif part in name and _VERSION.fullmatch(name.partition(part.rstrip("@-"))[2]):
+            return True
+    return False
 
 
 def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | None:
@@ -181,6 +251,8 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
     try:
         found = _calculate(model, moment, speed)
+        if not _is_model(model.removesuffix(_LONG_CONTEXT).lower(), found.model):
+            return None
         if speed and not _sells_at(found.model, speed, moment):
             verified = _first_verified(found.model, speed)
             if verified is None or found.model.get_prices(moment) != found.model.get_prices(verified):

@@ -1,83 +1,74 @@
 """From a source on disk to parsed records: the only place where transcripts are opened.
 
-A `Work` is one file's part in a run: what was read, from where to where, and the parser that holds the result.
+A `Work` is one file's part in a run: the parser that holds what was read, and how the file looked. A file is always
+read as a whole.
 """
 
 from __future__ import annotations
 
+import io
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO
+
+import orjson
 
 from kaizen_analytics.ingest import claude_code, codex, cursor, cursor_text
-from kaizen_analytics.ingest.checkpoints import SLICE_BYTES, Checkpoint, feed_lines, grown_from, open_source
+from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint
 from kaizen_analytics.ingest.ownership import hash_record
-from kaizen_analytics.ingest.records import Agent, Json, Parsed
+from kaizen_analytics.ingest.records import (
+    LINE_CAP_BYTES,
+    Agent,
+    Event,
+    Json,
+    Kind,
+    RecordStanding,
+    Tokens,
+    decode,
+    identify_events,
+)
+from kaizen_analytics.ingest.rows import NOT_IN_MESSAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, BinaryIO
+    from collections.abc import Iterable, Iterator
 
     from kaizen_analytics.ingest.discover import Source
-    from kaizen_analytics.ingest.records import Event, Reject
+    from kaizen_analytics.ingest.records import LineParser, OwnTotals, Reject
 
-
-class Readable(Protocol):
-    """What every parser offers once its lines were read."""
-
-    parsed: Parsed
-
-    @property
-    def session_id(self) -> str: ...
-
-    @property
-    def parent_session_id(self) -> str | None: ...
-
-    @property
-    def last_ms(self) -> int: ...
+_CHUNK_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(slots=True)
 class Work:
-    """What was read of one file. `path` names it in the store; `start` is 0 unless the file only grew."""
+    """What was read of one file. `path` names it in the store; `end` bytes of it were understood."""
 
     path: str
     agent: Agent
     size_bytes: int
     mtime_ns: int
     row: Checkpoint | None
-    parser: Readable
-    start: int
+    parser: LineParser
     end: int
     prefix_hash: str
-    more: bool = False
-    name: str | None = None
-    """The session that these rows are stored as; None: this file is a copy, or its session is foreign."""
-    foreign: bool = False
-    outside: str | None = None
-    """The one workspace that was asked for, where this file belongs to another."""
-    shared: bool = False
-    records: tuple[int | None, ...] = ()
+    replaces: bool = False
+    """Whether all rows of the file give way: a newer parser reads the same beginning otherwise."""
+    booked: bool = False
+    records: tuple[int, ...] = ()
     """The hash of each event's key, in the order of `parser.parsed.events`."""
 
     def __post_init__(self) -> None:
-        self.records = tuple(None if event.key is None else hash_record(event.key) for event in self.events)
-        self.shared = self.row is not None and self.row.shared
+        identify_events(self.parser.session_id, self.events, timed=self.agent is not Agent.CURSOR)
+        self.records = tuple([hash_record(str(event.key)) for event in self.events])
 
     @classmethod
     def of_database(cls, source: Source, row: Checkpoint | None, rejects: list[Reject]) -> Work:
         """Return the marker that a database was read; its conversations are works of their own."""
-        marker = cursor.Parser("", file_ms=source.mtime_ns // 1_000_000)
+        marker = cursor.CursorParser("", file_ms=source.mtime_ns // 1_000_000)
         marker.parsed.rejects.extend(rejects)
         marker.parsed.n_lines = len(rejects)
         return cls(
-            str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, marker,
-            start=0, end=0, prefix_hash="",
-        )  # fmt: skip
-
-    def leave_out(self, workspace: str) -> None:
-        """Forget what was read: only sessions of `workspace` are wanted."""
-        self.parser.parsed = Parsed()
-        self.records, self.outside, self.end, self.prefix_hash = (), workspace, 0, ""
+            str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, marker, end=0, prefix_hash=""
+        )
 
     @property
     def events(self) -> list[Event]:
@@ -85,81 +76,230 @@ class Work:
         return self.parser.parsed.events
 
     @property
-    def appended(self) -> bool:
-        """Whether these events follow others of the same file that are stored already."""
-        return self.start > 0
-
-    @property
     def session_id(self) -> str:
-        """The session's natural id."""
+        """The session that the file is a part of; a file that was emptied stays a part of the one it was."""
+        if not self.events and self.row is not None and self.row.session_id:
+            return self.row.session_id
         return self.parser.session_id
 
     @property
-    def state(self) -> Json:
-        """The parser's state, empty for parsers that always read whole files."""
-        state: Json = getattr(self.parser, "state", {})
-        return state
+    def is_known(self) -> bool:
+        """Whether the very same bytes were read before, by the same parser."""
+        row = self.row
+        if row is None or row.parser != PARSER_VERSION or "outside" in row.tally:
+            return False
+        return (row.read_bytes, row.prefix_hash, row.session_id) == (self.end, self.prefix_hash, self.session_id)
 
     @property
-    def fingerprint(self) -> str | None:
-        """The fingerprint of the session's instructions, where the agent records them."""
-        fingerprint: str | None = getattr(self.parser, "prompt_fingerprint", None)
-        return fingerprint
+    def state(self) -> Json:
+        """What the checkpoint keeps for the summary."""
+        kinds = self.parser.unknown_kinds
+        state: Json = {"unknown_kinds": kinds} if kinds else {}
+        return state | ({"has_totals": True} if self.parser.parsed.totals else {})
+
+    def _booking(self, model: str) -> str:
+        return f"{self.session_id}:totals:{model}"
+
+    @property
+    def booked_records(self) -> set[int]:
+        """The hashes under which `book` adds events, also of those that it does not add any more."""
+        return {
+            hash_record(self._booking(_plain(name))) for total in self.parser.parsed.totals for name in total.models
+        }
+
+    @property
+    def copied_record(self) -> int | None:
+        """The last record that a fork with a total of its own took over from its parent."""
+        if not self.parser.parsed.totals:
+            return None
+        copies = zip(self.records, self.events, strict=False)
+        return next((one for one, event in reversed(list(copies)) if event.standing is not RecordStanding.WROTE), None)
+
+    def total_at(self, at_ms: int) -> OwnTotals | None:
+        """Return the session's own total at a time, which is that of the last run that had ended."""
+        return next((total for total in reversed(self.parser.parsed.totals) if total.at_ms <= at_ms), None)
+
+    def responses_before(self, at_ms: int) -> Iterator[tuple[str | None, Tokens]]:
+        """Yield model and tokens of the responses up to a time."""
+        for event in self.events:
+            if event.tokens is not None and event.ts_ms <= at_ms:
+                yield event.model, event.tokens
+
+    def book(self, children: Iterable[tuple[str | None, Tokens]], parent: Work | None) -> None:
+        """Add what the session's own total holds beyond its messages and those of its sub-agents, by model.
+
+        The total of a fork begins with what its parent's was when the fork was made. Where that is not known, what the
+        parent held beyond messages cannot be told apart, and nothing is added.
+        """
+        if self.booked or not self.parser.parsed.totals:
+            return
+        totals, before = self.parser.parsed.totals[-1], None
+        own = [event for event in self.events[: totals.n_events] if event.standing is RecordStanding.WROTE]
+        if self.copied_record is not None:
+            before = parent.total_at(min(event.ts_ms for event in own)) if parent is not None and own else None
+            if before is None:
+                return
+        left = {_plain(model): list(tokens[:4]) for model, tokens in totals.models.items()}
+        known_before = before.models.items() if before is not None else ()
+        told = [(event.model, event.tokens) for event in own if event.tokens is not None]
+        for model, tokens in [*known_before, *told, *children]:
+            known = left.get(_plain(model or ""))
+            if known is not None:
+                output = (tokens.tokens_out or 0) + (tokens.reasoning or 0)
+                for index, count in enumerate((*tokens[:3], output)):
+                    known[index] = (known[index] or 0) - (count or 0)
+        for model, counts in sorted(left.items()):
+            beyond = [max(count or 0, 0) for count in counts]
+            if any(beyond):
+                payload: Json = {"role": "assistant", "model": model, NOT_IN_MESSAGES: True}
+                event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)
+                event.tokens, event.ts_exact = Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None), False
+                self.events.append(event)
+                self.records = (*self.records, hash_record(str(event.key)))
+        self.booked = True
 
 
-def read_source(source: Source, row: Checkpoint | None, *, whole: bool = False, limit: int = SLICE_BYTES) -> Work:
-    """Read what is new in a transcript, or all of it where it was rewritten, is new, or `whole` is asked for.
+def _plain(model: str) -> str:
+    return model.removesuffix("[1m]")
+
+
+def read_source(source: Source, row: Checkpoint | None) -> Work:
+    """Read a transcript.
 
     Raises:
         OSError: the file is gone or may not be read.
+
+    >>> from kaizen_analytics.ingest.discover import Source
+    >>> _ = (tmp / "rollout-1.jsonl").write_text("{}")
+    >>> read_source(Source(tmp / "rollout-1.jsonl", Agent.CODEX, 2, 0), None).end
+    2
     """
-    with open_source(source) as handle:
-        crc = None
-        if not whole and row is not None and _may_continue(source, row):
-            crc = grown_from(handle, row)
-        start = row.read_bytes if crc is not None and row is not None else 0
-        parser = _parser(source, row.state if row is not None and start else None)
-        work = _read(source, row, parser, handle, start, crc or 0, limit)
-    if start and getattr(parser, "changes_the_past", False):
-        return read_source(source, row, whole=True, limit=source.size_bytes)
-    return work
-
-
-def _may_continue(source: Source, row: Checkpoint) -> bool:
-    # A file that shares records is read as a whole: its share may change with its last timestamp.
-    plain = source.agent is not Agent.CURSOR and not row.shared and not row.foreign and not row.tally.get("copy")
-    return plain and not source.is_read_whole and 0 < row.read_bytes <= source.size_bytes
-
-
-def _read(
-    source: Source,
-    row: Checkpoint | None,
-    parser: claude_code.Parser | codex.Parser | cursor.Parser,
-    handle: BinaryIO,
-    start: int,
-    crc: int,
-    limit: int,
-) -> Work:
-    if not source.is_read_whole:
-        handle.seek(start)
-    size = None if source.is_read_whole else source.size_bytes
-    reading = feed_lines(parser, handle, start=start, size=size, crc=crc, limit=limit)
-    if isinstance(parser, cursor.Parser):
+    replaces = row is not None and row.parser != PARSER_VERSION and _begins_as_before(source, row)
+    parser = _parser(source)
+    with _open_source(source) as handle:
+        end, prefix_hash = _feed_lines(parser, handle, size=None if source.is_read_whole else source.size_bytes)
+    if isinstance(parser, cursor.CursorParser):
         parser.finish()
     return Work(
         str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, parser,
-        start=start, end=reading.end, prefix_hash=reading.prefix_hash, more=reading.more,
+        end=end, prefix_hash=prefix_hash, replaces=replaces,
     )  # fmt: skip
 
 
-def _parser(source: Source, state: Mapping[str, Any] | None) -> claude_code.Parser | codex.Parser | cursor.Parser:
+def _begins_as_before(source: Source, row: Checkpoint) -> bool:
+    crc, left = 0, row.read_bytes
+    with _open_source(source) as handle:
+        while left:
+            chunk = handle.read(min(_CHUNK_BYTES, left))
+            if not chunk:
+                return False
+            crc = zlib.crc32(chunk, crc)
+            left -= len(chunk)
+    return _hash_text(crc) == row.prefix_hash
+
+
+def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser | cursor.CursorParser:
     stem = source.stem
     if source.agent is Agent.CLAUDE_CODE:
-        return claude_code.Parser(stem, state)
+        return claude_code.ClaudeCodeParser(stem)
     if source.agent is Agent.CODEX:
-        return codex.Parser(stem, state)
+        return codex.CodexParser(stem)
     parts = source.path.parts
     at = parts.index("agent-transcripts")
     parent = parts[-3] if parts[-2] == "subagents" and len(parts) - 3 > at else None
-    parser = cursor_text.Parser if source.is_text else cursor.Parser
+    parser = cursor_text.CursorTextParser if source.is_text else cursor.CursorParser
     return parser(stem, file_ms=source.mtime_ns // 1_000_000, slug=parts[at - 1], parent=parent)
+
+
+def _hash_text(crc: int) -> str:
+    """Return a CRC-32 as the text that a checkpoint keeps.
+
+    Nobody forges a transcript to hide a change from its own reader, so a cryptographic hash would buy nothing, and it
+    would cost as much as parsing.
+
+    >>> _hash_text(zlib.crc32(b"a line"))
+    '43fb39b2'
+    """
+    return f"{crc:08x}"
+
+
+def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tuple[int, str]:
+    r"""Feed the complete lines of a stream, or of its first `size` bytes, to a parser.
+
+    Returns how many bytes were understood, and their hash.
+
+    A last line without a line end is taken if it is a whole JSON object, and otherwise left for the next reading: its
+    writer may not be done. A line over the cap is counted and skipped.
+
+    >>> import io
+    >>> from unittest.mock import Mock
+    >>> _feed_lines(parser := Mock(), io.BytesIO(b'{"a": 1}\n{"b":'), size=None)[0]
+    9
+    >>> parser.feed.call_args_list
+    [call(0, b'{"a": 1}')]
+    """
+    position = line_start = 0
+    carry, overlong = b"", False
+    running = settled = 0  # CRC of every byte read; `settled` ends with the last complete line
+    while size is None or position < size:
+        chunk = handle.read(_CHUNK_BYTES if size is None else min(_CHUNK_BYTES, size - position))
+        if not chunk:
+            break
+        begin = 0
+        while (end := chunk.find(b"\n", begin)) >= 0:
+            line = carry + chunk[begin:end] if carry else chunk[begin:end]
+            if overlong or len(line) > LINE_CAP_BYTES:
+                parser.skip(line_start)
+            elif line and not line.isspace():
+                parser.feed(line_start, line)
+            carry, overlong = b"", False
+            begin = end + 1
+            line_start = position + begin
+        if begin:
+            running = settled = zlib.crc32(memoryview(chunk)[:begin], running)
+        running = zlib.crc32(memoryview(chunk)[begin:], running)
+        carry += chunk[begin:]
+        if len(carry) > LINE_CAP_BYTES:
+            carry, overlong = b"", True  # its end is still to be found
+        position += len(chunk)
+    if carry and not overlong and _is_whole(carry):
+        parser.feed(line_start, carry)
+        line_start, settled = position, running
+    return line_start, _hash_text(settled)
+
+
+def _is_whole(line: bytes) -> bool:
+    documents, broken = decode(line)
+    return bool(documents) and broken is None
+
+
+def _open_source(source: Source) -> BinaryIO:
+    """Open a transcript for reading, line by line.
+
+    Raises:
+        OSError: the file is gone or may not be read; reading raises it where a compressed file is damaged.
+    """
+    if source.is_document and source.size_bytes <= LINE_CAP_BYTES:
+        return io.BytesIO(_lines_of(source.path.read_bytes()))
+    if source.is_text:
+        # Its last line needs no end: the whole file is read again when it grows.
+        return io.BytesIO(source.path.read_bytes() + b"\n")
+    if not source.is_compressed:
+        return source.path.open("rb", buffering=0)
+    import pyarrow as pa  # a third of a second, for these files only
+
+    stream: BinaryIO = pa.input_stream(str(source.path), compression="zstd")
+    return stream
+
+
+def _lines_of(content: bytes) -> bytes:
+    """Return a session that is one document as its facts and its items, a line each; anything else as one line."""
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        document = None
+    session = document.get("session") if type(document) is dict else None
+    items = document.get("items") if type(document) is dict else None
+    if type(session) is not dict or type(items) is not list:
+        return b" ".join(content.split(b"\n")) + b"\n"
+    return b"\n".join(orjson.dumps(record) for record in (session, *items)) + b"\n"

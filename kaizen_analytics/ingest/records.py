@@ -7,26 +7,27 @@ a parser says so, and never leaves the parser.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from datetime import UTC, datetime
+from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Json = dict[str, Any]
 
 LINE_CAP_BYTES = 32 * 1024 * 1024
 """Longer lines are skipped without being held in memory; the longest line seen in real files is 3 MB."""
 
-MAX_INTEGER = 2**63 - 1
-"""SQLite's largest integer."""
+MAX_INTEGER = 2**53
+"""The largest count that is believed: beyond it floats lose integers and sums overflow, and nothing real comes near."""
 
-_EXACT_FLOAT = 2**53
-"""Below it a float holds every integer."""
+_LAST_MS = 253_370_764_800_000
+"""The beginning of the year 9999."""
 
 _TEXT_CAP = 4096
 """Names and paths are cut here; nothing real comes near."""
@@ -64,6 +65,16 @@ class Reason(StrEnum):
     BAD_TIME = "bad_time"
     BAD_NUMBER = "bad_number"
     NO_SESSION = "no_session"
+
+
+class RecordStanding(IntEnum):
+    """What a file's copy of a record says of who wrote the record first."""
+
+    COPIED = -1
+    """The record is older than the file: its history was copied."""
+    UNKNOWN = 0
+    WROTE = 1
+    """The record names this file as the one it was first written to."""
 
 
 class Malformed(Exception):  # noqa: N818 - control flow inside a parser, not an error for callers
@@ -124,8 +135,8 @@ NOWHERE = Place()
 class Event:
     """One event on its way to the store; mutable, because later lines complete earlier events.
 
-    `key` identifies the record across files (None: it cannot be told apart); `original` says that the record names
-    this file as the one it was first written to. `paths`, `skills` and `rules` feed the tables of those names.
+    `key` identifies the record across files; what comes without one gets it from `identify_events`. `standing` says
+    whether this file wrote the record. `paths`, `skills` and `rules` feed the tables of those names.
     """
 
     key: str | None
@@ -143,23 +154,54 @@ class Event:
     context_max_tokens: int | None = None
     latency_ms: int | None = None
     ttft_ms: int | None = None
-    original: bool = True
+    standing: RecordStanding = RecordStanding.WROTE
     paths: tuple[str, ...] = ()
     skills: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class OwnTotals:
+    """What an agent says that a session used, sub-agents included, when a run of it ended.
+
+    `models` are the tokens by model; `at_ms` is the time of the record before, and `n_events` how many events preceded.
+    """
+
+    models: dict[str, Tokens]
+    at_ms: int
+    n_events: int
+
+
 @dataclass(slots=True)
 class Parsed:
-    """What a slice of one file holds. `n_lines` counts non-empty lines: accepted plus rejected."""
+    """What one file holds. `n_lines` counts non-empty lines; `totals` are those of each run that ended, in order."""
 
     events: list[Event] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     n_lines: int = 0
+    totals: list[OwnTotals] = field(default_factory=list)
 
-    @property
-    def n_accepted(self) -> int:
-        return self.n_lines - len(self.rejects)
+
+def identify_events(session: str, events: Iterable[Event], *, timed: bool) -> None:
+    """Give each event without a key one that copies of the same session share: what it is, and the how-manieth.
+
+    >>> events = [Event(None, 5, Kind.ERROR, {}), Event(None, 5, Kind.ERROR, {})]
+    >>> identify_events("s", events, timed=True)
+    >>> [event.key for event in events]
+    ['s:5:Error::0', 's:5:Error::1']
+
+    Args:
+        session: The session's id.
+        events: Its events, in order.
+        timed: Whether their times tell them apart; otherwise what they say does.
+    """
+    met: dict[tuple[object, ...], int] = {}
+    for event in events:
+        if event.key is None:
+            said = event.ts_ms if timed else str(event.payload.get("text") or event.payload.get("input") or "")
+            name = (said, event.kind.value, event.tool_call_id or event.tool or "")
+            number = met[name] = met.get(name, -1) + 1
+            event.key = f"{session}:{said}:{name[1]}:{name[2]}:{number}"
 
 
 def decode(line: bytes) -> tuple[list[Json], Reason | None]:
@@ -167,6 +209,9 @@ def decode(line: bytes) -> tuple[list[Json], Reason | None]:
 
     Real files hold glued lines (two documents), lone surrogates (a text cut inside an emoji), a byte order mark from
     an editor, and NUL bytes where a machine lost power while it wrote; what is whole on such a line is read.
+
+    >>> decode(b'{"a": 1}'), decode(b"[1]")[1].value
+    (([{'a': 1}], None), 'not_an_object')
     """
     try:
         document = orjson.loads(line)
@@ -196,7 +241,7 @@ def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
     while at < len(text):
         try:
             document, at = _SLOW.raw_decode(text, at)
-            document = without_surrogates(document)
+            document = _without_surrogates(document)
         except RecursionError:
             return documents, Reason.TOO_DEEP
         except ValueError:
@@ -209,36 +254,48 @@ def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
     return documents, None
 
 
-def without_surrogates(value: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _without_surrogates(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     """Return `value` with lone surrogates replaced, so that it can be written as UTF-8."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     if isinstance(value, dict):
-        return {without_surrogates(name): without_surrogates(item) for name, item in value.items()}
+        return {_without_surrogates(name): _without_surrogates(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [without_surrogates(item) for item in value]
+        return [_without_surrogates(item) for item in value]
     return value
 
 
 def text_of(record: Mapping[str, Any], name: str) -> str | None:
-    """Return a text field, or None where it is absent, null or empty."""
+    """Return a text field, or None where it is absent, null or empty.
+
+    >>> text_of({"model": "opus"}, "model"), text_of({"model": ""}, "model")
+    ('opus', None)
+    """
     value = record.get(name)
-    if value is None or value == "":
+    if type(value) is str:
+        return clean(value) if len(value) > _TEXT_CAP or "\0" in value else value or None
+    if value is None:
         return None
-    if type(value) is not str:
-        raise Malformed(Reason.WRONG_TYPE, name)
-    return value if len(value) <= _TEXT_CAP and "\0" not in value else clean(value)
+    raise Malformed(Reason.WRONG_TYPE, name)
 
 
 def clean(value: str) -> str:
-    """Return `value` as a column may hold it: no NUL, which SQLite would cut the text at, and not endless."""
+    r"""Return `value` as a column may hold it: no NUL, which SQLite would cut the text at, and not endless.
+
+    >>> clean("a\0b")
+    'a�b'
+    """
     if "\0" in value:
         value = value.replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return value if len(value) <= _TEXT_CAP else value[:_TEXT_CAP]
+    return value[:_TEXT_CAP]
 
 
 def object_of(record: Mapping[str, Any], name: str) -> Json | None:
-    """Return an object field, or None where it is absent or null."""
+    """Return an object field, or None where it is absent or null.
+
+    >>> object_of({"usage": {"input": 1}}, "usage"), object_of({}, "usage")
+    ({'input': 1}, None)
+    """
     value = record.get(name)
     if value is None or type(value) is dict:
         return value
@@ -246,7 +303,11 @@ def object_of(record: Mapping[str, Any], name: str) -> Json | None:
 
 
 def list_of(record: Mapping[str, Any], name: str) -> list[Any]:
-    """Return a list field, empty where it is absent or null."""
+    """Return a list field, empty where it is absent or null.
+
+    >>> list_of({"content": ["a"]}, "content"), list_of({"content": None}, "content")
+    (['a'], [])
+    """
     value = record.get(name)
     if value is None:
         return []
@@ -256,7 +317,11 @@ def list_of(record: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def flag_of(record: Mapping[str, Any], name: str) -> bool:
-    """Return a boolean field, false where it is absent or null."""
+    """Return a boolean field, false where it is absent or null.
+
+    >>> flag_of({"is_error": True}, "is_error"), flag_of({}, "is_error")
+    (True, False)
+    """
     value = record.get(name)
     if value is None:
         return False
@@ -266,11 +331,15 @@ def flag_of(record: Mapping[str, Any], name: str) -> bool:
 
 
 def count_of(record: Mapping[str, Any], name: str) -> int | None:
-    """Return a count (0 to 2**63 - 1), or None where it is absent or null."""
+    """Return a count (0 to 2**53), or None where it is absent or null.
+
+    >>> count_of({"tokens": 12.0}, "tokens"), count_of({}, "tokens")
+    (12, None)
+    """
     value = record.get(name)
-    if value is None:
-        return None
-    if type(value) is float and value.is_integer() and 0 <= value < _EXACT_FLOAT:
+    if value is None or (type(value) is int and 0 <= value <= MAX_INTEGER):
+        return value
+    if type(value) is float and value.is_integer() and 0 <= value <= MAX_INTEGER:
         value = int(value)  # some gateways write 12.0
     if type(value) is not int:
         # orjson reads an integer beyond 64 bits as a float.
@@ -281,23 +350,44 @@ def count_of(record: Mapping[str, Any], name: str) -> int | None:
 
 
 def time_of(record: Mapping[str, Any], name: str = "timestamp") -> int | None:
-    """Return an ISO-8601 field as milliseconds since the epoch, or None where it is absent or null."""
+    """Return an ISO-8601 field as milliseconds since the epoch, or None where it is absent or null.
+
+    >>> time_of({"timestamp": "1970-01-01T00:00:01Z"}), time_of({})
+    (1000, None)
+    """
+    return moment_of(record, name)[0]
+
+
+def moment_of(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int | None, bool]:
+    """Return an ISO-8601 field as milliseconds since the epoch, and whether it says which zone it is in.
+
+    A time without a zone is taken for UTC.
+
+    >>> moment_of({"timestamp": "1970-01-01T00:00:01Z"}), moment_of({"timestamp": "1970-01-01T00:00:01"}), moment_of({})
+    ((1000, True), (1000, False), (None, False))
+    """
     value = record.get(name)
     if value is None:
-        return None
+        return None, False
     if type(value) is not str:
         raise Malformed(Reason.WRONG_TYPE, name)
     try:
         moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None or not 1970 < moment.year < 9999:
-            raise Malformed(Reason.BAD_TIME, name)
-        return round(moment.timestamp() * 1000)
+        has_zone = moment.tzinfo is not None
+        at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise Malformed(Reason.BAD_TIME, name) from None
+    if not 0 <= at_ms < _LAST_MS:
+        raise Malformed(Reason.BAD_TIME, name)
+    return at_ms, has_zone
 
 
 def snippet(value: str, length: int = 200) -> str:
-    """Return the beginning of a text, for a timeline."""
+    """Return the beginning of a text, for a timeline.
+
+    >>> snippet("a long text", 6)
+    'a lon…'
+    """
     return value if len(value) <= length else value[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -305,16 +395,25 @@ _KINDS_CAP = 100
 _KIND_CHARS = 80
 
 
-class LineParser:
+class LineParser(ABC):
     """Counts lines and rejects for a parser whose `_record` reads one JSON object.
 
-    `unknown_kinds` counts the records that were accepted without being understood, by kind, since the file's start.
+    Args:
+        session: The session's id, as far as the file's name tells it.
+
+    `parent_session_id` is the session that started this one as a sub-agent, `last_ms` the latest time of any record,
+    `prompt_fingerprint` that of the instructions, where the agent records them. `unknown_kinds` counts the records that
+    were accepted without being understood, by kind.
     """
 
-    def __init__(self, line: int = 0, unknown_kinds: Mapping[str, int] | None = None) -> None:
+    def __init__(self, session: str) -> None:
+        self.session_id = session
+        self.parent_session_id: str | None = None
+        self.last_ms = 0
+        self.prompt_fingerprint: str | None = None
         self.parsed = Parsed()
-        self.unknown_kinds: dict[str, int] = dict(unknown_kinds or {})
-        self._line = line
+        self.unknown_kinds: dict[str, int] = {}
+        self._line = 0
 
     def _note_unknown(self, kind: str) -> None:
         """Count a record of a kind that no known build writes, so that somebody hears of it."""
@@ -325,9 +424,12 @@ class LineParser:
 
     def feed(self, offset: int, line: bytes) -> None:
         """Read one line; whatever is wrong with it is counted, never raised."""
+        self.feed_records(offset, *decode(line))
+
+    def feed_records(self, offset: int, documents: list[Json], broken: Reason | None = None) -> None:
+        """Read the records of one line; `broken` is what is wrong with the line."""
         self._line += 1
         self.parsed.n_lines += 1
-        documents, broken = decode(line)
         detail = ""
         for record in documents:
             try:
@@ -343,5 +445,6 @@ class LineParser:
         self.parsed.n_lines += 1
         self.parsed.rejects.append(Reject(self._line, offset, Reason.TOO_LONG))
 
+    @abstractmethod
     def _record(self, record: Json) -> None:
-        raise NotImplementedError
+        """Read one JSON object."""

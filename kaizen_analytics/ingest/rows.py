@@ -1,129 +1,162 @@
-"""From parsed events to rows of the store, and the running counts of a session (its tally)."""
+"""From parsed events to rows of the store, and the counts of a session (its tally)."""
 
 from __future__ import annotations
 
+from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from kaizen_analytics.ingest.claude_code import SYNTHETIC_MODEL
 from kaizen_analytics.ingest.pricing import name_at_speed
-from kaizen_analytics.ingest.records import Event, Json, Kind, Tokens
-from kaizen_analytics.store.sessions import checksum_term
+from kaizen_analytics.ingest.records import Event, Json, Tokens
 
 if TYPE_CHECKING:
-    from kaizen_analytics.ingest.gitref import Places
+    from collections.abc import Iterable, Sequence
+
     from kaizen_analytics.ingest.pricing import PriceList
-    from kaizen_analytics.ingest.reading import Work
+    from kaizen_analytics.store import Store
+
+Row = tuple[Any, ...]
 
 EVENT_COLUMNS = (
     "session_id", "seq", "ts_ms", "kind", "source", "tool", "tokens_in", "tokens_out", "cost_usd_e6", "payload",
     "ts_exact", "tool_call_id", "reasoning_tokens", "stop_reason", "latency_ms", "ttft_ms", "context_used_tokens",
     "context_max_tokens", "cache_creation_tokens", "cache_read_tokens",
 )  # fmt: skip
+_INTEGERS = frozenset(
+    {"seq", "ts_ms", "tokens_in", "tokens_out", "cost_usd_e6", "ts_exact", "reasoning_tokens", "latency_ms", "ttft_ms"}
+    | {"context_used_tokens", "context_max_tokens", "cache_creation_tokens", "cache_read_tokens"}
+    | {"started_at_ms", "ended_at_ms", "file_id", "record", "original", "line", "offset_bytes"}
+    | {"id in ka_files", "size_bytes", "mtime_ns", "read_bytes", "parser", "last_ms", "n_lines"}
+)
+"""The columns that are no text, of all tables that `insert_rows` fills; an `id` is one in `ka_files` only."""
+
 SESSION_COLUMNS = (
     "id", "agent", "model", "workspace", "started_at_ms", "ended_at_ms", "status", "trace_path", "start_commit",
     "branch", "repo_binding_source", "prompt_fingerprint", "parent_session_id", "agent_version",
 )  # fmt: skip
 
+NOT_IN_MESSAGES = "not_in_messages"
+"""Marks what an agent's own total holds beyond its messages: compactions, side calls, counts never completed."""
+
 _NO_TOKENS = Tokens(None, None, None, None, None)
+_TOKENS_OF = itemgetter(6, 18, 19, 7, 12)
+"""Input, cache writes, cache reads, output and reasoning of a row of `EVENT_COLUMNS`."""
 
 
-def event_row(session: str, seq: int, event: Event, prices: PriceList) -> tuple[Any, ...]:
-    """Return one row of `events`, in the order of `EVENT_COLUMNS`."""
-    tokens = event.tokens or _NO_TOKENS
-    speed = event.payload.get("speed")
-    cost = None if event.tokens is None else prices.cost_e6(event.model, event.ts_ms, tokens, speed)
+_SLICE = 20_000
+"""So many rows are handed over at once, which bounds the memory for a file of any size."""
+
+
+def event_row(session: str, seq: int, event: Event, prices: PriceList) -> Row:
+    """Return one row of `events`, in the order of `EVENT_COLUMNS`.
+
+    >>> from kaizen_analytics.ingest.pricing import PriceList
+    >>> from kaizen_analytics.ingest.records import Event, Kind
+    >>> row = event_row("a", 0, Event(None, 5, Kind.TOOL_CALL, {}, tool="Bash"), PriceList())
+    >>> dict(zip(EVENT_COLUMNS, row, strict=True))["tool"]
+    'Bash'
+    """
+    tokens, payload, cost = event.tokens, event.payload, None
+    if tokens is not None:
+        speed, is_sum = payload.get("speed"), NOT_IN_MESSAGES in payload
+        cost = 0 if "refused" in payload else prices.cost_e6(event.model, event.ts_ms, tokens, speed, is_sum=is_sum)
+    given, written, read, output, reasoning, _ = tokens or _NO_TOKENS
     return (
-        session, seq, event.ts_ms, event.kind.value, "Tail", event.tool, tokens.tokens_in, tokens.tokens_out, cost,
-        orjson.dumps(event.payload).decode(), int(event.ts_exact), event.tool_call_id, tokens.reasoning,
+        session, seq, event.ts_ms, event.kind.value, "Tail", event.tool, given, output, cost,
+        orjson.dumps(payload).decode(), int(event.ts_exact), event.tool_call_id, reasoning,
         event.stop_reason, event.latency_ms, event.ttft_ms, event.context_used_tokens, event.context_max_tokens,
-        tokens.cache_creation, tokens.cache_read,
+        written, read,
     )  # fmt: skip
 
 
-def new_tally() -> Json:
-    """Return the counts of a session without events."""
-    return {
-        "events": 0, "checksum": 0, "start_ms": None, "end_ms": None, "models": {}, "place": None,
-        "tokens": [None] * 5, "cost_e6": 0, "unpriced": 0, "unknown": {}, "unreliable": 0, "responses": 0,
-        "prompts": 0, "errors": 0, "tool_calls": 0, "tool_results": 0, "tool_errors": 0,
-    }  # fmt: skip
+def insert_rows(store: Store, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Append rows to a table, inside a `Store.write` block.
+
+    >>> insert_rows(store, "events", EVENT_COLUMNS, [])
+    """
+    if not rows:
+        return
+    import polars as pl
+
+    schema = {name: pl.Int64 if {name, f"{name} in {table}"} & _INTEGERS else pl.String for name in columns}
+    for start in range(0, len(rows), _SLICE):
+        cells = zip(*rows[start : start + _SLICE], strict=True)
+        store.insert(table, pl.DataFrame(dict(zip(columns, cells, strict=True)), schema=schema))
 
 
-def count_event(tally: Json, event: Event, row: tuple[Any, ...]) -> None:
-    """Add one event and its row to a tally."""
-    tally["events"] += 1
-    tally["checksum"] += row_term(row)
-    tally["start_ms"] = event.ts_ms if tally["start_ms"] is None else min(tally["start_ms"], event.ts_ms)
-    tally["end_ms"] = event.ts_ms if tally["end_ms"] is None else max(tally["end_ms"], event.ts_ms)
-    if tally["place"] is None and any(event.place):
-        tally["place"] = list(event.place)
-    if event.kind is Kind.TOOL_CALL:
-        tally["tool_calls"] += 1
-    elif event.kind is Kind.TOOL_RESULT:
-        tally["tool_results"] += 1
-        tally["tool_errors"] += event.payload.get("is_error") is True
-    elif event.kind is Kind.ERROR:
-        tally["errors"] += 1
-    elif event.payload.get("prompt"):
-        tally["prompts"] += 1
-    if event.tokens is not None:
-        count_response(tally, event.model)
-        count_usage(tally, event.tokens, row[8], event.payload, sign=1)
+def stored_row(cells: tuple[str | None, ...]) -> Row:
+    """Return a row of `EVENT_COLUMNS` as `event_row` made it, from the texts that `Store.native` gives.
 
-
-def count_response(tally: Json, model: str | None) -> None:
-    """Add one response whose usage is known."""
-    if model is not None:
-        tally["models"][model] = tally["models"].get(model, 0) + 1
-    tally["responses"] += 1
-
-
-def count_usage(tally: Json, tokens: Tokens, cost: int | None, payload: Json, *, sign: int) -> None:
-    """Add (or, with `sign=-1`, take back) one response's tokens, cost and flags."""
-    for index in range(5):
-        count = tokens[index]
-        if count is not None:
-            tally["tokens"][index] = (tally["tokens"][index] or 0) + sign * count
-    if cost is None:
-        tally["unpriced"] += sign
-        if payload.get("model") != SYNTHETIC_MODEL:
-            model = name_at_speed(payload.get("model"), payload.get("speed"))
-            left = tally["unknown"].get(model, 0) + sign
-            tally["unknown"] = {**tally["unknown"], model: left} if left else _without(tally["unknown"], model)
-    else:
-        tally["cost_e6"] += sign * cost
-    tally["unreliable"] += sign * bool(payload.get("unreliable"))
-
-
-def _without(counts: dict[str, int], name: str) -> dict[str, int]:
-    return {key: value for key, value in counts.items() if key != name}
-
-
-def row_term(row: tuple[Any, ...]) -> int:
-    """Return an event row's share of its session's checksum."""
-    return checksum_term(
-        seq=row[1], ts_ms=row[2], kind=row[3], tokens_in=row[6], tokens_out=row[7], cost_usd_e6=row[8], payload=row[9]
+    >>> cells = dict.fromkeys(EVENT_COLUMNS) | {"session_id": "a", "seq": "0", "tokens_in": "12"}
+    >>> stored_row(tuple(cells.values()))[:2]
+    ('a', 0)
+    """
+    return tuple(
+        int(cell) if name in _INTEGERS and cell is not None else cell
+        for name, cell in zip(EVENT_COLUMNS, cells, strict=True)
     )
 
 
-def session_row(work: Work, tally: Json, places: Places) -> tuple[Any, ...]:
-    """Return the row of `sessions` for what a tally has counted, in the order of `SESSION_COLUMNS`."""
-    cwd, branch, version, commit = tally["place"] or (None, None, None, None)
-    workspace = places.workspace_of(cwd)
-    branch = None if branch == "HEAD" else branch
-    source = "recorded" if commit else ""
-    if commit is None and workspace:
-        commit = places.commit_at(workspace, branch, tally["start_ms"])
-        source = "inferred" if commit else ""
-    return (
-        work.name, work.agent.value, main_model(tally), workspace, tally["start_ms"], tally["end_ms"], "Done",
-        work.path, commit, branch, source, work.fingerprint, work.parser.parent_session_id, version,
-    )  # fmt: skip
+def count_rows(rows: Sequence[Row], payloads: Iterable[Json], branches: Iterable[str | None]) -> Json:
+    """Return the counts of a session (its tally) from its rows, with the payload and the branch of each.
+
+    `kept` and `kept_prompts` count the events that live only in the store; whoever keeps some adds them.
+
+    >>> count_rows([], [], [])["events"]
+    0
+    """
+    times, kinds = [row[2] for row in rows], Counter([row[3] for row in rows])
+    tally: Json = {
+        "events": len(rows), "start_ms": min(times, default=None), "end_ms": max(times, default=None), "models": {},
+        "branches": {}, "tokens": [None] * 5, "cost_e6": 0, "unpriced": 0, "unpriced_tokens": 0, "unknown": {},
+        "unreliable": 0, "responses": 0, "prompts": 0, "errors": kinds["Error"], "tool_calls": kinds["ToolCall"],
+        "tool_results": kinds["ToolResult"], "tool_errors": 0, "kept": 0, "kept_prompts": 0,
+    }  # fmt: skip
+    for row, payload, branch in zip(rows, payloads, branches, strict=True):
+        kind = row[3]
+        if kind == "Message":
+            if payload.get("prompt"):
+                tally["prompts"] += 1
+            else:
+                _count_response(tally, row, payload, branch)
+        elif kind == "ToolResult" and payload.get("is_error") is True:
+            tally["tool_errors"] += 1
+    return tally
 
 
-def main_model(tally: Json) -> str | None:
-    """Return the model that answered most often; the first among equals, by name."""
-    models: dict[str, int] = tally["models"]
-    return min(models, key=lambda model: (-models[model], model)) if models else None
+def _count_response(tally: Json, row: Row, payload: Json, branch: str | None) -> None:
+    counts = _TOKENS_OF(row)
+    if counts == (None, None, None, None, None):
+        return
+    booked = NOT_IN_MESSAGES in payload
+    tally["responses"] += not booked
+    model = payload.get("model")
+    if model not in (None, SYNTHETIC_MODEL) and not booked:
+        tally["models"][model] = tally["models"].get(model, 0) + 1
+    if branch:
+        tally["branches"][branch] = tally["branches"].get(branch, 0) + 1
+    sums = tally["tokens"]
+    for index, count in enumerate(counts):
+        if count is not None:
+            sums[index] = (sums[index] or 0) + count
+    tally["unreliable"] += bool(payload.get("unreliable"))
+    if row[8] is not None:
+        tally["cost_e6"] += row[8]
+        return
+    tally["unpriced"] += 1
+    tally["unpriced_tokens"] += sum(count or 0 for count in counts)
+    if model != SYNTHETIC_MODEL:
+        name = name_at_speed(model, payload.get("speed"))
+        tally["unknown"][name] = tally["unknown"].get(name, 0) + 1
+
+
+def most_frequent(counts: dict[str, int]) -> str | None:
+    """Return the name with the highest count; the first among equals, by name.
+
+    >>> most_frequent({"b": 2, "a": 2, "c": 1})
+    'a'
+    """
+    return min(counts, key=lambda name: (-counts[name], name)) if counts else None

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kaizen_analytics.ingest.checkpoints import Checkpoint
-    from kaizen_analytics.ingest.records import Agent
+    from kaizen_analytics.ingest.records import Agent, Json
 
-TOKEN_COLUMNS = ("tokens_in", "cache_creation_tokens", "cache_read_tokens", "tokens_out", "reasoning_tokens")
+_TOKEN_COLUMNS = ("tokens_in", "cache_creation_tokens", "cache_read_tokens", "tokens_out", "reasoning_tokens")
 
 
 @dataclass(slots=True)
@@ -18,9 +18,11 @@ class AgentSummary:
     """Totals over the sources of one agent that were found, and what this run read of them.
 
     `files_read` of the `files` were opened by this run; some of them are databases, which hold `conversations`.
-    `tokens` holds None for a column that no response carries. `foreign` counts sessions that another tool wrote,
-    `waiting` files whose last line is not complete yet, `unreadable` files that could not be opened. `unknown_kinds`
-    counts the records that were accepted without being understood, because no known build writes their kind.
+    `tokens` holds None for a column that no response carries. `waiting` counts files whose last line is not complete
+    yet, `unreadable` files that could not be opened, `failed` files on which this program itself failed. `kept_events`
+    and `kept_prompts` live only in the store, because their files lost them or are gone; `kept_sessions` have no file.
+    `unknown_kinds` counts the records that were accepted without being understood, because no known build writes their
+    kind.
     """
 
     files: int = 0
@@ -38,35 +40,39 @@ class AgentSummary:
     tool_calls: int = 0
     tool_results: int = 0
     tool_errors: int = 0
-    tokens: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(TOKEN_COLUMNS))
+    tokens: dict[str, int | None] = field(default_factory=lambda: dict.fromkeys(_TOKEN_COLUMNS))
     cost_usd_e6: int = 0
     unpriced_responses: int = 0
     unreliable_responses: int = 0
     unknown_models: Counter[str] = field(default_factory=Counter)
     unknown_kinds: Counter[str] = field(default_factory=Counter)
-    foreign: int = 0
+    kept_sessions: int = 0
+    kept_events: int = 0
+    kept_prompts: int = 0
     waiting: int = 0
     unreadable: int = 0
+    failed: int = 0
 
-    def add(self, row: Checkpoint) -> None:
-        """Count what one checkpoint stands for."""
-        self.rejects.update(row.rejects)
-        self.unknown_kinds.update(row.state.get("unknown_kinds", {}))
+    def add_file(self, row: Checkpoint) -> None:
+        """Count the lines of one file."""
+        if row.rejects or row.state:  # most files have neither
+            self.rejects.update(row.rejects)
+            self.unknown_kinds.update(row.state.get("unknown_kinds", {}))
         self.lines += row.n_lines
-        self.foreign += row.foreign
-        tally = row.tally
-        if row.stored_as is None or not tally:
-            return
+
+    def add_session(self, tally: Json) -> None:
+        """Count what one session holds."""
         self.sessions += 1
         for name in ("events", "responses", "prompts", "tool_calls", "tool_results", "tool_errors"):
             setattr(self, name, getattr(self, name) + tally[name])
-        for name, count in zip(TOKEN_COLUMNS, tally["tokens"], strict=True):
+        for name, count in zip(_TOKEN_COLUMNS, tally["tokens"], strict=True):
             if count is not None:
                 self.tokens[name] = (self.tokens[name] or 0) + count
         self.cost_usd_e6 += tally["cost_e6"]
         self.unpriced_responses += tally["unpriced"]
         self.unreliable_responses += tally["unreliable"]
-        self.unknown_models.update(tally["unknown"])
+        if tally["unknown"]:
+            self.unknown_models.update(tally["unknown"])
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON; `cost_usd` is in dollars and covers priced responses only."""
@@ -82,6 +88,11 @@ class IngestSummary:
 
     agents: dict[Agent, AgentSummary]
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Files on which this program itself failed."""
+        return sum(agent.failed for agent in self.agents.values())
 
     @property
     def new_events(self) -> int:

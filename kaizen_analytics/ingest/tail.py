@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ConfigError
-from kaizen_analytics.ingest.discover import DATABASE_NAME, Root, Source, discover, find_roots, look_at
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.ingest.discover import Root, Source, discover, find_roots, look_at
 from kaizen_analytics.ingest.pipeline import Ingest
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.rows import EVENT_COLUMNS
@@ -63,27 +63,33 @@ def follow(
 
     Raises:
         ConfigError: a home is not a folder, or no agent has ever run there.
+
+    >>> from kaizen_analytics.store import Store
+    >>> (tmp / ".codex" / "sessions").mkdir(parents=True)
+    >>> stop = threading.Event()
+    >>> stop.set()
+    >>> with Store.open(tmp / "new.db", create=True) as made:
+    ...     list(follow(made, [tmp], stop=stop))
+    []
     """
     variables = os.environ if environment is None else environment
     chosen = frozenset(agents) if agents is not None else frozenset(Agent)
-    watch = _Watch(homes, variables, chosen, stop or threading.Event())
+    watch = _FolderWatch(homes, variables, chosen, stop or threading.Event())
     run = Ingest(store, workspace=workspace, prices=prices, agents=chosen)
-    run.read(discover(watch.roots, chosen))
-    run.keep_batches = True
+    run.read(discover(watch.roots, chosen).sources)
+    run.live = True
     for sources in watch.changes():
         run.read(sources)
         yield from _drain(run)
 
 
 def _drain(run: Ingest) -> Iterator[LiveEvent]:
-    for batch in run.batches:
-        for row, completed in batch.news():
-            columns = dict(zip(EVENT_COLUMNS, row, strict=True))
-            yield LiveEvent(batch.agent_of(str(columns["session_id"])), columns, completed)
-    run.batches.clear()
+    news, run.news = run.news, []
+    for row, completed, agent in news:
+        yield LiveEvent(agent, dict(zip(EVENT_COLUMNS, row, strict=True)), completed)
 
 
-class _Watch:
+class _FolderWatch:
     """Says which sources may have changed."""
 
     def __init__(
@@ -97,6 +103,7 @@ class _Watch:
         self._environment = environment
         self._agents = agents
         self._stop = stop
+        self._polls = False
         self.roots = self._find_roots()
         if not self.roots:
             looked = ", ".join(str(home) for home in homes) if homes else "your home folder"
@@ -112,15 +119,21 @@ class _Watch:
         while not self._stop.is_set():
             yield from self._watch_roots()
             self.roots = self._find_roots()
-            yield discover(self.roots, self._agents)
+            yield discover(self.roots, self._agents).sources
 
     def _watch_roots(self) -> Iterator[list[Source]]:
         """Watch until the set of root folders changes."""
-        import watchfiles
-
-        if not self.roots:
+        if not self.roots or self._polls:
             self._stop.wait(_IDLE_MS / 1000)
             return
+        try:
+            yield from self._watch()
+        except OSError:
+            self._polls = True  # the system has no watch left to give: walk every second instead
+
+    def _watch(self) -> Iterator[list[Source]]:
+        import watchfiles
+
         before, idle = self._signature(), 0
         for changes in watchfiles.watch(
             *(root.path for root in self.roots),
@@ -136,7 +149,7 @@ class _Watch:
             if changes:
                 yield self._sources({Path(path) for _, path in changes})
             elif idle % _WALK_EVERY == 0:
-                yield discover(self.roots, self._agents)
+                yield discover(self.roots, self._agents).sources
             if self._signature() != before:
                 return
 
@@ -146,7 +159,7 @@ class _Watch:
 
     def _sources(self, paths: set[Path]) -> list[Source]:
         if any(path.is_dir() for path in paths):
-            return discover(self.roots, self._agents)  # its files may have been written before it was watched
-        named = {path.with_name(DATABASE_NAME) if path.name.startswith(DATABASE_NAME) else path for path in paths}
+            return discover(self.roots, self._agents).sources  # its files may have been written before it was watched
+        named = {path.with_name(path.name.removesuffix("-wal").removesuffix("-shm")) for path in paths}
         found = (look_at(path, self.roots) for path in sorted(named))
         return [source for source in found if source is not None]

@@ -32,26 +32,40 @@ class Described(NamedTuple):
 
 
 def describe_input(name: str, given: Json) -> Described:
-    """Return what is kept of a tool's input: short texts and paths, never contents."""
+    """Return what is kept of a tool's input: short texts and paths, never contents.
+
+    >>> describe_input("Read", {"file_path": "/repo/a.py", "limit": 10}).paths
+    ('/repo/a.py',)
+    """
     kept: Json = {}
     path = next((given[key] for key in _PATH_FIELDS if key in given and type(given[key]) is str and given[key]), None)
     for key in _TEXT_FIELDS:
         if key in given and (value := _joined(given[key])):
             kept[key] = snippet(value, 500)
     payload: Json = {"input": kept}
+    touched: tuple[str, ...] = ()
     if path is not None:
         payload["path"] = kept["path"] = clean(path)
+        touched = () if name in _FOLDER_TOOLS else (kept["path"],)
     for key in ("todos", "plan"):
         if type(given.get(key)) is list:
             payload["todos"] = _progress(given[key])
-    places = _places(kept)
-    skills = _skills(given, places)
-    touched = () if path is None or name in _FOLDER_TOOLS else (clean(path),)
-    return Described(payload, touched, skills, _unique(_found(_RULE_FILE, places)))
+    text = f"{kept.get('path', '')} {kept.get('command', '')} {kept.get('cmd', '')}"
+    skill = given.get("skill")
+    skills = [skill] if type(skill) is str and skill else []
+    if any(mark in text for mark in _MARKS):
+        return Described(
+            payload, touched, _unique([*skills, *_SKILL_FILE.findall(text)]), _unique(_RULE_FILE.findall(text))
+        )
+    return Described(payload, touched, _unique(skills) if skills else ())
 
 
 def describe_patch(text: str) -> Described:
-    """Return what an `apply_patch` text touches."""
+    r"""Return what an `apply_patch` text touches.
+
+    >>> describe_patch("*** Update File: src/a.py\n+x").paths
+    ('src/a.py',)
+    """
     paths = tuple(dict.fromkeys(clean(found[0] or found[1]) for found in _PATCH_PATH.findall(text)))
     payload: Json = {"input": {"chars": len(text)}}
     if paths:
@@ -61,7 +75,11 @@ def describe_patch(text: str) -> Described:
 
 
 def add_patch(described: Described, text: str) -> Described:
-    """Return a call's description with the files of the patch inside one of its texts."""
+    """Return a call's description with the files of the patch inside one of its texts.
+
+    >>> add_patch(Described({"input": {}}), "*** Add File: a.py").payload["path"]
+    'a.py'
+    """
     paths = describe_patch(text).paths or describe_patch(text.replace("\\n", "\n")).paths
     if not paths:
         return described
@@ -71,7 +89,11 @@ def add_patch(described: Described, text: str) -> Described:
 
 
 def describe_code(text: str) -> Described:
-    """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any."""
+    """Return what is kept of a script that calls tools: its beginning, and the patch inside it, if any.
+
+    >>> describe_code("await tools.exec_command({cmd: 'ls'})").payload
+    {'input': {'code': "await tools.exec_command({cmd: 'ls'})"}}
+    """
     patch = describe_patch(text.replace("\\n", "\n")) if "*** Begin Patch" in text else Described({"input": {}})
     patch.payload["input"]["code"] = snippet(text, 500)
     return Described(
@@ -91,21 +113,6 @@ def _joined(value: Any) -> str:  # noqa: ANN401 - any JSON value
 def _progress(items: list[Any]) -> Json:
     states = [item.get("status") for item in items if type(item) is dict]
     return {"total": len(items), "done": sum(1 for state in states if type(state) is str and state in _DONE)}
-
-
-def _skills(given: Json, places: str) -> tuple[str, ...]:
-    named = [given["skill"]] if type(given.get("skill")) is str and given["skill"] else []
-    return _unique([*named, *_found(_SKILL_FILE, places)])
-
-
-def _found(pattern: re.Pattern[str], text: str) -> list[str]:
-    return pattern.findall(text) if text else []
-
-
-def _places(kept: Json) -> str:
-    """Return the texts that may name a skill or a rule, or nothing where none of them does."""
-    text = f"{kept.get('path', '')} {kept.get('command', '')} {kept.get('cmd', '')}"
-    return text if any(mark in text for mark in _MARKS) else ""
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

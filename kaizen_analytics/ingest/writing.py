@@ -1,35 +1,35 @@
-"""One batch of files becomes rows: who owns what, what must be read again, and one transaction for all of it."""
+"""One batch of files becomes rows: whole sessions, derived from all of their files and replaced in one transaction."""
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from dataclasses import replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from kaizen_analytics.errors import IngestError
+from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
-from kaizen_analytics.ingest.ownership import Claim, Report, best_report, choose_owner
-from kaizen_analytics.ingest.records import Agent, Event, Json, Kind
+from kaizen_analytics.ingest.ownership import OwnedRecord, RecordClaim, best_report, choose_owner
+from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
+    NOT_IN_MESSAGES,
     SESSION_COLUMNS,
-    count_event,
-    count_response,
-    count_usage,
+    Row,
+    count_rows,
     event_row,
-    new_tally,
-    row_term,
-    session_row,
+    insert_rows,
+    most_frequent,
+    stored_row,
 )
-from kaizen_analytics.store.sessions import Footprint, delete_sessions, find_foreign, record_footprints
+from kaizen_analytics.store.digests import digest, write_digests
+from kaizen_analytics.store.sessions import delete_sessions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from kaizen_analytics.ingest.gitref import Places
     from kaizen_analytics.ingest.pricing import PriceList
@@ -40,8 +40,9 @@ _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
 
-RECORD_COLUMNS = ("file_id", "record", "seq", "original", "tokens")
-
+_RECORD_COLUMNS = ("file_id", "record", "seq", "original", "tokens")
+_REJECT_COLUMNS = ("file_id", "line", "offset_bytes", "reason", "detail")
+_PLACE_COLUMNS = ("session_id", "seq", "cwd", "branch")
 _TOUCHED = (
     ("files_touched", "path", "paths"),
     ("skills_used", "skill", "skills"),
@@ -49,16 +50,53 @@ _TOUCHED = (
 )
 """Table, its column, and the attribute of an event that feeds it."""
 
-_INTEGERS = frozenset(
-    {"seq", "ts_ms", "tokens_in", "tokens_out", "cost_usd_e6", "ts_exact", "reasoning_tokens", "latency_ms", "ttft_ms"}
-    | {"context_used_tokens", "context_max_tokens", "cache_creation_tokens", "cache_read_tokens"}
-)
+_PICKED = "(select value from json_each(?))"
+
+
+class _Record(NamedTuple):
+    """One row of `ka_records`: a file's copy of a record, and the place of its event if the event is this copy's."""
+
+    file_id: int
+    record: int
+    seq: int | None
+    standing: int
+    report: str | None
+
+
+_Copy = tuple[int, int, int, str | None]
+"""The same before its event has a place: file, record, standing, report."""
+
+
+class _Entry(NamedTuple):
+    """One event of a session: of a file that was read, or (`row`) as only the store has it."""
+
+    ts_ms: int
+    record: int | None
+    file_id: int
+    place: Place
+    event: Event | None = None
+    row: Row | None = None
+
+
+@dataclass(slots=True)
+class _Session:
+    """A session in the making: the works that are its files, what is stored of it, and what comes of both."""
+
+    id: str
+    works: list[Work]
+    files: list[Checkpoint]
+    """Its files that are gone."""
+    tally: Json = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
+    before: int = 0
+    """How many events were stored."""
 
 
 class Batch:
     """Some works on their way to the store; `commit` writes them, unless another ingest was faster.
 
-    `overtaken` are the works that another ingest advanced; `written` counts new events by path.
+    `overtaken` are the works that another ingest advanced; `new_events` counts, by agent, the events that the store
+    gained.
     """
 
     def __init__(
@@ -68,42 +106,33 @@ class Batch:
         *,
         prices: PriceList,
         places: Places,
-        adopt: bool,
         read: Callable[[str], Work | None],
+        leaves_out: Callable[[Iterable[str]], str | None],
+        live: bool = False,
     ) -> None:
         self.works = {work.path: work for work in works}
         self.overtaken: list[Work] = []
-        self.written: dict[str, int] = {}
-        self.rows: list[tuple[Any, ...]] = []
-        self.completed: list[tuple[Any, ...]] = []
-        self._sessions: list[tuple[Any, ...]] = []
-        self._footprints: dict[str, Footprint] = {}
-        self._touched: dict[str, list[tuple[str, str]]] = {table: [] for table, _, _ in _TOUCHED}
+        self.new_events: Counter[Agent] = Counter()
+        self.news: list[tuple[Row, bool, Agent]] = []
+        """With `live`: the rows that were added, and (marked True) those that were completed."""
         self._store = store
         self._prices = prices
         self._places = places
-        self._adopt = adopt
         self._read = read
-        self._others: dict[str, Checkpoint] = {}
-        self._claims: dict[int, list[Claim]] = {}
-        self._own: dict[str, dict[int, tuple[int | None, Report | None]]] = {}
-        self._released: set[str] = set()
-        self._now_shared: set[str] = set()
+        self._leaves_out = leaves_out
+        self._live = live
+        self._sessions: dict[str, _Session] = {}
+        self._gone: list[Checkpoint] = []
+        self._outside: dict[str, str] = {}
+        self._claims: dict[int, list[RecordClaim]] = {}
         self._exists: dict[str, bool] = {}
-
-    def news(self) -> list[tuple[tuple[Any, ...], bool]]:
-        """Return the rows that this batch added, and (marked True) those that it completed, by session and place."""
-        known = {
-            work.row.stored_as: work.row.tally.get("events", 0)
-            for work in self.works.values()
-            if work.row is not None and not work.appended
-        }
-        added = [(row, False) for row in self.rows if row[1] >= known.get(row[0], 0)]
-        return sorted([*added, *((row, True) for row in self.completed)], key=lambda item: item[0][:2])
-
-    def agent_of(self, session: str) -> Agent:
-        """Return the agent that one of this batch's sessions belongs to."""
-        return next(work.agent for work in self.works.values() if work.name == session)
+        self._file_ids: dict[str, int] = {}
+        self._rows: list[Row] = []
+        self._session_rows: list[Row] = []
+        self._digests: dict[str, str] = {}
+        self._records: list[_Record] = []
+        self._place_rows: list[Row] = []
+        self._touched: dict[str, dict[tuple[str, str], None]] = {table: {} for table, _, _ in _TOUCHED}
 
     def commit(self) -> list[Checkpoint]:
         """Write everything in one transaction and return the checkpoints that were saved."""
@@ -112,7 +141,6 @@ class Batch:
             if not self.works:
                 return []
             self._settle()
-            self._find_foreign()
             return self._write()
 
     def _drop_overtaken(self) -> None:
@@ -125,418 +153,479 @@ class Batch:
                 work.row = now
 
     def _settle(self) -> None:
-        """Add works until no file outside the batch would have to change."""
+        """Add works until every session has all of its files, and no session outside would have to change."""
         for _ in range(_MAX_ROUNDS):
-            self._load()
-            again = self._misnamed() | self._misread()
-            if not again:
+            missing = self._find_parts()
+            if not missing:
+                self._find_outside()
+                self._load_claims()
+                missing = self._misowned() | self._parents_of_forks()
+            if not missing:
                 return
-            for path in again:
+            for path in missing:
                 self._include(path)
         raise IngestError(f"{next(iter(self.works))} and its copies do not settle; please report this.")
 
     def _include(self, path: str) -> None:
         work = self._read(path)
-        if work is None:
+        if work is None:  # it vanished between two looks
             self._exists[path] = False
-            if path in self.works:  # it vanished between two looks; what it adds can wait
-                del self.works[path]
             return
-        work.row = next((row for row in (self._others.get(path), *self._rows_of(path)) if row is not None), None)
+        work.row = next((row for row in find_checkpoints(self._store, paths=[path]) if row.path == path), None)
         self.works[path] = work
 
-    def _rows_of(self, path: str) -> list[Checkpoint]:
-        return find_checkpoints(self._store, paths=[path])
+    def _find_parts(self) -> set[str]:
+        """Collect the sessions and their files; return those that are still to be read."""
+        ids = {work.session_id for work in self.works.values()}
+        ids |= {work.row.session_id for work in self.works.values() if work.row is not None and work.replaces}
+        ids |= self._roots_with_totals()
+        ids.discard("")
+        others = [row for row in find_checkpoints(self._store, session_ids=ids) if row.path not in self.works]
+        self._gone = [row for row in others if row.stored_as in (None, row.session_id)]
+        self._sessions = {session: _Session(session, [], []) for session in sorted(ids)}
+        for work in sorted(self.works.values(), key=lambda work: work.path):
+            if work.session_id:
+                self._sessions[work.session_id].works.append(work)
+        for row in self._gone:
+            self._sessions[row.session_id].files.append(row)
+        return {row.path for row in others if self._is_there(row.path)}
 
-    def _load(self) -> None:
-        """Read what the store knows of these records and sessions."""
-        sessions = {work.session_id for work in self.works.values() if work.events}
-        found = find_checkpoints(self._store, session_ids=sessions)
-        self._others = {row.path: row for row in found if row.path not in self.works and row.read_bytes}
-        records = {record for work in self.works.values() for record in work.records if record is not None}
-        for work in self.works.values():
-            if work.shared and work.row is not None:
-                records |= self._records_of(work.row.id)
-        self._claims, self._own = {}, {}
-        for record, path, last_ms, original, seq, tokens in self._store.native(
-            "select r.record, f.path, f.last_ms, r.original, r.seq, r.tokens from ka_records r join ka_files f"
-            " on f.id = r.file_id where r.record in (select value from json_each(?))",
-            orjson.dumps(sorted(records)).decode(),
-        ):
-            report = Report.from_json(tokens) if tokens else None
-            number, place = int(record or 0), str(path)
-            known = self.works.get(place)
-            if known is not None:
-                self._own.setdefault(place, {})[number] = (None if seq is None else int(seq), report)
-                if known.appended:
-                    claim = Claim(number, place, original == "1", known.parser.last_ms, seq is not None, False, report)
-                    self._claims.setdefault(number, []).append(claim)
-                continue
-            gone = not self._is_there(place)
-            claim = Claim(number, place, original == "1", int(last_ms or 0), seq is not None, gone, report)
-            self._claims.setdefault(number, []).append(claim)
-        self._claim_for_works()
-
-    def _records_of(self, file_id: int) -> set[int]:
-        rows = self._store.native("select record from ka_records where file_id = ?", file_id)
-        return {int(record or 0) for (record,) in rows}
-
-    def _claim_for_works(self) -> None:
-        """Add these works' claims to records that have another holder; most records have none, and need no claim."""
-        held = Counter(record for work in self.works.values() for record in work.records if record is not None)
-        contested = {record for record, holders in held.items() if holders > 1} | self._claims.keys()
-        for work in self.works.values():
-            if contested.isdisjoint(work.records):
-                continue
-            for record, event in zip(work.records, work.events, strict=True):
-                if record is not None and record in contested:
-                    report = None if event.tokens is None else Report(event.tokens, event.stop_reason)
-                    claim = Claim(record, work.path, event.original, work.parser.last_ms, report=report)
-                    self._claims.setdefault(record, []).append(claim)
+    def _roots_with_totals(self) -> set[str]:
+        """Return the sessions that started these ones as sub-agents and whose own total includes them."""
+        parents = {work.parser.parent_session_id for work in self.works.values()} - {None}
+        rows = find_checkpoints(self._store, session_ids=sorted(map(str, parents))) if parents else []
+        return {row.session_id for row in rows if row.state.get("has_totals") and row.path not in self.works}
 
     def _is_there(self, path: str) -> bool:
         if path not in self._exists:
             self._exists[path] = Path(path.partition("#")[0]).is_file()
         return self._exists[path]
 
-    def _misnamed(self) -> set[str]:
-        """Give each work its session's stored name; return files whose own name would have to change."""
-        by_session: dict[str, list[Work | Checkpoint]] = {}
-        for work in self.works.values():
-            work.name = None
-            if work.events or work.appended:
-                by_session.setdefault(work.session_id, []).append(work)
-        for row in self._others.values():
-            if row.session_id in by_session and not row.foreign:
-                by_session[row.session_id].append(row)
-        again: set[str] = set()
-        for session, holders in by_session.items():
-            first = min(holders, key=self._standing)
-            for holder in holders:
-                name = session if holder is first else _second_name(session, holder)
-                if self._needs_reading(holder, name):
-                    again.add(holder.path)
-        return again
+    def _find_outside(self) -> None:
+        """Note the sessions that ran elsewhere than in the one workspace that is wanted, unless they are stored."""
+        self._outside = {}
+        for session in self._sessions.values():
+            rows = [*(work.row for work in session.works if work.row is not None), *session.files]
+            if any(row.stored_as for row in rows):
+                continue
+            cwds = (event.place.cwd for work in session.works for event in work.events if event.place.cwd)
+            wanted = self._leaves_out(cwds)
+            if wanted is not None and any(work.events for work in session.works):
+                self._outside[session.id] = wanted
 
-    def _standing(self, holder: Work | Checkpoint) -> tuple[bool, int, str]:
-        """Order the files that hold one session: a lost original first, then the fullest copy, then by path."""
-        if holder.agent == Agent.CLAUDE_CODE:
-            lost = isinstance(holder, Checkpoint) and holder.stored_as is not None and not self._is_there(holder.path)
-            return not lost, 0, holder.path
-        size = holder.read_bytes if isinstance(holder, Checkpoint) else holder.end
-        return "#" in holder.path, -size, holder.path
+    def _load_claims(self) -> None:
+        """Collect who else holds the records of these works; most records have one holder, and need no claim."""
+        works = [work for work in self.works.values() if work.session_id not in self._outside]
+        held = Counter(record for work in works for record in work.records)
+        wanted = set(held)
+        for work in works:
+            if work.replaces and work.row is not None:
+                wanted |= {record.record for record in self._records_of([work.row.id]) if record.seq is not None}
+        present = {work.path: frozenset(work.records) for work in works}
+        self._claims = defaultdict(list)
+        for number, path, session, last_ms, standing, owned, report in self._store.native(
+            "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens"
+            f" from ka_records r join ka_files f on f.id = r.file_id where r.record in {_PICKED}",
+            orjson.dumps(sorted(wanted)).decode(),
+        ):
+            record, place = int(number or 0), str(path)
+            known = self.works.get(place)
+            if known is not None and (known.replaces or owned != "1" or record in present.get(place, ())):
+                continue  # the work claims it itself, or has nothing to keep
+            gone = known is not None or not self._is_there(place)
+            found = OwnedRecord.from_json(report) if report else None
+            self._claims[record].append(
+                RecordClaim(
+                    record, str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, found
+                )
+            )
+        contested = {record for record, holders in held.items() if holders > 1} | self._claims.keys()
+        for work in works:
+            if not contested.isdisjoint(work.records):
+                self._claim(work, contested)
 
-    def _needs_reading(self, holder: Work | Checkpoint, name: str | None) -> bool:
-        if isinstance(holder, Checkpoint):
-            if holder.stored_as == name or (holder.stored_as is None and not holder.tally.get("copy")):
-                return False
-            if self._is_there(holder.path):
-                return True
-            self._released.add(holder.path)  # gone, and a fuller copy takes its place
-            return False
-        holder.name = name
-        row = holder.row
-        fresh = row is None or (row.stored_as is None and not row.tally.get("copy"))
-        return holder.appended and not fresh and row is not None and row.stored_as != name
+    def _claim(self, work: Work, contested: set[int]) -> None:
+        for record, event in zip(work.records, work.events, strict=True):
+            if record in contested:
+                report = None if event.tokens is None else OwnedRecord(event.tokens, event.stop_reason)
+                claim = RecordClaim(
+                    record, work.session_id, work.path, event.standing, work.parser.last_ms, report=report
+                )
+                self._claims[record].append(claim)
 
-    def _misread(self) -> set[str]:
-        """Return files that would own another share of the records than the store gives them."""
+    def _misowned(self) -> set[str]:
+        """Return files of other sessions that would own another share of the records than the store gives them."""
         again: set[str] = set()
         for claims in self._claims.values():
-            if len({claim.path for claim in claims}) > 1:
-                again |= self._misread_record(claims)
-        for work in self.works.values():
-            if work.shared:
-                lost = self._own.get(work.path, {}).keys() - set(work.records)
-                again |= {claim.path for record in lost for claim in self._claims.get(record, ())} - self.works.keys()
-        return {path for path in again if self._is_there(path)}
-
-    def _misread_record(self, claims: list[Claim]) -> set[str]:
-        owner = choose_owner(claims)
-        again: set[str] = set()
-        for claim in claims:
-            work = self.works.get(claim.path)
-            if work is not None:
-                work.shared = True
-                if work.appended:
-                    again.add(work.path)
+            outside = [claim for claim in claims if claim.path not in self.works and not claim.vanished]
+            if not outside or len({claim.session for claim in claims}) < 2:
                 continue
-            self._now_shared.add(claim.path)
-            if claim.owned != (claim is owner) and not claim.vanished:
-                again.add(claim.path)
-        outside = [claim for claim in claims if claim.path not in self.works]
-        if owner in outside and not owner.vanished and best_report(outside) != best_report(claims):
-            again.add(owner.path)
+            owner = choose_owner(claims)
+            for claim in outside:
+                holds = any(other.owned for other in claims if other.session == claim.session)
+                if holds != (claim.session == owner.session):
+                    again.add(claim.path)
+            if owner in outside and best_report(outside) != best_report(claims):
+                again.add(owner.path)
         return again
 
-    def _find_foreign(self) -> None:
-        names = {work.name for work in self.works.values() if work.name}
-        foreign = find_foreign(self._store, names)
-        for work in list(self.works.values()):
-            if work.name not in foreign:
-                continue
-            if not self._adopt:
-                work.foreign, work.name = True, None
-            elif work.appended:
-                self._include(work.path)
-                self.works[work.path].name = work.name
+    def _origin_of(self, work: Work) -> RecordClaim | None:
+        """Return who owns what a fork, whose own total begins with its parent's, took over last."""
+        record = work.copied_record
+        owner = choose_owner(self._claims[record]) if record in self._claims else None
+        return None if owner is None or owner.session == work.session_id else owner
+
+    def _parents_of_forks(self) -> set[str]:
+        origins = map(self._origin_of, self.works.values())
+        return {one.path for one in origins if one is not None and one.path not in self.works and not one.vanished}
+
+    def _records_of(self, file_ids: Sequence[int]) -> list[_Record]:
+        if not file_ids:
+            return []
+        return [
+            _Record(int(file_id or 0), int(record or 0), _integer(seq), int(standing or 0), report)
+            for file_id, record, seq, standing, report in self._store.native(
+                f"select {', '.join(_RECORD_COLUMNS)} from ka_records where file_id in {_PICKED}",
+                orjson.dumps(file_ids).decode(),
+            )
+        ]
 
     def _write(self) -> list[Checkpoint]:
-        self._make_room()
-        next_id = int(self._store.native("select coalesce(max(id), 0) + 1 from ka_files")[0][0] or 1)
-        saved: list[Checkpoint] = []
-        records: list[tuple[int, int, int | None, int, str | None]] = []
-        for work in self.works.values():
-            file_id = work.row.id if work.row is not None else next_id
-            next_id += work.row is None
-            tally = self._store_events(work, file_id, records)
-            saved.append(_checkpoint(work, file_id, tally))
-        self._insert_events()
-        self._insert_sessions()
-        self._insert_records(records)
-        self._save_rejects(saved)
+        self._number_files()
+        stored = Counter(self._count_stored())
+        for session in self._sessions.values():
+            session.before = stored[session.id]
+            if session.id not in self._outside and (session.works or session.files):
+                self._derive(session)
+        read = list(self._file_ids.values())
+        self._native(f"delete from ka_rejects where file_id in {_PICKED} returning 1", read)
+        gone = [row.id for row in self._gone]
+        self._native(f"delete from ka_records where file_id in {_PICKED} returning 1", read + gone)
+        former = {work.row.stored_as for work in self.works.values() if work.row is not None and work.row.stored_as}
+        self._replace_sessions(sorted({*self._sessions, *former} - self._outside.keys()))
+        saved = [self._checkpoint(work) for work in self.works.values()]
+        saved += [self._gone_checkpoint(row) for row in self._gone]
+        self._save_rejects()
         save_checkpoints(self._store, saved)
-        self._store.native(
-            "update ka_files set shared = 1 where path in (select value from json_each(?)) returning 1",
-            orjson.dumps(sorted(self._now_shared)).decode(),
+        return saved
+
+    def _native(self, sql: str, values: object) -> list[tuple[str | None, ...]]:
+        return self._store.native(sql, orjson.dumps(values).decode())
+
+    def _number_files(self) -> None:
+        next_id = int(self._store.native("select coalesce(max(id), 0) + 1 from ka_files")[0][0] or 1)
+        for work in self.works.values():
+            self._file_ids[work.path] = work.row.id if work.row is not None else next_id
+            next_id += work.row is None
+
+    def _count_stored(self) -> dict[str, int]:
+        rows = self._native(
+            f"select session_id, count(*) from events where session_id in {_PICKED} group by 1", list(self._sessions)
         )
-        return saved + self._release()
+        return {str(session): int(count or 0) for session, count in rows}
 
-    def _release(self) -> list[Checkpoint]:
-        """Take its session from a vanished file whose fuller copy was stored in its place."""
-        if not self._released:
-            return []
-        paths = orjson.dumps(sorted(self._released)).decode()
-        self._store.native(
-            "update ka_files set stored_as = null, tally = '{\"copy\": true}'"
-            " where path in (select value from json_each(?)) returning 1",
-            paths,
-        )
-        return find_checkpoints(self._store, paths=self._released)
-
-    def _make_room(self) -> None:
-        """Delete what whole works replace."""
-        whole = [work for work in self.works.values() if not work.appended]
-        ids = [work.row.id for work in whole if work.row is not None]
-        picked = "(select value from json_each(?))"
-        for table in ("ka_records", "ka_rejects"):
-            self._store.native(f"delete from {table} where file_id in {picked} returning 1", orjson.dumps(ids).decode())
-        names = {work.name for work in whole if work.name}
-        names |= {
-            work.row.stored_as for work in whole if work.row is not None and work.row.stored_as and not work.foreign
-        }
-        # What is appended stays; a file that only now takes the session from a copy has nothing there to append to.
-        kept = {
-            work.name for work in self.works.values() if work.appended and work.row and work.row.stored_as == work.name
-        }
-        delete_sessions(self._store, sorted(name for name in names - kept if name is not None))
-
-    def _store_events(
-        self, work: Work, file_id: int, records: list[tuple[int, int, int | None, int, str | None]]
-    ) -> Json:
-        known = work.row.tally if work.appended and work.row is not None else {}
-        tally = known if "events" in known else new_tally()
-        if work.name is None:
-            if work.outside:
-                return {"outside": work.outside}
-            return {"copy": True} if work.events else new_tally()
-        own = self._own.get(work.path, {}) if work.appended else {}
-        begin = tally["events"]
-        fresh: list[Event] = []
-        for record, event in zip(work.records, work.events, strict=True):
-            if record is not None and record in own:
-                self._improve(work.name, tally, file_id, record, own[record], event)
-                continue
-            owned = record is None or self._owns(work, record, event)
-            seq = tally["events"] if owned else None
-            if owned:
-                row = event_row(work.name, tally["events"], event, self._prices)
-                count_event(tally, event, row)
-                self.rows.append(row)
-                fresh.append(event)
+    def _derive(self, session: _Session) -> None:
+        """Build the rows of one session from its files, and from what only the store still has of them."""
+        mine = {work.row.id: work for work in session.works if work.row is not None}
+        stored = self._records_of([*mine, *(row.id for row in session.files)])
+        stored = [record for record in stored if record.file_id not in mine or not mine[record.file_id].replaces]
+        for work in session.works:
+            origin = self._origin_of(work)
+            parent = self.works.get(origin.path) if origin is not None else None
+            work.book(self._messages_of_children(session.id, work), parent)
+        lists, records = self._entries(session, {record.record: record.report for record in stored})
+        present = {record for work in session.works for record in work.records}
+        present = present.union(*(work.booked_records for work in session.works))
+        kept = self._kept(session, stored, present)
+        lost = {(entry.file_id, entry.record) for entry in kept}
+        stored = [one for one in stored if one.file_id not in mine or (one.file_id, one.record) in lost]
+        owners: dict[tuple[int, int], int] = {}
+        at = NOWHERE
+        former = self._former_rows(session) if self._live else {}
+        agent = self._agent_of(session)
+        entries, payloads = _in_order([*lists, kept]), []
+        for seq, (_, record, file_id, place, event, kept_row) in enumerate(entries):
+            if event is not None:
+                row, payload = event_row(session.id, seq, event, self._prices), event.payload
+                if event.paths or event.skills or event.rules:
+                    self._touch(session.id, event)
+            else:
+                row = (session.id, seq, *(kept_row or ())[2:])
+                payload = orjson.loads(row[9])
+            session.rows.append(row)
+            payloads.append(payload)
             if record is not None:
-                report = None if event.tokens is None else Report(event.tokens, event.stop_reason).to_json()
-                records.append((file_id, record, seq, int(event.original), report))
-        self.written[work.path] = tally["events"] - begin
-        if tally["events"]:
-            self._note_session(work, tally, fresh)
-        return tally
+                owners[file_id, record] = seq
+            if place is not at and place[:2] != at[:2]:
+                self._place_rows.append((session.id, seq, *place[:2]))
+            at = place
+            if self._live and (known := former.get(record)) != row[6:8]:
+                self.news.append((row, known is not None, agent))
+        session.tally = count_rows(session.rows, payloads, [entry.place.branch for entry in entries])
+        if kept:
+            lost_payloads = [said for said, entry in zip(payloads, entries, strict=True) if entry.event is None]
+            session.tally["kept"] = len(kept)
+            session.tally["kept_prompts"] = sum(bool(payload.get("prompt")) for payload in lost_payloads)
+        self._records += [
+            _Record(file_id, record, owners.get((file_id, record)), standing, report)
+            for file_id, record, standing, report in records
+        ]
+        self._records += [one._replace(seq=owners.get((one.file_id, one.record))) for one in stored]
+        self.new_events[agent] += len(session.rows) - session.before
+        if session.rows:
+            self._rows += session.rows
+            self._session_rows.append(self._session_row(session, kept))
+            self._digests[session.id] = digest([self._session_rows[-1], *session.rows])
 
-    def _owns(self, work: Work, record: int, event: Event) -> bool:
-        claims = self._claims.get(record, ())
+    def _messages_of_children(self, session: str, work: Work) -> Iterator[tuple[str | None, Tokens]]:
+        """Yield model and tokens of the responses that a session's sub-agents gave before its last own total."""
+        if not work.parser.parsed.totals:
+            return
+        ended_ms = work.parser.parsed.totals[-1].at_ms
+        read = set()
+        for other in self.works.values():
+            if other.parser.parent_session_id == session:
+                read.add(other.session_id)
+                yield from other.responses_before(ended_ms)
+        rows = self._store.native(
+            "select e.payload->>'model', e.tokens_in, e.cache_creation_tokens, e.cache_read_tokens, e.tokens_out,"
+            " e.reasoning_tokens, s.id from sessions s join events e on e.session_id = s.id"
+            " where s.parent_session_id = ? and e.kind = 'Message' and e.ts_ms <= ?",
+            session,
+            ended_ms,
+        )
+        for model, *counts, child in rows:
+            if child not in read:
+                given, written, read_again, output, reasoning = map(_integer, counts)
+                yield model, Tokens(given, written, read_again, output, reasoning)
+
+    def _entries(self, session: _Session, former: dict[int, str | None]) -> tuple[list[list[_Entry]], list[_Copy]]:
+        """Return what each file contributes to a session, and every file's records.
+
+        A response whose last lines a file lost keeps the report (`former`) that it had with them.
+        """
+        seen: set[int] = set()
+        lists: list[list[_Entry]] = []
+        records: list[_Copy] = []
+        for work in _by_weight(session.works):
+            file_id = self._file_ids[work.path]
+            # A conversation that Cursor keeps in two forms has no record in common: the fuller form counts.
+            counts = work.agent is not Agent.CURSOR or not any(lists)
+            entries: list[_Entry] = []
+            for record, event in zip(work.records, work.events, strict=True):
+                if event.stop_reason is None and (known := former.get(record)) and NOT_IN_MESSAGES not in event.payload:
+                    _complete(event, OwnedRecord.from_json(known))
+                report = None if event.tokens is None else OwnedRecord(event.tokens, event.stop_reason).to_json()
+                records.append((file_id, record, event.standing, report))
+                if (
+                    counts
+                    and record not in seen
+                    and (record not in self._claims or self._owns(session.id, record, event))
+                ):
+                    entries.append(_Entry(event.ts_ms, record, file_id, event.place, event))
+                seen.add(record)
+            lists.append(entries)
+        return lists, records
+
+    def _owns(self, session: str, record: int, event: Event) -> bool:
+        claims = self._claims[record]
         if len(claims) < 2:
             return True
-        if choose_owner(claims).path != work.path:
+        if choose_owner(claims).session != session:
             return False
         report = best_report(claims)
         if report is not None:
-            event.tokens, event.stop_reason = report.tokens, report.stop_reason
-            if report.stop_reason is not None:
-                event.payload.pop("unreliable", None)
+            _take(event, report)
         return True
 
-    def _improve(
-        self,
-        session: str,
-        tally: Json,
-        file_id: int,
-        record: int,
-        known: tuple[int | None, Report | None],
-        event: Event,
-    ) -> None:
-        """Complete a response that an earlier run stored when only its first lines were there."""
-        seq, before = known
-        if seq is None or event.kind is not Kind.MESSAGE or event.tokens is None:
-            return
-        larger = before is None or event.tokens.weight >= before.tokens.weight
-        tokens = event.tokens if larger or before is None else before.tokens
-        stop = event.stop_reason or (before.stop_reason if before else None)
-        [found] = self._store.native(
-            "select ts_ms, cost_usd_e6, payload, tokens_in, tokens_out, context_used_tokens from events"
-            " where session_id = ? and seq = ?",
-            session,
-            seq,
-        )
-        old_cost, old_payload = None if found[1] is None else int(found[1]), str(found[2])
-        payload: Json = orjson.loads(old_payload)
-        if stop is not None:
-            payload.pop("unreliable", None)
-        for name in ("text", "speed"):
-            if name in event.payload:
-                payload.setdefault(name, event.payload[name])
-        cost = self._prices.cost_e6(event.model, int(found[0] or 0), tokens, payload.get("speed"))
-        context = event.context_used_tokens if larger else found[5] and int(found[5])
-        text = orjson.dumps(payload).decode()
-        if before is not None:
-            count_usage(tally, before.tokens, old_cost, orjson.loads(old_payload), sign=-1)
-        else:
-            count_response(tally, event.model)
-        count_usage(tally, tokens, cost, payload, sign=1)
-        stale = (
-            session,
-            seq,
-            int(found[0] or 0),
-            event.kind.value,
-            "",
-            None,
-            _integer(found[3]),
-            _integer(found[4]),
-            old_cost,
-            old_payload,
-        )
-        now = (*stale[:6], tokens.tokens_in, tokens.tokens_out, cost, text)
-        tally["checksum"] += row_term(now) - row_term(stale)
-        self._store.native(
-            "update events set tokens_in = ?, tokens_out = ?, cost_usd_e6 = ?, payload = ?, reasoning_tokens = ?,"
-            " stop_reason = ?, context_used_tokens = ?, cache_creation_tokens = ?, cache_read_tokens = ?"
-            " where session_id = ? and seq = ? returning 1",
-            tokens.tokens_in, tokens.tokens_out, cost, text, tokens.reasoning, stop, context, tokens.cache_creation,
-            tokens.cache_read, session, seq,
-        )  # fmt: skip
-        if tokens != (before.tokens if before is not None else None):
-            whole = replace(event, tokens=tokens, stop_reason=stop, payload=payload)
-            self.completed.append(event_row(session, seq, whole, self._prices))
-        self._store.native(
-            "update ka_records set tokens = ? where file_id = ? and record = ? returning 1",
-            Report(tokens, stop).to_json(),
-            file_id,
-            record,
-        )
+    def _kept(self, session: _Session, stored: list[_Record], present: set[int]) -> list[_Entry]:
+        """Return the stored events whose records are gone: overwritten, cut off, or lost with their file."""
+        gone = {one.seq: one for one in stored if one.seq is not None and one.record not in present}
+        told = {one.seq for one in stored if one.seq is not None}
+        unknown = set() if len(told) >= session.before else set(range(session.before)) - told
+        if session.works and all(work.replaces for work in session.works):
+            unknown = set()  # an older version kept no records of this agent, and read the same file
+        return self._kept_entries(session, gone, unknown) if gone or unknown else []
 
-    def _note_session(self, work: Work, tally: Json, fresh: Sequence[Event]) -> None:
-        session = str(work.name)
-        self._sessions.append(session_row(work, tally, self._places))
-        self._footprints[session] = Footprint(tally["events"], tally["checksum"])
+    def _kept_entries(self, session: _Session, gone: dict[int, _Record], unknown: set[int]) -> list[_Entry]:
+        places = self._places_of(session.id)
+        cells = self._store.native(
+            f"select {', '.join(EVENT_COLUMNS)} from events where session_id = ? and seq in {_PICKED} order by seq",
+            session.id,
+            orjson.dumps([*gone, *unknown]).decode(),
+        )
+        first_ms = min((event.ts_ms for work in session.works for event in work.events), default=None)
+        kept: list[_Entry] = []
+        for row in map(stored_row, cells):
+            seq, known = row[1], gone.get(row[1])
+            if known is not None or first_ms is None or row[2] < first_ms:
+                place = next((place for start, place in reversed(places) if start <= seq), NOWHERE)
+                record, file_id = (known.record, known.file_id) if known is not None else (None, 0)
+                kept.append(_Entry(row[2], record, file_id, place, row=row))
+        if self._agent_of(session) is Agent.CURSOR and sum(len(work.events) for work in session.works) >= len(kept):
+            return []  # the same conversation in its other form
+        return kept
+
+    def _places_of(self, session: str) -> list[tuple[int, Place]]:
+        rows = self._store.native("select seq, cwd, branch from ka_places where session_id = ? order by seq", session)
+        return [(int(seq or 0), Place(cwd, branch)) for seq, cwd, branch in rows]
+
+    def _former_rows(self, session: _Session) -> dict[int | None, tuple[int | None, int | None]]:
+        rows = self._store.native(
+            "select r.record, e.tokens_in, e.tokens_out from ka_files f join ka_records r on r.file_id = f.id"
+            " join events e on e.session_id = f.session_id and e.seq = r.seq where f.session_id = ?",
+            session.id,
+        )
+        return {int(record or 0): (_integer(given), _integer(output)) for record, given, output in rows}
+
+    def _agent_of(self, session: _Session) -> Agent:
+        return session.works[0].agent if session.works else Agent(session.files[0].agent)
+
+    def _touch(self, session: str, event: Event) -> None:
         for table, _, attribute in _TOUCHED:
-            values = dict.fromkeys(value for event in fresh for value in getattr(event, attribute))
-            self._touched[table] += [(session, value) for value in values]
+            for value in getattr(event, attribute):
+                self._touched[table][session, value] = None
 
-    def _insert_sessions(self) -> None:
-        columns = ", ".join(SESSION_COLUMNS)
-        changes = ", ".join(f"{name} = excluded.{name}" for name in SESSION_COLUMNS[1:])
-        self._store.native(
-            f"insert into sessions ({columns}) select {_picks(len(SESSION_COLUMNS))} from json_each(?) where true"
-            f" on conflict (id) do update set {changes} returning 1",
-            orjson.dumps(self._sessions).decode(),
-        )
-        record_footprints(self._store, self._footprints)
+    def _session_row(self, session: _Session, kept: Sequence[_Entry]) -> Row:
+        """Return the row of `sessions`; what only files know that are gone is taken from the row that is stored."""
+        tally, works = session.tally, _by_weight(session.works)
+        stored = self._stored_session(session.id) if kept or not works else {}
+        places = [entry.place for entry in kept[:1]] + [_first_place(work) for work in works]
+        cwd = next((place.cwd for place in places if place.cwd), None)
+        branch = next((place.branch for place in places if place.branch), None)
+        version = next((place.version for place in places if place.version), None) or stored.get("agent_version")
+        workspace = self._places.workspace_of(cwd) if cwd else stored.get("workspace", "")
+        commit = next((place.commit for place in places if place.commit), None)
+        source = "recorded" if commit else ""
+        if commit is None and workspace:
+            commit = self._places.commit_at(workspace, None if branch == "HEAD" else branch, tally["start_ms"])
+            source = "inferred" if commit else ""
+        branch = most_frequent(tally["branches"]) or branch
+        told = [(work.parser.prompt_fingerprint, work.parser.parent_session_id) for work in works]
+        agent = self._agent_of(session)
+        inferred = self._places.instructions_at(workspace, commit, agent) or stored.get("prompt_fingerprint")
+        return (
+            session.id, agent.value, most_frequent(tally["models"]), workspace, tally["start_ms"],
+            tally["end_ms"], "Done", works[0].path if works else stored.get("trace_path", ""), commit,
+            None if branch == "HEAD" else branch, source,
+            next((one for one, _ in told if one), None) or inferred,
+            next((one for _, one in told if one), None) or stored.get("parent_session_id"), version,
+        )  # fmt: skip
+
+    def _stored_session(self, session: str) -> dict[str, Any]:
+        rows = self._store.native(f"select {', '.join(SESSION_COLUMNS)} from sessions where id = ?", session)
+        return dict(zip(SESSION_COLUMNS, rows[0], strict=True)) if rows else {}
+
+    def _replace_sessions(self, ids: list[str]) -> None:
+        touched = self._touched_before([row[0] for row in self._session_rows])
+        delete_sessions(self._store, ids)
+        self._native(f"delete from ka_places where session_id in {_PICKED} returning 1", ids)
+        insert_rows(self._store, "events", EVENT_COLUMNS, self._rows)
+        insert_rows(self._store, "ka_records", _RECORD_COLUMNS, sorted(self._records, key=itemgetter(0, 1)))
+        insert_rows(self._store, "ka_places", _PLACE_COLUMNS, self._place_rows)
+        insert_rows(self._store, "sessions", SESSION_COLUMNS, self._session_rows)
+        write_digests(self._store, "session", self._digests)
         for table, column, _ in _TOUCHED:
-            self._store.native(
-                f"insert or ignore into {table} (session_id, {column})"
-                " select value->>0, value->>1 from json_each(?) where true returning 1",
-                orjson.dumps(self._touched[table]).decode(),
-            )
+            pairs = list(dict.fromkeys([*self._touched[table], *touched[table]]))
+            insert_rows(self._store, table, ("session_id", column), pairs)
 
-    def _insert_events(self) -> None:
-        if not self.rows:
-            return
-        import polars as pl
+    def _touched_before(self, ids: list[str]) -> dict[str, list[tuple[str | None, ...]]]:
+        """Return what the sessions touched that hold events of the store alone."""
+        chosen = [session for session in ids if self._sessions[session].tally["kept"]]
+        return {
+            table: self._native(f"select session_id, {column} from {table} where session_id in {_PICKED}", chosen)
+            if chosen
+            else []
+            for table, column, _ in _TOUCHED
+        }
 
-        schema = {name: pl.Int64 if name in _INTEGERS else pl.String for name in EVENT_COLUMNS}
-        columns = dict(zip(EVENT_COLUMNS, zip(*self.rows, strict=True), strict=True))
-        self._store.insert("events", pl.DataFrame(columns, schema=schema))
+    def _save_rejects(self) -> None:
+        rows = {
+            (self._file_ids[path], reject.line): (reject.offset, reject.reason.value, reject.detail)
+            for path, work in self.works.items()
+            for reject in work.parser.parsed.rejects[:_STORED_REJECTS]
+        }
+        insert_rows(self._store, "ka_rejects", _REJECT_COLUMNS, [key + row for key, row in rows.items()])
 
-    def _insert_records(self, records: list[tuple[int, int, int | None, int, str | None]]) -> None:
-        if not records:
-            return
-        import polars as pl
+    def _checkpoint(self, work: Work) -> Checkpoint:
+        parsed, session = work.parser.parsed, self._sessions.get(work.session_id)
+        outside = self._outside.get(work.session_id)
+        rows = session.rows if session is not None else []
+        tally: Json = {}
+        if outside is not None:
+            tally = {"outside": outside}
+        elif session is not None and rows and session.works[0] is work:
+            tally = session.tally
+        return Checkpoint(
+            id=self._file_ids[work.path],
+            path=work.path,
+            agent=work.agent.value,
+            session_id=work.session_id,
+            stored_as=work.session_id if rows else None,
+            size_bytes=work.size_bytes,
+            mtime_ns=work.mtime_ns,
+            read_bytes=work.end,
+            prefix_hash=work.prefix_hash,
+            parser=PARSER_VERSION,
+            last_ms=work.parser.last_ms,
+            n_lines=parsed.n_lines,
+            rejects=dict(sorted(Counter(reject.reason.value for reject in parsed.rejects).items())),
+            state=work.state,
+            tally=tally,
+        )
 
-        records.sort(key=itemgetter(0, 1))  # the order of the table's key: SQLite then only appends to it
-        columns = dict(zip(RECORD_COLUMNS, zip(*records, strict=True), strict=True))
-        schema = {name: pl.String if name == "tokens" else pl.Int64 for name in RECORD_COLUMNS}
-        self._store.insert("ka_records", pl.DataFrame(columns, schema=schema))
-
-    def _save_rejects(self, saved: Sequence[Checkpoint]) -> None:
-        values = [
-            [row.id, reject.line, reject.offset, reject.reason.value, reject.detail]
-            for row in saved
-            for reject in self.works[row.path].parser.parsed.rejects[:_STORED_REJECTS]
-        ]
-        if values:
-            self._store.native(
-                "insert or replace into ka_rejects (file_id, line, offset_bytes, reason, detail)"
-                f" select {_picks(5)} from json_each(?) where true returning 1",
-                orjson.dumps(values).decode(),
-            )
+    def _gone_checkpoint(self, row: Checkpoint) -> Checkpoint:
+        session = self._sessions[row.session_id]
+        leads = not session.works and session.files[0] is row
+        return replace(row, stored_as=row.session_id if session.rows else None, tally=session.tally if leads else {})
 
 
-def _picks(count: int) -> str:
-    return ", ".join(f"value->>{index}" for index in range(count))
+def _complete(event: Event, former: OwnedRecord) -> None:
+    """Give a response what it was reported to be before, if that was more complete."""
+    if event.tokens is None or former.stop_reason is not None or former.tokens.weight > event.tokens.weight:
+        _take(event, former)
+
+
+def _take(event: Event, report: OwnedRecord) -> None:
+    event.tokens, event.stop_reason = report.tokens, report.stop_reason
+    if report.stop_reason is not None:
+        event.payload.pop("unreliable", None)
+
+
+def _by_weight(works: Iterable[Work]) -> list[Work]:
+    """Order the files of one session: the one with tokens and exact times first, then the fullest, then by path."""
+
+    def weigh(work: Work) -> tuple[int, int, int, str]:
+        tokens = sum(event.tokens is not None for event in work.events)
+        exact = sum(event.ts_exact for event in work.events)
+        return -tokens, -exact, -len(work.events), work.path
+
+    ordered = list(works)
+    return ordered if len(ordered) < 2 else sorted(ordered, key=weigh)
+
+
+def _in_order(lists: list[list[_Entry]]) -> list[_Entry]:
+    """Merge lists of events by time; each keeps its own order, in which a clock may go back."""
+    merged: list[_Entry] = []
+    for added in lists:
+        if not merged or not added:
+            merged = merged or added
+            continue
+        first, both = iter(merged), []
+        head = next(first, None)
+        for entry in added:
+            while head is not None and head.ts_ms <= entry.ts_ms:
+                both.append(head)
+                head = next(first, None)
+            both.append(entry)
+        merged = [*both, *([] if head is None else [head]), *first]
+    return merged
+
+
+def _first_place(work: Work) -> Place:
+    """Return the first folder, branch, version and commit that a file tells."""
+    return next((event.place for event in work.events if any(event.place)), NOWHERE)
 
 
 def _integer(text: str | None) -> int | None:
     return None if text is None else int(text)
-
-
-def _second_name(session: str, holder: Work | Checkpoint) -> str | None:
-    """Return the name under which another file of the same session is stored, if its records add to it."""
-    if holder.agent != Agent.CLAUDE_CODE:
-        return None
-    return f"{session}~{hashlib.blake2b(holder.path.encode(), digest_size=4).hexdigest()}"
-
-
-def _checkpoint(work: Work, file_id: int, tally: Json) -> Checkpoint:
-    parsed, row = work.parser.parsed, work.row if work.appended else None
-    rejects = Counter(row.rejects if row is not None else ())
-    rejects.update(reject.reason.value for reject in parsed.rejects)
-    kept = not work.foreign
-    has_events = work.name is not None and bool(tally.get("events"))
-    return Checkpoint(
-        id=file_id,
-        path=work.path,
-        agent=work.agent.value,
-        session_id=work.session_id,
-        stored_as=work.name if has_events else None,
-        size_bytes=work.size_bytes,
-        mtime_ns=work.mtime_ns,
-        read_bytes=work.end if kept else 0,
-        prefix_hash=work.prefix_hash if kept else "",
-        parser=PARSER_VERSION,
-        last_ms=work.parser.last_ms,
-        shared=work.shared,
-        foreign=work.foreign,
-        n_lines=parsed.n_lines + (row.n_lines if row is not None else 0),
-        rejects=dict(sorted(rejects.items())),
-        state=work.state if kept else {},
-        tally=tally,
-    )

@@ -1,19 +1,17 @@
-"""The last look at a finished file: if anything in it would have to be redacted, the file goes and the run fails."""
+"""The scan of a finished file: if anything in it would have to be redacted, nothing is written and the run fails."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import re
-import zlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from kaizen_analytics.errors import RedactionError
+from kaizen_analytics.core.errors import RedactionError
 from kaizen_analytics.redact.spans import merge_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from kaizen_analytics.redact.scanner import Scanner
 
@@ -21,7 +19,6 @@ _SHOWN = 5
 _REMEDY = "Redact the text that went into it, then write it again."
 _MARKED_UP = frozenset({"md", "ipynb"})
 _MARKDOWN_ESCAPE = re.compile(rb"\\+([*_\[\]<>#|~&$@.+=-])")
-_PDF_STREAM = re.compile(rb"stream\r?\n(.*?)\r?\nendstream", re.DOTALL)
 
 
 class Leak(NamedTuple):
@@ -33,18 +30,15 @@ class Leak(NamedTuple):
     kind: str
 
 
-def find_leaks(path: Path, scanner: Scanner) -> tuple[Leak, ...]:
-    """Return what must not leave in the file at `path`; see `find_leaks_in`."""
-    return find_leaks_in(path.name, path.read_bytes(), scanner)
-
-
-def find_leaks_in(name: str, raw: bytes, scanner: Scanner) -> tuple[Leak, ...]:
+def find_leaks(name: str, raw: bytes, scanner: Scanner) -> tuple[Leak, ...]:
     """Return what must not leave in the bytes of an artefact called `name`.
 
     Text files of any kind (HTML, Markdown, JSON, CSV, notebooks) are scanned as they are, `.gz` unpacked, the text
-    columns of `.parquet` cell by cell, and the streams of `.pdf` inflated (text that a PDF spells with the glyph
-    numbers of an embedded font cannot be read back; scan the page that it was printed from). Markdown is scanned
-    without its backslashes.
+    columns of `.parquet` cell by cell. Markdown is scanned without its backslashes.
+
+    >>> from kaizen_analytics.redact import Scanner
+    >>> [leak.kind for leak in find_leaks("a.md", b"see /home/maria/app", Scanner())]
+    ['home-folder']
     """
     leaks = []
     for part, text in _parts(name, raw):
@@ -52,26 +46,17 @@ def find_leaks_in(name: str, raw: bytes, scanner: Scanner) -> tuple[Leak, ...]:
     return tuple(leaks)
 
 
-def rescan(path: Path, scanner: Scanner) -> None:
-    """Delete the file at `path` and fail if it holds anything that must not leave.
-
-    Raises:
-        RedactionError: something was found. The file is gone; the message names kinds and places, not values.
-    """
-    leaks = find_leaks(path, scanner)
-    if leaks:
-        path.unlink()
-        raise RedactionError(f"{path.name} held {_describe(leaks)} and was deleted. {_REMEDY}")
-
-
 def refuse_leaks(artefacts: Mapping[str, bytes], scanner: Scanner) -> None:
     """Fail if one of the finished files, given by name and not yet written, holds anything that must not leave.
 
     Raises:
         RedactionError: something was found; the message names kinds and places, not values.
+
+    >>> from kaizen_analytics.redact import Scanner
+    >>> refuse_leaks({"a.md": b"nothing to see"}, Scanner())
     """
     for name, raw in artefacts.items():
-        leaks = find_leaks_in(name, raw, scanner)
+        leaks = find_leaks(name, raw, scanner)
         if leaks:
             raise RedactionError(f"{name} held {_describe(leaks)}, so nothing was written. {_REMEDY}")
 
@@ -88,8 +73,6 @@ def _parts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
         yield from _parquet_columns(raw)
     elif suffix == "gz":
         yield "byte", gzip.decompress(raw)
-    elif suffix == "pdf":
-        yield from _pdf_streams(raw)
     elif suffix in _MARKED_UP:
         yield "unescaped byte", _MARKDOWN_ESCAPE.sub(rb"\1", raw)
     else:
@@ -105,14 +88,3 @@ def _parquet_columns(raw: bytes) -> Iterator[tuple[str, bytes]]:
         if frame.schema[name].is_nested() or frame.schema[name] in (pl.String, pl.Categorical, pl.Binary):
             cells = (str(cell) for cell in frame[name].unique().drop_nulls().to_list())
             yield f"column {name}", "\n".join(cells).encode("utf-8", "surrogatepass")
-
-
-def _pdf_streams(raw: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield what stands between the streams (titles, authors), then each stream that inflates."""
-    yield "document", _PDF_STREAM.sub(b"", raw)
-    for number, match in enumerate(_PDF_STREAM.finditer(raw), 1):
-        try:
-            inflated = zlib.decompress(match[1])
-        except zlib.error:
-            continue  # an image or an encrypted stream: no text that could be read
-        yield f"stream {number}", inflated

@@ -31,9 +31,13 @@ ANCHORS = tuple(
     b" sessid sid= sid: .sid _sid sid\" sid'".split(),
 )
 _OPERATOR = (
-    rb"(?P<close>[\"'`\])}]{0,3})"
+    rb"(?P<close>(?:\[\d{0,6}\])?[\"'`\])}]{0,3})"
+    # `var dbToken string = "…"`, `Dim token As String = "…"`, `DECLARE @pin nvarchar(9) = '…'`
+    rb"(?:[ ]{1,3}(?:[Aa][Ss] )?[A-Za-z_*&][\w.*&\[\]<>?]{0,30}(?:\([\w, ]{1,9}\))?"
+    rb"(?=[ ]{0,3}:?=[ ]{0,3}[@NLu]?[\"'`]))?"
     rb"(?:[ ]{0,2}:[ ]{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
-    rb"(?P<op>[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[ \t]{0,8}"
+    rb"(?P<op>>(?:\s|(?<=\n)[>+|-]){1,40}(?=[^<\s])"
+    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[ \t]{0,8}"
     rb"|\s{0,3},\s{0,4}(?=[\"'`])"
     rb"|[ \t]{1,4}(?=[\"'`])"
     rb"| (?:is|was|are|=) ?:?[ ]{1,2}"
@@ -41,7 +45,7 @@ _OPERATOR = (
 )
 _VALUE = (
     rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
-    rb"(?:[@$bBrRfFuU]{0,2}(?:"
+    rb"(?:[@$bBrRfFuULN]{0,2}(?:"
     rb"\"(?P<double>(?:[^\"\\\r\n]|\\[^\r\n]){4,1000})\""
     rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
     rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
@@ -58,11 +62,11 @@ _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
 _OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
 _ASSIGNING = np.zeros(256, np.bool_)
-_ASSIGNING[list(b"\"'`])} \t\r\n=:>,|!?+-<")] = True
+_ASSIGNING[list(b"\"'`])}[ \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
 
 
-class Name(NamedTuple):
+class _Name(NamedTuple):
     """An identifier around an anchor: its range, its text, and what that promises."""
 
     start: int
@@ -72,7 +76,11 @@ class Name(NamedTuple):
 
 
 def find_name_breaks(view: bytes) -> NDArray[np.int64]:
-    """Return where no identifier can go on, ascending; the end of `view` is the last."""
+    """Return where no identifier can go on, ascending; the end of `view` is the last.
+
+    >>> find_name_breaks(b"api_key = x").tolist()
+    [7, 8, 9, 11]
+    """
     # Translated bytes are 0 and 1, so they are flags without another copy.
     return np.append(np.flatnonzero(np.frombuffer(view.translate(_OUTSIDE_NAMES), np.bool_)), len(view))
 
@@ -81,6 +89,10 @@ def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int
     """Return the ranges of the identifiers around `anchors` (ascending) that something can be assigned to.
 
     Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
+
+    >>> view = b"my api_key = x"
+    >>> locate_names(view, find_name_breaks(view), np.array([7]))
+    [(3, 10)]
     """
     if not len(anchors):
         return []
@@ -98,6 +110,9 @@ def keep_promising(view: bytes, names: list[tuple[int, int]]) -> list[tuple[int,
     """Return the ranges whose identifier promises something, alone or with the word before it.
 
     Most telling words stand in names such as `tokens_in`; this throws them out before anything else is looked at.
+
+    >>> keep_promising(b"api_key=x tokens_in=y", [(0, 7), (10, 19)])
+    [(0, 7), (10, 19)]
     """
     return [
         (start, end)
@@ -111,6 +126,11 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
     """Return the range of the value that the identifier from `hit.start` to `end` is given, if it is a credential.
 
     With `vendor`, the identifier holds the name of a vendor: it need not promise more, but the value must be random.
+
+    >>> from kaizen_analytics.redact.rules import Hit
+    >>> view = b'api_key = "a8Fj2kQ9zLp3"'
+    >>> find_assignment(Hit(view, 0, 0, len(view)), 7)
+    (11, 23)
     """
     text = hit.view[hit.start : end]
     promise = judge_name(text)
@@ -119,7 +139,7 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
         promise = judge_name(text)
     if promise is Promise.NOTHING and not vendor:
         return None
-    name = Name(hit.start, end, text, promise)
+    name = _Name(hit.start, end, text, promise)
     assigned = _ASSIGNED.match(hit.view, end, min(hit.high, end + 5200))
     if assigned:
         return _judge_assigned(hit, name, assigned)
@@ -147,7 +167,7 @@ def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
     return (start, start + len(value)), bool(match["quote"])
 
 
-def _judge_assigned(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
+def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | None:
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
     operator = match["op"].strip()
@@ -157,13 +177,18 @@ def _judge_assigned(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
         return None
-    return span if _believe(name, value, quoted=quoted) else None
+    # The text of an element has its own ends, as a quoted value has.
+    return span if _believe(name, value, quoted=quoted or operator[:1] == b">") else None
 
 
-def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bool:
+_KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
+
+
+def _operator_fits(hit: Hit, name: _Name, operator: bytes, *, quoted: bool) -> bool:
     """Whether this notation assigns at all: `a > b` and `a::b` do only in some surroundings."""
-    if operator == b">":
-        return name.start > hit.low and hit.view[name.start - 1] in b"</:"
+    if operator[:1] == b">":
+        before = hit.view[max(hit.low, name.start - 8) : name.start]
+        return before[-1:] in (b"<", b"/", b":") or _KEYED.search(before) is not None
     if operator in {b":", b""} and name.text.rsplit(b" ", 1)[-1].lower() == b"pass":
         return quoted and operator == b":"  # test runners report `PASS: name`, and one can pass `--all`
     if operator in {b"::", b"->", b"<-", b"==", b"===", b"!=", b"!=="}:
@@ -171,7 +196,7 @@ def _operator_fits(hit: Hit, name: Name, operator: bytes, *, quoted: bool) -> bo
     return True
 
 
-def _judge_argument(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None:
+def _judge_argument(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | None:
     """Judge `--password VALUE` and `ENV DB_PASSWORD VALUE`: the word behind a name, without an operator."""
     flagged = hit.view[name.start : name.start + 1] == b"-"
     before = hit.view[max(hit.low, name.start - 120) : name.start]
@@ -185,7 +210,7 @@ def _judge_argument(hit: Hit, name: Name, match: re.Match[bytes]) -> Span | None
     return span if _believe(name, value, quoted=quoted or flagged) else None
 
 
-def _believe(name: Name, value: bytes, *, quoted: bool) -> bool:
+def _believe(name: _Name, value: bytes, *, quoted: bool) -> bool:
     """Whether a value is what its name promises; a name that promises nothing is that of a vendor."""
     if name.promise is Promise.NOTHING:
         return _is_vendor_value(name.text, value)

@@ -2,9 +2,8 @@
 
 A secret inside JSON inside JSON, a URL or an HTML attribute is not spelled as its rule expects. `unescape` removes
 one layer at once: backslash escapes (with any number of backslashes, so nested JSON falls in one step), `%XX` (with
-`+` for a space beside it) and character references. `remove_invisible` drops terminal colours and zero-width
-characters. The view may lose non-ASCII characters: it is
-only searched, never written out.
+`+` for a space beside it) and character references. `remove_invisible` drops what a reader does not see: terminal
+colours, control characters, zero-width and direction marks. A view is only searched, never written out.
 """
 
 from __future__ import annotations
@@ -18,13 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Indexes = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
+_Bytes = NDArray[np.uint8]
 
 _LONGEST_RUN = 64
 """Backslashes in a row that still count as one escape; JSON nested six times needs 63."""
 _DELETE = 0x100
+_WIDE = 0x200
+"""Added to the code point of an escape that stands for more than one byte."""
 _SPACE = 0x20
-_LETTER = 0xFF
+_SPACES = np.array([0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
+_CSI = 0x9B
+_TAG_SURROGATE = 0xDB40
+SEPARATOR = b"\n\x1f\n"
+"""What stands behind each unit of a buffer: nothing in it belongs to an escape or is invisible."""
 
 
 def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
@@ -38,25 +43,59 @@ _SIMPLE = _table({"n": 10, "r": 13, "t": 9, '"': 34, "'": 39, "/": 47, "`": 96})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
 _REFERENCE = re.compile(
     rb"&(?:quot|amp|lt|gt|apos|nbsp|sol|colon|equals|lowbar|commat|period|hyphen|plus|num|dollar|percnt"
-    rb"|#[0-9]{1,5}|#[xX][0-9a-fA-F]{1,5});"
+    rb"|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});"
 )
+_BRACED = re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}")
 _COLOUR = rb"\[[0-9;:?]{0,24}[A-Za-z]"
 _CONTROLS = {
     # One pattern for each literal start: a literal prefix is searched ten times as fast as an alternation.
     b"\x1b[": re.compile(rb"\x1b" + _COLOUR),
+    b"\xc2\x9b": re.compile(rb"\xc2\x9b" + _COLOUR[2:]),
+    b"\x9b": re.compile(rb"\x9b" + _COLOUR[2:]),  # as an escape left it
+    b"\\u001b[": re.compile(rb"\\u001b" + _COLOUR),
+    b"\\u001B[": re.compile(rb"\\u001B" + _COLOUR),
+    b"\\x1b[": re.compile(rb"\\x1b" + _COLOUR),
     b"\\033": re.compile(rb"\\033" + _COLOUR),
     b"\\e[": re.compile(rb"\\e" + _COLOUR),
-    b"\x1b]": re.compile(rb"\x1b\][^\x07\x1b]{0,256}(?:\x07|\x1b\\)"),
+    b"^[[": re.compile(rb"\^\[" + _COLOUR),
+    b"\x1b]": re.compile(rb"\x1b\][^\x07\x1b\r\n]{0,256}(?:\x07|\x1b\\)"),
+    b"\x1b(": re.compile(rb"\x1b\([0-9A-Z]"),
 }
+_INVISIBLE_RANGES = (
+    (0x00, 0x08),
+    (0x0B, 0x0C),
+    (0x0E, 0x1B),  # 0x1c to 0x1f separate, as U+2028 and U+2029 do
+    (0x7F, 0x7F),
+    (0xAD, 0xAD),
+    (0x34F, 0x34F),
+    (0x61C, 0x61C),
+    (0x115F, 0x1160),
+    (0x17B4, 0x17B5),
+    (0x180B, 0x180F),
+    (0x200B, 0x200F),
+    (0x202A, 0x202E),
+    (0x2060, 0x206F),
+    (0x3164, 0x3164),
+    (0xFE00, 0xFE0F),
+    (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0),
+    (0xFFF9, 0xFFFB),
+    (0xE0000, 0xE01EF),
+)
+"""Code points that take no room on a screen: controls, fillers, marks of direction, variation selectors, tags."""
 
 
+_FORM_WORDS = re.compile(rb"=[\w.:@/~!*'()-]{1,40}(?:\+[\w.:@/~!*'()-]{1,40}){2,}")
 _BREAKS = np.zeros(256, np.bool_)
 _BREAKS[list(b" \t\r\n\"'<>\0")] = True
 
 
 @dataclass(frozen=True, slots=True)
-class Escapes:
-    """Escape sequences of a text in order: half-open ranges, and the byte each stands for (256: nothing)."""
+class _Escapes:
+    """Escape sequences of a text in order: half-open ranges, and what each stands for.
+
+    A value is a byte, `_DELETE` for nothing, or a code point and `_WIDE`.
+    """
 
     starts: Indexes
     ends: Indexes
@@ -73,20 +112,32 @@ class OffsetMap:
     """Bytes removed before the i-th escape; one entry more than `positions`."""
     raw_starts: Indexes
     raw_ends: Indexes
+    widths: Indexes
+    """How many bytes each escape has in the view."""
 
-    def to_raw(self, position: int) -> int:
-        """Return the original offset of a boundary before `position`; never inside an escape."""
-        return position + int(self.removed[self.positions.searchsorted(position)])
+    def to_raw(self, position: int, *, after: bool = False) -> int:
+        """Return the original offset of a boundary before `position`; never inside an escape.
+
+        Inside a character of several bytes it is the start of its escape, or the end with `after`.
+        """
+        index = int(self.positions.searchsorted(position))
+        if index and position < self.positions[index - 1] + self.widths[index - 1]:
+            return int((self.raw_ends if after else self.raw_starts)[index - 1])
+        return position + int(self.removed[index])
+
+    def all_to_raw(self, positions: Indexes) -> Indexes:
+        """Return `to_raw` of many positions."""
+        return positions + self.removed[self.positions.searchsorted(positions)]
 
     def tears(self, raw_position: int) -> bool:
         r"""Whether an original position lies inside an escape, as the address in `\njane@…` if read from the `n`."""
         index = int(np.searchsorted(self.raw_starts, raw_position, side="left")) - 1
         return index >= 0 and raw_position < int(self.raw_ends[index])
 
-    def is_plain(self, positions: Indexes, before: int, after: int) -> NDArray[np.bool_]:
-        """Whether no escape stood from `before` bytes ahead of each position to `after` bytes behind it."""
-        first = np.searchsorted(self.positions, positions - before, side="left")
-        last: Indexes = np.searchsorted(self.positions, positions + after, side="right")
+    def is_plain(self, lows: Indexes, highs: Indexes) -> NDArray[np.bool_]:
+        """Whether no escape stood between each pair of offsets of the view."""
+        first = np.searchsorted(self.positions, lows, side="left")
+        last: Indexes = np.searchsorted(self.positions, highs, side="right")
         return np.equal(first, last)
 
     def to_view(self, raw_positions: Indexes) -> Indexes:
@@ -95,26 +146,37 @@ class OffsetMap:
 
 
 def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
-    """Return the text with one layer of escapes removed and its offset map, or None when it holds no escape."""
-    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
+    """Return the text with one layer of escapes removed and its offset map, or None when it holds no escape.
+
+    >>> unescape(b"a%20b")[0]
+    b'a b'
+    """
+    characters = np.frombuffer(raw + b"\0" * 12, np.uint8)
     percents = _percents(characters)
-    escapes = _in_order([_backslashes(characters), percents, _from_matches(_references(raw))])
-    view = np.frombuffer(raw, np.uint8).copy()
-    if b"+" in raw and len(percents.starts):
-        view[_form_spaces(characters, percents.starts)] = _SPACE
-    return _apply(view, escapes)
-
-
-def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
-    """Return the text without terminal colours and zero-width characters, or None when it holds none."""
-    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    wide = _none() if raw.isascii() else _zero_widths(characters)
-    escapes = _in_order([wide, _from_matches(_controls(raw))])
+    spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
+    escapes = _in_order(
+        [_backslashes(characters), percents, spaces, _from_matches(_references(raw)), _from_matches(_braced(raw))]
+    )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
 
-def _apply(view: Bytes, escapes: Escapes) -> tuple[bytes, OffsetMap] | None:
-    """Put the value of each escape at its last byte and drop the bytes before it."""
+def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
+    r"""Return the text without terminal colours and zero-width characters, or None when it holds none.
+
+    >>> remove_invisible(b"\x1b[31mred\x1b[0m")[0]
+    b'red'
+    """
+    characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
+    wide = _none() if raw.isascii() else _wide_invisibles(characters)
+    controls = np.flatnonzero(_IS_CONTROL[characters[: len(raw)]]) if raw.translate(None, _PRINTED) else _EMPTY
+    single = _Escapes(controls, controls + 1, np.full(len(controls), _DELETE))
+    # Sequences come first: the control character that begins one belongs to it.
+    escapes = _in_order([_from_matches(_controls(raw)), single, wide])
+    return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
+
+
+def _apply(view: _Bytes, escapes: _Escapes) -> tuple[bytes, OffsetMap] | None:
+    """Put what each escape stands for at its last bytes and drop the bytes before them."""
     if not len(escapes.starts):
         return None
     kept = np.ones(len(view), np.bool_)
@@ -124,23 +186,41 @@ def _apply(view: Bytes, escapes: Escapes) -> tuple[bytes, OffsetMap] | None:
         kept[inside] = False
         longer = left > 1
         inside, left = inside[longer] + 1, left[longer] - 1
-    shown = escapes.values < _DELETE
-    last = escapes.ends[shown] - 1
-    kept[last] = True
-    view[last] = escapes.values[shown]
-    removed = np.concatenate(([0], np.cumsum(lengths - shown)))
-    return view[kept].tobytes(), OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts, escapes.ends)
+    widths = _measure_widths(escapes.values)
+    for place in range(1, int(widths.max()) + 1):
+        shown = widths >= place
+        kept[escapes.ends[shown] - place] = True
+        view[escapes.ends[shown] - place] = _encode_byte(escapes.values[shown], widths[shown], place)
+    removed = np.concatenate(([0], np.cumsum(lengths - widths)))
+    offsets = OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts, escapes.ends, widths)
+    return view[kept].tobytes(), offsets
 
 
-def _form_spaces(characters: Bytes, percents: Indexes) -> Indexes:
-    """Return the `+` that mean a space: those in a word that also holds `%XX`."""
+def _measure_widths(values: Indexes) -> Indexes:
+    """Return the bytes of UTF-8 that each value takes."""
+    wide = 1 + np.searchsorted(np.array([0x80, 0x800, 0x10000]) + _WIDE, values, side="right")
+    return np.where(values < _DELETE, 1, np.where(values == _DELETE, 0, wide))
+
+
+def _encode_byte(values: Indexes, widths: Indexes, place: int) -> Indexes:
+    """Return the byte of each value that stands at `place`, counted from its end."""
+    bits = np.where(values < _DELETE, values, values - _WIDE) >> 6 * (place - 1)
+    lead = np.array([0x00, 0x00, 0xC0, 0xE0, 0xF0])[widths]
+    return np.where(widths == place, bits | lead, bits & 0x3F | 0x80)
+
+
+def _form_spaces(raw: bytes, characters: _Bytes, percents: Indexes) -> _Escapes:
+    """Find the `+` that mean a space: in a word that also holds `%XX`, and in `name=some+words+like+these`."""
     breaks = np.flatnonzero(_BREAKS[characters])
     pluses = np.flatnonzero(characters == ord("+"))
     encoded = np.searchsorted(breaks, percents)
-    return pluses[np.isin(np.searchsorted(breaks, pluses), encoded)]
+    told = np.array([match.start() for match in _FORM_WORDS.finditer(raw)], np.int64)
+    words = np.concatenate((encoded, np.searchsorted(breaks, told)))
+    starts = pluses[np.isin(np.searchsorted(breaks, pluses), words)]
+    return _Escapes(starts, starts + 1, np.full(len(starts), _SPACE))
 
 
-def _in_order(found: list[Escapes]) -> Escapes:
+def _in_order(found: list[_Escapes]) -> _Escapes:
     """Sort and drop any escape that begins inside its predecessor (a backslash before a colour code)."""
     starts = np.concatenate([part.starts for part in found])
     order = np.argsort(starts, kind="stable")
@@ -149,11 +229,11 @@ def _in_order(found: list[Escapes]) -> Escapes:
     values = np.concatenate([part.values for part in found])[order]
     clear = np.ones(len(starts), np.bool_)
     clear[1:] = starts[1:] >= np.maximum.accumulate(ends)[:-1]
-    return Escapes(starts[clear], ends[clear], values[clear])
+    return _Escapes(starts[clear], ends[clear], values[clear])
 
 
-def _backslashes(characters: Bytes) -> Escapes:
-    r"""Find `\n`, `\"`, `\/`, `\xHH` and `\uHHHH` behind any run of backslashes."""
+def _backslashes(characters: _Bytes) -> _Escapes:
+    r"""Find `\n`, `\"`, `\/`, `\NNN`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` behind any run of backslashes."""
     positions = np.flatnonzero(characters == ord("\\"))
     if not len(positions):
         return _none()
@@ -163,56 +243,93 @@ def _backslashes(characters: Bytes) -> Escapes:
     letters = characters[lasts + 1]
     values = _SIMPLE[letters].astype(np.int64)
     ends = lasts + 2
-    _resolve_hex(characters, lasts, letters == ord("x"), 2, values, ends)
-    _resolve_hex(characters, lasts, letters == ord("u"), 4, values, ends)
+    for letter, count in (("x", 2), ("u", 4), ("U", 8)):
+        _resolve_digits(characters, lasts + 2, letters == ord(letter), (count, 16), values, ends)
+    octal = (letters >= ord("0")) & (letters <= ord("3"))
+    _resolve_digits(characters, lasts + 1, octal, (3, 8), values, ends)
     real = (values >= 0) & (lasts - starts < _LONGEST_RUN)
-    return Escapes(starts[real], ends[real], values[real])
+    return _Escapes(starts[real], ends[real], values[real])
 
 
-def _resolve_hex(
-    characters: Bytes,
-    lasts: Indexes,
+def _resolve_digits(
+    characters: _Bytes,
+    starts: Indexes,
     chosen: NDArray[np.bool_],
-    digits: int,
+    form: tuple[int, int],
     values: Indexes,
     ends: Indexes,
 ) -> None:
-    """Fill in `values` and `ends` where `digits` hex digits follow the escape letter."""
+    """Fill in `values` and `ends` where digits stand at `starts`: as many, and of the base, that `form` says."""
+    count, base = form
     where = np.flatnonzero(chosen)
     if not len(where):
         return
-    nibbles = _HEX[characters[lasts[where, None] + 2 + np.arange(digits)]].astype(np.int64)
-    valid = (nibbles >= 0).all(axis=1)
-    codes = nibbles @ (16 ** np.arange(digits)[::-1])
-    values[where] = np.where(valid, codes if digits == 2 else _narrow(codes), -1)
-    ends[where] = lasts[where] + 2 + digits
+    found = _HEX[characters[starts[where, None] + np.arange(count)]].astype(np.int64)
+    valid = ((found >= 0) & (found < base)).all(axis=1)
+    codes = found @ (base ** np.arange(count)[::-1])
+    if count == 4:
+        # Tags are written as two surrogates; the second one is invisible behind that first one.
+        codes[1:][(codes[:-1] == _TAG_SURROGATE) & (codes[1:] >= 0xDC00) & (codes[1:] <= 0xDFFF)] = _TAG_SURROGATE
+    if count >= 4:
+        codes = _narrow(np.minimum(codes, 0x10FFFF))
+    values[where] = np.where(valid, codes, values[where])
+    ends[where] = np.where(valid, starts[where] + count, ends[where])
 
 
 def _narrow(codes: Indexes) -> Indexes:
-    """One byte for a code point: itself if ASCII, nothing if invisible, else a stand-in letter or space."""
-    invisible = ((codes >= 0x200B) & (codes <= 0x200F)) | np.isin(codes, [0x2060, 0xFEFF, 0x00AD])
-    wide = np.where(codes < 0x2000, _LETTER, _SPACE)
-    return np.where(invisible, _DELETE, np.where(codes < 0x80, codes, wide))
+    """Return the values of code points: nothing for an invisible one, and a blank for every kind of space."""
+    invisible = np.zeros(len(codes), np.bool_)
+    for first, last in _INVISIBLE_RANGES[4:]:  # controls stay: one of them may begin a terminal sequence
+        invisible |= (codes >= first) & (codes <= last)
+    invisible |= codes == _TAG_SURROGATE
+    wide = np.where(np.isin(codes, _SPACES), _SPACE, codes + _WIDE)
+    return np.where(invisible, _DELETE, np.where((codes < 0x80) | (codes == _CSI), codes, wide))
 
 
-def _percents(characters: Bytes) -> Escapes:
+def _percents(characters: _Bytes) -> _Escapes:
     starts = np.flatnonzero(characters == ord("%"))
     high = _HEX[characters[starts + 1]].astype(np.int64)
     low = _HEX[characters[starts + 2]].astype(np.int64)
     real = (high >= 0) & (low >= 0)
     starts = starts[real]
-    return Escapes(starts, starts + 3, high[real] * 16 + low[real])
+    return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
 
 
-def _zero_widths(characters: Bytes) -> Escapes:
-    """Find U+200B to U+200F, U+202A to U+202E, U+2060 to U+2064 and U+FEFF: three bytes each."""
-    starts = np.flatnonzero((characters == 0xE2) | (characters == 0xEF))
-    second, third = characters[starts + 1], characters[starts + 2]
-    general = (second == 0x80) & (((third >= 0x8B) & (third <= 0x8F)) | ((third >= 0xAA) & (third <= 0xAE)))
-    joiner = (second == 0x81) & (third >= 0xA0) & (third <= 0xA4)
-    mark = (second == 0xBB) & (third == 0xBF)
-    starts = starts[np.where(characters[starts] == 0xE2, general | joiner, mark)]
-    return Escapes(starts, starts + 3, np.full(len(starts), _DELETE))
+def _wide_invisibles(characters: _Bytes) -> _Escapes:
+    """Find invisible characters of two, three and four bytes."""
+    starts = np.flatnonzero(_LEADS[characters])
+    if not len(starts):
+        return _none()
+    code = np.zeros(len(starts), np.int64)
+    lengths = np.zeros(len(starts), np.int64)
+    for size, known in enumerate(_ENCODED, 2):
+        # A longer code holds the shorter ones, so it is compared as a number of its own length.
+        code = (code << 8 if size > 2 else characters[starts].astype(np.int64) << 8) | characters[starts + size - 1]
+        lengths = np.where((lengths == 0) & _is_in(code, known), size, lengths)
+    real = lengths > 0
+    return _Escapes(starts[real], starts[real] + lengths[real], np.full(int(real.sum()), _DELETE))
+
+
+def _is_in(codes: Indexes, known: Indexes) -> NDArray[np.bool_]:
+    """Whether each code is one of the known ones, which ascend."""
+    return np.equal(known[np.minimum(np.searchsorted(known, codes), len(known) - 1)], codes)
+
+
+def _encode_ranges() -> tuple[Indexes, ...]:
+    """Return the UTF-8 of the invisible characters of two, three and four bytes, as numbers."""
+    points = [code for first, last in _INVISIBLE_RANGES for code in range(max(first, 0x80), last + 1)]
+    encoded = [chr(code).encode() for code in points]
+    return tuple(
+        np.array([int.from_bytes(raw, "big") for raw in encoded if len(raw) == size], np.int64) for size in (2, 3, 4)
+    )
+
+
+_ENCODED = _encode_ranges()
+_LEADS = np.zeros(256, np.bool_)
+_LEADS[[int(code) >> 8 * (size - 1) for size, codes in enumerate(_ENCODED, 2) for code in codes]] = True
+_IS_CONTROL = np.zeros(256, np.bool_)
+_IS_CONTROL[[code for first, last in _INVISIBLE_RANGES[:4] for code in range(first, last + 1)]] = True
+_PRINTED = bytes(code for code in range(256) if not _IS_CONTROL[code])
 
 
 def _references(raw: bytes) -> list[tuple[int, int, int]]:
@@ -221,34 +338,68 @@ def _references(raw: bytes) -> list[tuple[int, int, int]]:
     return [(*match.span(), _reference_value(match[0])) for match in _REFERENCE.finditer(raw)]
 
 
+def _braced(raw: bytes) -> list[tuple[int, int, int]]:
+    r"""Find `\u{H}`, as JavaScript and Rust write it."""
+    if b"\\u{" not in raw:
+        return []
+    return [
+        (
+            _before_backslashes(raw, match.start()),
+            match.end(),
+            int(_narrow(np.array([min(int(match[1], 16), 0x10FFFF)]))[0]),
+        )
+        for match in _BRACED.finditer(raw)
+    ]
+
+
 @lru_cache(maxsize=1024)
 def _reference_value(reference: bytes) -> int:
-    return int(_narrow(np.array([ord(html.unescape(reference.decode("ascii"))[0])]))[0])
+    """Return the value of a character reference; `html.unescape` gives nothing for controls, which count here."""
+    if reference[1:2] == b"#":
+        digits = reference[2:-1]
+        code = int(digits[1:], 16) if digits[:1] in (b"x", b"X") else int(digits)
+    else:
+        code = ord(html.unescape(reference.decode("ascii")))
+    return int(_narrow(np.array([min(code, 0x10FFFF)]))[0])
 
 
 def _controls(raw: bytes) -> list[tuple[int, int, int]]:
     return [
-        (*match.span(), _DELETE)
+        (_before_backslashes(raw, match.start()), match.end(), _DELETE)
         for start, pattern in _CONTROLS.items()
         if start in raw
         for match in pattern.finditer(raw)
+        if start != b"\x9b" or raw[match.start() - 1 : match.start()] < b"\x80"  # else a part of a longer character
     ]
 
 
-def _from_matches(matches: list[tuple[int, int, int]]) -> Escapes:
+def _before_backslashes(raw: bytes, start: int) -> int:
+    """Return where the run of backslashes begins that a match begins with, as JSON inside JSON has them."""
+    while raw[start : start + 1] == b"\\" and raw[start - 1 : start] == b"\\":
+        start -= 1
+    return start
+
+
+def _from_matches(matches: list[tuple[int, int, int]]) -> _Escapes:
     if not matches:
         return _none()
     table = np.array(matches, np.int64)
-    return Escapes(table[:, 0], table[:, 1], table[:, 2])
+    return _Escapes(table[:, 0], table[:, 1], table[:, 2])
 
 
-def _none() -> Escapes:
-    empty = np.empty(0, np.int64)
-    return Escapes(empty, empty, empty)
+_EMPTY = np.empty(0, np.int64)
+
+
+def _none() -> _Escapes:
+    return _Escapes(_EMPTY, _EMPTY, _EMPTY)
 
 
 def resolve_value(raw: bytes) -> bytes:
-    """Return a short value with all escapes resolved exactly, so that equal values get equal pseudonyms."""
+    """Return a short value with all escapes resolved exactly, so that equal values get equal pseudonyms.
+
+    >>> resolve_value(b"jos%C3%A9").decode()
+    'josé'
+    """
     text = raw.decode("utf-8", "replace")
     for _ in range(4):
         plain = html.unescape(_EXACT.sub(_exact, text))
@@ -270,7 +421,12 @@ def _exact(match: re.Match[str]) -> str:
 
 
 def chain_to_raw(maps: tuple[OffsetMap, ...], start: int, end: int) -> tuple[int, int]:
-    """Map a range of the innermost view through `maps` (innermost first) to the original text."""
+    """Map a range of the innermost view through `maps` (innermost first) to the original text.
+
+    >>> view, step = unescape(b"a%20b")
+    >>> chain_to_raw((step,), 1, 2)
+    (1, 4)
+    """
     for step in maps:
-        start, end = step.to_raw(start), step.to_raw(end)
+        start, end = step.to_raw(start), step.to_raw(end, after=True)
     return start, end

@@ -32,7 +32,11 @@ _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
 @lru_cache(maxsize=16384)
 def judge_name(name: bytes) -> Promise:
-    """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value."""
+    """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value.
+
+    >>> judge_name(b"DB_PASSWORD").name, judge_name(b"max_tokens").name
+    ('PASSWORD', 'NOTHING')
+    """
     words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1")) if not word.isdigit()]
     if not words or _is_random(name):
         return Promise.NOTHING

@@ -32,6 +32,7 @@ class Category(StrEnum):
     ORGANISATION = "og"
     ADDRESS = "ip"
     MAC = "mc"
+    PERSONAL = "pd"  # a telephone number, card, account or national number
 
 
 IDENTITIES = frozenset(
@@ -43,6 +44,7 @@ IDENTITIES = frozenset(
         Category.ORGANISATION,
         Category.ADDRESS,
         Category.MAC,
+        Category.PERSONAL,
     },
 )
 """Categories that keep a pseudonym, so that equal values stay equal."""
@@ -52,5 +54,9 @@ PLACEHOLDER = re.compile(rb"<R:(?:" + "|".join(Category).encode() + rb")(?::[0-9
 
 
 def render_placeholder(category: Category, pseudonym: str | None) -> bytes:
-    """Return the bytes that replace a value of `category`."""
+    """Return the bytes that replace a value of `category`.
+
+    >>> render_placeholder(Category.USER, "0123456789")
+    b'<R:us:0123456789>'
+    """
     return f"<R:{category}:{pseudonym}>".encode() if pseudonym else f"<R:{category}>".encode()

@@ -1,4 +1,4 @@
-"""Stable stand-ins for people, machines and organisations: equal values, equal pseudonyms, no way back.
+"""Stable names for people, machines and organisations: equal values, equal pseudonyms, no way back.
 
 The key is a 32-byte salt in a file that only its owner may read. Machines that share a lake share one lake key, so
 that the same workspace looks the same from each of them.
@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import RedactionError
+from kaizen_analytics.core.errors import RedactionError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +47,9 @@ def load_key(path: Path) -> bytes:
 
     Raises:
         RedactionError: the file is not a regular file of 32 bytes, others may read it, or it cannot be made or read.
+
+    >>> load_key(tmp / "a.key") == load_key(tmp / "a.key")
+    True
     """
     try:
         return _create(path)

@@ -7,28 +7,37 @@ touched again.
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import ahocorasick_rs
 
-from kaizen_analytics.redact.canonical import resolve_value
+from kaizen_analytics.redact.blocks import KeyLines
+from kaizen_analytics.redact.canonical import SEPARATOR, resolve_value
+from kaizen_analytics.redact.known import KnownIdentities, find_key
 from kaizen_analytics.redact.placeholders import Category, render_placeholder
-from kaizen_analytics.redact.spans import Finding, merge_findings
+from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
+from kaizen_analytics.redact.scanner import Scanner
+from kaizen_analytics.redact.spans import Detection, merge_findings
 from kaizen_analytics.redact.values import is_strong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-    from kaizen_analytics.redact.pseudonyms import Pseudonyms
-    from kaizen_analytics.redact.scanner import Scanner
+    from typing import BinaryIO
 
 
-BATCH = 1 << 18
+_Tree = TypeVar("_Tree")
+_Cover = Callable[[object, str, str], str]
+
+_READ_BYTES = 1 << 18
+_BATCH = 1 << 18
 """Bytes of small units that are scanned together; less than the scanner's window, so that none is ever cut."""
-_SEPARATOR = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +73,22 @@ class Redactor:
                 done[index] = self.replace(done[index], findings)
         return done
 
-    def find_in_units(self, units: Sequence[bytes]) -> list[list[Finding]]:
+    def find_in_units(self, units: Sequence[bytes]) -> list[list[Detection]]:
         """Return the findings of each unit, in its own offsets; a unit never sees its neighbours."""
         return [findings for batch in _batches(units) for findings in self._find_in_batch(batch)]
 
-    def _find_in_batch(self, units: Sequence[bytes]) -> list[list[Finding]]:
-        raw = _SEPARATOR.join(units)
-        starts = [0, *accumulate(len(unit) + len(_SEPARATOR) for unit in units)]
-        ends = [*starts[1:-1], len(raw)]
-        found: list[list[Finding]] = [[] for _ in units]
-        for finding in merge_findings(raw, self.scanner.find(raw, ends)):
+    def _find_in_batch(self, units: Sequence[bytes]) -> list[list[Detection]]:
+        raw = SEPARATOR.join((*units, b""))
+        starts = [0, *accumulate(len(unit) + len(SEPARATOR) for unit in units)]
+        found: list[list[Detection]] = [[] for _ in units]
+        for finding in merge_findings(raw, self.scanner.find(raw, starts[1:])):
             unit = bisect_right(starts, finding.start) - 1
             first, last = finding.start - starts[unit], min(finding.end - starts[unit], len(units[unit]))
             if first < last:
                 found[unit].append(finding._replace(start=first, end=last))
         return found
 
-    def replace(self, raw: bytes, findings: Iterable[Finding]) -> bytes:
+    def replace(self, raw: bytes, findings: Iterable[Detection]) -> bytes:
         """Put placeholders in the place of disjoint, ordered `findings`."""
         parts: list[bytes] = []
         position = 0
@@ -90,11 +98,23 @@ class Redactor:
         parts.append(raw[position:])
         return b"".join(parts)
 
-    def _placeholder(self, raw: bytes, finding: Finding) -> bytes:
+    def _placeholder(self, raw: bytes, finding: Detection) -> bytes:
         if finding.is_secret:
             return render_placeholder(finding.category, None)
         value = resolve_value(raw[finding.start : finding.end])
         return render_placeholder(finding.category, self.pseudonyms.name(finding.category, value))
+
+
+def open_redactor(known: KnownIdentities, key: bytes | None = None) -> Redactor:
+    """Return a redactor that knows `known`, under the key of this account's pseudonyms unless another is given.
+
+    Raises:
+        RedactionError: the key cannot be read or made.
+
+    >>> open_redactor(KnownIdentities(), bytes(32)).redact("token of npm")
+    'token of npm'
+    """
+    return Redactor(Scanner(known), Pseudonyms(load_key(find_key()) if key is None else key))
 
 
 def _batches(units: Sequence[bytes]) -> Iterator[list[bytes]]:
@@ -102,16 +122,16 @@ def _batches(units: Sequence[bytes]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
     size = 0
     for unit in units:
-        if batch and size + len(unit) > BATCH:
+        if batch and size + len(unit) > _BATCH:
             yield batch
             batch, size = [], 0
         batch.append(unit)
-        size += len(unit) + len(_SEPARATOR)
+        size += len(unit) + len(SEPARATOR)
     if batch:
         yield batch
 
 
-def _strong_values(raw: bytes, findings: Iterable[Finding]) -> set[bytes]:
+def _strong_values(raw: bytes, findings: Iterable[Detection]) -> set[bytes]:
     return {
         value
         for finding in findings
@@ -140,6 +160,11 @@ def redact_many(redactor: Redactor, texts: Sequence[str]) -> list[str]:
 
     A secret that one text names as such (`API_KEY=…`) is also replaced in the texts where it stands bare. Only
     values that are hardly words by chance are spread: see `values.is_strong`.
+
+    >>> from kaizen_analytics.redact import Pseudonyms, Scanner
+    >>> texts = ['API_KEY=a8Fj2kQ9zLp3', 'got a8Fj2kQ9zLp3 back']
+    >>> redact_many(Redactor(Scanner(), Pseudonyms(bytes(32))), texts)
+    ['API_KEY=<R:kv>', 'got <R:t2> back']
     """
     unique = list(dict.fromkeys(texts))
     raw = [text.encode("utf-8", "surrogatepass") for text in unique]
@@ -150,3 +175,127 @@ def redact_many(redactor: Redactor, texts: Sequence[str]) -> list[str]:
     final = redactor.redact_units(clean)
     lookup = {text: unit.decode("utf-8", "surrogatepass") for text, unit in zip(unique, final, strict=True)}
     return [lookup[text] for text in texts]
+
+
+# Lines
+
+
+class Line(NamedTuple):
+    r"""A line without its end, what of it was redacted, and its end (`\n`, `\r\n`, `\r` or nothing)."""
+
+    text: bytes
+    findings: list[Detection]
+    end: bytes
+
+
+@dataclass(slots=True)
+class Tally:
+    """How much went through and what was redacted, by kind."""
+
+    lines: int = 0
+    changed_lines: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+
+    def add(self, findings: Iterable[Detection]) -> None:
+        """Count one line or text and its findings."""
+        before = self.kinds.total()
+        self.kinds.update(finding.kind for finding in findings)
+        self.lines += 1
+        self.changed_lines += self.kinds.total() > before
+
+
+def _split_lines(source: BinaryIO) -> Iterator[list[bytes]]:
+    """Yield blocks of whole lines with their ends; only a line longer than a block takes more memory."""
+    pieces: list[bytes] = []
+    while block := source.read(_READ_BYTES):
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield b"".join((*pieces, block[:cut])).splitlines(keepends=True)
+            pieces = []
+        pieces.append(block[cut:])
+    rest = b"".join(pieces)
+    if rest:
+        yield rest.splitlines(keepends=True)
+
+
+def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False) -> Iterator[Line]:
+    """Yield every line of `source` redacted on its own.
+
+    Any bytes are taken: NUL and invalid UTF-8 pass through. Only a private key is followed from line to line. With
+    `explain`, findings carry offsets into the line as it came; without, they are empty and one scan is saved.
+
+    >>> import io
+    >>> from kaizen_analytics.redact import Pseudonyms, Scanner
+    >>> lines = redact_lines(io.BytesIO(b'password="Xy7!abcd"'), Redactor(Scanner(), Pseudonyms(bytes(32))))
+    >>> [line.text for line in lines]
+    [b'password="<R:kv>"']
+    """
+    keys = KeyLines()
+    for lines in _split_lines(source):
+        texts = [line.rstrip(b"\r\n") for line in lines]
+        ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
+        bodies = [[Detection(*span, Category.PEM, "private-key") for span in keys.find(text)] for text in texts]
+        found = redactor.find_in_units(texts) if explain else [[] for _ in texts]
+        open_texts = [redactor.replace(text, body) for text, body in zip(texts, bodies, strict=True)]
+        shown = [body or findings for body, findings in zip(bodies, found, strict=True)] if explain else found
+        yield from map(Line, redactor.redact_units(open_texts), shown, ends)
+
+
+# Records
+
+
+def redact_tree(redactor: Redactor, tree: _Tree, *, cover: _Cover | None = None) -> _Tree:
+    """Return a copy of `tree` in which every text is redacted; numbers, enumerations and the shape stay.
+
+    Texts belong together: a secret that one of them names as such also goes where another holds it bare.
+
+    Args:
+        redactor: Replaces secrets and identities.
+        tree: Records, lists and mappings of any depth.
+        cover: Replaces names before anything else; it gets the record, the name of its field, and a text below it.
+
+    >>> from kaizen_analytics.redact import Pseudonyms, Scanner
+    >>> redact_tree(Redactor(Scanner(), Pseudonyms(bytes(32))), {"n": 1, "text": 'password="Xy7!abcd"'})
+    {'n': 1, 'text': 'password="<R:kv>"'}
+    """
+    if cover is not None:
+        tree = _cover_names(tree, cover)
+    texts: dict[str, str] = {}
+    _rebuild(tree, lambda text: texts.setdefault(text, text))
+    clean = dict(zip(texts, redact_many(redactor, list(texts)), strict=True))
+    redacted: _Tree = _rebuild(tree, clean.__getitem__)
+    return redacted
+
+
+def _rebuild(node: Any, change: Callable[[str], str], *, records: bool = True) -> Any:  # noqa: ANN401
+    if type(node) is str:  # the words of an enumeration are ours
+        return change(node)
+    if is_dataclass(node) and not isinstance(node, type):
+        return _rebuild_record(node, change) if records else node
+    if isinstance(node, Mapping):
+        return {_rebuild(key, change): _rebuild(value, change, records=records) for key, value in node.items()}
+    if isinstance(node, list | tuple | set | frozenset):
+        return type(node)([_rebuild(item, change, records=records) for item in node])
+    return node
+
+
+def _cover_names(node: Any, cover: _Cover) -> Any:  # noqa: ANN401
+    if is_dataclass(node) and not isinstance(node, type):
+        copied = copy.copy(node)
+        for one in fields(node):
+            below = _cover_names(getattr(node, one.name), cover)
+            object.__setattr__(copied, one.name, _rebuild(below, partial(cover, node, one.name), records=False))
+        return copied
+    if isinstance(node, Mapping):
+        return {key: _cover_names(value, cover) for key, value in node.items()}
+    if isinstance(node, list | tuple | set | frozenset):
+        return type(node)([_cover_names(item, cover) for item in node])
+    return node
+
+
+def _rebuild_record(node: Any, change: Callable[[str], str]) -> Any:  # noqa: ANN401
+    """Copy a record field by field: its constructor need not accept a placeholder."""
+    copied = copy.copy(node)
+    for one in fields(node):
+        object.__setattr__(copied, one.name, _rebuild(getattr(node, one.name), change))
+    return copied

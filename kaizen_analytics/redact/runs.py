@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaizen_analytics.redact.identities import ADDRESS, ADDRESS_6, MAC, is_machine_address, is_machine_address_6
 from kaizen_analytics.redact.placeholders import Category
-from kaizen_analytics.redact.tokens import TAILS, WHOLES, TokenFormat
+from kaizen_analytics.redact.rules import load_rules
 from kaizen_analytics.redact.values import measure_shape
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SHORTEST_RUN = 20
+_SHORTEST_RUN = 20
 _LETTER, _DIGIT, _MARK, _DOT, _COLON, _DASH = 1, 2, 4, 8, 16, 32
 _CLASSES = bytearray(256)
 for _byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
@@ -41,7 +41,8 @@ _BREAKS = bytes(not kind & (_LETTER | _DIGIT | _MARK | _DASH) for kind in _CLASS
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
 _HEX_TEXT = re.compile(
-    rb"(?:0[xX])?(?P<digits>(?:[2-7][0-9a-fA-F]|0[9aAdD]|[c-fC-F][0-9a-fA-F]|[89abAB][0-9a-fA-F]){10,})"
+    rb"(?:0[xX])?(?P<digits>(?:1[fF]8[bB]|78(?:01|9[cC]|[dD][aA]))(?:[0-9a-fA-F]{2}){10,}"
+    rb"|(?:[2-7][0-9a-fA-F]|0[9aAdD]|1[bB]|[c-fC-F][0-9a-fA-F]|[89abAB][0-9a-fA-F]){10,})"
 )
 _DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
 _PREFIXED = re.compile(
@@ -55,28 +56,41 @@ _OBJECT = re.compile(
     rb"|index|chunk|main|bundle|vendor|vendors|commit|sha|hash|build|image|img|session|sess|rev|ref|tag|branch|trace|span|node|pod|job|task|snap|vol|subnet|vpc"
     rb"|sg|ami|eni|rtb|igw|acl|uuid|user|org|proj|project|team|batch|vs|ft|ftjob|conv|gen|rollout|worktree|agent|bash|shell|container|page|polyfills|runtime|sha\d{1,3}|md5|css|app|assets?|data|test|tests|id|obj|doc|key|cache|etag)[_-]",
 )
-_WHOLES = re.compile(b"|".join(b"(" + form.pattern.pattern + b")" for form in WHOLES))
+_TAILS = tuple(rule for rule in load_rules("tokens") if rule.form == "tail")
+_WHOLE_RULES = tuple(rule for rule in load_rules("tokens") if rule.form == "whole")
+_WHOLES = re.compile(b"|".join(b"(" + form.pattern.pattern + b")" for form in _WHOLE_RULES))
 _TAIL_MARKS = frozenset(b"|!.:")
 
 
 def classify(view: bytes) -> NDArray[np.uint8]:
-    """Return the class of every byte of `view`."""
+    """Return the class of every byte of `view`.
+
+    >>> classify(b"a1.").tolist()
+    [1, 2, 8]
+    """
     return np.frombuffer(view.translate(_TABLE), np.uint8)
 
 
 def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, bool, bool]]:
-    """Return runs of at least `SHORTEST_RUN` letters, digits and marks that may be something.
+    """Return runs of at least `_SHORTEST_RUN` letters, digits and marks that may be something.
 
     Each is a start and an end, whether it holds a digit, and whether it begins as encoded text can begin.
+
+    >>> view = b"id " + b"a1" * 12
+    >>> find_runs(view, classify(view))[0][:2]
+    (3, 27)
     """
     breaks = np.flatnonzero(np.frombuffer(view.translate(_BREAKS), np.bool_))
     edges = np.concatenate(([-1], breaks, [len(view)]))
-    long = np.flatnonzero(np.diff(edges) > SHORTEST_RUN)
+    long = np.flatnonzero(np.diff(edges) > _SHORTEST_RUN)
     starts, ends = edges[long] + 1, edges[long + 1]
     digits = np.append(np.flatnonzero(classes == _DIGIT), len(view))
     has_digit: NDArray[np.bool_] = digits[np.searchsorted(digits, starts)] < ends
     heads = np.frombuffer(view, np.uint8)[starts[:, None] + _GROUPS]
     text_like: NDArray[np.bool_] = np.all(_TEXT_HEADS[heads], axis=1)
+    characters = np.frombuffer(view, np.uint8)
+    for head in _COMPRESSED:
+        text_like |= (characters[starts] == head[0]) & (characters[starts + 1] == head[1])
     chosen: NDArray[np.bool_] = has_digit | text_like
     columns = (starts, ends, has_digit, text_like)
     return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
@@ -84,18 +98,66 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
 
 _GROUPS = np.arange(5) * 4
 _TEXT_HEADS = np.zeros(256, np.bool_)
-_TEXT_HEADS[list(b"ACDEIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")] = True
+_TEXT_HEADS[list(b"ACDEGIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")] = True
 """What every fourth character of encoded text can be: it holds the upper bits of a byte, which are few in ASCII."""
 
 
+_PACKED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+"""How gzip and zlib begin."""
+_COMPRESSED = (b"H4", b"eJ", b"eN", b"eA")
+"""How their base64 begins."""
+
+
 def decode_run(run: bytes) -> bytes | None:
-    """Return the text that a base64 or hex run stands for, or None when it stands for none."""
+    """Return the text that a base64 or hex run stands for, or None when it stands for none.
+
+    >>> decode_run(base64.b64encode(b"the value is here, look"))
+    b'the value is here, look'
+    """
     if run.isalnum() and (digits := _HEX_TEXT.fullmatch(run[:_LONGEST_DECODED])):
-        return _as_text(bytes.fromhex(digits["digits"].decode("ascii")))
+        raw = bytes.fromhex(digits["digits"].decode("ascii"))
+        return _unpack(raw) if raw.startswith(_PACKED) else _as_text(raw)
     # Base64 of text mixes cases; paths and lower-case names, which are most runs, do not.
     if run.islower() or run.isupper() or run.count(b"/") * 10 > len(run):
         return None
+    if run.startswith(_COMPRESSED) and (text := _decompress(run[:_LONGEST_DECODED])) is not None:
+        return text
     return _decode_base64(run[:_LONGEST_DECODED])
+
+
+def _decompress(run: bytes) -> bytes | None:
+    """Return the text in the base64 of gzip or zlib; what was cut off at the end is left out."""
+    packed = _b64(run.replace(b"-", b"+").replace(b"_", b"/"))
+    return None if packed is None else _unpack(packed)
+
+
+def _unpack(packed: bytes) -> bytes | None:
+    try:
+        return _as_text(zlib.decompressobj(47).decompress(packed, _LONGEST_DECODED))
+    except zlib.error:
+        return None
+
+
+_DUMP = re.compile(
+    rb"(?m)^[ \t]{0,8}[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t|-]{1,3}){1,17}[^\n]{0,40}(?:\n|\Z)"
+    rb"(?:[ \t]{0,8}[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t|-]{1,3}){0,17}[^\n]{0,40}(?:\n|\Z))*"
+)
+_DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2}){0,3} {0,2})+)")
+
+
+def find_dumps(view: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield the ranges of hex dumps (`xxd`, `hexdump -C`) and the text that each shows.
+
+    >>> [text for _, _, text in find_dumps(b"00000000: 7468 6520 7661 6c75 6520 6973 2068 6572  the value is her")]
+    [b'the value is her']
+    """
+    if b"0000000" not in view:
+        return
+    for match in _DUMP.finditer(view):
+        digits = b"".join(b"".join(line[1].split())[:32] for line in _DUMP_LINE.finditer(match[0]))
+        text = _as_text(bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
+        if text is not None:
+            yield match.start(), match.end(), text
 
 
 def _decode_base64(run: bytes) -> bytes | None:
@@ -116,7 +178,7 @@ def _b64(characters: bytes) -> bytes | None:
         return None
 
 
-_PRINTABLE = bytes(range(32, 127)) + b"\t\n\r\x1b" + bytes(range(128, 256))
+_PRINTABLE = bytes(range(32, 127)) + b"\a\t\n\r\x1b" + bytes(range(128, 256))
 _DENSE = bytes(range(128, 256))
 
 
@@ -126,27 +188,37 @@ def _is_printable(text: bytes) -> bool:
         text = text.replace(b"\0", b"")
     odd = len(text.translate(None, _PRINTABLE))
     high = len(text) - len(text.translate(None, _DENSE))
-    return bool(text) and not odd and high * 3 <= len(text)
+    return bool(text) and not odd and (high * 3 <= len(text) or _is_utf_8(text))
+
+
+def _is_utf_8(text: bytes) -> bool:
+    try:
+        text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(text) - 3  # cut inside a character
+    return True
 
 
 def _as_text(decoded: bytes) -> bytes | None:
     """Return decoded bytes if they are text: UTF-8, or UTF-16 of ASCII, with hardly a control character."""
     if decoded.count(b"\0") * 2 >= len(decoded) - 2:
         decoded = decoded.replace(b"\0", b"")
-    try:
-        decoded.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(decoded) - 3:  # a run that was cut may end inside a character
-            return None
+    if not _is_utf_8(decoded):
+        return None
     odd = len(decoded.translate(None, _PRINTABLE))
     return decoded if decoded and odd * 33 <= len(decoded) else None
 
 
 def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
-    """Yield what a run is by its own form; every such form holds digits."""
+    """Yield what a run is by its own form; every such form holds digits.
+
+    >>> view = b"x SK" + b"0a" * 16
+    >>> [kind for *_, kind in find_run_tokens(view, 2, len(view))]
+    ['twilio']
+    """
     match = _WHOLES.match(view, start, min(len(view), end + 2)) if 34 <= end - start <= 130 else None
     if match and match.end() >= end and match.lastindex:
-        yield (*match.span(), Category.TOKEN, WHOLES[match.lastindex - 1].kind)
+        yield (*match.span(), Category.TOKEN, _WHOLE_RULES[match.lastindex - 1].id)
     if view[start - 1 : start] and view[start - 1] in _TAIL_MARKS:
         yield from _find_tails(view, start, end)
     if view[end : end + 1] == b"." and view[start] in b"MNO":
@@ -159,13 +231,13 @@ def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, in
 
 def _find_tails(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
     mark = view[start - 1 : start]
-    for form in TAILS:
-        if form.anchors == (mark,):
+    for form in _TAILS:
+        if form.keywords == (mark,):
             for match in form.pattern.finditer(view, max(0, start - form.before), end + 64):
                 if match.start() >= start:
                     break
                 if match.end() > start:
-                    yield (*match.span(), form.category, form.kind)
+                    yield (*match.span(), form.category, form.id)
 
 
 def _find_prefixed(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
@@ -204,8 +276,49 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
     return telling and shape.size not in (40, 64) and shape.entropy >= 3.2
 
 
+_ADDRESS = re.compile(
+    rb"(?<![\w.:%-])(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
+)
+_NOBODY = re.compile(
+    rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9"
+    rb"|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
+)
+_VERSION_BEFORE = re.compile(
+    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]"
+    rb"|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$",
+)
+_ADDRESS_6 = re.compile(
+    rb"(?<![\w:.])(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,6}(?::"
+    rb"[0-9a-fA-F]{1,4}){1,6}|(?:[0-9a-fA-F]{1,4}:){2,7}:)(?![\w:])",
+)
+_MAC = re.compile(rb"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){4}(?![\w:-])")
+
+
+def _is_machine_address(view: bytes, start: int, end: int) -> bool:
+    """Whether a dotted quad is the address of a machine: not loopback, not a public resolver, not a version."""
+    value = view[start:end]
+    if _NOBODY.fullmatch(value):
+        return False
+    return not _VERSION_BEFORE.search(view[max(0, start - 36) : start]) or view[max(0, start - 2) : start] == b"//"
+
+
+def _is_machine_address_6(value: bytes) -> bool:
+    """Whether an IPv6 form is long enough to be one and not loopback, a time or a mere prefix."""
+    return (
+        value.count(b":") >= 3
+        and len(value) >= 8
+        and any(byte in b"abcdefABCDEF" or byte == 58 for byte in value)
+        and value.lower() != b"fe80::1"
+    )
+
+
 def find_addresses(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int, int, Category, str]]:
-    """Yield IPv4, IPv6 and MAC addresses."""
+    """Yield IPv4, IPv6 and MAC addresses.
+
+    >>> view = b"from 203.0.113.7 to 127.0.0.1"
+    >>> [(start, end) for start, end, *_ in find_addresses(view, classify(view))]
+    [(5, 16)]
+    """
     yield from _find_dotted(view, classes)
     yield from _find_colons(view, classes)
 
@@ -218,8 +331,8 @@ def _find_dotted(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int,
         return
     close = np.flatnonzero(dots[2:] - dots[:-2] <= 8)
     for dot in dots[close].tolist():
-        match = ADDRESS.search(view, max(0, dot - 3), dot + 16)
-        if match and match.start() < dot < match.end() and is_machine_address(view, *match.span()):
+        match = _ADDRESS.search(view, max(0, dot - 3), dot + 16)
+        if match and match.start() < dot < match.end() and _is_machine_address(view, *match.span()):
             yield (*match.span(), Category.ADDRESS, "ip-address")
 
 
@@ -242,14 +355,11 @@ def _find_marked(view: bytes, marks: NDArray[np.int64], gap: int) -> Iterator[tu
         if mark < done:
             continue
         for pattern, category, kind in (
-            (MAC, Category.MAC, "mac-address"),
-            (ADDRESS_6, Category.ADDRESS, "ip-address-6"),
+            (_MAC, Category.MAC, "mac-address"),
+            (_ADDRESS_6, Category.ADDRESS, "ip-address-6"),
         ):
             match = pattern.search(view, max(0, mark - 5), mark + 42)
-            if match and match.start() <= mark < match.end() and (pattern is MAC or is_machine_address_6(match[0])):
+            if match and match.start() <= mark < match.end() and (pattern is _MAC or _is_machine_address_6(match[0])):
                 done = match.end()
                 yield (*match.span(), category, kind)
                 break
-
-
-__all__ = ["SHORTEST_RUN", "TokenFormat", "classify", "decode_run", "find_addresses", "find_run_tokens", "find_runs"]

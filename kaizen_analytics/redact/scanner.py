@@ -8,17 +8,19 @@ come back as ranges of the original bytes.
 from __future__ import annotations
 
 from bisect import bisect_right
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import ahocorasick_rs
 import numpy as np
 
-from kaizen_analytics.redact import assignments, contexts, identities, runs
+from kaizen_analytics.redact import assignments, runs
+from kaizen_analytics.redact.blocks import PRIVATE_KEY_KEYWORDS, find_private_key
 from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, unescape
+from kaizen_analytics.redact.personal import find_personal
 from kaizen_analytics.redact.placeholders import Category
-from kaizen_analytics.redact.rules import Hit, Rule, compile_rule
-from kaizen_analytics.redact.spans import Finding
-from kaizen_analytics.redact.tokens import FORMATS, TokenFormat
+from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
+from kaizen_analytics.redact.spans import Detection
 from kaizen_analytics.redact.vocabulary import VENDORS
 
 if TYPE_CHECKING:
@@ -26,22 +28,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from kaizen_analytics.redact.identities import KnownIdentities
+    from kaizen_analytics.redact.known import KnownIdentities
     from kaizen_analytics.redact.rules import Find, Span
 
-Maps = tuple[OffsetMap, ...]
+_Maps = tuple[OffsetMap, ...]
 
-WINDOW = 1 << 20
-"""Bytes scanned at once; what is longer is scanned in windows that overlap by `OVERLAP`."""
-OVERLAP = 1 << 15
+_WINDOW = 1 << 20
+"""Bytes scanned at once; what is longer is scanned in windows that overlap by `_OVERLAP`."""
+_OVERLAP = 1 << 15
 _DEEPEST_VIEW = 4
 _DEEPEST_ENCODING = 2
 _SURROUNDINGS = (250, 1200)
 """Bytes before and behind a literal that rules look at; where no escape stood in them, one view is enough."""
-_LONGEST_TOKEN = 16_384
+_BACKSLASHED = frozenset(
+    {"home-folder", "windows-share-host", "windows-share-user", "domain-account", "named-domain-account"}
+)
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-_IN_WORD = np.zeros(256, np.bool_)
-_IN_WORD[list(_WORD)] = True
 
 
 class Scanner:
@@ -56,25 +58,32 @@ class Scanner:
         self._tokens_only = tokens_only
         self._known = dict(known.words) if known and not tokens_only else {}
         finders: dict[bytes, list[_Finder]] = {}
-        edged = {form.kind for form in FORMATS if form.is_edged}
+        marked: dict[tuple[bytes, bytes, bytes], list[_Finder]] = {}
         for finder, anchors in _all_finders(self._known, tokens_only=tokens_only):
             for anchor in anchors:
-                finders.setdefault(anchor, []).append(finder)
+                if finder.ahead:
+                    marked.setdefault((anchor, finder.behind, finder.ahead), []).append(finder)
+                else:
+                    finders.setdefault(anchor, []).append(finder)
         for anchor in () if tokens_only else (*assignments.ANCHORS, *VENDORS):
             finders.setdefault(anchor, [])
         literals = list(finders)
-        self._finders = list(finders.values())
+        self._finders = [*finders.values(), *marked.values()]
+        self._marks = [
+            _Mark(byte[0], _table(ahead), number) for number, (byte, _, ahead) in enumerate(marked, len(literals))
+        ]
         self._ruled = np.array([bool(rules) for rules in self._finders])
-        self._edged = np.array([bool(rules) and all(rule.kind in edged for rule in rules) for rules in self._finders])
-        self._naming = _membership(literals, () if tokens_only else assignments.ANCHORS)
-        self._vendors = _membership(literals, () if tokens_only else VENDORS)
+        self._behind = np.array([_may_stand_behind(rules) for rules in self._finders])
+        all_literals = [*literals, *(byte for byte, _, _ in marked)]
+        self._naming = _membership(all_literals, () if tokens_only else assignments.ANCHORS)
+        self._vendors = _membership(all_literals, () if tokens_only else VENDORS)
         self._automaton = ahocorasick_rs.BytesAhoCorasick(
             literals,
             matchkind=ahocorasick_rs.MatchKind.Standard,
             implementation=ahocorasick_rs.Implementation.DFA,
         )
 
-    def find(self, raw: bytes, bounds: Sequence[int] | None = None) -> list[Finding]:
+    def find(self, raw: bytes, bounds: Sequence[int] | None = None) -> list[Detection]:
         """Return findings in `raw`, unordered and perhaps overlapping.
 
         Args:
@@ -82,55 +91,49 @@ class Scanner:
             bounds: ascending offsets at which units end, the last being `len(raw)`; one unit by default.
         """
         ends = np.asarray(bounds if bounds is not None else [len(raw)], np.int64)
-        if len(raw) <= WINDOW + OVERLAP:
+        if len(raw) <= _WINDOW + _OVERLAP:
             return self._find_in_window(raw, ends, 0)
         return [finding for start, end in _windows(len(raw)) for finding in self._in_window(raw, ends, start, end)]
 
-    def _in_window(self, raw: bytes, ends: np.ndarray, start: int, end: int) -> list[Finding]:
+    def _in_window(self, raw: bytes, ends: np.ndarray, start: int, end: int) -> list[Detection]:
         inner = ends[(ends > start) & (ends < end)] - start
         found = self._find_in_window(raw[start:end], np.append(inner, end - start), 0)
-        return [Finding(item.start + start, item.end + start, item.category, item.kind) for item in found]
+        return [Detection(item.start + start, item.end + start, item.category, item.kind) for item in found]
 
-    def _find_in_window(self, raw: bytes, ends: np.ndarray, depth: int) -> list[Finding]:
-        findings: set[Finding] = set()
-        view: bytes = raw
-        maps: Maps = ()
-        if not self._tokens_only and (clean := remove_invisible(raw)):
-            view, maps = clean[0], (clean[1],)
-            ends = clean[1].to_view(ends)
-        self._search(view, ends.tolist(), maps, findings)
+    def _find_in_window(self, raw: bytes, ends: np.ndarray, depth: int) -> list[Detection]:
         if self._tokens_only:
-            return list(findings)
-        deeper = unescape(view)
-        if deeper is None:
-            self._inspect_runs(view, maps, findings, depth)
-        elif not maps:
-            findings = {finding for finding in findings if not _is_torn(finding, deeper[1])}
-        for _ in range(_DEEPEST_VIEW):
-            if deeper is None:
-                break
-            view, step = deeper
-            maps = (step, *maps)
-            ends = step.to_view(ends)
-            self._search(view, ends.tolist(), maps, findings, step)
+            return list(self._search(raw, ends, ()))
+        findings: set[Detection] = set()
+        view = raw
+        maps: _Maps = ()
+        steps: _Maps = ()
+        for layer in range(_DEEPEST_VIEW + 1):
+            if clean := remove_invisible(view):
+                view, step = clean
+                ends, maps, steps = step.to_view(ends), (step, *maps), (step, *steps)
+            found = self._search(view, ends, steps if layer else ())
             deeper = unescape(view)
-            self._inspect_runs(view, maps, findings, depth)
+            if layer or deeper is None:
+                found |= self._inspect_runs(view, depth)
+            if deeper is None or layer == _DEEPEST_VIEW:
+                findings |= _chain(found, maps)
+                break
+            findings |= _chain({finding for finding in found if not _is_torn(finding, deeper[1])}, maps)
+            view, step = deeper
+            ends, maps, steps = step.to_view(ends), (step, *maps), (step,)
         return list(findings)
 
-    def _search(
-        self,
-        view: bytes,
-        ends: list[int],
-        maps: Maps,
-        findings: set[Finding],
-        step: OffsetMap | None = None,
-    ) -> None:
-        """Try the rules of every literal in `view`, where `step` changed the view that was searched before it."""
-        literals, starts = self._find_literals(view, step)
-        ruled = self._ruled[literals] & ~(self._edged[literals] & _follows_word(view, starts))
-        self._try_rules(view, ends, zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True), maps, findings)
+    def _search(self, view: bytes, bounds: Indexes, steps: _Maps) -> set[Detection]:
+        """Try the rules of every literal in `view`, where `steps` changed the view that was searched before it."""
+        literals, starts = self._find_literals(view, bounds, steps)
+        ends = bounds.tolist()
+        ruled = self._ruled[literals]
+        if len(starts):
+            ruled &= self._behind[literals, np.frombuffer(b"\0" + view[:-1], np.uint8)[starts]]
+        chosen = zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True)
+        findings = self._try_rules(view, ends, chosen)
         if self._tokens_only or not len(starts):
-            return
+            return findings
         breaks = assignments.find_name_breaks(view)
         for members, vendor in ((self._naming, False), (self._vendors, True)):
             found = assignments.locate_names(view, breaks, starts[members[literals]])
@@ -138,89 +141,109 @@ class Scanner:
                 unit = bisect_right(ends, start)
                 hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
                 if end <= hit.high and (span := assignments.find_assignment(hit, end, vendor=vendor)):
-                    findings.add(Finding(*chain_to_raw(maps, *span), Category.ASSIGNMENT, "assignment"))
+                    findings.add(Detection(*span, Category.ASSIGNMENT, "assignment"))
+        return findings
 
-    def _try_rules(
-        self,
-        view: bytes,
-        ends: list[int],
-        literals: Iterable[tuple[int, int]],
-        maps: Maps,
-        findings: set[Finding],
-    ) -> None:
+    def _try_rules(self, view: bytes, ends: list[int], literals: Iterable[tuple[int, int]]) -> set[Detection]:
+        findings: set[Detection] = set()
         done: dict[int, int] = {}
         low, high = 0, ends[0]
         for literal, start in literals:
             if not low <= start < high:
                 unit = bisect_right(ends, start)
                 low, high = (ends[unit - 1] if unit else 0), ends[unit]
-            for number, find, category, kind in self._finders[literal]:
+            for number, find, category, kind, *_ in self._finders[literal]:
                 if start >= done.get(number, 0) and (span := find(view, start, low, high)):
                     done[number] = span[1]
-                    findings.add(Finding(*chain_to_raw(maps, *span), category, kind))
+                    findings.add(Detection(*span, category, kind))
+        return findings
 
-    def _find_literals(self, view: bytes, step: OffsetMap | None) -> tuple[Indexes, Indexes]:
-        """Return the numbers and starts of all literals, without those that the view outside showed just so."""
+    def _find_literals(self, view: bytes, bounds: Indexes, steps: _Maps) -> tuple[Indexes, Indexes]:
+        """Return the numbers and starts of all literals, without those that the former view showed just so.
+
+        What a unit has around a literal decides, never what its neighbours have.
+        """
         hits = self._automaton.find_matches_as_indexes(view.lower(), overlapping=True)
         table = np.array(hits, np.int64).reshape(-1, 3)
-        literals, starts = table[:, 0], table[:, 1]
-        if step is None or not hits:
+        literals, starts = self._add_marks(view, table[:, 0], table[:, 1])
+        if not steps or not len(starts):
             return literals, starts
-        changed = ~step.is_plain(starts, *_SURROUNDINGS)
+        units = np.searchsorted(bounds, starts, side="right")
+        lows = np.maximum(starts - _SURROUNDINGS[0], np.append(0, bounds)[units])
+        highs = np.minimum(starts + _SURROUNDINGS[1], bounds[units] - 1)
+        changed = np.zeros(len(starts), np.bool_)
+        for step in steps:
+            changed |= ~step.is_plain(lows, highs)
+            lows, highs = step.all_to_raw(lows), step.all_to_raw(highs)
         return literals[changed], starts[changed]
 
-    def _inspect_runs(
-        self,
-        view: bytes,
-        maps: Maps,
-        findings: set[Finding],
-        depth: int,
-    ) -> None:
+    def _add_marks(self, view: bytes, literals: Indexes, starts: Indexes) -> tuple[Indexes, Indexes]:
+        """Append the rare places of frequent bytes: an automaton would list every one of them."""
+        characters = np.frombuffer(b"\0" + view + b"\0", np.uint8)
+        places = {byte: np.flatnonzero(characters == byte) for byte in {mark.byte for mark in self._marks}}
+        for mark in self._marks:
+            found = places[mark.byte]
+            found = found[self._behind[mark.number, characters[found - 1]] & mark.ahead[characters[found + 1]]] - 1
+            literals = np.append(literals, np.full(len(found), mark.number))
+            starts = np.append(starts, found)
+        return literals, starts
+
+    def _inspect_runs(self, view: bytes, depth: int) -> set[Detection]:
+        findings: set[Detection] = set()
         classes = runs.classify(view)
         for start, end, digits, text_like in runs.find_runs(view, classes):
             if digits:
-                for first, last, category, kind in runs.find_run_tokens(view, start, end):
-                    findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
+                findings |= {Detection(*found) for found in runs.find_run_tokens(view, start, end)}
             if text_like and depth < _DEEPEST_ENCODING and (text := runs.decode_run(view[start:end])) is not None:
-                self._inspect_encoded(text, view, (start, end), maps, findings, depth)
-        for first, last, category, kind in runs.find_addresses(view, classes):
-            findings.add(Finding(*chain_to_raw(maps, first, last), category, kind))
+                findings |= self._inspect_encoded(text, view, start, end, depth)
+        for start, end, text in runs.find_dumps(view) if depth < _DEEPEST_ENCODING else ():
+            findings |= self._inspect_encoded(text, view, start, end, depth)
+        return findings | {Detection(*found) for found in (*runs.find_addresses(view, classes), *find_personal(view))}
 
-    def _inspect_encoded(
-        self,
-        text: bytes,
-        view: bytes,
-        run: tuple[int, int],
-        maps: Maps,
-        findings: set[Finding],
-        depth: int,
-    ) -> None:
+    def _inspect_encoded(self, text: bytes, view: bytes, start: int, end: int, depth: int) -> set[Detection]:
         """Judge a run of `view` by the text that it encodes; the whole run is the finding."""
-        start, end = run
-        if self._find_in_window(text, np.array([len(text)]), depth + 1):
-            while view[end : end + 1] == b"=":
-                end += 1
-            findings.add(Finding(*chain_to_raw(maps, start, end), Category.ENCODED, "encoded-text"))
+        if not self._find_in_window(text, np.array([len(text)]), depth + 1):
+            return set()
+        while view[end : end + 1] == b"=":
+            end += 1
+        return {Detection(start, end, Category.ENCODED, "encoded-text")}
 
 
-def _is_torn(finding: Finding, escapes: OffsetMap) -> bool:
+def _chain(findings: set[Detection], maps: _Maps) -> set[Detection]:
+    """Return findings in a view as findings in the original text."""
+    if not maps:
+        return findings
+    return {Detection(*chain_to_raw(maps, start, end), category, kind) for start, end, category, kind in findings}
+
+
+def _is_torn(finding: Detection, escapes: OffsetMap) -> bool:
     """Whether a finding begins or ends inside an escape; the next view shows what really stands there.
 
     In the paths of Windows a backslash is no escape, so a home folder may begin behind one.
     """
-    if finding.kind == "home-folder":
+    if finding.kind in _BACKSLASHED:
         return False
     return escapes.tears(finding.start) or escapes.tears(finding.end)
 
 
 def _windows(size: int) -> Iterable[tuple[int, int]]:
-    for start in range(0, size, WINDOW):
-        yield max(0, start - OVERLAP), min(size, start + WINDOW + OVERLAP)
+    for start in range(0, size, _WINDOW):
+        yield max(0, start - _OVERLAP), min(size, start + _WINDOW + _OVERLAP)
 
 
-def _follows_word(view: bytes, starts: Indexes) -> NDArray[np.bool_]:
-    """Whether a letter or digit stands before each offset; for offset 0 a padding byte does not."""
-    return _IN_WORD[np.frombuffer(b"\0" + view[:-1], np.uint8)[starts]] if len(starts) else np.zeros(0, np.bool_)
+def _may_stand_behind(finders: list[_Finder]) -> NDArray[np.bool_]:
+    """Return for each byte whether one of the rules looks at its literal behind it."""
+    allowed = np.zeros(256, np.bool_)
+    for finder in finders:
+        allowed |= _table(finder.behind or bytes(range(256)))
+    return allowed
+
+
+@cache  # hundreds of rules share a handful of classes
+def _table(members: bytes) -> NDArray[np.bool_]:
+    table = np.zeros(256, np.bool_)
+    table[list(members)] = True
+    return table
 
 
 def _membership(literals: list[bytes], members: Iterable[bytes]) -> NDArray[np.bool_]:
@@ -235,6 +258,17 @@ class _Finder(NamedTuple):
     find: Find
     category: Category
     kind: str
+    behind: bytes = b""
+    """The bytes that may stand before a literal of the rule; empty for any."""
+    ahead: bytes = b""
+
+
+class _Mark(NamedTuple):
+    """A frequent byte that rules look for only where another of some bytes follows; `number` is that of its rules."""
+
+    byte: int
+    ahead: NDArray[np.bool_]
+    number: int
 
 
 def _all_finders(
@@ -242,31 +276,15 @@ def _all_finders(
     *,
     tokens_only: bool,
 ) -> Iterable[tuple[_Finder, Iterable[bytes]]]:
-    rules = [_format_rule(form) for form in FORMATS]
-    rules += [] if tokens_only else [*contexts.RULES, *identities.RULES]
+    files = ("tokens",) if tokens_only else ("tokens", "contexts", "identities", "personal")
+    rules = [rule for name in files for rule in load_rules(name) if not rule.form]
     for number, rule in enumerate(rules):
-        yield _Finder(number, compile_rule(rule), rule.category, rule.kind), rule.anchors
+        yield _Finder(number, compile_rule(rule), rule.category, rule.id, rule.behind, rule.ahead), rule.keywords
     if tokens_only:
         return
-    yield _Finder(len(rules), _find_private_key, Category.PEM, "private-key"), contexts.PRIVATE_KEY_ANCHORS
+    yield _Finder(len(rules), find_private_key, Category.PEM, "private-key"), PRIVATE_KEY_KEYWORDS
     for number, (word, category) in enumerate(known.items(), len(rules) + 1):
         yield _Finder(number, _word_finder(word), category, "known-identity"), (word,)
-
-
-def _format_rule(form: TokenFormat) -> Rule:
-    return Rule(
-        kind=form.kind,
-        category=form.category,
-        anchors=form.anchors,
-        pattern=form.pattern,
-        before=form.before,
-        left=form.left,
-        after=_LONGEST_TOKEN,
-    )
-
-
-def _find_private_key(view: bytes, anchor: int, low: int, high: int) -> Span | None:
-    return contexts.find_private_key(Hit(view, anchor, low, high))
 
 
 def _word_finder(word: bytes) -> Find:

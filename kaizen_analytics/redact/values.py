@@ -62,8 +62,12 @@ _NO_PASSWORDS = (_VERSION, _MEMBER, _TIME, _ENUM)
 _N_LOG_N = [0.0, *(n * math.log2(n) for n in range(1, 1025))]
 
 
-def measure_entropy(value: bytes) -> float:
-    """Return the Shannon entropy of the bytes of `value`, in bits a byte."""
+def _measure_entropy(value: bytes) -> float:
+    """Return the Shannon entropy of the bytes of `value`, in bits a byte.
+
+    >>> _measure_entropy(b"aabb")
+    1.0
+    """
     size = len(value)
     if size >= len(_N_LOG_N):
         return -sum(n / size * math.log2(n / size) for n in Counter(value).values())
@@ -92,28 +96,44 @@ class Shape:
 
 
 def measure_shape(value: bytes) -> Shape:
-    """Count the kinds of characters in `value`; the first 512 tell enough about a longer one."""
+    """Count the kinds of characters in `value`; the first 512 tell enough about a longer one.
+
+    >>> measure_shape(b"Ab1-").symbols
+    1
+    """
     value = value[:512]
     digits = len(value) - len(value.translate(None, _DIGITS))
     upper = len(value) - len(value.translate(None, _UPPER))
     lower = len(value) - len(value.translate(None, _LOWER))
-    return Shape(len(value), digits, upper, lower, measure_entropy(value))
+    return Shape(len(value), digits, upper, lower, _measure_entropy(value))
 
 
 def is_placeholder(value: bytes) -> bool:
-    """Whether a value only stands for one: a template, a pattern, a reference, a word of documentation."""
+    """Whether a value only stands for one: a template, a pattern, a reference, a word of documentation.
+
+    >>> is_placeholder(b"<your token>"), is_placeholder(b"hunter2x")
+    (True, False)
+    """
     if b"<R:" in value or _PATTERN.search(value):
         return True
     return len(value) <= _LONGEST_PLACEHOLDER and _PLACEHOLDER.fullmatch(value) is not None
 
 
 def is_strong(value: bytes) -> bool:
-    """Whether a secret may be replaced wherever it stands: long, with digits, and hardly a word by chance."""
-    return len(value) >= 12 and sum(48 <= byte <= 57 for byte in value) >= 2 and measure_entropy(value) >= 2.8
+    """Whether a secret may be replaced wherever it stands: long, with digits, and hardly a word by chance.
+
+    >>> is_strong(b"a8Fj2kQ9zLp3"), is_strong(b"password")
+    (True, False)
+    """
+    return len(value) >= 12 and sum(48 <= byte <= 57 for byte in value) >= 2 and _measure_entropy(value) >= 2.8
 
 
 def is_uuid(value: bytes) -> bool:
-    """Whether the whole value has the form of a UUID."""
+    """Whether the whole value has the form of a UUID.
+
+    >>> is_uuid(b"00000000-0000-4000-8000-000000000000")
+    True
+    """
     return _UUID.fullmatch(value) is not None
 
 
@@ -130,7 +150,11 @@ def _is_reference(value: bytes, shape: Shape) -> bool:
 
 
 def is_password(value: bytes, *, quoted: bool) -> bool:
-    """Whether a value named as a password is one; people choose short ones, so little is asked of it."""
+    """Whether a value named as a password is one; people choose short ones, so little is asked of it.
+
+    >>> is_password(b"hunter2x", quoted=True), is_password(b"required", quoted=True)
+    (True, False)
+    """
     if len(value) > _LONGEST_PASSWORD:
         return is_secret(value, quoted=quoted)
     shape = measure_shape(value)
@@ -159,7 +183,11 @@ def _is_random_word(value: bytes, shape: Shape, *, quoted: bool) -> bool:
 
 
 def is_secret(value: bytes, *, quoted: bool) -> bool:
-    """Whether a value named as a key, token or secret is one: long enough and random enough."""
+    """Whether a value named as a key, token or secret is one: long enough and random enough.
+
+    >>> is_secret(b"a8Fj2kQ9zLp3", quoted=True), is_secret(b"next-page-token", quoted=True)
+    (True, False)
+    """
     if len(value) >= 200:
         return len(set(value[:400])) > 20 and b" " not in value
     shape = measure_shape(value)

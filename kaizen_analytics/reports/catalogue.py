@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ReportError, did_you_mean
-from kaizen_analytics.reports import lean  # noqa: F401 - before nbformat
+from kaizen_analytics.core.errors import ReportError, did_you_mean
+from kaizen_analytics.core.resources import find_folder
 from kaizen_analytics.reports.parameters import read_parameters
-from kaizen_analytics.resources import find_folder
 
 if TYPE_CHECKING:
     from kaizen_analytics.reports.parameters import Parameter
@@ -44,8 +43,41 @@ class Report:
 
 
 def list_notebooks() -> dict[str, Path]:
-    """Return the notebooks of this installation by report name, in the order of their numbers."""
+    """Return the notebooks of this installation by report name, in the order of their numbers.
+
+    >>> list(list_notebooks())[:2]
+    ['experiment_conclusion', 'portfolio']
+    """
     return {_name(path): path for path in sorted(find_folder("notebooks").glob("*.ipynb"))}
+
+
+def copy_notebooks(folder: Path, store: Path) -> list[Path]:
+    """Copy the notebooks into a folder, without outputs and with `store` as the store that they read; return the files.
+
+    Raises:
+        ReportError: one of them is there already, or the folder cannot be written; nothing is replaced.
+
+    >>> [path.name for path in copy_notebooks(tmp / "copies", tmp / "team.db")][:2]
+    ['10_experiment_conclusion.ipynb', '15_portfolio.ipynb']
+    """
+    import nbformat
+
+    reports = [read_report(path) for path in list_notebooks().values()]
+    copies = [folder / report.path.name for report in reports]
+    there = [path for path in copies if path.exists()]
+    if there:
+        raise ReportError(f"{there[0]} exists; name another folder, or move it away.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for report, path in zip(reports, copies, strict=True):
+            notebook = report.notebook()
+            for cell in notebook.cells:
+                if "parameters" in cell.metadata.get("tags", ()):
+                    cell.source = cell.source.replace('store: str = ""', f"store: str = {str(store)!r}")
+            path.write_text(nbformat.writes(notebook), encoding="utf-8")
+    except OSError as error:
+        raise ReportError(f"The notebooks cannot be written to {folder}: {error.strerror}.") from error
+    return copies
 
 
 def load_report(name: str) -> Report:
@@ -53,6 +85,9 @@ def load_report(name: str) -> Report:
 
     Raises:
         ReportError: no report has this name, or the file cannot be read as one.
+
+    >>> load_report("portfolio").title
+    'Experiment portfolio'
     """
     if name.endswith(".ipynb"):
         return read_report(Path(name))
@@ -68,6 +103,9 @@ def read_report(path: Path) -> Report:
 
     Raises:
         ReportError: the file cannot be read as a notebook, or its declaration is wrong.
+
+    >>> read_report(list_notebooks()["portfolio"]).inputs
+    ('store',)
     """
     try:
         source = path.read_bytes()

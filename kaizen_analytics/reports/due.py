@@ -9,12 +9,18 @@ from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError, KaizenError
+from kaizen_analytics.core.errors import ConfigError, KaizenError
+from kaizen_analytics.core.model import State
+from kaizen_analytics.experiments.lifecycle import conclude
+from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.ledger import RunState, find_records
 from kaizen_analytics.reports.parameters import check_parameters
 from kaizen_analytics.reports.runner import BusyError, RunRequest, RunResult, bury_dead_runs
 from kaizen_analytics.reports.schedules import due_slots
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.assignments import fold_spool
+from kaizen_analytics.store.experiments import get_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +29,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.reports.schedules import DueSlot, Schedule
 
 
-Answers = Iterator[tuple[int, RunResult | KaizenError]]
+_Answers = Iterator[tuple[int, RunResult | KaizenError]]
 """What became of each request, with its place among them; see `batch.run_batch`."""
 
 
@@ -38,7 +44,12 @@ class Outcome:
 
 
 def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[DueSlot]:
-    """Return what is due at `now`, according to the run records below `out`; runs that died do not hold up a slot."""
+    """Return what is due at `now`, according to the run records below `out`; runs that died do not hold up a slot.
+
+    >>> from datetime import UTC, datetime
+    >>> find_due([], tmp, datetime(2026, 10, 5, tzinfo=UTC))
+    []
+    """
     found = list(find_records(out))
     if bury_dead_runs(folder for folder, record in found if record.state is RunState.RUNNING):
         found = list(find_records(out))
@@ -48,7 +59,7 @@ def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[Du
 def make_slots(
     slots: Sequence[DueSlot],
     out: Path,
-    make: Callable[[Sequence[RunRequest]], Answers],
+    make: Callable[[Sequence[RunRequest]], _Answers],
 ) -> list[Outcome]:
     """Make due slots; whatever this package refuses becomes the outcome.
 
@@ -56,6 +67,9 @@ def make_slots(
         slots: What to make.
         out: Folder of all reports.
         make: Makes reports, such as `batch.run_batch` with its options.
+
+    >>> make_slots([], tmp, lambda requests: [])
+    []
     """
     requests: dict[int, RunRequest] = {}
     outcomes: dict[int, Outcome] = {}
@@ -107,19 +121,16 @@ def _request(slot: DueSlot, out: Path) -> RunRequest:
         logical_at_ms=slot.at_ms,
         trigger=schedule.trigger,
         attempt=slot.attempt,
+        share=schedule.share,
     )
 
 
 def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) -> None:
     """Freeze the experiment of a report if it is running and its window has passed at the time of the slot."""
-    from kaizen_analytics.experiments.lifecycle import conclude, get_plan
-    from kaizen_analytics.model import State
-    from kaizen_analytics.store import Store
-    from kaizen_analytics.store.experiments import get_experiment
-
     if not {"experiment_id", "store"} <= set(parameters):
         raise ConfigError(f"Schedule {slot.schedule.name!r} concludes, but its report is not about one experiment.")
-    with Store.open(Path(str(parameters["store"]))) as store:
+    with Store.open(Path(str(parameters["store"])), ours=True) as store:
+        fold_spool(store)
         experiment = get_experiment(store, str(parameters["experiment_id"]))
         plan = get_plan(store, experiment.id)
         if experiment.state is not State.RUNNING or plan is None or plan.started is None:

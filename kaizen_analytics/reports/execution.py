@@ -1,7 +1,7 @@
-"""Executes a notebook through papermill and judges by itself whether it ran to its end.
+"""Executes a notebook with papermill, its own engine and the kernel `python3`, and checks that it ran to its end.
 
-papermill marks every cell of a killed or timed-out run as completed and takes `sys.exit(0)` for success; here a run
-is a success only if every code cell has an execution count and none has an error.
+papermill marks every cell of a killed or timed-out run as completed and takes `sys.exit(0)` for success. Here a run is
+a success only if every code cell has an execution count and none has an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports import lean
 from kaizen_analytics.reports.ledger import RunState
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished cells and the number of all cells."""
 
 _START_TIMEOUT_S = 60
+_KERNEL = "python3"
 _LONGEST_ERROR = 2_000
 _CONTROL = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -43,36 +43,37 @@ def execute(
     notebook: Any,  # noqa: ANN401 - nbformat has no types
     parameters: Mapping[str, Value],
     *,
-    private: Path,
     folder: Path,
     timeout_s: float,
     progress: Progress,
-    engine: str | None = None,
 ) -> Execution:
     """Run all cells of `notebook` in a kernel of its own.
 
     Args:
         notebook: An nbformat notebook; it is not changed.
         parameters: Checked values of the declared parameters.
-        private: Private folder for the sockets of the kernel.
         folder: Working directory of the kernel.
         timeout_s: Seconds that all cells together may take.
         progress: Told of every finished cell.
-        engine: Name of another engine that papermill knows.
 
     Raises:
         KeyboardInterrupt: an interruption, after the kernel is gone.
         OSError: the kernel could not be started.
+
+    >>> from unittest.mock import patch
+    >>> from nbformat import v4
+    >>> with patch(f"{__name__}._KERNEL", "none"):
+    ...     done = execute(v4.new_notebook(), {}, folder=tmp, timeout_s=9, progress=print)
+    >>> done.state.value
+    'kernel_died'
     """
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
-
-    lean.load_papermill()
     from papermill.exceptions import PapermillExecutionError
 
     watch = _Watch(timeout_s=timeout_s, progress=progress)
     try:
-        _run_papermill(notebook, parameters, watch, private=private, folder=folder, engine=engine)
+        _run_papermill(notebook, parameters, watch, folder)
     except PapermillExecutionError:
         pass  # the judgement below finds the cell
     except CellTimeoutError:
@@ -84,12 +85,12 @@ def execute(
     except (RuntimeError, NoSuchKernel) as failure:
         if watch.notebook is not None:
             raise
-        error = f"The kernel did not start: {clean_text(str(failure))}. Is ipykernel installed?"
+        error = f"The kernel did not start: {_clean_text(str(failure))}. Is ipykernel installed?"
         return Execution(state=RunState.KERNEL_DIED, notebook=None, error=error)
-    return judge_execution(watch.notebook)
+    return _judge_execution(watch.notebook)
 
 
-def judge_execution(notebook: Any) -> Execution:  # noqa: ANN401 - nbformat has no types
+def _judge_execution(notebook: Any) -> Execution:  # noqa: ANN401 - nbformat has no types
     """Return a success only if every code cell ran and none has an error."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     for number, cell in enumerate(cells, start=1):
@@ -105,7 +106,13 @@ def judge_execution(notebook: Any) -> Execution:  # noqa: ANN401 - nbformat has 
 
 
 def strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
-    """Return `notebook` without the times, paths and random ids that papermill and nbclient put into it."""
+    """Return `notebook` without the times, paths and random ids that papermill and nbclient put into it.
+
+    >>> from nbformat import v4
+    >>> notebook = v4.new_notebook(metadata={"papermill": {"duration": 1.5}}, cells=[v4.new_code_cell("1")])
+    >>> "papermill" in strip_traces(notebook).metadata
+    False
+    """
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         if "injected-parameters" in cell.metadata.get("tags", ()):
@@ -115,8 +122,12 @@ def strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
     return notebook
 
 
-def clean_text(text: str) -> str:
-    """Return text from a kernel without control characters, cut to a size that fits a record."""
+def _clean_text(text: str) -> str:
+    """Return text from a kernel without control characters, cut to a size that fits a record.
+
+    >>> _clean_text("  wrong ")
+    'wrong'
+    """
     return _CONTROL.sub("", text).strip()[:_LONGEST_ERROR]
 
 
@@ -151,14 +162,10 @@ def _run_papermill(
     notebook: Any,  # noqa: ANN401 - nbformat has no types
     parameters: Mapping[str, Value],
     watch: _Watch,
-    *,
-    private: Path,
     folder: Path,
-    engine: str | None,
 ) -> None:
     from papermill import execute_notebook
-
-    from kaizen_analytics.reports.kernels import KERNEL_NAME, manager_class
+    from traitlets.config import Config
 
     # papermill and nbclient log what becomes the run's error; a traceback on the terminal would say it twice.
     logging.getLogger("papermill").setLevel(logging.CRITICAL)
@@ -168,15 +175,13 @@ def _run_papermill(
         parameters=dict(parameters),
         progress_bar=False,
         start_timeout=_START_TIMEOUT_S,
-        engine_name=engine,
-        kernel_name=KERNEL_NAME,
+        kernel_name=_KERNEL,
         language="python",
-        request_save_on_cell_execute=False,
         autosave_cell_every=0,
         timeout_func=watch.time_left_s,
         shutdown_kernel="immediate",
-        kernel_manager_class=manager_class(private),
-        extra_arguments=["--HistoryManager.enabled=False"],
+        extra_arguments=["--HistoryManager.enabled=False"],  # texts of a shared report stay out of the home folder
+        config=Config(KernelManager={"transport_encryption": "auto"}),
         resources={"metadata": {"path": str(folder)}},  # the kernel's working directory; ours stays
         record_timing=False,
         store_widget_state=False,
@@ -188,5 +193,5 @@ def _run_papermill(
 
 def _describe_error(output: Any, number: int, total: int) -> str:  # noqa: ANN401 - nbformat has no types
     if output.ename == "SystemExit":
-        return f"Code cell {number} of {total} left the notebook with sys.exit({clean_text(output.evalue)})."
-    return f"Code cell {number} of {total} failed: {clean_text(f'{output.ename}: {output.evalue}')}"
+        return f"Code cell {number} of {total} left the notebook with sys.exit({_clean_text(output.evalue)})."
+    return f"Code cell {number} of {total} failed: {_clean_text(f'{output.ename}: {output.evalue}')}"

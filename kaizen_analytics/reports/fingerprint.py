@@ -4,40 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.reports.publication import write_file
-from kaizen_analytics.resources import cache_folder, find_folder, name_in_cache
-from kaizen_analytics.stamps import read_fingerprint, settle_fingerprint
+from kaizen_analytics.core.resources import find_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     from kaizen_analytics.reports.parameters import Value
-    from kaizen_analytics.stamps import Fingerprint
 
-_LIBRARIES = (
-    "kaizen_analytics",
-    "duckdb",
-    "nbconvert",
-    "numpy",
-    "papermill",
-    "polars",
-    "scipy",
-)
-_CODE = (".py", ".j2", ".css", ".sql")
+_LIBRARIES = ("kaizen_analytics", "duckdb", "nbconvert", "numpy", "papermill", "polars", "scipy")
+_CODE = (".py", ".j2", ".css", ".sql", ".toml")
 
 
-def read_versions(formats: Collection[str] = ()) -> dict[str, str]:
-    """Return the versions of Python and of the libraries that shape a report in `formats`."""
-    names = (*_LIBRARIES, *(("weasyprint",) if "pdf" in formats else ()))
-    return {"python": platform.python_version(), **{name: _read_version(name) for name in names}}
+def read_versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that shape a report.
+
+    >>> "papermill" in read_versions()
+    True
+    """
+    return {"python": platform.python_version(), **{name: _read_version(name) for name in _LIBRARIES}}
 
 
 def compute_fingerprint(
@@ -55,20 +45,23 @@ def compute_fingerprint(
         inputs: Files that the report reads; SQLite's write-ahead log beside one counts as well.
         formats: The formats to publish.
         versions: Versions of the libraries.
+
+    >>> len(compute_fingerprint(b"notebook", {}, [], ["html"], {}))
+    64
     """
     parts = {
         "notebook": hashlib.sha256(source).hexdigest(),
         "parameters": dict(parameters),
-        "inputs": [digest for path in inputs for digest in hash_input(path, hash_root(os.environ, Path.home()))],
+        "inputs": [_hash_file(part) for path in inputs for part in (path, path.with_name(f"{path.name}-wal"))],
         "formats": sorted(formats),
         "versions": dict(versions),
-        "code": hash_code(),
+        "code": _hash_code(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, allow_nan=False).encode()).hexdigest()
 
 
 @cache
-def hash_code() -> str:
+def _hash_code() -> str:
     """Return one hash over this package and its queries: a checkout changes without changing its version."""
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
@@ -85,41 +78,6 @@ def _read_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:  # a checkout that is on the path without being installed
         return "not installed"
-
-
-def hash_root(environment: Mapping[str, str], home: Path) -> Path:
-    """Return the folder of the hashes that are kept, beside the mirrors of the stores."""
-    return cache_folder(environment, home) / "hashes"
-
-
-def hash_input(path: Path, kept: Path) -> list[str]:
-    """Return the hashes of a file and of the write-ahead log beside it.
-
-    A large store takes seconds to read, so its hashes are kept with what `stat` said of it, and read again while that
-    is the same.
-
-    Args:
-        path: The file; it exists.
-        kept: The folder of the hashes that are kept; any of them may be deleted at any time.
-    """
-    note = kept / f"{name_in_cache(path)}.json"
-    settled = settle_fingerprint(path)
-    if settled is not None and (known := _recall(note, settled)) is not None:
-        return known
-    hashes = [_hash_file(path), _hash_file(path.with_name(f"{path.name}-wal"))]
-    if settled is not None and read_fingerprint(path) == settled:
-        with suppress(OSError):  # what cannot be kept is computed again
-            kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_file(note, json.dumps({"stat": settled, "hashes": hashes}).encode())
-    return hashes
-
-
-def _recall(note: Path, settled: Fingerprint) -> list[str] | None:
-    try:
-        known = json.loads(note.read_bytes())
-        return [str(digest) for digest in known["hashes"]] if known["stat"] == list(settled) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _hash_file(path: Path) -> str:

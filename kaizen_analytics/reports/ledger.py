@@ -1,24 +1,21 @@
-"""The record that every run leaves: `run.json` in its folder, and all of them together as the frame `report_runs`."""
+"""The record that every run leaves: `run.json` in its folder."""
 
 from __future__ import annotations
 
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ReportError
+from kaizen_analytics.core.errors import ReportError
 from kaizen_analytics.reports.publication import RUN_FILE, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import polars as pl
-
-SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 1
 
 
 class RunState(StrEnum):
@@ -87,7 +84,7 @@ class RunRecord:
     exit_code: int | None = None
     error: str | None = None
     outputs: tuple[OutputFile, ...] = ()
-    schema: int = field(default=SCHEMA_VERSION)
+    schema: int = field(default=_SCHEMA_VERSION)
 
     def to_json(self) -> bytes:
         """Return the record as indented JSON with a stable order of keys."""
@@ -112,12 +109,24 @@ class RunRecord:
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write `run.json` into the folder of a run."""
+    """Write `run.json` into the folder of a run.
+
+    >>> record = RunRecord(
+    ...     run_id="r1", report="portfolio", subject=None, logical_at_ms=0, trigger="manual", attempt=1, parameters={},
+    ...     formats=("md",), fingerprint="f", versions={}, git_commit=None, host="h", pid=1, started_at_ms=0,
+    ... )
+    >>> write_record(tmp, record)
+    >>> read_record(tmp) == record
+    True
+    """
     write_file(folder / RUN_FILE, record.to_json())
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """Return the record in the folder of a run, None if there is none."""
+    """Return the record in the folder of a run, None if there is none.
+
+    >>> read_record(tmp)  # no run lies here
+    """
     path = folder / RUN_FILE
     try:
         return RunRecord.from_json(path.read_bytes(), path)
@@ -129,6 +138,9 @@ def find_records(out: Path) -> Iterator[tuple[Path, RunRecord]]:
     """Yield the folder and the record of every run below `out`, running and failed ones included.
 
     A run that is published while this walks may be missed, as it may by a walk a moment earlier.
+
+    >>> list(find_records(tmp))
+    []
     """
     # os.walk does not follow `latest`, so no run comes twice, and passes over folders that are moved meanwhile
     folders = [Path(folder) for folder, _, files in os.walk(out) if RUN_FILE in files]
@@ -136,53 +148,3 @@ def find_records(out: Path) -> Iterator[tuple[Path, RunRecord]]:
         record = read_record(folder)
         if record is not None:
             yield folder, record
-
-
-def load_report_runs(out: Path) -> pl.DataFrame:
-    """Return the table `report_runs`: one row per run below `out`, the youngest first.
-
-    Columns are the fields of `RunRecord`; times are in UTC, `parameters` and `versions` are JSON text, `outputs` is
-    a list of `{path, bytes, sha256}` and `folder` the path of the run.
-    """
-    import polars as pl
-
-    schema: dict[str, Any] = {
-        "run_id": pl.String,
-        "report": pl.String,
-        "subject": pl.String,
-        "state": pl.String,
-        "exit_code": pl.Int64,
-        "trigger": pl.String,
-        "attempt": pl.Int64,
-        "logical_at": pl.Datetime("ms", "UTC"),
-        "started_at": pl.Datetime("ms", "UTC"),
-        "finished_at": pl.Datetime("ms", "UTC"),
-        "duration_ms": pl.Int64,
-        "data_as_of": pl.Datetime("ms", "UTC"),
-        "fingerprint": pl.String,
-        "parameters": pl.String,
-        "versions": pl.String,
-        "git_commit": pl.String,
-        "formats": pl.List(pl.String),
-        "host": pl.String,
-        "pid": pl.Int64,
-        "error": pl.String,
-        "outputs": pl.List(pl.Struct({"path": pl.String, "bytes": pl.Int64, "sha256": pl.String})),
-        "folder": pl.String,
-    }
-    rows = [_row(folder, record) for folder, record in find_records(out)]
-    frame = pl.DataFrame(rows, schema=schema, orient="row")
-    return frame.sort("started_at", "run_id", descending=True)
-
-
-def _row(folder: Path, record: RunRecord) -> dict[str, Any]:
-    row = asdict(record)
-    for name in ("logical_at", "started_at", "finished_at", "data_as_of"):
-        row[name] = _time(row.pop(f"{name}_ms"))
-    for name in ("parameters", "versions"):
-        row[name] = json.dumps(row[name], ensure_ascii=False)
-    return {**row, "folder": str(folder)}
-
-
-def _time(at_ms: int | None) -> datetime | None:
-    return None if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ConfigError, ReportError, did_you_mean
-from kaizen_analytics.reports import lean
+from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,8 +47,11 @@ def read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:  # noqa: 
 
     Raises:
         ReportError: a declaration lacks a type, or its default is not a plain value of that type.
+
+    >>> from kaizen_analytics.reports.catalogue import load_report
+    >>> read_parameters(load_report("portfolio").notebook(), "portfolio")["store"].required
+    True
     """
-    lean.load_papermill()
     from papermill import inspect_notebook
 
     return {key: _parameter(found, name) for key, found in inspect_notebook(notebook).items()}
@@ -60,6 +62,10 @@ def parse_parameters(declared: Mapping[str, Parameter], given: Mapping[str, str]
 
     Raises:
         ConfigError: an unknown name, or a text that is not of the declared type.
+
+    >>> weeks = Parameter(name="weeks", kind=int, default=4, required=False, help="")
+    >>> parse_parameters({"weeks": weeks}, {"weeks": "8"}, "costs")
+    {'weeks': 8}
     """
     return {key: _parse(_known(declared, key, report), text) for key, text in given.items()}
 
@@ -69,6 +75,10 @@ def check_parameters(declared: Mapping[str, Parameter], given: Mapping[str, obje
 
     Raises:
         ConfigError: an unknown name, a value of another type, or a required parameter without a value.
+
+    >>> weeks = Parameter(name="weeks", kind=int, default=4, required=False, help="")
+    >>> check_parameters({"weeks": weeks}, {}, "costs")
+    {'weeks': 4}
     """
     values = {key: _check(_known(declared, key, report), value) for key, value in given.items()}
     for parameter in declared.values():

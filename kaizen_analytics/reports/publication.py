@@ -17,12 +17,12 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ReportError
+from kaizen_analytics.core.errors import ReportError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LATEST = "latest"
+_LATEST = "latest"
 FAILED = "_failed"
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -41,15 +41,23 @@ def slug(text: str) -> str:
 
     The result never leaves its parent folder, never begins with a dot or an underscore and never collides for
     two different texts (short of a collision of SHA-256).
+
+    >>> slug("exp-1"), slug("../etc")[:4]
+    ('exp-1', 'etc-')
     """
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:_READABLE]
-    if plain and plain == text and plain != LATEST:
+    if plain and plain == text and plain != _LATEST:
         return plain
     return f"{plain or 'subject'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds all of it or what it held before, also after a power cut."""
+    """Write `data` so that `path` holds all of it or what it held before, also after a power cut.
+
+    >>> write_file(tmp / "report.md", b"whole")
+    >>> (tmp / "report.md").read_bytes()
+    b'whole'
+    """
     partial = path.with_name(f".{path.name}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
@@ -61,10 +69,10 @@ def write_file(path: Path, data: bytes) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
-    flush_folder(path.parent)
+    _flush_folder(path.parent)
 
 
-def flush_folder(folder: Path) -> None:
+def _flush_folder(folder: Path) -> None:
     """Make renames and new names inside `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -74,39 +82,61 @@ def flush_folder(folder: Path) -> None:
 
 
 def make_staging(output: Path, run_id: str) -> Path:
-    """Create and return the private folder in which a run gathers its files, beside where they will be published."""
+    """Create and return the private folder in which a run gathers its files, beside where they will be published.
+
+    >>> make_staging(tmp, "run-1").name
+    '.staging-run-1'
+    """
     staging = output / f"{_STAGING}{run_id}"
     staging.mkdir(mode=0o700)
     return staging
 
 
 def find_staging(output: Path) -> list[Path]:
-    """Return the staging folders in `output`; while its lock is held, all of them are left over from dead runs."""
+    """Return the staging folders in `output`; while its lock is held, all of them are left over from dead runs.
+
+    >>> make_staging(tmp, "run-1") in find_staging(tmp)
+    True
+    """
     return sorted(path for path in output.glob(f"{_STAGING}*") if path.is_dir() and not path.is_symlink())
 
 
 def publish(staging: Path, run_id: str) -> Path:
-    """Turn a staging folder into the run `run_id`, point `latest` to it and return its new path."""
+    """Turn a staging folder into the run `run_id`, point `latest` to it and return its new path.
+
+    >>> publish(make_staging(tmp, "run-1"), "run-1").name, resolve_latest(tmp).name
+    ('run-1', 'run-1')
+    """
     output = staging.parent
     final = output / run_id
     staging.rename(final)
-    flush_folder(output)
+    _flush_folder(output)
     _point_latest(output, run_id)
     return final
 
 
 def set_aside(staging: Path, run_id: str) -> Path:
-    """Move a staging folder to the failed runs and return its new path."""
+    """Move a staging folder to the failed runs and return its new path.
+
+    >>> set_aside(make_staging(tmp, "run-1"), "run-1").parent.name
+    '_failed'
+    """
     failed = staging.parent / FAILED
     failed.mkdir(mode=0o700, exist_ok=True)
     final = failed / run_id
     staging.rename(final)
-    flush_folder(failed)
+    _flush_folder(failed)
     return final
 
 
 def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
-    """Delete what lies in `folder`, except the names in `keep`."""
+    """Delete what lies in `folder`, except the names in `keep`.
+
+    >>> _ = [(tmp / name).write_text("") for name in ("run.json", "page.html")]
+    >>> clear(tmp, keep=frozenset({"run.json"}))
+    >>> [path.name for path in tmp.iterdir()]
+    ['run.json']
+    """
     for path in sorted(folder.iterdir()):
         if path.name in keep:
             continue
@@ -117,22 +147,29 @@ def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
 
 
 def resolve_latest(output: Path) -> Path | None:
-    """Return the folder of the last successful run, or None."""
-    latest = output / LATEST
+    """Return the folder of the last successful run, or None.
+
+    >>> resolve_latest(tmp)  # nothing is published yet
+    """
+    latest = output / _LATEST
     return latest.resolve() if latest.is_symlink() and latest.is_dir() else None
 
 
 def _point_latest(output: Path, run_id: str) -> None:
-    link = output / f".{LATEST}-{run_id}"
+    link = output / f".{_LATEST}-{run_id}"
     with contextlib.suppress(FileNotFoundError):
         link.unlink()
     link.symlink_to(run_id, target_is_directory=True)
-    link.replace(output / LATEST)
-    flush_folder(output)
+    link.replace(output / _LATEST)
+    _flush_folder(output)
 
 
 def describe_failure(error: OSError) -> str:
-    """Return an error of the operating system in words, with the usual remedy."""
+    """Return an error of the operating system in words, with the usual remedy.
+
+    >>> describe_failure(OSError(errno.ENOSPC, "No space left on device"))
+    'No space left on device; free some space and run again'
+    """
     remedies = {
         errno.ENOSPC: "free some space",
         errno.EDQUOT: "free some of your quota",

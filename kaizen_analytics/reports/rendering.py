@@ -1,4 +1,4 @@
-"""Turns an executed notebook into the files of a report: HTML, Markdown, JSON, the notebook itself, PDF.
+"""Turns an executed notebook into the files of a report: HTML, Markdown, JSON and the notebook itself.
 
 The HTML page is one file that loads nothing and runs nothing: its content security policy forbids both.
 """
@@ -14,17 +14,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.display import TRUSTED
-from kaizen_analytics.errors import ReportError
-from kaizen_analytics.reports import lean  # noqa: F401 - before nbconvert, which imports nbformat
-from kaizen_analytics.reports.components import DATA_MIME
-from kaizen_analytics.reports.pdf import load_weasyprint, render_pdf
-from kaizen_analytics.text import clean, escape_html, escape_markdown
+from kaizen_analytics.core.errors import ReportError
+from kaizen_analytics.core.words import clean, escape_html, escape_markdown
+from kaizen_analytics.pages.blocks import DATA_MIME, TRUSTED, Block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
+_SECTION = re.compile(r"<h2>(.*?)</h2>")
+_FEW_SECTIONS = 4
 _TABLE_TAGS = frozenset({"table", "caption", "thead", "tbody", "tfoot", "tr", "th", "td", "p", "small", "b", "i", "br"})
 
 
@@ -57,29 +56,29 @@ def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> d
 
     Raises:
         ReportError: two cells emit data.
-        ConfigError: a format needs a package that is not installed.
+
+    >>> from nbformat import v4
+    >>> facts = RunFacts(title="Costs", run_id="r1", fingerprint="f", made_at_ms=0, versions={})
+    >>> list(render_report(v4.new_notebook(cells=[v4.new_markdown_cell("# Costs")]), ("md",), facts))
+    ['report.md']
     """
     rendered = (FORMATS[name] for name in formats)
     return {file: render(notebook, facts) for file, render in rendered}
 
 
-def check_formats(formats: tuple[str, ...]) -> None:
-    """Check that the packages which `formats` need are installed.
+def render_page(page: Iterable[Block], facts: RunFacts) -> str:
+    """Return blocks as the HTML page of a report, without running a notebook.
 
-    Raises:
-        ConfigError: one is missing.
+    >>> from kaizen_analytics.pages.blocks import paragraph
+    >>> facts = RunFacts(title="Costs", run_id="r1", fingerprint="f", made_at_ms=0, versions={})
+    >>> "All is well." in render_page([paragraph("All is well.")], facts)
+    True
     """
-    if "pdf" in formats:
-        load_weasyprint()
-
-
-def load_exporters() -> None:
-    """Import and compile what rendering needs; `render_report` does it by itself when nobody has done it before."""
     from nbformat import v4
 
-    empty = v4.new_notebook()
-    _html_exporter().from_notebook_node(empty, resources={"page_title": "", "footer": "", "style": _read_style()})
-    _markdown_exporter().from_notebook_node(empty)
+    bundles = [block._repr_mimebundle_() for block in page]
+    outputs = [v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
+    return _render_html(v4.new_notebook(cells=[v4.new_code_cell(outputs=outputs)]), facts).decode()
 
 
 def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has no types
@@ -87,6 +86,11 @@ def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has n
 
     Raises:
         ReportError: more than one cell emits data.
+
+    >>> from nbformat import v4
+    >>> output = v4.new_output("display_data", data={DATA_MIME: {"sessions": 2}})
+    >>> find_data(v4.new_notebook(cells=[v4.new_code_cell(outputs=[output])]))
+    {'sessions': 2}
     """
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     found = [output.data[DATA_MIME] for output in outputs if DATA_MIME in output.get("data", {})]
@@ -96,14 +100,6 @@ def find_data(notebook: Any) -> dict[str, Any]:  # noqa: ANN401 - nbformat has n
 
 
 def _render_html(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
-    return _render_page(notebook, facts).encode()
-
-
-def _render_pdf(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
-    return render_pdf(_render_page(notebook, facts))
-
-
-def _render_page(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
     name = find_data(notebook).get("name")
     resources = {
         "page_title": f"{name}: {facts.title}" if name else facts.title,
@@ -111,7 +107,22 @@ def _render_page(notebook: Any, facts: RunFacts) -> str:  # noqa: ANN401
         "style": _read_style(),
     }
     body, _ = _html_exporter().from_notebook_node(notebook, resources=resources)
-    return clean(str(body))
+    return clean(_add_contents(str(body))).encode()
+
+
+def _add_contents(page: str) -> str:
+    """Return a page with a line of links to its sections before the first of them, if it has several.
+
+    >>> "<a href" in _add_contents("<h2>One</h2>")
+    False
+    """
+    titles = _SECTION.findall(page)
+    if len(titles) < _FEW_SECTIONS:
+        return page
+    numbers = iter(range(1, len(titles) + 1))
+    page = _SECTION.sub(lambda found: f'<h2 id="section-{next(numbers)}">{found[1]}</h2>', page)
+    links = " \u00b7 ".join(f'<a href="#section-{number}">{title}</a>' for number, title in enumerate(titles, start=1))
+    return page.replace("<h2 ", f'<nav aria-label="Contents">{links}</nav>\n<h2 ', 1)
 
 
 def _render_markdown(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
@@ -137,7 +148,6 @@ FORMATS: Mapping[str, tuple[str, Callable[[Any, RunFacts], bytes]]] = MappingPro
         "md": ("report.md", _render_markdown),
         "json": ("report.json", _render_json),
         "ipynb": ("report.ipynb", _render_notebook),
-        "pdf": ("report.pdf", _render_pdf),
     },
 )
 """Every format: the name of its file and what renders it."""

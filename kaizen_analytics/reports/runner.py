@@ -1,7 +1,7 @@
 """Runs one report so that it can be trusted unattended: one at a time, whole or not at all, with a record.
 
 The order of events: check the parameters and the inputs, take the lock of the output, put away what a dead run left,
-skip if nothing changed, stage, execute, judge, render, publish. See docs/reports.md for the layout and exit codes.
+skip if nothing changed, stage, execute, judge, render, publish. See docs/reference/reports.md.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import platform
 import signal
 import threading
-import time
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,8 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError, RedactionError, ReportError, RepositoryError, StoreMissingError
+from filelock import FileLock, Timeout
+
+from kaizen_analytics.core.errors import ConfigError, RedactionError, ReportError, RepositoryError, StoreMissingError
+from kaizen_analytics.core.git import Repository
+from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.reports import ledger, publication
+from kaizen_analytics.reports.catalogue import Report, load_report
 from kaizen_analytics.reports.execution import Execution, execute, strip_traces
 from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versions
 from kaizen_analytics.reports.ledger import EXIT_CODES, OutputFile, RunRecord, RunState
@@ -29,25 +33,22 @@ from kaizen_analytics.reports.publication import OutputError
 from kaizen_analytics.reports.rendering import (
     FORMATS,
     RunFacts,
-    check_formats,
     find_data,
-    load_exporters,
     render_report,
 )
+from kaizen_analytics.reports.sharing import Share, prepare_share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from kaizen_analytics.reports.catalogue import Report
     from kaizen_analytics.reports.execution import Progress
     from kaizen_analytics.reports.parameters import Value
-    from kaizen_analytics.reports.sharing import Share
 
-DEFAULT_FORMATS = ("html", "md", "json")
-DEFAULT_TIMEOUT_S = 900.0
-MANUAL = "manual"
-NOTEBOOK_FILE = "report.ipynb"
-SHARED = "shared"
+_DEFAULT_FORMATS = ("html", "md", "json")
+_DEFAULT_TIMEOUT_S = 900.0
+_MANUAL = "manual"
+_NOTEBOOK_FILE = "report.ipynb"
+_SHARED = "shared"
 """The folder below the root of all reports that holds what may leave."""
 
 
@@ -69,10 +70,10 @@ class RunRequest:
     report: Report
     parameters: Mapping[str, object]
     out: Path
-    formats: tuple[str, ...] = DEFAULT_FORMATS
-    timeout_s: float = DEFAULT_TIMEOUT_S
+    formats: tuple[str, ...] = _DEFAULT_FORMATS
+    timeout_s: float = _DEFAULT_TIMEOUT_S
     logical_at_ms: int | None = None
-    trigger: str = MANUAL
+    trigger: str = _MANUAL
     attempt: int = 1
     force: bool = False
     share: bool = False
@@ -105,25 +106,19 @@ class RunResult:
         return self.folder / next((name for name in names if name.endswith(".html")), names[0])
 
 
-def read_clock() -> int:
-    """Return the present time in milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
-
-
 def ignore_progress(done: int, total: int) -> None:
-    """Show nothing."""
+    """Show nothing.
+
+    >>> ignore_progress(1, 2)
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """What a run needs from the world: a clock, a place to show progress, and whether it has a process for itself.
-
-    `fast` executes the notebook in this process instead of in a kernel; only for a process that ends with the run.
-    """
+    """What a run needs from the world: a clock and a place to show progress."""
 
     clock: Callable[[], int] = field(default=read_clock)
     progress: Progress = field(default=ignore_progress)
-    fast: bool = False
 
     def run(self, request: RunRequest) -> RunResult:
         """Make one report.
@@ -133,21 +128,19 @@ class Runner:
             last good run are untouched and the executed notebook lies in `_failed`.
 
         Raises:
-            ConfigError: a parameter is unknown, missing or of a wrong type, or a format needs a package that is not
-                installed; nothing was started.
+            ConfigError: a parameter is unknown, missing or of a wrong type; nothing was started.
             StoreMissingError: an input file does not exist; nothing was started.
             BusyError: another run is writing the same output.
             OutputError: the folder of reports cannot be written.
             RedactionError: a report to be shared held something that must not leave; nothing was published.
         """
-        parameters = prepare_parameters(request)
-        check_formats(request.formats)
+        parameters = _prepare_parameters(request)
         share = _prepare_share(request, parameters)
-        output = find_output(request, parameters, share)
+        output = _find_output(request, parameters, share)
         try:
             output.mkdir(mode=0o700, parents=True, exist_ok=True)
             with _exclusive(output):
-                sweep(output)
+                _sweep(output)
                 return self._run_locked(request, parameters, output, share)
         except OSError as error:
             raise OutputError(
@@ -163,7 +156,7 @@ class Runner:
         share: Share | None,
     ) -> RunResult:
         record = self._begin(request, parameters, output, share)
-        find = _find_same if request.trigger == MANUAL else _find_slot
+        find = _find_same if request.trigger == _MANUAL else _find_slot
         done = None if request.force else find(output, record)
         if done is not None:
             return done
@@ -185,7 +178,7 @@ class Runner:
         share: Share | None,
     ) -> RunRecord:
         started = self.clock()
-        versions = read_versions(request.formats)
+        versions = read_versions()
         inputs = [Path(str(parameters[name])) for name in request.report.inputs]
         shaping = parameters if share is None else {**parameters, "share": share.fingerprint}
         fingerprint = compute_fingerprint(request.report.source, shaping, inputs, request.formats, versions)
@@ -215,27 +208,14 @@ class Runner:
         staging: Path,
         share: Share | None,
     ) -> tuple[Execution, dict[str, bytes]]:
-        from kaizen_analytics.reports.kernels import private_folder
-
-        engine = None
-        if self.fast:
-            from kaizen_analytics.reports.in_process import register
-
-            engine = register()
-        # Rendering needs a second of imports, and this process only waits while the kernel works.
-        helper = threading.Thread(target=load_exporters, daemon=True)
-        helper.start()
-        with private_folder(record.run_id) as private, nullcontext() if share is None else share.active(private):
+        with nullcontext() if share is None else share.active(staging):
             execution = execute(
                 request.report.notebook(),
                 parameters,
-                private=private,
                 folder=request.report.path.resolve().parent,
                 timeout_s=request.timeout_s,
                 progress=self.progress,
-                engine=engine,
             )
-        helper.join()
         if share is None:
             outputs = _render(execution, request.formats, request.report, record)
         else:
@@ -292,7 +272,29 @@ class Runner:
         )
 
 
-def prepare_parameters(request: RunRequest) -> dict[str, Value]:
+def run_report(name: str, parameters: Mapping[str, object], out: Path) -> RunResult:
+    """Make the report `name` below the folder `out`, in the default formats.
+
+    Args:
+        name: A report of `list_notebooks`, such as `experiment_conclusion`.
+        parameters: Values of the declared parameters, in their declared types.
+        out: Folder of all reports.
+
+    Raises:
+        ReportError: there is no such report, a cell failed, time ran out or the kernel died.
+        ConfigError: a parameter is unknown, missing or of a wrong type.
+
+    >>> run_report("portfolio", {"stor": "x"}, tmp)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ConfigError: Report 'portfolio' has no parameter 'stor'. Did you mean 'store'? ...
+    """
+    result = Runner().run(RunRequest(report=load_report(name), parameters=parameters, out=out))
+    if result.exit_code:
+        raise ReportError(f"The report {name!r} failed: {result.record.error} Its record is in {result.folder}.")
+    return result
+
+
+def _prepare_parameters(request: RunRequest) -> dict[str, Value]:
     """Return all parameters, checked; those that name input files as absolute paths of existing files.
 
     Raises:
@@ -311,17 +313,17 @@ def prepare_parameters(request: RunRequest) -> dict[str, Value]:
     return parameters
 
 
-def find_output(request: RunRequest, parameters: Mapping[str, Value], share: Share | None) -> Path:
+def _find_output(request: RunRequest, parameters: Mapping[str, Value], share: Share | None) -> Path:
     """Return the folder that holds the runs of this report, or of this report on this subject."""
     root = request.out.expanduser().absolute()
-    folder = (root if share is None else root / SHARED) / publication.slug(request.report.name)
+    folder = (root if share is None else root / _SHARED) / publication.slug(request.report.name)
     subject = _subject(request, parameters)
     if share is not None and subject is not None:
         subject = share.redactor.redact(subject)
     return folder if subject is None else folder / publication.slug(subject)
 
 
-def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None = None) -> list[RunRecord]:
+def _sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None = None) -> list[RunRecord]:
     """Record the runs of `output` that died without a word, and free their space; its lock must be held.
 
     Args:
@@ -329,8 +331,6 @@ def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None 
         state: What became of them, where it is known.
         error: Why, where it is known.
     """
-    from kaizen_analytics.reports.kernels import sweep_private_folders
-
     buried = []
     for staging in publication.find_staging(output):
         record = ledger.read_record(staging)
@@ -339,7 +339,6 @@ def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None 
             staging.rmdir()
             continue
         publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
-        sweep_private_folders(record.run_id)
         reason = error or f"Process {record.pid} disappeared during the run."
         record = replace(record, state=state, exit_code=EXIT_CODES.get(state), error=reason)
         ledger.write_record(staging, record)
@@ -349,15 +348,18 @@ def sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None 
 
 
 def bury_dead_runs(running: Iterable[Path]) -> list[RunRecord]:
-    """Record which of these runs died without a word, as `sweep` does; those that are under way stay.
+    """Record which of these runs died without a word, as `_sweep` does; those that are under way stay.
 
     Args:
         running: Folders of runs whose records say that they run.
+
+    >>> bury_dead_runs([])
+    []
     """
     buried = []
     for output in {folder.parent for folder in running}:
         with suppress(BusyError), _exclusive(output):
-            buried += sweep(output)
+            buried += _sweep(output)
     return buried
 
 
@@ -366,11 +368,18 @@ def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResul
 
     Raises:
         ReportError: the run died before it left a record.
+
+    >>> from kaizen_analytics.reports.catalogue import load_report
+    >>> request = RunRequest(report=load_report("portfolio"), parameters={"store": str(store.path)}, out=tmp)
+    >>> close_dead_run(request, RunState.KERNEL_DIED, "Its process died.")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    kaizen_analytics.core.errors.ReportError: The report 'portfolio' was not made: Its process died. It left no record.
     """
-    parameters = prepare_parameters(request)
-    output = find_output(request, parameters, _prepare_share(request, parameters))
+    parameters = _prepare_parameters(request)
+    output = _find_output(request, parameters, _prepare_share(request, parameters))
     with _exclusive(output):
-        buried = sweep(output, state, error)
+        buried = _sweep(output, state, error)
     if not buried:
         raise ReportError(f"The report {request.report.name!r} was not made: {error} It left no record.")
     return RunResult(record=buried[-1], folder=output / publication.FAILED / buried[-1].run_id)
@@ -378,8 +387,6 @@ def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResul
 
 @contextmanager
 def _exclusive(output: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
     lock = FileLock(output / publication.LOCK_FILE, timeout=0, mode=0o600)
     try:
         lock.acquire()
@@ -450,8 +457,6 @@ def _subject(request: RunRequest, parameters: Mapping[str, Value]) -> str | None
 def _prepare_share(request: RunRequest, parameters: Mapping[str, Value]) -> Share | None:
     if not request.share:
         return None
-    from kaizen_analytics.reports.sharing import prepare_share
-
     return prepare_share([Path(str(parameters["store"]))] if "store" in parameters else [])
 
 
@@ -461,19 +466,14 @@ def _render_shared(
     record: RunRecord,
     share: Share,
 ) -> tuple[Execution, dict[str, bytes]]:
-    """Render what may leave. A failed run leaves no notebook: its traceback shows data as it was read.
-
-    The page is looked at whether it was asked for or not: what a PDF is printed from cannot be read back from it.
-    """
+    """Render what may leave. A failed run leaves no notebook: its traceback shows data as it was read."""
     if execution.state is not RunState.SUCCESS:
         error = None if execution.error is None else share.redactor.redact(execution.error)
         return replace(execution, notebook=None, error=error), {}
     share.redact_parameters(execution.notebook)
-    asked = {FORMATS[name][0] for name in request.formats}
-    formats = tuple(dict.fromkeys((*request.formats, "html")))
-    outputs = _render(execution, formats, request.report, record)
+    outputs = _render(execution, request.formats, request.report, record)
     share.refuse_leaks({**outputs, publication.RUN_FILE: record.to_json()}, request.report.source)
-    return execution, {name: data for name, data in outputs.items() if name in asked}
+    return execution, outputs
 
 
 def _render(execution: Execution, formats: tuple[str, ...], report: Report, record: RunRecord) -> dict[str, bytes]:
@@ -490,14 +490,12 @@ def _render(execution: Execution, formats: tuple[str, ...], report: Report, reco
         return {}
     import nbformat
 
-    return {NOTEBOOK_FILE: nbformat.writes(execution.notebook).encode()}
+    return {_NOTEBOOK_FILE: nbformat.writes(execution.notebook).encode()}
 
 
 @cache
 def _read_commit() -> str | None:
     """Return the commit of the checkout that this code runs from; None for an installed package."""
-    from kaizen_analytics.git import Repository
-
     package = Path(__file__).resolve().parents[1]
     if not (package.parent / ".git").exists():
         return None

@@ -20,7 +20,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from kaizen_analytics.errors import ConfigError, did_you_mean
+from cronsim import CronSim, CronSimError
+
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.reports.ledger import RunState
 
 if TYPE_CHECKING:
@@ -29,12 +31,12 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.reports.ledger import RunRecord
 
-GRACE = timedelta(hours=1)
+_GRACE = timedelta(hours=1)
 """How late a slot may be made when nothing is caught up."""
 _TRIGGER = "schedule:"
 
 
-class CatchUp(StrEnum):
+class _CatchUp(StrEnum):
     """What to do about slots that were missed; a number of slots is the third choice."""
 
     LATEST = "latest"
@@ -47,8 +49,9 @@ class CatchUp(StrEnum):
 class Schedule:
     """One report, made again and again.
 
-    `catch_up` is the number of last slots that are made however late; 0 means only within `GRACE`. `since` is the
+    `catch_up` is the number of last slots that are made however late; 0 means only within `_GRACE`. `since` is the
     moment before which there are no slots. `conclude` freezes a running experiment whose window has passed first.
+    `share` makes a report that may leave this machine.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Schedule:
     max_attempts: int
     since: datetime | None
     conclude: bool
+    share: bool
 
     @property
     def trigger(self) -> str:
@@ -69,8 +73,6 @@ class Schedule:
 
     def slots_before(self, now: datetime) -> Iterator[datetime]:
         """Yield the times of the schedule up to and including `now`, in UTC, the latest first."""
-        from cronsim import CronSim
-
         # A second later, because the walk leaves its start out, and full minutes are all that a slot can be.
         start = now.astimezone(ZoneInfo(self.timezone)) + timedelta(seconds=1)
         for slot in CronSim(self.cron, start, reverse=True):
@@ -95,13 +97,22 @@ class DueSlot:
 
 
 def load_schedules(path: Path) -> list[Schedule]:
-    """Read a file of schedules.
+    r"""Read a file of schedules.
 
     Raises:
         ConfigError: the file cannot be read, or a schedule has an unknown field, a wrong type or a wrong time.
+
+    >>> _ = (tmp / "reports.toml").write_text('[weekly]\nreport = "portfolio"\ncron = "0 6 * * 1"\n')
+    >>> [(schedule.name, schedule.timezone) for schedule in load_schedules(tmp / "reports.toml")]
+    [('weekly', 'UTC')]
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no file {path}. Write a schedule into it:\n"
+            '[weekly]\nreport = "portfolio"\ncron = "0 7 * * mon"\ntimezone = "Europe/Berlin"'
+        ) from None
     except OSError as error:
         raise ConfigError(f"The schedules {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -119,6 +130,10 @@ def due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[Ru
         schedules: What should be made.
         now: The present time, with a zone.
         records: All run records; those of other triggers do not matter.
+
+    >>> weekly = _schedule("weekly", {"report": "portfolio", "cron": "0 6 * * 1"})
+    >>> [slot.at.isoformat() for slot in due_slots([weekly], datetime(2026, 10, 5, 6, 30, tzinfo=UTC), [])]
+    ['2026-10-05T06:00:00+00:00']
     """
     states: dict[tuple[str, int], list[RunState]] = {}
     for record in records:
@@ -147,7 +162,7 @@ def _recent(schedule: Schedule, now: datetime) -> Iterator[datetime]:
     slots = schedule.slots_before(now)
     if schedule.catch_up:
         return itertools.islice(slots, schedule.catch_up)
-    return itertools.takewhile(lambda slot: now - slot <= GRACE, slots)
+    return itertools.takewhile(lambda slot: now - slot <= _GRACE, slots)
 
 
 _FIELDS: dict[str, tuple[type, object]] = {
@@ -156,10 +171,11 @@ _FIELDS: dict[str, tuple[type, object]] = {
     "timezone": (str, "UTC"),
     "parameters": (dict, {}),
     "formats": (list, ["html", "md", "json"]),
-    "catch_up": (object, CatchUp.LATEST.value),
+    "catch_up": (object, _CatchUp.LATEST.value),
     "max_attempts": (int, 3),
     "since": (datetime, None),
     "conclude": (bool, False),
+    "share": (bool, False),
 }
 """Every field of a schedule: its type in TOML and its default; `report` and `cron` have none."""
 
@@ -194,8 +210,6 @@ def _field(name: str, key: str, table: Mapping[str, Any]) -> Any:  # noqa: ANN40
 
 
 def _check_times(name: str, cron: str, timezone: str, since: datetime | None) -> None:
-    from cronsim import CronSim, CronSimError
-
     try:
         CronSim(cron, datetime(2026, 1, 1, tzinfo=UTC))
     except CronSimError as error:
@@ -209,9 +223,9 @@ def _check_times(name: str, cron: str, timezone: str, since: datetime | None) ->
 
 
 def _catch_up(name: str, value: object) -> int:
-    if value == CatchUp.LATEST:
+    if value == _CatchUp.LATEST:
         return 1
-    if value == CatchUp.NONE:
+    if value == _CatchUp.NONE:
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value

@@ -14,19 +14,23 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+from kaizen_analytics import redact
+from kaizen_analytics.core.git import Repository
+from kaizen_analytics.retro.wording import Wording
+from kaizen_analytics.store import Store
 
-    from kaizen_analytics.redact import KnownIdentities, Redactor
-    from kaizen_analytics.redact.placeholders import Category
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
     from kaizen_analytics.reports.ledger import RunRecord
 
 _VARIABLE = "KAIZEN_SHARE"
 _FILE = "share.json"
-_FRAME = ("experiments", "reports", "retro", "stats")
+_FRAME = ("core", "experiments", "pages", "reports", "retro", "stats")
 _SOURCES = frozenset({".py", ".j2", ".css"})
 
 _Data = TypeVar("_Data")
@@ -36,27 +40,35 @@ _Data = TypeVar("_Data")
 class Share:
     """The identities that must not leave and the key of their pseudonyms."""
 
-    known: KnownIdentities
+    known: redact.KnownIdentities
     key: bytes
+    tracked: frozenset[str] = frozenset()
+    """Files that git tracks in the repository around the current folder; their names may leave."""
 
     @property
-    def redactor(self) -> Redactor:
+    def redactor(self) -> redact.Redactor:
         """What replaces secrets and identities."""
-        from kaizen_analytics.redact import open_redactor
-
-        return open_redactor(self.known, self.key)
+        return redact.open_redactor(self.known, self.key)
 
     @property
     def fingerprint(self) -> str:
         """A hash that changes when the same data would be redacted differently."""
         return hashlib.sha256(self._to_json()).hexdigest()
 
+    def project(self, data: _Data) -> _Data:
+        """Return a copy of `data` as it may leave: fields as `NAMES` says; one that it does not name is a name."""
+        redactor = self.redactor
+        wording = Wording(redactor=redactor, tracked=self.tracked)
+
+        def cover(holder: object, field: str, text: str) -> str:
+            return _COVERS[NAMES.get(f"{type(holder).__name__}.{field}", "value")](wording, text)
+
+        return redact.redact_tree(redactor, data, cover=cover)
+
     def redact_record(self, record: RunRecord) -> RunRecord:
         """Return the record of a run without the names of this machine and of what it was made from."""
-        from kaizen_analytics.redact import redact_tree
-
         host = f"host-{hmac.new(self.key, record.host.encode(), hashlib.sha256).hexdigest()[:10]}"
-        parameters, subject = redact_tree(self.redactor, (record.parameters, record.subject))
+        parameters, subject = redact.redact_tree(self.redactor, (record.parameters, record.subject))
         return replace(record, host=host, parameters=parameters, subject=subject)
 
     def redact_parameters(self, notebook: Any) -> None:  # noqa: ANN401 - nbformat has no types
@@ -76,14 +88,12 @@ class Share:
         Raises:
             RedactionError: something was found.
         """
-        from kaizen_analytics.redact import Scanner, refuse_leaks
-
-        refuse_leaks(artefacts, Scanner(_without_words_of(self.known, _read_frame() + notebook.lower())))
+        redact.refuse_leaks(artefacts, redact.Scanner(_without_words_of(self.known, _read_frame() + notebook.lower())))
 
     @contextmanager
-    def active(self, private: Path) -> Iterator[None]:
-        """Let `protect` redact in this process and in those that it starts; `private` is a folder of this run."""
-        file = private / _FILE
+    def active(self, staging: Path) -> Iterator[None]:
+        """Let `protect` redact in this process and in those that it starts; `staging` is the folder of this run."""
+        file = staging / _FILE
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(self._to_json())
@@ -92,13 +102,14 @@ class Share:
         try:
             yield
         finally:
+            file.unlink(missing_ok=True)
             os.environ.pop(_VARIABLE)
             if former is not None:
                 os.environ[_VARIABLE] = former
 
     def _to_json(self) -> bytes:
         words = [[word.decode("utf-8", "replace"), category.value] for word, category in self.known.words]
-        return json.dumps({"key": self.key.hex(), "words": words}).encode()
+        return json.dumps({"key": self.key.hex(), "words": words, "tracked": sorted(self.tracked)}).encode()
 
 
 def prepare_share(stores: Sequence[Path]) -> Share:
@@ -110,63 +121,115 @@ def prepare_share(stores: Sequence[Path]) -> Share:
     Raises:
         RedactionError: the key of the pseudonyms cannot be read or made.
         StoreError: a store cannot be read.
-    """
-    from kaizen_analytics.redact import KnownIdentities, collect_identities, find_key, load_key
 
-    words: dict[bytes, Category] = {}
+    >>> import os
+    >>> from unittest.mock import patch
+    >>> with patch.dict(os.environ, {"KAIZEN_HOME": str(tmp)}):
+    ...     share = prepare_share([store.path])
+    >>> share.redactor.redact("ada@example.org")[:6]
+    '<R:em:'
+    """
+    words: dict[bytes, redact.Category] = {}
     folders = {Path.cwd()}
     for store in stores:
         known, workspaces = _read_store(store)
         words |= known.words
         folders |= workspaces
-    words |= collect_identities(sorted(folders)).words
-    return Share(KnownIdentities(tuple(words.items())), load_key(find_key()))
+    words |= redact.collect_identities(sorted(folders)).words
+    known = redact.KnownIdentities(tuple(words.items()))
+    return Share(known, redact.load_key(redact.find_key()), list_tracked(Path.cwd()))
+
+
+def list_tracked(folder: Path) -> frozenset[str]:
+    """Return the files that git tracks in the repository around a folder, as bets and tables name them.
+
+    >>> list_tracked(tmp)
+    frozenset()
+    """
+    repository = Repository.find(folder)
+    files = frozenset() if repository is None else repository.list_files()
+    # Where a store has several workspaces, the folder of each stands before its files.
+    return files | {f"{repository.root.name}/{file}" for file in files} if repository else files
 
 
 def protect(data: _Data) -> _Data:
-    """Return `data` with every text redacted if the report is made to be shared, else as it is.
+    """Return `data` as it may leave if the report is made to be shared, else as it is.
 
     For notebooks: call it on what was read, before anything is shown. Takes records, lists and mappings of any depth.
+    Names (`NAMES`) that are not public become pseudonyms; every other text is redacted.
+
+    >>> protect({"user": "ada"})  # redacts only while a report is made to be shared
+    {'user': 'ada'}
     """
     file = os.environ.get(_VARIABLE)
     if file is None:
         return data
-    from kaizen_analytics.redact import KnownIdentities, redact_tree
-    from kaizen_analytics.redact.placeholders import Category
-
     record = json.loads(Path(file).read_bytes())
-    words = tuple((word.encode(), Category(category)) for word, category in record["words"])
-    return redact_tree(Share(KnownIdentities(words), bytes.fromhex(record["key"])).redactor, data)
+    words = tuple((word.encode(), redact.Category(category)) for word, category in record["words"])
+    share = Share(redact.KnownIdentities(words), bytes.fromhex(record["key"]), frozenset(record["tracked"]))
+    return share.project(data)
 
 
-def _read_store(store: Path) -> tuple[KnownIdentities, set[Path]]:
-    from kaizen_analytics.columnar import read_mirror
-    from kaizen_analytics.redact import KnownIdentities
+_KINDS = {
+    "shared": """
+        Experiment.id Experiment.name Experiment.hypothesis Experiment.change_description ExperimentLine.id
+        ExperimentLine.name PortfolioLine.id PortfolioLine.name GitCommit.control_commit GitCommit.treatment_commit
+        Start.control_ref Start.treatment_ref
+    """,
+    "ours": """
+        Evaluation.design Evaluation.excluded Evaluation.flags Evaluation.provenance Randomisation.control_sha256
+        Randomisation.treatment_sha256 Randomisation.seed Decision.changed Shortage.arm Split.by Split.control
+        Split.treatment SampleRatio.unit Segment.dimension Curve.arm Mismatch.column Retro.timezone Retro.provenance
+        Finding.id Finding.kind Finding.exposure Finding.saving Finding.test NotEvaluable.kind NotEvaluable.reason
+        Followed.id Followed.kind ExperimentLine.state LargeSession.arm
+    """,
+    "sentence": """
+        Finding.title Finding.seen Change.line Change.habit Followed.title FormerBet.title
+    """,
+    "list": "History.kinds",
+    "session": "LargeSession.session_id Moment.session_id",
+    "settings": "Change.merge",
+}
+NAMES: dict[str, str] = {field: kind for kind, fields in _KINDS.items() for field in fields.split()}
+"""What a field of a record holds. One that is not here holds a name of the store, which becomes a pseudonym.
 
-    sessions, attributes = read_mirror(
-        store, lambda mirror: (mirror.table("sessions"), mirror.table("ka_session_attributes"))
-    )
-    users, organisations, workspaces = (
-        frame[name].drop_nulls().unique().to_list()
-        for frame, name in ((attributes, "user"), (attributes, "organisation"), (sessions, "workspace"))
-    )
+`shared` is what a user shares on purpose, and `ours` are words that this package writes: both leave redacted.
+"""
+
+_COVERS: dict[str, Callable[[Wording, str], str]] = {
+    "shared": lambda _, text: text,
+    "ours": lambda _, text: text,
+    "value": Wording.value,
+    "sentence": Wording.sentence,
+    "list": lambda wording, text: text if text == "all sessions" else ", ".join(map(wording.value, text.split(", "))),
+    "session": Wording.session,
+    "settings": Wording.settings,
+}
+
+
+def _read_store(store: Path) -> tuple[redact.KnownIdentities, set[Path]]:
+    columns = ("user", "ka_session_attributes"), ("organisation", "ka_session_attributes"), ("workspace", "sessions")
+    with Store.open(store, read_only=True, ours=True) as opened:
+        users, organisations, workspaces = (
+            [text for (text,) in opened.native(f"select distinct {name} from {table}") if text is not None]
+            for name, table in columns
+        )
     people = [user for user in users if "@" not in user]
-    known = KnownIdentities.collect(
+    known = redact.KnownIdentities.collect(
         users=people, emails=[user for user in users if "@" in user], organisations=organisations
     )
     return known, {Path(text) for text in workspaces if text.startswith("/") and "\0" not in text}
 
 
+@cache
 def _read_frame() -> bytes:
     package = Path(__file__).resolve().parents[1]
     files = (path for name in _FRAME for path in sorted((package / name).rglob("*")) if path.suffix in _SOURCES)
     return b"\n".join(path.read_bytes() for path in files).lower()
 
 
-def _without_words_of(known: KnownIdentities, frame: bytes) -> KnownIdentities:
-    from kaizen_analytics.redact import KnownIdentities
-
+def _without_words_of(known: redact.KnownIdentities, frame: bytes) -> redact.KnownIdentities:
     def occurs(word: bytes) -> bool:
         return re.search(rb"(?<![a-z0-9])" + re.escape(word) + rb"(?![a-z0-9])", frame) is not None
 
-    return KnownIdentities(tuple((word, category) for word, category in known.words if not occurs(word)))
+    return redact.KnownIdentities(tuple((word, category) for word, category in known.words if not occurs(word)))

@@ -10,24 +10,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-EVERY_MINUTES = 10
+_EVERY_MINUTES = 10
 """How often a unit asks what is due; asking is cheap and never makes a slot twice."""
 
 
 def due_command(program: Path, schedules: Path, out: Path) -> list[str]:
-    """Return the command that makes what is due."""
+    """Return the command that makes what is due.
+
+    >>> from pathlib import Path
+    >>> due_command(Path("python"), Path("reports.toml"), Path("reports"))[2:5]
+    ['kaizen_analytics', 'report', 'due']
+    """
     python = [str(program), "-m", "kaizen_analytics"]
     return [*python, "report", "due", "--schedules", str(schedules), "--out", str(out)]
 
 
-def render_cron(command: list[str]) -> str:
-    """Return a line for `crontab -e`; a percent sign would end a command there."""
+def _render_cron(command: list[str]) -> str:
+    """Return a line for `crontab -e`; a percent sign would end a command there.
+
+    >>> command = ["python", "-m", "kaizen_analytics", "report", "due"]
+    >>> _render_cron(command).splitlines()[1]
+    '*/10 * * * * python -m kaizen_analytics report due'
+    """
     line = shlex.join(command).replace("%", "\\%")
-    return f"# Asks kaizen_analytics which reports are due; each is made once.\n*/{EVERY_MINUTES} * * * * {line}\n"
+    return f"# Asks kaizen_analytics which reports are due; each is made once.\n*/{_EVERY_MINUTES} * * * * {line}\n"
 
 
-def render_systemd(command: list[str]) -> str:
-    """Return a service and a timer, to be saved as two files under ~/.config/systemd/user."""
+def _render_systemd(command: list[str]) -> str:
+    """Return a service and a timer, to be saved as two files under ~/.config/systemd/user.
+
+    >>> command = ["python", "-m", "kaizen_analytics", "report", "due"]
+    >>> [line for line in _render_systemd(command).splitlines() if line.startswith("ExecStart")]
+    ['ExecStart="python" "-m" "kaizen_analytics" "report" "due"']
+    """
     line = " ".join(f'"{_systemd_word(word)}"' for word in command)
     return f"""# kaizen-reports.service
 [Unit]
@@ -41,10 +56,10 @@ UMask=0077
 
 # kaizen-reports.timer
 [Unit]
-Description=Asks every {EVERY_MINUTES} minutes which reports are due
+Description=Asks every {_EVERY_MINUTES} minutes which reports are due
 
 [Timer]
-OnCalendar=*:0/{EVERY_MINUTES}
+OnCalendar=*:0/{_EVERY_MINUTES}
 Persistent=true
 
 [Install]
@@ -52,13 +67,18 @@ WantedBy=timers.target
 """
 
 
-def render_github(command: list[str]) -> str:
-    """Return a workflow; the store and the folder of reports must be on the runner, as with a self-hosted one."""
+def _render_github(command: list[str]) -> str:
+    """Return a workflow; the store and the folder of reports must be on the runner, as with a self-hosted one.
+
+    >>> command = ["python", "-m", "kaizen_analytics", "report", "due"]
+    >>> _render_github(command).splitlines()[-1].strip()
+    "run: 'python -m kaizen_analytics report due'"
+    """
     line = shlex.join(["python", *command[1:]]).replace("'", "''")
     return f"""name: Reports
 on:
   schedule:
-    - cron: "*/{EVERY_MINUTES} * * * *"
+    - cron: "*/{_EVERY_MINUTES} * * * *"
   workflow_dispatch:
 permissions:
   contents: read
@@ -72,8 +92,13 @@ jobs:
 """
 
 
-def render_airflow(command: list[str]) -> str:
-    """Return a DAG; Airflow only calls, all decisions stay with `report due`."""
+def _render_airflow(command: list[str]) -> str:
+    """Return a DAG; Airflow only calls, all decisions stay with `report due`.
+
+    >>> command = ["python", "-m", "kaizen_analytics", "report", "due"]
+    >>> "kaizen_analytics report due" in _render_airflow(command)
+    True
+    """
     return f'''"""Calls kaizen_analytics, which decides what is due."""
 
 from datetime import datetime, timedelta, timezone
@@ -83,7 +108,7 @@ from airflow.operators.bash import BashOperator
 
 with DAG(
     dag_id="kaizen_reports",
-    schedule=timedelta(minutes={EVERY_MINUTES}),
+    schedule=timedelta(minutes={_EVERY_MINUTES}),
     start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     max_active_runs=1,
@@ -97,6 +122,6 @@ def _systemd_word(word: str) -> str:
 
 
 UNITS: Mapping[str, Callable[[list[str]], str]] = MappingProxyType(
-    {"cron": render_cron, "systemd": render_systemd, "github": render_github, "airflow": render_airflow},
+    {"cron": _render_cron, "systemd": _render_systemd, "github": _render_github, "airflow": _render_airflow},
 )
 """What can be emitted, by name."""

@@ -1,15 +1,17 @@
-"""Retros: from a week of sessions to a few bets, and from a bet to the experiment that proves it.
+"""Retros: from past sessions to what is worth changing, and from there to a patch and an experiment.
 
-    relations      the sessions of one window as relations
-    heuristics     one SQL file each (sql/retro), with thresholds; findings
-    bets           ranking, repeats, choice
-    earlier        what became of former bets
-    tally          the window in numbers
-    retro          compute_retro, save_retro
-    guidance       skills and rules on disk against the sessions that used them
-    proposal       the experiment that would prove a bet
-    sections       the report's sections; Markdown and plain text
-    documentation  the table of heuristics in docs/retro.md
+    material    what findings are found in: sessions, calls, responses, prompts
+    recurrence  how often something recurs, and whether more often than before
+    kinds       what a class of findings is made of
+    classes     one judge for each class of findings; their queries are in sql/retro
+    findings    collect_evidence, judge_evidence
+    patch       a finding's change as a unified diff
+    followup    what came of earlier findings
+    proposal    the experiment that would prove a finding
+    exposures   which sessions of a running experiment show its finding
+    retro       compute_retro, save_retro
+    guidance    what agents are told, and what carrying it costs
+    carrying    what it costs to carry the texts of skills and servers
 
 Nothing here writes into a repository.
 """

@@ -1,198 +1,157 @@
-"""From a bet to the experiment that would prove it: what `exp new --from-bet` fills in."""
+"""From a finding to the experiment that would prove its change: what `exp new --from-finding` fills in."""
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
+from math import exp, lgamma, log, log1p
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import ExperimentError, did_you_mean
-from kaizen_analytics.metrics import REGISTRY
-from kaizen_analytics.model import Direction, GuardrailSpec, Metric, PromptFingerprint, State
-from kaizen_analytics.retro.bets import Bet
-from kaizen_analytics.retro.earlier import experiment_text, find_names
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ExperimentError
+from kaizen_analytics.core.model import Metric, State
+from kaizen_analytics.experiments.randomisation import ArmContent
+from kaizen_analytics.retro.findings import Finding
+from kaizen_analytics.retro.followup import experiment_text, names_finding
+from kaizen_analytics.retro.recurrence import fisher_p_value
+from kaizen_analytics.stats.sequential import MIN_PLANNED_N
 from kaizen_analytics.store.experiments import list_experiments
-from kaizen_analytics.store.retros import find_bets
+from kaizen_analytics.store.retros import find_finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kaizen_analytics.store import Store
 
-DURATION_DAYS = 14
-_TARGETS = (-50.0, -5.0)
-_DEFAULT_TARGET = 10.0
-_PROMPT_VARIANTS = "H16"
-_FINGERPRINTS = ("control_fingerprint", "treatment_fingerprint")
+_DURATION_DAYS = 14
+_TARGET_PCT = -20.0
+_REMAINS = 0.1
+"""The share of the finding's rate that is taken to remain where the change works."""
+_POWER, _ALPHA = 0.8, 0.05
+_LEAST = 16
+"""Sessions per arm that are planned at least: lots fall unevenly, and each arm needs 10 to be judged."""
+_MOST = 2_000
+"""Sessions per arm beyond which no size is proposed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """What a bet says about its experiment; `binding` is None where a person must say how to tell the arms apart.
+    """The experiment that would prove a finding: `options` as `exp new` names them, and what the treatment gets."""
 
-    The hypothesis ends with the bet's id, by which a later retro sees that the bet was acted on.
+    finding: str
+    repository: str
+    options: Mapping[str, Any]
+    content: ArmContent
+
+    @property
+    def note(self) -> str:
+        """What else a person should know."""
+        return "The sessions of the treatment get its text, by lot; nothing is committed before it is proven."
+
+    def complete(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the options of an experiment, those that are None filled in.
+
+        A target and guardrails belong to the proposed metric. A hypothesis of one's own is given the finding's id, by
+        which retros follow up.
+        """
+        chosen = {name: value for name, value in given.items() if value is not None}
+        filled = {**given, **self.options, **chosen}
+        if filled["metric"] != self.options["metric"] or given["absolute"] is not None:
+            filled["target_pct"] = given["target_pct"]
+        if filled["metric"] != self.options["metric"]:
+            filled["guardrail"], filled["planned_n"] = given["guardrail"], given["planned_n"]
+        if not names_finding(filled["hypothesis"], self.finding):
+            filled["hypothesis"] = f"{filled['hypothesis']} ({self.finding})".strip()
+        return filled
+
+
+def size_for_rate(rate: float) -> int | None:
+    """Return the sessions per arm at which Fisher's exact test finds that a rate fell to a tenth of it.
+
+    The chance is 80 % or more at this size, two-sided at 5 %. None where 2,000 sessions are not enough.
+
+    >>> size_for_rate(0.8), size_for_rate(0.3), size_for_rate(0.0001)
+    (10, 33, None)
     """
-
-    bet: Bet
-    name: str
-    hypothesis: str
-    change_description: str
-    metric: Metric
-    target_pct: float
-    duration_days: int
-    guardrails: tuple[GuardrailSpec, ...]
-    binding: PromptFingerprint | None
-    note: str
-
-    def options(self) -> dict[str, Any]:
-        """Return what the options of `exp new` would be; those that a person must choose are left out."""
-        binding = self.binding
-        arms = (None, None) if binding is None else (binding.control_fingerprint, binding.treatment_fingerprint)
-        return {
-            "name": self.name,
-            "metric": self.metric.column,
-            "bind": None if binding is None else "prompt",
-            "hypothesis": self.hypothesis,
-            "change": self.change_description,
-            "target_pct": self.target_pct,
-            "duration_days": self.duration_days,
-            "guardrail": [_render_guardrail(guardrail) for guardrail in self.guardrails],
-            **dict(zip(_FINGERPRINTS, arms, strict=True)),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the proposal as plain values."""
-        return {
-            "bet": self.bet.id,
-            "name": self.name,
-            "hypothesis": self.hypothesis,
-            "change_description": self.change_description,
-            "metric": self.metric.value,
-            "target_pct": self.target_pct,
-            "duration_days": self.duration_days,
-            "guardrails": [_render_guardrail(guardrail) for guardrail in self.guardrails],
-            "binding": None if self.binding is None else "prompt",
-            "note": self.note,
-        }
+    largest = MIN_PLANNED_N
+    while largest <= _MOST and _power_at(largest, rate) < _POWER:
+        largest *= 2
+    if largest > _MOST:
+        return None
+    sizes = range(max(MIN_PLANNED_N, largest // 2), largest + 1)
+    return sizes[bisect_left(sizes, _POWER, key=lambda n: _power_at(n, rate))]
 
 
-def _render_guardrail(guardrail: GuardrailSpec) -> str:
-    return f"{guardrail.metric.column}:{guardrail.regression_direction.lower()}:{guardrail.threshold_pct:g}"
+def _power_at(n: int, rate: float) -> float:
+    """Return the chance that Fisher's exact test tells `n` sessions at a rate from `n` at a tenth of it."""
+    chance, seen, hits = 0.0, 0.0, 0
+    while seen < 1 - 1e-6 and hits <= n:
+        before = _binomial(hits, n, rate)
+        # The treatment's hits below which the test rejects.
+        kept = bisect_left(range(hits), 1, key=lambda fewer: int(2 * fisher_p_value(hits, n, fewer, n) > _ALPHA))
+        chance += before * sum(_binomial(fewer, n, rate * _REMAINS) for fewer in range(kept))
+        seen, hits = seen + before, hits + 1
+    return chance
 
 
-def propose_experiment(store: Store, bet_id: str) -> Proposal:
-    """Return the experiment that would prove a bet of a stored retro.
+def _binomial(hits: int, n: int, share: float) -> float:
+    if share in (0.0, 1.0):
+        return float(hits == n * share)
+    ways = lgamma(n + 1) - lgamma(hits + 1) - lgamma(n - hits + 1)
+    return exp(ways + hits * log(share) + (n - hits) * log1p(-share))
+
+
+def open_proposal(store: Store, prefix: str) -> Proposal:
+    """Return the experiment that would prove a finding which no experiment of the store is to prove yet.
 
     Args:
         store: An open store.
-        bet_id: A bet's id, or the beginning of only one.
+        prefix: A finding's id, or the beginning of only one.
 
     Raises:
-        ExperimentError: no stored retro made such a bet, or several begin so.
+        ConfigError: no stored finding begins so, or several do.
+        ExperimentError: an experiment names it already; one that is archived does not count.
+
+    >>> open_proposal(store, "wrong")
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ConfigError: No stored finding has the id 'wrong'. ...
     """
-    return prepare_proposal(find_bet(store, bet_id))
+    stored = find_finding(store, prefix)
+    for experiment in list_experiments(store):
+        if experiment.state is not State.ARCHIVED and names_finding(experiment_text(experiment), stored.id):
+            raise ExperimentError(
+                f"The finding {stored.id} already has the experiment {experiment.id}; see 'kaizen-analytics exp show "
+                f"{experiment.id}'. Archive it first, or plan another one without --from-finding."
+            )
+    return _prepare_proposal(codec.read(Finding, stored.finding, f"The stored finding {stored.id}"))
 
 
-def open_proposal(store: Store, bet_id: str) -> Proposal:
-    """Return the experiment that would prove a bet which no experiment of the store is to prove yet.
+def _prepare_proposal(finding: Finding) -> Proposal:
+    """Return the experiment that would prove the change of `finding`.
 
     Raises:
-        ExperimentError: no stored retro made such a bet, several begin so, or an experiment names it already; one
-            that is archived does not count.
+        ExperimentError: the finding proposes a habit.
     """
-    proposal = propose_experiment(store, bet_id)
-    texts = [(item.id, experiment_text(item)) for item in list_experiments(store) if item.state is not State.ARCHIVED]
-    taken = find_names([proposal.bet.id], texts)[proposal.bet.id]
-    if taken:
+    if finding.change.habit:
         raise ExperimentError(
-            f"The bet {proposal.bet.id} already has the experiment {taken[0]}; see 'kaizen-analytics exp show "
-            f"{taken[0]}'. Archive it first, or plan another one without --from-bet.",
+            f"The finding {finding.id} proposes a habit of people ({finding.change.habit}), which no lot can give to "
+            "sessions. Take it up; the next retros count whether it still happens."
         )
-    return proposal
-
-
-def complete_options(proposal: Proposal, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of an experiment, those that are None filled in from a bet, with the keys `bet` and `note`.
-
-    A target and guardrails belong to the bet's metric, its fingerprints to its binding: whoever names another metric
-    or binding says the rest, too. A hypothesis of one's own is given the bet's id, by which retros follow up.
-    """
-    options = {**proposal.options(), **{name: value for name, value in given.items() if value is not None}}
-    if options["metric"] != proposal.metric.column:
-        options |= {name: given[name] for name in ("target_pct", "guardrail")}
-    if given["absolute"] is not None:
-        options["target_pct"] = given["target_pct"]
-    if options["bind"] != "prompt":
-        options |= {name: given[name] for name in _FINGERPRINTS}
-    if not find_names([proposal.bet.id], [("", options["hypothesis"])])[proposal.bet.id]:
-        options["hypothesis"] = f"{options['hypothesis']} ({proposal.bet.id})".strip()
-    return {**given, **options, "bet": proposal.bet.id, "note": proposal.note}
-
-
-def find_bet(store: Store, prefix: str) -> Bet:
-    """Return the latest bet with this id, or the only one whose id begins with it.
-
-    Raises:
-        ExperimentError: there is none, or there are several.
-    """
-    found = {item.bet_id: item.bet for item in find_bets(store, prefix)} if prefix else {}
-    if prefix in found:
-        return Bet.from_json(found[prefix])
-    if not found:
-        known = sorted({item.bet_id for item in find_bets(store, "")})
-        raise ExperimentError(
-            f"No stored retro made the bet {prefix!r}.{did_you_mean(prefix, known)} 'kaizen-analytics retro' makes and "
-            "stores bets; their ids are in its output.",
-        )
-    if len(found) > 1:
-        raise ExperimentError(f"{prefix!r} is the beginning of several bets: {', '.join(sorted(found))}.")
-    return Bet.from_json(next(iter(found.values())))
-
-
-def prepare_proposal(bet: Bet) -> Proposal:
-    """Return the experiment that would prove `bet`."""
-    metric = Metric(bet.metric)
-    binding = _binding(bet)
-    title = bet.title.replace("`", "")
+    size = size_for_rate(finding.sessions / finding.exposed)
+    title, change = finding.title.replace("`", ""), finding.change
     return Proposal(
-        bet=bet,
-        name=title[:80],
-        hypothesis=f"{title}. {bet.hypothesis.replace('`', '')} ({bet.id})",
-        change_description=bet.apply_step.replace("`", ""),
-        metric=metric,
-        target_pct=_target(bet, metric),
-        duration_days=DURATION_DAYS,
-        guardrails=_guardrails(metric),
-        binding=binding,
-        note=(
-            "The two fingerprints are those of the bet; choose which one is the treatment."
-            if binding
-            else "Say how the arms are told apart: --bind git with the commits before and after the change, "
-            "--bind branch, or --bind manual with tags."
-        ),
+        finding=finding.id,
+        repository=finding.repository,
+        options={
+            "name": title[:80],
+            "metric": Metric.FINDING_RATE.column,
+            "bind": "manual",
+            "hypothesis": f"{title}. {finding.seen.replace('`', '')} ({finding.id})",
+            "change": change.line.replace("`", "") or change.merge,
+            "target_pct": _TARGET_PCT,
+            "duration_days": _DURATION_DAYS,
+            "guardrail": ["checks_passed:decrease:5", "cost_per_session:increase:10"],
+            "planned_n": None if size is None else max(size, _LEAST),
+        },
+        content=ArmContent(text=f"{change.line}\n" if change.line else None, settings=change.merge or None),
     )
-
-
-def _binding(bet: Bet) -> PromptFingerprint | None:
-    if bet.heuristic != _PROMPT_VARIANTS:
-        return None
-    control, _, treatment = bet.id.partition(":")[2].partition("|")
-    return PromptFingerprint(control_fingerprint=control, treatment_fingerprint=treatment)
-
-
-def _target(bet: Bet, metric: Metric) -> float:
-    """Return the percent change to aim at: the expected saving in steps of 5 where the metric counts tokens."""
-    if REGISTRY[metric].better is Direction.INCREASE:
-        return _DEFAULT_TARGET
-    if metric is not Metric.TOKENS_PER_SESSION or bet.share_of_tokens is None:
-        return -_DEFAULT_TARGET
-    low, high = _TARGETS
-    return min(max(-5.0 * round(20 * bet.share_of_tokens), low), high)
-
-
-def _guardrails(metric: Metric) -> tuple[GuardrailSpec, ...]:
-    """Return one guardrail: saving must not cost success, and success must not cost much."""
-    if metric is Metric.SUCCESS_RATE:
-        spec = (Metric.COST_PER_SESSION, Direction.INCREASE, 10.0)
-    else:
-        spec = (Metric.SUCCESS_RATE, Direction.DECREASE, 5.0)
-    return (GuardrailSpec(metric=spec[0], regression_direction=spec[1], threshold_pct=spec[2]),)

@@ -1,6 +1,8 @@
-"""A retro: what the sessions of a window suggest to change, and what became of earlier suggestions.
+"""A retro: what the sessions of a window show to be worth changing, and what became of earlier findings.
 
-    compute_retro    everything, from a store, a window and (for guidance and commits) a repository
+    read_window      what findings are found in
+    collect_evidence every class's moments (`findings`)
+    assemble_retro   the findings of the window, what became of earlier ones, the experiments and the totals
     save_retro       keep it, so that the next one can follow up
 
 No model is asked; the same store, window and time give the same retro.
@@ -9,145 +11,162 @@ No model is asked; the same store, window and time give the same retro.
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from kaizen_analytics import __version__
-from kaizen_analytics.display import Displayed, Table
-from kaizen_analytics.errors import ConfigError, KaizenError
-from kaizen_analytics.experiments.lifecycle import evaluate, get_plan
-from kaizen_analytics.git import Repository
-from kaizen_analytics.model import Direction, State
-from kaizen_analytics.retro.bets import Bet, Choice, choose_bets, collect_bets
-from kaizen_analytics.retro.earlier import FormerBet, follow_up, latest_bets
-from kaizen_analytics.retro.guidance import read_guidance
-from kaizen_analytics.retro.heuristics import Finding, evaluate_heuristic, load_heuristics
-from kaizen_analytics.retro.relations import Material, Window, open_relations, read_material
-from kaizen_analytics.retro.tally import (
-    FORMER_WINDOWS,
-    Breakdown,
-    RetroQuality,
-    Tally,
-    compute_breakdown,
-    compute_former_tallies,
-    compute_quality,
-    compute_tally,
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ConfigError, KaizenError
+from kaizen_analytics.core.model import State, Window
+from kaizen_analytics.experiments.lifecycle import evaluate
+from kaizen_analytics.experiments.plan import get_plan
+from kaizen_analytics.retro.findings import (
+    WEEK_MS,
+    Finding,
+    NotEvaluable,
+    collect_evidence,
+    conceal_secrets,
+    judge_evidence,
 )
+from kaizen_analytics.retro.followup import Followed, follow_up, is_silent
+from kaizen_analytics.retro.material import read_material, started_in
 from kaizen_analytics.store.experiments import list_experiments
-from kaizen_analytics.store.retros import list_former_bets, write_retro
+from kaizen_analytics.store.retros import list_findings, list_former_bets, write_retro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from kaizen_analytics.core.model import Experiment, Metric
+    from kaizen_analytics.experiments.decide import Headline
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.model import Experiment
-    from kaizen_analytics.retro.heuristics import Threshold
+    from kaizen_analytics.experiments.grade import Grade
+    from kaizen_analytics.retro.findings import Evidence
+    from kaizen_analytics.retro.material import Material
+    from kaizen_analytics.stats import Interval
     from kaizen_analytics.store import Store
+    from kaizen_analytics.store.retros import FormerBet
 
-DAY_MS = 86_400_000
-WEEK_DAYS = 7
-MEMORY_MS = 28 * DAY_MS
-"""How long a bet of a former retro keeps the same bet from being made again."""
-GUIDANCE_MEMORY_MS = 30 * DAY_MS
+DAYS = 28
+"""The window that findings are looked for in."""
+_LOOKBACK_MS = 12 * WEEK_MS
+"""How far before the window a finding is looked for, to tell what is new and what changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentLine:
-    """One experiment that runs, or that concluded in the window.
-
-    `estimate`, `low` and `high` are the percent change of the primary metric, None where there is none (an end: where
-    the interval is unbounded); `is_lower_better` says which way is good. `note` says why nothing is known.
-    """
+    """One experiment that runs, or that concluded in the window; `problem` says why it has no `evaluation`."""
 
     id: str
     name: str
     state: str
-    metric: str
-    verdict: str | None
-    sentence: str
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    is_lower_better: bool = True
+    metric: Metric
+    evaluation: Evaluation | None = None
+    problem: str | None = None
+
+    @property
+    def percent(self) -> Interval | None:
+        """The percent change of the primary metric; None where there is none."""
+        return None if self.evaluation is None else self.evaluation.percent
+
+    @property
+    def decision(self) -> Headline | None:
+        """What to do with the change; None without an evaluation."""
+        return None if self.evaluation is None else self.evaluation.decision.headline
+
+    @property
+    def grade(self) -> Grade | None:
+        """How the arms came about; None where that is not recorded."""
+        return None if self.evaluation is None else self.evaluation.decision.grade
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the rule was chosen after the data."""
+        return self.evaluation is not None and self.evaluation.decision.exploratory
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        """Return what is known as plain values; an end of an interval without a limit is null."""
+        found = self.percent
+        ends = (None, None, None) if found is None else (found.estimate, found.low, found.high)
+        estimate, low, high = (None if end is None or not math.isfinite(end) else end for end in ends)
+        return {
+            "id": self.id,
+            "name": self.name,
+            "state": self.state,
+            "metric": self.metric.value,
+            "decision": self.decision,
+            "grade": self.grade,
+            "exploratory": self.exploratory,
+            "estimate": estimate,
+            "low": low,
+            "high": high,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """What the window's sessions add up to; `cost_usd` is None where no response has a price."""
+
+    sessions: int
+    sub_agents: int
+    orphans: int
+    prompts: int
+    responses: int
+    unpriced_responses: int
+    cost_usd: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Retro(Displayed):
-    """Everything a retro says; a notebook shows its bets as a table, `print` the whole of it.
-
-    `workspace` is None for all workspaces of the store.
-    """
+class Retro:
+    """Everything a retro says. `repository` is None for all repositories of the store."""
 
     window: Window
-    workspace: str | None
+    timezone: str
+    repository: str | None
     as_of_ms: int
-    tally: Tally
-    former_tallies: tuple[Tally, ...]
-    choice: Choice
+    totals: Totals
     findings: tuple[Finding, ...]
+    not_evaluable: tuple[NotEvaluable, ...]
+    followed: tuple[Followed, ...]
     former_bets: tuple[FormerBet, ...]
     experiments: tuple[ExperimentLine, ...]
-    breakdown: Breakdown
-    quality: RetroQuality
     provenance: Mapping[str, str | int | None]
 
     @property
     def id(self) -> str:
         """One id for each window and scope."""
-        scope = hashlib.sha256((self.workspace or "").encode()).hexdigest()[:8] if self.workspace else "all"
-        return f"retro-{_day(self.window.start_ms)}-{_day(self.window.end_ms - 1)}-{scope}"
-
-    @property
-    def bets(self) -> tuple[Bet, ...]:
-        """The bets that this retro makes."""
-        return self.choice.made
+        scope = hashlib.sha256(self.repository.encode()).hexdigest()[:8] if self.repository else "all"
+        first, last = (_local(at_ms, self.timezone) for at_ms in (self.window.start_ms, self.window.end_ms - 1))
+        return f"retro-{first:%Y%m%d}-{last:%Y%m%d}-{scope}"
 
     @property
     def label(self) -> str:
         """The window in words: an ISO week, or its first and last day."""
-        return describe_window(self.window)
+        return describe_window(self.window, self.timezone)
 
     def __repr__(self) -> str:
-        """Return the id and what it counts; the whole has thousands of numbers."""
-        return f"<Retro {self.id!r}: {self.tally.sessions} sessions, {len(self.bets)} bets>"
-
-    def __str__(self) -> str:
-        """Return the whole retro as plain text."""
-        from kaizen_analytics.retro.sections import render_text
-
-        return render_text(self)
-
-    def _table(self) -> Table:
-        from kaizen_analytics.retro.sections import tabulate
-
-        return tabulate(self)
+        """Return the id and what it counts."""
+        return f"<Retro {self.id!r}: {self.totals.sessions} sessions, {len(self.findings)} findings>"
 
     def to_json(self) -> dict[str, Any]:
         """Return one JSON object with plain values; a missing number is null."""
         return {
-            "schema": "retro/1",
+            "schema": "retro/2",
             "id": self.id,
             "label": self.label,
-            "workspace": self.workspace,
+            "timezone": self.timezone,
+            "repository": self.repository,
             "as_of_ms": self.as_of_ms,
             "window": {"start_ms": self.window.start_ms, "end_ms": self.window.end_ms},
-            "tally": self.tally.to_json(),
-            "former_tallies": [tally.to_json() for tally in self.former_tallies],
-            "bets": [bet.to_json() for bet in self.choice.made],
-            "further_bets": [bet.to_json() for bet in self.choice.further],
-            "repeated_bets": [bet.to_json() for bet in self.choice.repeated],
-            "former_bets": [former.to_json() for former in self.former_bets],
+            "totals": codec.plain(self.totals),
+            "findings": [codec.plain(finding) for finding in self.findings],
+            "followed": [codec.plain(item) for item in self.followed],
+            "former_bets": [codec.plain(bet) for bet in self.former_bets],
             "experiments": [line.to_json() for line in self.experiments],
-            "breakdown": self.breakdown.to_json(),
-            "heuristics": [_finding_json(finding) for finding in self.findings],
-            "quality": self.quality.to_json(),
+            "not_evaluable": [codec.plain(item) for item in self.not_evaluable],
             "provenance": dict(self.provenance),
         }
 
@@ -157,9 +176,9 @@ def compute_retro(
     window: Window,
     *,
     now_ms: int,
-    workspace: str | None = None,
-    thresholds: Mapping[str, Mapping[str, Threshold]] | None = None,
-    repository: Path | None = None,
+    repository: str | None = None,
+    root: Path | None = None,
+    timezone: str = "UTC",
 ) -> Retro:
     """Look at the sessions of a window and say what to change.
 
@@ -167,140 +186,154 @@ def compute_retro(
         store: An open store; it is only read.
         window: The sessions that started in it count.
         now_ms: The time the retro is made at.
-        workspace: Only sessions of this folder and below it; None for all.
-        thresholds: Changed thresholds, heuristic id -> name -> value; see `read_thresholds`.
-        repository: The root of the repository whose guidance and commits to look at; None leaves both out.
+        repository: Only sessions of this folder, those below it and its worktrees; None for all.
+        root: The repository on this machine, to see which changes were applied; None leaves that out.
+        timezone: The zone whose days the window is told in.
 
     Raises:
         RepositoryError: git refuses to read the repository.
-        QueryError: a heuristic is broken.
+        QueryError: a query is broken.
+
+    >>> compute_retro(store, parse_week("2026-W38"), now_ms=1_790_000_000_000)
+    <Retro 'retro-20260914-20260920-all': 115 sessions, 4 findings>
     """
-    return _compute(store, window, now_ms, workspace, thresholds or {}, repository)
+    evidence = collect_evidence(read_window(store, window, repository=repository))
+    return assemble_retro(
+        store, evidence, window=window, now_ms=now_ms, repository=repository, root=root, timezone=timezone
+    )
+
+
+def read_window(store: Store, window: Window, *, repository: str | None = None) -> Material:
+    """Return the sessions of a window and of the twelve weeks before it.
+
+    >>> read_window(store, parse_week("2026-W38")).sessions.height > 115
+    True
+    """
+    span = Window(start_ms=window.start_ms - _LOOKBACK_MS, end_ms=window.end_ms)
+    return read_material(store, span, repository=repository)
+
+
+def assemble_retro(
+    store: Store,
+    evidence: Evidence,
+    *,
+    window: Window,
+    now_ms: int,
+    repository: str | None = None,
+    root: Path | None = None,
+    timezone: str = "UTC",
+) -> Retro:
+    """Return the retro of a window from the evidence of a span that ends with it; see `compute_retro`.
+
+    >>> week = parse_week("2026-W38")
+    >>> evidence = collect_evidence(read_window(store, week))
+    >>> assemble_retro(store, evidence, window=week, now_ms=week.end_ms).label
+    'week 2026-W38'
+    """
+    judged, missing = judge_evidence(evidence, window)
+    findings = tuple(conceal_secrets(judged))
+    stored, experiments = list_findings(store), list_experiments(store)
+    declined = {item.id: item for item in stored if item.declined_ms is not None}
+    followed = follow_up(stored, evidence, window=window, experiments=experiments, root=root, found=findings)
+    return Retro(
+        window=window,
+        timezone=timezone,
+        repository=repository,
+        as_of_ms=now_ms,
+        totals=_add_up(evidence.material, window),
+        findings=tuple(item for item in findings if not is_silent(item, declined.get(item.id))),
+        not_evaluable=missing,
+        followed=followed,
+        former_bets=list_former_bets(store, from_ms=window.start_ms - _LOOKBACK_MS, before_ms=window.end_ms),
+        experiments=_experiment_lines(store, experiments, window, now_ms),
+        provenance=_provenance(store, evidence.material),
+    )
 
 
 def save_retro(store: Store, retro: Retro) -> None:
-    """Keep a retro; one of the same window and scope is replaced."""
+    """Keep a retro and its findings; one of the same window and scope is replaced.
+
+    >>> save_retro(store, compute_retro(store, parse_week("2026-W38"), now_ms=0))  # doctest: +SKIP
+    """
     write_retro(
         store,
         retro.to_json(),
-        [bet.to_json() for bet in retro.bets],
+        {finding.id: codec.write(finding) for finding in retro.findings},
         retro_id=retro.id,
-        workspace=retro.workspace,
+        workspace=retro.repository,
         window=(retro.window.start_ms, retro.window.end_ms),
         computed_at_ms=retro.as_of_ms,
     )
 
 
-def last_days(days: int, now_ms: int) -> Window:
-    """Return the last whole days (UTC), today included, so that a second run on the same day has the same window.
+def last_days(days: int, now_ms: int, timezone: str = "UTC") -> Window:
+    """Return the last whole days of a zone, today left out, so that the windows of consecutive runs tile.
 
     Raises:
         ConfigError: `days` is not positive.
+
+    >>> last_days(7, now_ms=1_790_553_600_000 + 5) == parse_week("2026-W39")
+    True
     """
     if days < 1:
         raise ConfigError(f"The window is {days} days long; expected 1 or more.")
-    end_ms = (now_ms // DAY_MS + 1) * DAY_MS
-    return Window(start_ms=end_ms - days * DAY_MS, end_ms=end_ms)
+    today = _local(now_ms, timezone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return _between(today - timedelta(days=days), today)
 
 
-def parse_week(text: str) -> Window:
-    """Return the window of an ISO week such as `2026-W47`, Monday to Sunday in UTC.
+def parse_week(text: str, timezone: str = "UTC") -> Window:
+    """Return the window of an ISO week such as `2026-W47`, Monday to Sunday in a zone.
 
     Raises:
         ConfigError: the text is no such week.
+
+    >>> parse_week("2026-W47").length_ms // 86_400_000
+    7
     """
     try:
-        monday = datetime.strptime(f"{text.upper()}-1", "%G-W%V-%u").replace(tzinfo=UTC)
+        monday = datetime.strptime(f"{text.upper()}-1", "%G-W%V-%u").replace(tzinfo=ZoneInfo(timezone))
     except ValueError:
         raise ConfigError(f"The week is {text!r}; expected an ISO week such as 2026-W47.") from None
-    start_ms = int(monday.timestamp() * 1000)
-    return Window(start_ms=start_ms, end_ms=start_ms + WEEK_DAYS * DAY_MS)
+    return _between(monday, monday + timedelta(days=7))
 
 
-def describe_window(window: Window) -> str:
-    """Return a window in words: `week 2026-W47`, or `2026-11-17 to 2026-11-23`."""
-    start = datetime.fromtimestamp(window.start_ms / 1000, UTC)
-    is_midnight = window.start_ms % DAY_MS == 0
-    if is_midnight and start.isoweekday() == 1 and window.length_ms == WEEK_DAYS * DAY_MS:
-        return f"week {start.strftime('%G-W%V')}"
-    last = datetime.fromtimestamp(window.end_ms / 1000, UTC) - timedelta(milliseconds=1)
-    return f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
+def describe_window(window: Window, timezone: str = "UTC") -> str:
+    """Return a window in words: `week 2026-W47`, or `2026-11-17 to 2026-11-23`.
+
+    >>> describe_window(parse_week("2026-W47")), describe_window(last_days(2, now_ms=3 * 86_400_000))
+    ('week 2026-W47', '1970-01-02 to 1970-01-03')
+    """
+    start, last = (_local(at_ms, timezone) for at_ms in (window.start_ms, window.end_ms - 1))
+    week = f"{start:%G-W%V}"
+    return f"week {week}" if parse_week(week, timezone) == window else f"{start:%Y-%m-%d} to {last:%Y-%m-%d}"
 
 
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y%m%d")
+def _local(at_ms: int, timezone: str) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, ZoneInfo(timezone))
 
 
-def _compute(
-    store: Store,
-    window: Window,
-    now_ms: int,
-    workspace: str | None,
-    thresholds: Mapping[str, Mapping[str, Threshold]],
-    repository: Path | None,
-) -> Retro:
-    lookback_ms = min(window.shifted(-FORMER_WINDOWS).start_ms, window.end_ms - GUIDANCE_MEMORY_MS)
-    material = read_material(
-        store, window, workspace=workspace, lookback_start_ms=lookback_ms, guidance=read_guidance(repository)
+def _between(start: datetime, end: datetime) -> Window:
+    return Window(start_ms=round(start.timestamp() * 1000), end_ms=round(end.timestamp() * 1000))
+
+
+def _add_up(material: Material, window: Window) -> Totals:
+    inside = started_in(window)
+    sessions = material.sessions.filter(inside)
+    responses, prompts = (
+        frame.join(sessions.select("session_id"), on="session_id", how="semi")
+        for frame in (material.responses, material.prompts)
     )
-    tally = compute_tally(material.metrics, window)
-    findings = _ask(material, window, thresholds)
-    candidates = _candidates(material, findings, tally, window)
-    stored = list_former_bets(
-        store, workspace=workspace, from_ms=window.start_ms - MEMORY_MS, before_ms=window.start_ms
+    unpriced = responses["cost_usd"].null_count()
+    roots = sessions["root_id"].n_unique()
+    return Totals(
+        sessions=roots,
+        sub_agents=sessions.height - roots,
+        orphans=material.orphans.filter(inside).height,
+        prompts=prompts.height,
+        responses=responses.height,
+        unpriced_responses=unpriced,
+        cost_usd=None if unpriced == responses.height else round(float(responses["cost_usd"].sum()), 6),
     )
-    experiments = list_experiments(store)
-    return Retro(
-        window=window,
-        workspace=workspace,
-        as_of_ms=now_ms,
-        tally=tally,
-        former_tallies=compute_former_tallies(material, window),
-        choice=choose_bets(candidates, latest_bets(stored)),
-        findings=findings,
-        former_bets=follow_up(
-            stored,
-            candidates=candidates,
-            findings=findings,
-            experiments=experiments,
-            messages=_read_messages(repository, stored[0].window_start_ms) if stored else (),
-        ),
-        experiments=_experiment_lines(store, experiments, window, now_ms),
-        breakdown=compute_breakdown(material.relations, window),
-        quality=compute_quality(material.relations),
-        provenance=_provenance(store, material, thresholds),
-    )
-
-
-def _ask(material: Material, window: Window, thresholds: Mapping[str, Mapping[str, Threshold]]) -> tuple[Finding, ...]:
-    built_in: dict[str, Threshold] = {
-        "per_week": WEEK_DAYS * DAY_MS / window.length_ms,
-        "window_start_ms": window.start_ms,
-        "window_end_ms": window.end_ms,
-    }
-    with open_relations(material.relations) as reader:
-        return tuple(
-            evaluate_heuristic(
-                heuristic,
-                reader,
-                material.relations,
-                thresholds=thresholds.get(heuristic.id, {}),
-                built_in=built_in,
-            )
-            for heuristic in load_heuristics()
-        )
-
-
-def _candidates(material: Material, findings: tuple[Finding, ...], tally: Tally, window: Window) -> list[Bet]:
-    started = material.relations["sessions"].select("id", "started_at_ms").iter_rows()
-    per_week = WEEK_DAYS * DAY_MS / window.length_ms
-    tokens = None if tally.tokens is None else tally.tokens * per_week
-    return collect_bets(findings, started_ms=dict(started), tokens_per_week=tokens)
-
-
-def _read_messages(root: Path | None, since_ms: int) -> tuple[tuple[str, str], ...]:
-    repository = None if root is None else Repository.find(root)
-    return () if repository is None else repository.read_messages(since_ms)
 
 
 def _experiment_lines(
@@ -322,60 +355,20 @@ def _ran_in(store: Store, experiment: Experiment, window: Window) -> bool:
 
 def _experiment_line(store: Store, experiment: Experiment, now_ms: int) -> ExperimentLine:
     line = ExperimentLine(
-        id=experiment.id,
-        name=experiment.name,
-        state=experiment.state.value,
-        metric=experiment.metric.value,
-        verdict=None,
-        sentence="",
+        id=experiment.id, name=experiment.name, state=experiment.state.value, metric=experiment.metric
     )
     try:
-        evaluation = evaluate(store, experiment.id, now_ms=now_ms)
+        return replace(line, evaluation=evaluate(store, experiment.id, now_ms=now_ms))
     except KaizenError as error:
         # A retro is no place to fail over one experiment; the line says what is wrong with it.
-        return replace(line, sentence=f"Cannot be evaluated: {error}")
-    return _with_evaluation(line, evaluation)
+        return replace(line, problem=str(error))
 
 
-def _with_evaluation(line: ExperimentLine, evaluation: Evaluation) -> ExperimentLine:
-    percent = evaluation.primary.effect.percent
-    ends = () if percent is None else (percent.estimate, percent.low, percent.high)
-    estimate, low, high = (*(_finite(value) for value in ends), None, None, None)[:3]
-    return replace(
-        line,
-        verdict=evaluation.verdict.value,
-        sentence=f"{evaluation.decision.sentence} {evaluation.judgement}",
-        estimate=estimate,
-        low=low,
-        high=high,
-        is_lower_better=evaluation.primary.better is Direction.DECREASE,
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if abs(value) != float("inf") else None
-
-
-def _provenance(
-    store: Store, material: Material, thresholds: Mapping[str, Mapping[str, Threshold]]
-) -> dict[str, str | int | None]:
-    sessions = material.relations["sessions"]
+def _provenance(store: Store, material: Material) -> dict[str, str | int | None]:
+    ids = sorted(material.sessions["session_id"])
     return {
         "store": store.path.name,
         "kaizen_analytics": __version__,
-        "sessions_read": sessions.height,
-        "events_read": material.relations["events"].height,
-        "fingerprint": hashlib.sha256("\n".join(sorted(sessions["id"])).encode()).hexdigest()[:16],
-        "thresholds": json.dumps(thresholds, sort_keys=True) if thresholds else "defaults",
-    }
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    return {
-        "id": finding.heuristic.id,
-        "name": finding.heuristic.name,
-        "evaluated": finding.evaluated,
-        "missing": list(finding.missing),
-        "bets": finding.rows.height,
-        "sentence": finding.sentence,
+        "sessions_read": len(ids),
+        "fingerprint": hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16],
     }

@@ -1,28 +1,26 @@
-"""Pure statistics on numpy arrays: quantiles, means, proportions, clusters, looks, power.
+"""Pure statistics on numpy arrays: medians, means, shares, clusters, interim analyses.
 
-`median_effect`, `quantile_effect`, `mean_effect` and `proportion_effect` compare two arms and return an `Effect`: the
-difference and the percent change with intervals, a p value, and one plain sentence. Nothing here draws a random number
-except `simulate_power`, which plans and never judges. See docs/statistics.md for the methods and their sources.
+    distributions   the sampling distribution of a median, computed instead of simulated
+    contrasts       the difference and the percent change of two of them
+    comparison      the door: arrays become checked samples, a design becomes a level
+    precision       what clusters and a covariate do to the precision of a mean score
+    medians, ratios, proportions    one `Effect` from two arms
+    sequential      when the data may be analysed, and at which level
+    srm, multiplicity               sample ratio mismatch; several tests at once
+
+Results are numbers and enumerations; `pages.sentences` says them in words. Nothing here draws a random number.
+See docs/explanation/statistics.md for the methods and their sources.
 """
 
 from __future__ import annotations
 
-from kaizen_analytics.stats import lean_scipy  # noqa: F401 - before scipy
+from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
-from kaizen_analytics.stats.means import mean_effect
-from kaizen_analytics.stats.medians import median_effect, median_percent, quantile_effect
-from kaizen_analytics.stats.multiplicity import adjust_holm
-from kaizen_analytics.stats.power import (
-    Pilot,
-    Plan,
-    minimum_detectable_effect,
-    plan,
-    read_pilot,
-    sample_size,
-    simulate_power,
-)
+from kaizen_analytics.stats.medians import median_effect
+from kaizen_analytics.stats.multiplicity import adjust_benjamini_hochberg, adjust_holm
 from kaizen_analytics.stats.proportions import proportion_effect
-from kaizen_analytics.stats.sequential import Design, DesignKind, sessions_within_plan
+from kaizen_analytics.stats.ratios import mean_effect
+from kaizen_analytics.stats.sequential import Design, sessions_within_plan
 from kaizen_analytics.stats.srm import RatioStatus, SampleRatio, check_sample_ratio
 
 __all__ = [
@@ -32,21 +30,13 @@ __all__ = [
     "Effect",
     "EffectKind",
     "Interval",
-    "Pilot",
-    "Plan",
     "RatioStatus",
     "SampleRatio",
+    "adjust_benjamini_hochberg",
     "adjust_holm",
     "check_sample_ratio",
     "mean_effect",
     "median_effect",
-    "median_percent",
-    "minimum_detectable_effect",
-    "plan",
     "proportion_effect",
-    "quantile_effect",
-    "read_pilot",
-    "sample_size",
     "sessions_within_plan",
-    "simulate_power",
 ]

@@ -1,7 +1,6 @@
-"""What a comparison of two arms found: the types that every other room reads.
+"""What a comparison of two arms found, as numbers and enumerations; `pages.sentences` says it in words.
 
-An `Effect` always says something: an interval, or a plain sentence why there is none. Nothing in it is random, so the
-same sessions always give the same effect.
+Nothing in an `Effect` is random, so the same sessions always give the same effect.
 """
 
 from __future__ import annotations
@@ -11,21 +10,26 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from kaizen_analytics.display import Displayed, Table
-from kaizen_analytics.errors import StatisticsError
-from kaizen_analytics.model import Direction
+from kaizen_analytics.core.model import Direction, Metric
 from kaizen_analytics.stats.sequential import FIXED, Design
-
-__all__ = ["ArmSummary", "Effect", "EffectKind", "Interval", "Tails", "format_number", "format_percent"]
 
 
 class EffectKind(StrEnum):
     """What of the two arms is compared."""
 
     MEDIAN = "median"
-    QUANTILE = "quantile"
     MEAN = "mean"
     PROPORTION = "proportion"
+    """Shares of sessions that are 1."""
+    RATE = "rate"
+    """Shares of something that sessions count, all sessions of an arm together."""
+    RATIO = "ratio"
+    """Ratios of two totals, all sessions of an arm together."""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the compared number lies between 0 and 1."""
+        return self in (EffectKind.PROPORTION, EffectKind.RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,11 @@ class Interval:
 
     @classmethod
     def around(cls, estimate: float, limits: tuple[float, float]) -> Interval:
-        """Return the interval; the estimate is never outside it, which rounding of ranks could otherwise cause."""
+        """Return the interval; the estimate is never outside it, which rounding of ranks could otherwise cause.
+
+        >>> Interval.around(3.0, (1.0, 2.9))
+        Interval(estimate=3.0, low=1.0, high=3.0)
+        """
         low, high = limits
         return cls(estimate=estimate, low=min(low, estimate), high=max(high, estimate))
 
@@ -46,6 +54,54 @@ class Interval:
     def bounded(self) -> bool:
         """Whether both ends are finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+class Degeneracy(StrEnum):
+    """Why an interval decides nothing."""
+
+    ZERO_WIDTH = "zero_width"
+    """Both ends are one number: the sessions show no variation where they are compared."""
+    TIED_MEDIAN = "tied_median"
+    """More than a fifth of an arm has exactly the median, so that large changes leave it where it is."""
+
+
+MOST_TIES = 0.2
+"""Share of an arm at its median from which on the median decides nothing."""
+
+
+class Obstacle(StrEnum):
+    """Why two arms have no interval."""
+
+    NO_SESSION = "no_session"
+    FEW_SESSIONS = "few_sessions"
+    FEW_CLUSTERS = "few_clusters"
+    NO_DENOMINATOR = "no_denominator"
+    """The denominators of the arm are all 0, so that there is no ratio."""
+    UNEQUAL_CLUSTERS = "unequal_clusters"
+    """One cluster makes up nearly the whole arm."""
+    CONSTANT = "constant"
+    """All sessions of the arm have the same value."""
+    TOO_EARLY = "too_early"
+    """A sequential design does not say anything before a number of sessions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shortage:
+    """Why there is no interval.
+
+    Attributes:
+        obstacle: What is missing.
+        arm: `control`, `treatment`, or `smaller` (arm) for TOO_EARLY.
+        found: Sessions or clusters of the arm; for CONSTANT the value that its sessions share, for UNEQUAL_CLUSTERS the
+            sessions of the largest cluster.
+        needed: How many sessions or clusters the arm needs; for CONSTANT how many sessions share the value, for
+            UNEQUAL_CLUSTERS the sessions of the arm.
+    """
+
+    obstacle: Obstacle
+    arm: str
+    found: float
+    needed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +112,12 @@ class ArmSummary:
         n: Sessions with a value.
         n_effective: The number of independent sessions that would be as precise.
         clusters: Workspaces or users, when sessions were clustered.
-        median: Sample median; None for an empty arm or a proportion.
-        mean: Sample mean, or the share of a proportion; None for an empty arm.
-        interval: The compared quantity (median, quantile, mean or share) of this arm alone, at this arm's own
-            effective level; None when there are too few sessions.
+        median: Sample median; None for an empty arm, a share or a ratio.
+        mean: Sample mean, share, or ratio of totals; None for an empty arm.
+        interval: The compared quantity (median, mean or share) of this arm alone, at this arm's own effective level;
+            None when there are too few sessions.
+        ties: Sessions whose value is exactly the median; 0 where means or shares are compared.
+        largest_share: Share of the arm's total that its largest session makes up; None unless means are compared.
     """
 
     n: int
@@ -68,10 +126,31 @@ class ArmSummary:
     median: float | None
     mean: float | None
     interval: Interval | None = None
+    ties: int = 0
+    largest_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Which sessions an exploring comparison took for its arms: those with two values of a column.
+
+    `control_missing` and `treatment_missing` are sessions without a value of the metric, which are left out;
+    `control_unreliable` and `treatment_unreliable` the shares of responses with an unreliable output count (None
+    without responses).
+    """
+
+    metric: Metric
+    by: str
+    control: str
+    treatment: str
+    control_missing: int
+    treatment_missing: int
+    control_unreliable: float | None = None
+    treatment_unreliable: float | None = None
 
 
 class Tails(Protocol):
-    """The law of the percent change, or what stands for it: how much of it lies at or below a percent change."""
+    """The distribution of the percent change, or what stands for it."""
 
     def at_most(self, percent: float) -> float:
         """Return the probability of a percent change of at most `percent`."""
@@ -81,26 +160,25 @@ class Tails(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect(Displayed):
+class Effect:
     """What the treatment did, compared with the control.
 
     Attributes:
         kind: What of the two arms is compared.
         control: The control arm.
         treatment: The treatment arm.
-        difference: Treatment minus control, in the metric's unit.
-        percent: Percent change; -12.5 means 12.5 % lower under treatment.
-        p_value: Two-sided p value of no difference. Under a sequential design it stays valid at every look and is
-            compared with `nominal_alpha`.
+        difference: Treatment minus control, in the metric's unit; None when there is no interval at all.
+        percent: Percent change, -12.5 being 12.5 % lower under treatment; None also where the control is not clearly
+            above zero.
+        p_value: Two-sided p value of no difference. Under a sequential design it stays valid at every interim analysis
+            and is compared with `nominal_alpha`.
         alpha: Effective level of both intervals: smaller than `nominal_alpha` under a sequential design.
-        insufficient: Plain sentence when there is no interval at all.
-        percent_undefined: Plain sentence when only the percent change is missing.
-        notes: Plain sentences on what a careful reader should know.
         nominal_alpha: The level that was asked for; None means `alpha`.
-        quantile: Which quantile is compared, for a median or quantile.
-        design: The plan of looking.
+        shortage: Why there is no interval.
+        design: When the data may be analysed.
         information: Share of the planned information at hand, under a sequential design.
-        tails: Law of the percent change; None when there is no percent change.
+        split: Which sessions the arms are, where no experiment assigned them.
+        tails: Distribution of the percent change; None when there is no percent change. It is not compared or stored.
     """
 
     kind: EffectKind
@@ -110,21 +188,19 @@ class Effect(Displayed):
     percent: Interval | None
     p_value: float | None
     alpha: float
-    insufficient: str | None = None
-    percent_undefined: str | None = None
-    notes: tuple[str, ...] = ()
     nominal_alpha: float | None = None
-    quantile: float = 0.5
+    shortage: Shortage | None = None
     design: Design = FIXED
     information: float | None = None
+    split: Split | None = None
     tails: Tails | None = field(default=None, repr=False, compare=False)
 
     def confidence(self, percent: float, direction: Direction) -> float | None:
         """Return how strongly the data say that the true percent change is at least as good as `percent`.
 
-        For 0 it is the confidence in a true improvement, strictly better than 0: with tied counts much of the law can
-        lie at exactly 0, and no change is not an improvement. The number is that of a single look; under a sequential
-        design the interval decides, not this number.
+        For 0 it is the confidence in a true improvement, strictly better than 0: with tied counts much of the
+        distribution can lie at exactly 0, and no change is not an improvement. The number is that of a single
+        analysis; under a sequential design the interval decides, not this number.
 
         Args:
             percent: Signed percent change, such as -10.
@@ -132,6 +208,11 @@ class Effect(Displayed):
 
         Returns:
             A probability; None when there is no percent change.
+
+        >>> from kaizen_analytics.stats import median_effect
+        >>> effect = median_effect([10, 11, 12, 13, 14, 15, 16], [5, 6, 7, 8, 9, 10, 11])
+        >>> round(effect.confidence(-10, Direction.DECREASE), 3)
+        0.986
         """
         if self.tails is None:
             return None
@@ -140,143 +221,24 @@ class Effect(Displayed):
             return 1 - self.tails.at_most(0) if rising else self.tails.below(0)
         return 1 - self.tails.below(percent) if rising else self.tails.at_most(percent)
 
-    def confidence_percent(self) -> float:
-        """Return the nominal confidence of the intervals in percent, such as 95."""
-        return 100 * (1 - (self.alpha if self.nominal_alpha is None else self.nominal_alpha))
+    @property
+    def degeneracy(self) -> Degeneracy | None:
+        """Why nothing is decided from the intervals, None where there are none or they are sound.
+
+        >>> from kaizen_analytics.stats import median_effect
+        >>> median_effect([0, 0, 0, 0, 1, 2, 3], [0, 0, 0, 0, 0, 0, 9]).degeneracy
+        <Degeneracy.TIED_MEDIAN: 'tied_median'>
+        """
+        if self.difference is None:
+            return None
+        if self.difference.low == self.difference.high:
+            return Degeneracy.ZERO_WIDTH
+        tied = self.kind is EffectKind.MEDIAN and any(
+            arm.ties > MOST_TIES * arm.n for arm in (self.control, self.treatment)
+        )
+        return Degeneracy.TIED_MEDIAN if tied else None
 
     @property
-    def sentence(self) -> str:
-        """The effect in one sentence that a reader without statistics can act on."""
-        if self.insufficient is not None:
-            return self.insufficient
-        if self.difference is None:
-            raise StatisticsError("The effect has neither a difference nor a sentence why it is missing.")
-        if self.percent is None:
-            return self._difference_sentence(self.difference)
-        return f"{self._movement(self.percent)}; {self._range(self.percent, format_percent)}, {_advice(self.percent)}."
-
-    def _movement(self, percent: Interval) -> str:
-        before, after = self._levels()
-        change = percent.estimate
-        if change == 0:
-            return f"{self._noun()} stayed at {before}"
-        size = f"{format_percent(abs(change))} {'higher' if change > 0 else 'lower'}"
-        return f"{self._noun()} went from {before} to {after}, which is {size}"
-
-    def _difference_sentence(self, difference: Interval) -> str:
-        before, after = self._levels()
-        form = _format_points if self.kind is EffectKind.PROPORTION else format_number
-        moved = f"stayed at {before}" if before == after else f"went from {before} to {after}"
-        return (
-            f"{self._noun()} {moved}; {self._range(difference, form)}, {_advice(difference)}; "
-            f"a percent change cannot be given."
-        )
-
-    def _range(self, interval: Interval, form: _Format) -> str:
-        level = f"{self.confidence_percent():.4g} % confidence"
-        when = f"{level} at every look" if self.design.sequential else level
-        if interval.low == interval.high:
-            return f"with {when} the true change is {form(interval.low)}"
-        if interval.bounded:
-            return f"with {when} the true change lies between {form(interval.low)} and {form(interval.high)}"
-        if math.isfinite(interval.low):
-            return f"with {when} the true change is at least {form(interval.low)}"
-        if math.isfinite(interval.high):
-            return f"with {when} the true change is at most {form(interval.high)}"
-        return "the data set no limit to the true change yet"
-
-    def _noun(self) -> str:
-        if self.kind is EffectKind.MEDIAN:
-            return "The typical session (median)"
-        if self.kind is EffectKind.QUANTILE:
-            return f"The {format_number(100 * self.quantile)} % quantile of the sessions"
-        if self.kind is EffectKind.MEAN:
-            return "The average session (mean)"
-        return "The share"
-
-    def _levels(self) -> tuple[str, str]:
-        return self._level(self.control), self._level(self.treatment)
-
-    def _level(self, arm: ArmSummary) -> str:
-        if self.kind is EffectKind.PROPORTION:
-            return format_percent(100 * (arm.mean or 0.0))
-        if arm.interval is not None:
-            return format_number(arm.interval.estimate)
-        value = arm.mean if self.kind is EffectKind.MEAN else arm.median
-        return "nothing" if value is None else format_number(value)
-
-    def _table(self) -> Table:
-        """Return both arms, the difference and the percent change, with the sentence and the notes below."""
-        return Table(
-            caption=f"{self._noun()}, treatment against control",
-            columns=("", "estimate", "low", "high"),
-            rows=tuple(self._rows()),
-            numeric=frozenset({1, 2, 3}),
-            sentences=(self.sentence, *self.notes, self._footer()),
-        )
-
-    def _rows(self) -> list[tuple[str, str, str, str]]:
-        share = self.kind is EffectKind.PROPORTION
-        level = _format_share if share else format_number
-        named: list[tuple[str, Interval | None, _Format]] = [
-            (f"control (n = {self.control.n:,})", self.control.interval, level),
-            (f"treatment (n = {self.treatment.n:,})", self.treatment.interval, level),
-            ("difference", self.difference, _format_points if share else format_number),
-            ("percent change", self.percent, format_percent),
-        ]
-        return [(name, *_cells(interval, form)) for name, interval, form in named]
-
-    def _footer(self) -> str:
-        p_value = "none" if self.p_value is None else f"{self.p_value:.3g}"
-        looks = "" if self.design.looks is None else f", looks {self.design.looks}"
-        return f"p value {p_value}, effective alpha {self.alpha:.3g}, design {self.design.kind}{looks}"
-
-
-class _Format(Protocol):
-    def __call__(self, value: float, /) -> str: ...
-
-
-def _cells(interval: Interval | None, form: _Format) -> tuple[str, str, str]:
-    if interval is None:
-        return "none", "none", "none"
-    return form(interval.estimate), form(interval.low), form(interval.high)
-
-
-def _advice(interval: Interval) -> str:
-    if interval.low > 0 or interval.high < 0:
-        return "so chance alone is an unlikely explanation"
-    if interval.low == interval.high == 0:
-        return "so nothing changed"
-    if not interval.bounded:
-        return "so collect more sessions before acting on it"
-    return "so both a rise and a fall are still possible: do not act on it yet"
-
-
-def format_number(value: float, /) -> str:
-    """Return `value` with four significant digits, or as a whole number when it is large."""
-    if math.isinf(value):
-        return "no limit"
-    if value == 0 or 1e-4 <= abs(value) < 1e15:
-        text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-        return "0" if text == "-0" else text
-    return f"{value:.3e}"
-
-
-def format_percent(value: float, /) -> str:
-    """Return a percent with one decimal and a space before its sign."""
-    if math.isinf(value):
-        return "no limit"
-    if abs(value) >= 1e15:
-        return f"{value:.3e} %"
-    text = f"{value:,.1f} %"
-    return "0.0 %" if text == "-0.0 %" else text
-
-
-def _format_share(value: float, /) -> str:
-    return format_percent(100 * value)
-
-
-def _format_points(value: float, /) -> str:
-    if math.isinf(value):
-        return "no limit"
-    return f"{100 * value:.1f} points"
+    def level(self) -> float:
+        """The nominal confidence of the intervals, such as 0.95."""
+        return 1 - (self.alpha if self.nominal_alpha is None else self.nominal_alpha)

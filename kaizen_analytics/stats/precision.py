@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
+from kaizen_analytics.stats.distributions import sum_products
+
 if TYPE_CHECKING:
-    from kaizen_analytics.stats.laws import FloatArray, IntArray
-    from kaizen_analytics.stats.samples import Sample, SamplePair
+    from kaizen_analytics.stats.comparison import ArmSample, SamplePair
+    from kaizen_analytics.stats.distributions import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Precision:
         degrees: Degrees of freedom of the variance; infinite without clusters.
         residuals: Shape (n,), what each session adds to the mean's error, before division by n.
         n: Sessions.
+        units: Independent units: clusters, or else sessions.
+        skewness: Of the totals of the units.
     """
 
     mean: float
@@ -41,6 +45,8 @@ class Precision:
     degrees: float
     residuals: FloatArray
     n: int
+    units: int
+    skewness: float
 
     @property
     def n_effective(self) -> float:
@@ -49,14 +55,24 @@ class Precision:
 
 
 def student_inflation(degrees: float, alpha: float) -> float:
-    """Return (Student's quantile / normal quantile)² at the two-sided level `alpha`; 1 for infinite degrees."""
+    """Return (Student's quantile / normal quantile)² at the two-sided level `alpha`; 1 for infinite degrees.
+
+    >>> round(student_inflation(3, 0.05), 2)
+    2.64
+    """
     if math.isinf(degrees):
         return 1.0
     return float((special.stdtrit(degrees, alpha / 2) / special.ndtri(alpha / 2)) ** 2)
 
 
-def measure(sample: Sample, score: FloatArray, covariate_mean: float | None) -> Precision:
-    """Return the precision of the mean of `score`, shape (n,), over the sessions of `sample`."""
+def measure(sample: ArmSample, score: FloatArray, covariate_mean: float | None) -> Precision:
+    """Return the precision of the mean of `score`, shape (n,), over the sessions of `sample`.
+
+    >>> from kaizen_analytics.stats.comparison import read_samples
+    >>> samples = read_samples([1, 1, 3, 3], [2, 2, 4, 4], clusters=([1, 1, 2, 2], [3, 3, 4, 4]))
+    >>> round(measure(samples.control, samples.control.values, None).n_effective, 6)
+    1.0
+    """
     centred = score - score.mean()
     slope, residuals = _residuals(sample, centred)
     fitted = int(slope != 0.0)
@@ -64,19 +80,36 @@ def measure(sample: Sample, score: FloatArray, covariate_mean: float | None) -> 
     if sample.covariate is not None and covariate_mean is not None:
         shift = slope * (covariate_mean - float(sample.covariate.mean()))
     n = sample.n
-    independent = float(centred @ centred) / n**2
-    explained = float(residuals @ residuals) / n**2
+    independent = sum_products(centred, centred) / n**2
+    explained = sum_products(residuals, residuals) / n**2
+    units = residuals
     if sample.clusters is None:
         variance, degrees = explained * n / max(n - 1 - fitted, 1), math.inf
         design_effect = explained / independent if independent > 0 else 1.0
     else:
         totals, sizes = _cluster_totals(sample.clusters, residuals)
+        units = totals[np.bincount(sample.clusters) > 0]
         lost = (sizes.size - 1) / max(sizes.size - 1 - fitted, 1)
         # Sessions of one cluster never count for more than independent ones.
-        variance = max(lost * float(totals @ totals) / n**2, explained)
+        variance = max(lost * sum_products(totals, totals) / n**2, explained)
         design_effect = variance / independent if independent > 0 else 1.0
         degrees = max(_degrees(sizes, design_effect) - fitted, 1.0)
-    return Precision(float(score.mean()) + shift, shift, variance, design_effect, degrees, residuals, n)
+    return Precision(
+        mean=float(score.mean()) + shift,
+        shift=shift,
+        variance=variance,
+        design_effect=design_effect,
+        degrees=degrees,
+        residuals=residuals,
+        n=n,
+        units=units.size,
+        skewness=_skewness(units),
+    )
+
+
+def _skewness(units: FloatArray) -> float:
+    square = sum_products(units, units)
+    return math.sqrt(units.size) * float((units**3).sum()) / square**1.5 if square > 0 else 0.0
 
 
 def _cluster_totals(clusters: IntArray, residuals: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -97,20 +130,20 @@ def _degrees(sizes: FloatArray, design_effect: float) -> float:
     The expected square of a total grows like n_g (1 + (n_g - 1) rho); Satterthwaite's formula turns those weights into
     an effective number of clusters. The intraclass correlation rho is read off the design effect.
     """
-    typical = float(sizes @ sizes) / float(sizes.sum())
+    typical = sum_products(sizes, sizes) / float(sizes.sum())
     rho = min(max((design_effect - 1) / (typical - 1), 0.0), 1.0) if typical > 1 else 0.0
     weights = sizes * (1 + (sizes - 1) * rho)
-    return float(weights.sum()) ** 2 / float(weights @ weights) - 1
+    return float(weights.sum()) ** 2 / sum_products(weights, weights) - 1
 
 
-def _residuals(sample: Sample, centred: FloatArray) -> tuple[float, FloatArray]:
+def _residuals(sample: ArmSample, centred: FloatArray) -> tuple[float, FloatArray]:
     if sample.covariate is None:
         return 0.0, centred
     covariate = sample.covariate - sample.covariate.mean()
-    spread = float(covariate @ covariate)
+    spread = sum_products(covariate, covariate)
     if spread <= 0:
         return 0.0, centred
-    slope = float(centred @ covariate) / spread
+    slope = sum_products(centred, covariate) / spread
     return slope, centred - slope * covariate
 
 
@@ -118,6 +151,12 @@ def correlate(samples: SamplePair, control: Precision, treatment: Precision) -> 
     """Return the correlation of both arms' mean scores, from clusters that hold sessions of both.
 
     It is the covariance of cluster totals over the two standard errors, and is limited to [-0.99, 0.99].
+
+    >>> from kaizen_analytics.stats.comparison import read_samples
+    >>> samples = read_samples([1, 2, 3, 4], [2, 3, 4, 5], clusters=([1, 2, 3, 4], [1, 2, 3, 4]))
+    >>> arms = [measure(arm, arm.values, None) for arm in (samples.control, samples.treatment)]
+    >>> correlate(samples, *arms)
+    0.99
     """
     if not samples.joint or control.variance <= 0 or treatment.variance <= 0:
         return 0.0
@@ -139,6 +178,12 @@ def contrast_degrees(samples: SamplePair, control: Precision, treatment: Precisi
 
     Satterthwaite's for independent arms. Clusters that hold both arms make only one set of totals, so there it is at
     most their number less one.
+
+    >>> from kaizen_analytics.stats.comparison import read_samples
+    >>> samples = read_samples([1, 2, 3, 4], [2, 3, 4, 5], clusters=([1, 2, 3, 4], [1, 2, 3, 4]))
+    >>> arms = [measure(arm, arm.values, None) for arm in (samples.control, samples.treatment)]
+    >>> contrast_degrees(samples, *arms)
+    3
     """
     if math.isinf(control.degrees):
         return math.inf

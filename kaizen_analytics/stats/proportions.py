@@ -1,30 +1,33 @@
-"""Proportions: Newcombe's interval of the difference, the score interval of the ratio, Wilson's of one share.
+"""Shares: Newcombe's interval of the difference, the score interval of the ratio, Wilson's of one share.
 
 All three invert the score test, so they also hold with few successes, where Wald intervals do not. A median of zeros
-and ones says nothing, so a proportion never goes through `median_effect`.
+and ones says nothing, so a share never goes through `median_effect`. A rate, such as failed results per result, is a
+share of totals: its variance over sessions (delta method) says how many independent results it is worth (Rao & Scott
+1992), and the score test does the rest.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import special
 
-from kaizen_analytics.errors import StatisticsError
-from kaizen_analytics.stats.comparison import Comparison, Level, cluster_note, summarise
+from kaizen_analytics.core.errors import StatisticsError
+from kaizen_analytics.stats.comparison import ArmSample, Comparison, summarise_arm
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure, student_inflation
-from kaizen_analytics.stats.quantile_sequence import share_limits, share_p_value
-from kaizen_analytics.stats.samples import Sample, SamplePair, read_samples
-from kaizen_analytics.stats.sequential import FIXED, Design, DesignKind
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from kaizen_analytics.stats.samples import ArrayPair
+    from kaizen_analytics.stats.comparison import ArrayPair, SamplePair
+    from kaizen_analytics.stats.sequential import Design
+
+_SLACK = 1e-12
+"""Relative excess of successes over trials that is rounding: a rate times its denominator is not exact."""
 
 
 def proportion_effect(
@@ -35,41 +38,75 @@ def proportion_effect(
     clusters: ArrayPair | None = None,
     covariate: ArrayPair | None = None,
     design: Design | None = None,
+    denominators: ArrayPair | None = None,
 ) -> Effect:
-    """Compare the shares of successes of two arms; values are 0, 1 or booleans, the rest is as in `median_effect`.
+    """Compare the shares of successes of two arms; the other arguments are those of `median_effect`.
 
     The difference of shares has Newcombe's hybrid score interval (Newcombe 1998, method 10), the percent change that of
     the score test of the ratio (Koopman 1984; Miettinen & Nurminen 1985 without their correction), and the p value is
     that of the score test. With clusters the sessions count as their effective number (Rao & Scott 1992).
+
+    Args:
+        control: Shape (n,), one value per session: 0, 1 or a boolean; a number of successes with denominators.
+        treatment: Shape (m,), the same.
+        alpha: Nominal two-sided level.
+        clusters: As in `median_effect`.
+        covariate: As in `median_effect`.
+        design: As in `median_effect`.
+        denominators: Pair of arrays of shapes (n,) and (m,), 0 or more: compare the total of successes per total of
+            these trials; sessions (or clusters) are the units that vary.
+
+    Raises:
+        StatisticsError: a value is neither 0 nor 1, or not between 0 and its denominator, or as for `median_effect`.
+
+    >>> effect = proportion_effect([1] * 40 + [0] * 10, [1] * 25 + [0] * 25)
+    >>> effect.percent.estimate, round(effect.difference.low, 3)
+    (-37.5, -0.46)
     """
-    samples = read_samples(control, treatment, clusters, covariate)
+    comparison = Comparison.read(
+        EffectKind.PROPORTION if denominators is None else EffectKind.RATE,
+        (control, treatment),
+        alpha=alpha,
+        clusters=clusters,
+        covariate=covariate,
+        design=design,
+        denominators=denominators,
+    )
+    samples = comparison.samples
     _check_binary(samples.control)
     _check_binary(samples.treatment)
-    comparison = Comparison(
-        kind=EffectKind.PROPORTION,
-        samples=samples,
-        design=design or FIXED,
-        nominal_alpha=alpha,
+    if (shortage := comparison.shortage()) is not None:
+        return comparison.without_interval(shortage)
+    first, second = (
+        measure(sample, sample.score, samples.covariate_mean) for sample in (samples.control, samples.treatment)
     )
-    if (sentence := comparison.shortage()) is not None:
-        return comparison.unavailable(sentence)
-    if comparison.design.kind is DesignKind.EXACT:
-        return _exact_effect(comparison)
-    return _score_effect(comparison)
+    worth = _worth(samples, first, second)
+    level = comparison.level(*worth)
+    inflation = student_inflation(_degrees(samples, first, second), level.alpha)
+    pair = _SharePair(*(_Share(_clipped(arm), n / inflation) for arm, n in zip((first, second), worth, strict=True)))
+    difference = Interval.around(pair.treatment.share - pair.control.share, pair.difference_limits(level.alpha))
+    arms = (
+        _summarise(comparison.kind, samples.control, pair.control, level.control_alpha),
+        _summarise(comparison.kind, samples.treatment, pair.treatment, level.treatment_alpha),
+    )
+    return comparison.effect(level, arms, difference, pair.percent(level.alpha), pair)
 
 
-def _check_binary(sample: Sample) -> None:
+def _check_binary(sample: ArmSample) -> None:
+    if sample.denominators is not None:
+        if sample.n and (sample.values.min() < 0 or (sample.values > sample.denominators * (1 + _SLACK)).any()):
+            raise StatisticsError(f"The {sample.name} arm holds successes that are not between 0 and their trials.")
+        return
     bad = np.flatnonzero((sample.values != 0) & (sample.values != 1))
     if bad.size:
         raise StatisticsError(
             f"The {sample.name} arm of a proportion holds {sample.values[bad[0]]} at position {bad[0]}; "
-            "expected 0 or 1. "
-            f"Compare shares that vary within a session with median_effect or mean_effect.",
+            "expected 0 or 1. Compare shares that vary within a session with median_effect or mean_effect."
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class _Share:
     """An observed share and the number of independent sessions that it is worth."""
 
     share: float
@@ -86,11 +123,11 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
-class SharePair:
+class _SharePair:
     """Two independent shares."""
 
-    control: Share
-    treatment: Share
+    control: _Share
+    treatment: _Share
 
     def difference_limits(self, alpha: float) -> tuple[float, float]:
         """Return Newcombe's interval of treatment - control."""
@@ -100,15 +137,18 @@ class SharePair:
         gap = p_t - p_c
         return gap - math.hypot(p_t - low_t, high_c - p_c), gap + math.hypot(high_t - p_t, p_c - low_c)
 
-    def percent_limits(self, alpha: float) -> tuple[float, float] | None:
-        """Return the score interval of the percent change; None when the control share is zero."""
-        if self.control.share <= 0:
+    def percent(self, alpha: float) -> Interval | None:
+        """Return the percent change with the interval of the score test; None when the control share is zero."""
+        p_c, p_t = self.control.share, self.treatment.share
+        if p_c <= 0:
             return None
         z = -float(special.ndtri(alpha / 2))
-        start = self.treatment.share / self.control.share
+        start = p_t / p_c
         low = 0.0 if start == 0 else self._root(z, start, 0.5)
-        high = self._root(-z, start or 1 / (self.control.n * self.control.share), 2.0)
-        return 100 * (low - 1), 100 * (high - 1)
+        high = self._root(-z, start or 1 / (self.control.n * p_c), 2.0)
+        # Rounding may put the fall to zero below -100.
+        estimate = max(-100.0, 100 * (p_t - p_c) / p_c)
+        return Interval.around(estimate, (100 * (low - 1), 100 * (high - 1)))
 
     def _root(self, z: float, start: float, factor: float) -> float:
         """Return the ratio at which the score is `z`, searched from `start` by repeated `factor`."""
@@ -159,26 +199,6 @@ class SharePair:
         return 2 * float(special.ndtr(-abs(self.score(1.0))))
 
 
-def _score_effect(comparison: Comparison) -> Effect:
-    samples = comparison.samples
-    control = measure(samples.control, samples.control.values, samples.covariate_mean)
-    treatment = measure(samples.treatment, samples.treatment.values, samples.covariate_mean)
-    worth_c, worth_t = _worth(samples, control, treatment)
-    level = comparison.level(worth_c, worth_t)
-    inflation = student_inflation(contrast_degrees(samples, control, treatment), level.alpha)
-    pair = SharePair(Share(_clipped(control), worth_c / inflation), Share(_clipped(treatment), worth_t / inflation))
-    difference = Interval.around(pair.treatment.share - pair.control.share, pair.difference_limits(level.alpha))
-    percent = _percent(pair, pair.percent_limits(level.alpha))
-    effect = _effect(comparison, level, difference, percent, level.p_value(pair.p_value()))
-    return replace(
-        effect,
-        control=_summary(samples.control, pair.control, level.control_alpha),
-        treatment=_summary(samples.treatment, pair.treatment, level.treatment_alpha),
-        notes=(*cluster_note(samples, worth_c, worth_t), *effect.notes),
-        tails=pair if percent is not None else None,
-    )
-
-
 def _worth(samples: SamplePair, control: Precision, treatment: Precision) -> tuple[float, float]:
     """Return how many independent sessions each arm is worth.
 
@@ -186,7 +206,8 @@ def _worth(samples: SamplePair, control: Precision, treatment: Precision) -> tup
     take the design effect of the difference.
     """
     correlation = correlate(samples, control, treatment)
-    effects = [arm.design_effect if arm.variance > 0 else 0.0 for arm in (control, treatment)]
+    pairs = (samples.control, control), (samples.treatment, treatment)
+    effects = [_design_effect(sample, arm) if arm.variance > 0 else 0.0 for sample, arm in pairs]
     effects = [effect or max(effects) or 1.0 for effect in effects]
     if correlation != 0.0:
         shared = 2 * correlation * math.sqrt(control.variance * treatment.variance)
@@ -195,86 +216,23 @@ def _worth(samples: SamplePair, control: Precision, treatment: Precision) -> tup
     return control.n / effects[0], treatment.n / effects[1]
 
 
+def _design_effect(sample: ArmSample, arm: Precision) -> float:
+    """Return how many sessions are worth one independent trial; less than one where a session holds many trials."""
+    share = float(sample.score.mean())
+    return arm.design_effect * float(sample.score.var()) / (share * (1 - share))
+
+
+def _degrees(samples: SamplePair, control: Precision, treatment: Precision) -> float:
+    """Return the degrees of freedom of the variances, which those of single trials do not need."""
+    if samples.control.denominators is None or samples.control.clusters is not None:
+        return contrast_degrees(samples, control, treatment)
+    return min(control.n, treatment.n) - 1.0
+
+
 def _clipped(arm: Precision) -> float:
     return min(max(arm.mean, 0.0), 1.0)
 
 
-def _percent(pair: SharePair, limits: tuple[float, float] | None) -> Interval | None:
-    if limits is None or pair.control.share <= 0:
-        return None
-    return Interval.around(100 * (pair.treatment.share - pair.control.share) / pair.control.share, limits)
-
-
-def _summary(sample: Sample, share: Share, alpha: float) -> ArmSummary:
-    return summarise(
-        sample,
-        EffectKind.PROPORTION,
-        n_effective=share.n,
-        interval=Interval.around(share.share, share.wilson(alpha)),
-    )
-
-
-def _effect(
-    comparison: Comparison,
-    level: Level,
-    difference: Interval,
-    percent: Interval | None,
-    p_value: float,
-) -> Effect:
-    samples = comparison.samples
-    return Effect(
-        kind=EffectKind.PROPORTION,
-        control=summarise(samples.control, EffectKind.PROPORTION),
-        treatment=summarise(samples.treatment, EffectKind.PROPORTION),
-        difference=difference,
-        percent=percent,
-        p_value=p_value,
-        alpha=level.alpha,
-        percent_undefined=None if percent is not None else _NO_PERCENT,
-        notes=tuple(level.notes(difference, percent)),
-        nominal_alpha=comparison.nominal_alpha,
-        design=comparison.design,
-        information=level.reported_information,
-    )
-
-
-_NO_PERCENT = "No control session succeeded, and a percent change of zero has no meaning: read the difference instead."
-
-
-def _exact_effect(comparison: Comparison) -> Effect:
-    """Return the anytime-valid effect: each arm's interval at half the level, combined at their corners."""
-    samples, alpha = comparison.samples, comparison.nominal_alpha
-    pair = SharePair(_observed(samples.control), _observed(samples.treatment))
-    low_c, high_c = _exact_limits(samples.control, alpha / 2)
-    low_t, high_t = _exact_limits(samples.treatment, alpha / 2)
-    difference = Interval.around(pair.treatment.share - pair.control.share, (low_t - high_c, high_t - low_c))
-    ratio = (100 * (low_t / high_c - 1), 100 * (high_t / low_c - 1) if low_c > 0 else math.inf)
-    percent = _percent(pair, ratio)
-    level = comparison.level(samples.control.n, samples.treatment.n)
-    p_value = share_p_value(
-        _successes(samples.control), samples.control.n, _successes(samples.treatment), samples.treatment.n
-    )
-    effect = _effect(comparison, level, difference, percent, p_value)
-    return replace(
-        effect,
-        control=_exact_summary(samples.control, pair.control, alpha),
-        treatment=_exact_summary(samples.treatment, pair.treatment, alpha),
-        tails=pair if percent is not None else None,
-    )
-
-
-def _observed(sample: Sample) -> Share:
-    return Share(float(sample.values.mean()), float(sample.n))
-
-
-def _successes(sample: Sample) -> int:
-    return int(sample.values.sum())
-
-
-def _exact_limits(sample: Sample, alpha: float) -> tuple[float, float]:
-    return share_limits(_successes(sample), sample.n, alpha)
-
-
-def _exact_summary(sample: Sample, share: Share, alpha: float) -> ArmSummary:
-    interval = Interval.around(share.share, _exact_limits(sample, alpha))
-    return summarise(sample, EffectKind.PROPORTION, interval=interval)
+def _summarise(kind: EffectKind, sample: ArmSample, share: _Share, alpha: float) -> ArmSummary:
+    interval = Interval.around(share.share, share.wilson(alpha))
+    return summarise_arm(sample, kind, n_effective=share.n, interval=interval)

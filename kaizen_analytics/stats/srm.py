@@ -14,10 +14,10 @@ from enum import StrEnum
 import numpy as np
 from scipy import special
 
-from kaizen_analytics.errors import StatisticsError
+from kaizen_analytics.core.errors import StatisticsError
 
-INVALID_BELOW = 0.001
-WARN_BELOW = 0.01
+_INVALID_BELOW = 0.001
+_WARN_BELOW = 0.01
 
 _CONCENTRATION = 100.0
 """Weight of the prior on the declared split, in sessions (Lindon & Malek 2022)."""
@@ -38,12 +38,11 @@ class SampleRatio:
     """Whether the arms' sizes fit the declared split.
 
     Attributes:
-        n_control: Control sessions.
-        n_treatment: Treatment sessions.
+        n_control: Control sessions, or units where these were drawn.
+        n_treatment: Treatment sessions, or units.
         expected_share: Declared share of the treatment.
         p_value: Chance of a split at least this unlikely.
         status: INVALID below 0.001, WARN below 0.01.
-        sentence: What a reader without statistics can act on.
     """
 
     n_control: int
@@ -51,7 +50,8 @@ class SampleRatio:
     expected_share: float
     p_value: float
     status: RatioStatus
-    sentence: str
+    unit: str = "session"
+    """What was drawn, and so is counted."""
 
 
 def check_sample_ratio(
@@ -60,6 +60,7 @@ def check_sample_ratio(
     *,
     expected_share: float = 0.5,
     sequential: bool = False,
+    unit: str = "session",
 ) -> SampleRatio:
     """Compare the sizes of two randomised arms with the declared split.
 
@@ -67,12 +68,16 @@ def check_sample_ratio(
         n_control: Control sessions.
         n_treatment: Treatment sessions.
         expected_share: Declared share of the treatment, between 0 and 1.
-        sequential: Whether the arms are looked at while they grow. Then the p value is the inverse of the likelihood
-            ratio against a Dirichlet mixture, valid at every look (Lindon & Malek 2022); otherwise it is the exact
-            binomial one.
+        sequential: Whether the arms are analysed while they grow. Then the p value is the inverse of the likelihood
+            ratio against a Dirichlet mixture, valid at every analysis (Lindon & Malek 2022); otherwise it is the
+            exact binomial one.
+        unit: What was drawn; counting the sessions of a drawn user would call most fair splits unfair.
 
     Raises:
         StatisticsError: a count is negative or the share is not between 0 and 1.
+
+    >>> check_sample_ratio(100, 160).status
+    <RatioStatus.INVALID: 'invalid'>
     """
     if min(n_control, n_treatment) < 0:
         raise StatisticsError(f"The arms hold {n_control} and {n_treatment} sessions; expected counts of 0 or more.")
@@ -80,14 +85,13 @@ def check_sample_ratio(
         raise StatisticsError(f"The declared share of the treatment is {expected_share}; expected one between 0 and 1.")
     compute = _sequential_p_value if sequential else _exact_p_value
     p_value = compute(n_treatment, n_control + n_treatment, expected_share)
-    status = _status(p_value)
     return SampleRatio(
         n_control=n_control,
         n_treatment=n_treatment,
         expected_share=expected_share,
         p_value=p_value,
-        status=status,
-        sentence=_sentence(status, n_treatment, n_control + n_treatment, expected_share, p_value),
+        status=_status(p_value),
+        unit=unit,
     )
 
 
@@ -114,21 +118,6 @@ def _sequential_p_value(successes: int, n: int, share: float) -> float:
 
 
 def _status(p_value: float) -> RatioStatus:
-    if p_value < INVALID_BELOW:
+    if p_value < _INVALID_BELOW:
         return RatioStatus.INVALID
-    return RatioStatus.WARN if p_value < WARN_BELOW else RatioStatus.OK
-
-
-def _sentence(status: RatioStatus, successes: int, n: int, share: float, p_value: float) -> str:
-    if n == 0:
-        return "No session has been assigned yet."
-    observed = f"{successes} of {n} sessions ({100 * successes / n:.1f} %)"
-    seen = f"The treatment holds {observed}, declared were {100 * share:.1f} %"
-    if status is RatioStatus.INVALID:
-        return (
-            f"{seen}: chance does not explain that (p = {p_value:.2g}), so find out which sessions went missing before "
-            f"reading any result."
-        )
-    if status is RatioStatus.WARN:
-        return f"{seen}: that is unusual (p = {p_value:.2g}), so check how sessions were assigned."
-    return f"{seen}: the split is as declared, within chance."
+    return RatioStatus.WARN if p_value < _WARN_BELOW else RatioStatus.OK

@@ -1,7 +1,8 @@
 """Cells whose value does not have its column's type.
 
 SQLite lets any value into any column, and Rust's or Python's text checks are not its own. DuckDB gives up a scan at
-the first such cell, without naming the table; this finds them. `parse_json` does the same for cells of ours.
+the first such cell, without naming the table; this finds them. Text that is not UTF-8 is replaced, a value of another
+type is an error. `parse_json` does the same for cells of ours.
 """
 
 from __future__ import annotations
@@ -10,45 +11,82 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.errors import StoreError
+from kaizen_analytics.core.errors import StoreError
+from kaizen_analytics.store.sql import ATTACHED, quote_name, quote_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from kaizen_analytics.store.connection import Store
+    import duckdb
 
-_TABLES = ("experiments", "experiment_tags", "sessions", "files_touched", "skills_used", "rules_used", "events")
+    from kaizen_analytics.store.sql import TableReader
+
+_TYPES = {"INTEGER": "integer", "REAL": "real"}
+_TABLES = """
+    select name from sqlite_master where type = 'table' and sql not like '%without rowid%' and name not like 'sqlite_%'
+    order by name in ('sessions', 'events'), name
+"""
+_VALID = (
+    "[0-7].|(?:C[2-9A-F]|D.)[89AB].|E0[AB].[89AB].|ED[89].[89AB].|E[1-9A-CEF][89AB].[89AB]."
+    "|F0[9AB].[89AB].[89AB].|F[1-3][89AB].[89AB].[89AB].|F48.[89AB].[89AB]."
+)
+"""The sequences of UTF-8 in hex."""
+# One replacement marks every sequence with XYZ and every other byte with XY and Z around it; two more use the marks.
+_REPLACING = rf"""
+    case when x is null or try(decode(encode(x))) is not null then x else decode(unhex(replace(regexp_replace(
+        regexp_replace(hex(encode(x)), '((?:{_VALID})+)|(..)', '\1XY\2Z', 'g'), 'XY(..)Z', 'EFBFBD', 'g'), 'XYZ', '')))
+    end
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class BadCell:
-    """One value that is not of the declared type, or text that is not UTF-8; `row_id` is SQLite's rowid."""
+    """One value that is not of the declared type, or (`is_text`) not UTF-8; `row_id` is SQLite's rowid."""
 
     table: str
     column: str
     row_id: int
+    is_text: bool = False
 
 
-def find_bad_cells(store: Store) -> Iterator[BadCell]:
-    """Yield the first bad cell of each row of the tables shared with kaizen-cli, small tables first."""
-    for table in _TABLES:
-        columns = {
-            str(name): str(kind) for name, kind in store.native("select name, type from pragma_table_info(?)", table)
-        }
-        if columns:
-            yield from _scan(store, table, columns)
+def find_bad_cells(store: TableReader) -> Iterator[BadCell]:
+    """Yield the first bad cell of each row, at most 100 of a table, small tables first.
+
+    >>> list(find_bad_cells(store))
+    []
+    """
+    for (table,) in store.native(_TABLES):
+        if table is None:
+            continue
+        rows = store.native("select name, type from pragma_table_info(?)", table)
+        yield from _scan(store, table, {str(name): str(kind) for name, kind in rows})
 
 
-def _scan(store: Store, table: str, columns: dict[str, str]) -> Iterator[BadCell]:
-    from kaizen_analytics.store.connection import quote_name, quote_text
+def define_replacing(connection: duckdb.DuckDBPyConnection, replaced: Iterable[BadCell]) -> None:
+    """Let the macro `ka_text`, and the tables that hold such cells, give text with U+FFFD for what is not UTF-8.
 
-    kinds = [(column, "integer" if "INT" in kind.upper() else "text") for column, kind in columns.items()]
+    >>> import duckdb
+    >>> define_replacing(duckdb.connect(), [])
+    """
+    columns: dict[str, set[str]] = {}
+    for cell in replaced:
+        columns.setdefault(cell.table, set()).add(quote_name(cell.column))
+    if columns:
+        connection.execute(f"create or replace temp macro ka_text(x) as {_REPLACING}")
+    for table, names in columns.items():
+        clean = ", ".join(f"ka_text({name}) as {name}" for name in sorted(names))
+        source = f"{ATTACHED}.{quote_name(table)}"
+        connection.execute(f"create temp view {quote_name(table)} as select * replace ({clean}) from {source}")
+
+
+def _scan(store: TableReader, table: str, columns: dict[str, str]) -> Iterator[BadCell]:
+    kinds = [(column, _TYPES.get(kind.upper(), "text")) for column, kind in columns.items()]
     texts = [column for column, kind in kinds if kind == "text"]
     wrong_type = " ".join(
         f"when typeof({quote_name(column)}) not in ('{kind}', 'null') then {quote_text(column)}"
         for column, kind in kinds
     )
-    not_utf8 = " ".join(
+    not_utf8 = "when false then null " + " ".join(
         f"when {quote_name(column)} is not null and try(decode(encode({quote_name(column)}))) is null "
         f"then {quote_text(column)}"
         for column in texts
@@ -56,12 +94,13 @@ def _scan(store: Store, table: str, columns: dict[str, str]) -> Iterator[BadCell
     listed = "".join(f", {quote_name(column)}" for column in texts)
     inner = f"select rowid as ka_row_id, case {wrong_type} end as ka_bad{listed} from {quote_name(table)}"
     found = store.read(
-        f"select * from (select ka_row_id::bigint as row_id, coalesce(ka_bad, case {not_utf8} end) as bad "
+        f"select * from (select ka_row_id::bigint as row_id, coalesce(ka_bad, case {not_utf8} end) as bad, "
+        "ka_bad is null as is_text "
         "from sqlite_query('k', $inner)) where bad is not null limit 100",
         {"inner": inner},
     )
-    for row_id, column in found.iter_rows():
-        yield BadCell(table, column, row_id)
+    for row_id, column, is_text in found.iter_rows():
+        yield BadCell(table, column, row_id, is_text)
 
 
 def parse_json(text: str | None, table: str, key: str) -> Any:  # noqa: ANN401 - any JSON
@@ -69,6 +108,9 @@ def parse_json(text: str | None, table: str, key: str) -> Any:  # noqa: ANN401 -
 
     Raises:
         StoreError: the cell holds no JSON, or JSON nested so deep that nobody wrote it for us.
+
+    >>> parse_json("[1]", "ka_plans", "e1")
+    [1]
     """
     try:
         return json.loads(text or "")

@@ -1,7 +1,7 @@
 """The one door to SQLite: a `Store` is a SQLite file attached to a private DuckDB through its sqlite extension.
 
-The extension loses writes in several quiet ways (docs/store.md lists them with the test that holds each). These rules
-keep them out, and only this module can break them:
+The extension loses writes in several quiet ways; docs/explanation/store.md lists them with the test that holds each.
+These rules keep them out, and only this module can break them:
 
 * every statement is drained with `fetchall`, because a writing query that is not drained is never committed;
 * a write runs as native SQLite through `sqlite_query`, which waits for a lock, or inside `Store.write`, which takes
@@ -14,49 +14,44 @@ keep them out, and only this module can break them:
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import random
-import re
-import stat
 import threading
-import time
+import warnings
+from collections import Counter
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from kaizen_analytics.errors import StoreError, StoreMissingError
-from kaizen_analytics.store import cells, schema
+from kaizen_analytics.core.errors import NotUtf8Error, StoreError, StoreWarning
+from kaizen_analytics.store import cells
+from kaizen_analytics.store.open import (
+    BUSY_TIMEOUT_MS,
+    check_path,
+    first_line,
+    is_lock_error,
+    look_at,
+    open_file,
+    reopen_file,
+    store_error,
+    wait_for_lock,
+)
+from kaizen_analytics.store.sql import ATTACHED, native_call, quote_name, run_query
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    import os
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
     import polars as pl
     import pyarrow as pa
 
-JournalMode = Literal["WAL", "DELETE"]
-Parameter = int | float | str | None
-Row = tuple[str | None, ...]
-T = TypeVar("T")
+    from kaizen_analytics.store.open import JournalMode
+    from kaizen_analytics.store.sql import Parameter, Row
 
-BUSY_TIMEOUT_MS = 60_000
-"""How long to wait for another program's lock; a minute lets eight writers of batches pass."""
+_T = TypeVar("_T")
 
-_ATTACHED = "k"
-_PREPARED = "ka_statement"
-_LOCKED = "database is locked"
-_BAD_CELL = ("Invalid type in column", "Invalid unicode", "Invalid UTF8")
-_MAX_INTEGER = 2**63 - 1
-
-# Creating a file opens and closes it, which would drop the locks of another thread that has just attached it.
-_creating = threading.Lock()
-
-
-class _LockedError(StoreError):
-    """Another program holds the lock."""
+_WRONG_TYPE = "Invalid type in column"
+_NOT_UTF8 = ("Invalid unicode", "Invalid UTF8", "invalid UTF-8", "invalid UTF8", "codec can't decode")
 
 
 class _Block(Enum):
@@ -64,26 +59,12 @@ class _Block(Enum):
     WRITE = "write"
 
 
-def quote_text(text: str) -> str:
-    """Return `text` as an SQL string literal."""
-    return "'" + text.replace("'", "''") + "'"
+class _NotUtf8CellsError(NotUtf8Error):
+    """The same with the cells that were found, so that nobody has to look for them again."""
 
-
-def quote_name(name: str) -> str:
-    """Return `name` as an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def encode_list(values: Iterable[object]) -> str:
-    """Return values as the JSON array that `json_each(?)` takes in a native statement.
-
-    Raises:
-        StoreError: a text holds U+0000, where SQLite would silently cut it off.
-    """
-    encoded = json.dumps(list(values), ensure_ascii=False, allow_nan=False)
-    if r"\u0000" in encoded.replace(r"\\", ""):
-        raise StoreError(f"A text for the store contains U+0000: {encoded[:200]}. Remove that character.")
-    return encoded
+    def __init__(self, text: str, found: tuple[cells.BadCell, ...]) -> None:
+        super().__init__(text)
+        self.cells = found
 
 
 class Store:
@@ -95,8 +76,10 @@ class Store:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.RLock()
         self._block: _Block | None = None
-        self._streaming = False
         self._closed = False
+        self._recalled: dict[str, Any] = {}
+        self._replaced: tuple[cells.BadCell, ...] | None = None  # None until a statement meets such cells
+        self._state: tuple[int, ...] = ()  # what the file looked like before a `snapshot` block began
 
     @classmethod
     def open(
@@ -106,6 +89,7 @@ class Store:
         read_only: bool = False,  # noqa: FBT001, FBT002
         *,
         journal_mode: JournalMode = "WAL",
+        ours: bool = False,
     ) -> Self:
         """Open the store at `path`, bring its schema up to date, and return it.
 
@@ -114,34 +98,21 @@ class Store:
             create: Make the file (and its folder) when it does not exist.
             read_only: Never write, not even a missing table; what needs such a table is an error then.
             journal_mode: `DELETE` only where the file system cannot hold a WAL (a network share).
+            ours: Refuse a file of kaizen-cli, whose sessions are not counted as ours are. A store of an older version
+                is brought up to date also when it is opened read-only.
 
         Raises:
-            StoreMissingError: nothing lies at `path` and `create` is false.
+            StoreMissingError: there is nothing at `path` and `create` is false.
             StoreError: not a regular file, not SQLite, damaged, of a newer version, with a table whose columns do
-                not fit, or not writable. The file is left as it was.
+                not fit, not writable, or refused. The file is left as it was.
+
+        >>> with Store.open(tmp / "store.db", create=True) as opened:
+        ...     opened.native("select count(*) from sessions")
+        [('0',)]
         """
         path = Path(path).absolute()
-        with _creating:
-            if not _check_path(path, create=create):
-                _create(path)
-        if not read_only:
-            _check_writable(path)
-        return _wait_for_lock(lambda: cls._open(path, create, read_only, journal_mode))
-
-    @classmethod
-    def _open(cls, path: Path, create: bool, read_only: bool, journal_mode: JournalMode) -> Self:  # noqa: FBT001
         store = cls(path, read_only=read_only)
-        store._connection = connection = _connect()
-        try:
-            if not read_only and _beside(path, "-journal").exists():
-                _attach(connection, path)  # undoes what a killed writer left half done; a read-only probe cannot
-                connection.execute(f"detach {_ATTACHED}")
-            _attach(connection, path, "read_only")
-            store._prepare(connection, journal_mode, create=create)
-            _lock_down(connection)
-        except BaseException:
-            store.close()
-            raise
+        store._connection = open_file(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode)
         return store
 
     def close(self) -> None:
@@ -166,12 +137,17 @@ class Store:
         Raises:
             StoreError: SQLite refused the statement or a parameter; inside `write` the whole block is rolled back.
         """
-        return self._fetch(_native(sql, *parameters))
+        call = native_call(sql, *parameters)
+        as_bytes = f"select encode(columns(*)) from ({call})" if sql.lower().startswith(("select", "with")) else call
+        with self._lock:
+            rows = self._execute(call if self._replaced is None else as_bytes, {}, _take_rows, again=as_bytes)
+            return rows if self._replaced is None else [_decode(row) for row in rows]
 
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Run one DuckDB `select` over the store's tables and return its rows as a Polars frame.
 
-        Scans run on one connection, so each statement, and each `snapshot` block, sees one state of the file.
+        Scans run on one connection, so each statement, and each `snapshot` block, sees one state of the file. Bytes
+        that are no UTF-8 are replaced by U+FFFD; a `StoreWarning` says in how many cells.
 
         Raises:
             StoreError: DuckDB refused the query, or a cell that it read does not have its column's type.
@@ -179,26 +155,6 @@ class Store:
         import polars as pl
 
         return pl.DataFrame(self._execute(sql, parameters or {}, _take_table))
-
-    def read_batches(self, sql: str, *, rows: int) -> Iterator[pl.DataFrame]:
-        """Run one DuckDB `select` and yield its rows in frames of about `rows` rows, without holding them all.
-
-        Until the last frame was taken, the store refuses every other statement: DuckDB would end the stream early
-        and not say so.
-
-        Raises:
-            StoreError: as for `read`.
-        """
-        import polars as pl
-
-        with self.snapshot():
-            batches = self._execute(sql, {}, lambda connection: connection.to_arrow_reader(rows))
-            self._streaming = True
-            try:
-                while (batch := self._attempt(lambda: _take_batch(batches))) is not None:
-                    yield pl.DataFrame(batch)
-            finally:
-                self._streaming = False
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -212,8 +168,26 @@ class Store:
                 yield
             finally:
                 self._block = None
+                self._recalled = {}
                 if self._connection is not None:
                     self._fetch("rollback")
+
+    def recall(self, key: str, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` returned for `key` earlier in this `snapshot` block; outside of one, compute it anew.
+
+        >>> with store.snapshot():
+        ...     [store.recall("n", lambda: n) for n in (1, 2)]
+        [1, 1]
+        >>> [store.recall("n", lambda: n) for n in (1, 2)]
+        [1, 2]
+        """
+        with self._lock:
+            if self._block is not _Block.READ:
+                return compute()
+            if key not in self._recalled:
+                self._recalled[key] = compute()
+            found: _T = self._recalled[key]
+            return found
 
     @contextmanager
     def write(self) -> Iterator[None]:
@@ -249,7 +223,7 @@ class Store:
             StoreError: outside a `write` block, where it would not wait for a lock; or a row breaks the schema.
         """
         columns = ", ".join(quote_name(name) for name in frame.columns)
-        sql = f"insert into {_ATTACHED}.{quote_name(table)} ({columns}) select {columns} from ka_frame"
+        sql = f"insert into {ATTACHED}.{quote_name(table)} ({columns}) select {columns} from ka_frame"
         with self._lock:
             if self._block is not _Block.WRITE:
                 raise StoreError(f"Rows for {table} must be inserted inside a Store.write block.")
@@ -260,24 +234,11 @@ class Store:
             connection.unregister("ka_frame")
         return int(rows or 0)
 
-    def _prepare(self, connection: duckdb.DuckDBPyConnection, journal_mode: JournalMode, *, create: bool) -> None:
-        """Check the file, attached read-only so far, and attach it again for writing, migrated where it must be."""
-        _check_size(self)
-        pending = schema.pending(self, create=create)
-        [(current_mode,)] = self.native("pragma journal_mode")
-        if self.read_only:
-            return
-        connection.execute(f"detach {_ATTACHED}")
-        if pending or current_mode != journal_mode.lower():
-            script = schema.script(pending, now_ms=time.time_ns() // 1_000_000)
-            # The extension hands the journal mode to SQLite as written: its only way to run native DDL.
-            _attach(connection, self.path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
-            connection.execute(f"detach {_ATTACHED}")
-        _attach(connection, self.path)
-
     def _begin(self, block: _Block) -> None:
         with self._lock:
-            _wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
+            if block is _Block.READ:
+                self._state = look_at(self.path)
+            wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
             self._block = block
 
     def _start(self, block: _Block) -> None:
@@ -288,7 +249,7 @@ class Store:
         connection.execute("begin")
         try:
             for sql in _first_statements(block):
-                connection.execute(_native(sql)).fetchall()
+                connection.execute(native_call(sql)).fetchall()
         except duckdb.Error:
             connection.rollback()
             raise
@@ -297,14 +258,48 @@ class Store:
         # The only place that executes a statement that may write: always drained.
         return self._execute(sql, parameters or {}, _take_rows)
 
-    def _execute(self, sql: str, parameters: Mapping[str, object], take: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        def run() -> T:
-            return self._attempt(lambda: take(_run(self._require_connection(), sql, parameters)))
+    def _execute(
+        self,
+        sql: str,
+        parameters: Mapping[str, object],
+        take: Callable[[duckdb.DuckDBPyConnection], _T],
+        again: str | None = None,
+    ) -> _T:
+        """Run a statement; where it meets text that is not UTF-8, replace that and run `again`, or the statement."""
+
+        def run(text: str = sql) -> _T:
+            return self._attempt(lambda: take(run_query(self._require_connection(), text, parameters)))
 
         with self._lock:
-            return _wait_for_lock(run) if self._block is None else run()
+            try:
+                return wait_for_lock(run) if self._block is None else run()
+            except _NotUtf8CellsError as error:
+                changed = self._block is _Block.READ and self._state != look_at(self.path)
+                if self._replaced is not None or changed or self._block is _Block.WRITE:
+                    raise
+                self._replace_cells(error.cells)
+                return run(again or sql)
 
-    def _attempt(self, action: Callable[[], T]) -> T:
+    def _replace_cells(self, found: tuple[cells.BadCell, ...]) -> None:
+        """From now on read the cells that are not UTF-8 with U+FFFD in the place of their bytes, and say so once.
+
+        A `snapshot` block goes on in a new transaction; that is the same state, because no file has changed since.
+        """
+        self._replaced = found
+        counts = Counter(f"{cell.table}.{cell.column}" for cell in found)
+        listed = ", ".join(f"{number} of {column}" for column, number in counts.items())
+        warnings.warn(
+            f"Bytes that are not UTF-8 were replaced by U+FFFD in {len(found)} cells ({listed}). "
+            "'kaizen-analytics doctor --deep' lists them.",
+            StoreWarning,
+            stacklevel=2,
+        )
+        self._discard()
+        if self._block is _Block.READ:
+            self._block = None
+            self._begin(_Block.READ)
+
+    def _attempt(self, action: Callable[[], _T]) -> _T:
         import duckdb
 
         try:
@@ -320,26 +315,26 @@ class Store:
             raise KeyboardInterrupt from error  # how DuckDB reports it
 
     def _explain(self, error: Exception) -> StoreError:
-        if not any(mark in str(error) for mark in _BAD_CELL):
-            return _store_error(self.path, error)
+        not_utf8 = any(mark in str(error) for mark in _NOT_UTF8)
+        if not not_utf8 and _WRONG_TYPE not in str(error):
+            return store_error(self.path, error)
         with Store(self.path, read_only=True) as other:
             found = list(cells.find_bad_cells(other))
         named = [cell for cell in found if f'"{cell.column}"' in str(error)] or found
         where = f"table {named[0].table}, column {named[0].column}, row {named[0].row_id}" if named else "unknown place"
-        return StoreError(
+        text = (
             f"{self.path} holds a value that does not have its column's type: {where} "
-            f"({_first_line(error)}). 'kaizen-analytics doctor' lists all such values.",
+            f"({first_line(error)}). 'kaizen-analytics doctor --deep' lists all such values."
         )
+        return _NotUtf8CellsError(text, tuple(cell for cell in found if cell.is_text)) if not_utf8 else StoreError(text)
 
     def _require_connection(self) -> duckdb.DuckDBPyConnection:
         if self._closed:
             raise StoreError(f"{self.path} is closed; open it again with Store.open.")
-        if self._streaming:
-            raise StoreError(f"{self.path}: take all frames of read_batches before the next statement.")
         if self._block is None:
-            _check_path(self.path)  # a query on a file that is gone would make an empty one
+            check_path(self.path)  # a query on a file that is gone would make an empty one
             if self._connection is None:
-                self._connection = _connect_to(self.path, read_only=self.read_only)
+                self._connection = reopen_file(self.path, read_only=self.read_only, replaced=self._replaced or ())
         if self._connection is None:
             raise StoreError(f"{self.path}: a statement of this block failed, so all of the block was rolled back.")
         return self._connection
@@ -357,48 +352,13 @@ class Store:
             connection.close()
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]
-) -> duckdb.DuckDBPyConnection:
-    """Execute a DuckDB statement with its parameters.
-
-    Parameters are written as literals: binding even one makes DuckDB import pandas where that is installed, which takes
-    half a second, inside a `write` block under the lock.
-    """
-    if not parameters:
-        return connection.execute(sql)
-    # An untyped null fits wherever the statement compares it; sqlite_query wants a type.
-    literals = {name: "null" if value is None else _literal(value) for name, value in parameters.items()}
-    given = ", ".join(f"{quote_name(name)} := {literal}" for name, literal in literals.items())
-    connection.execute(f"prepare {_PREPARED} as {sql}")
-    return connection.execute(f"execute {_PREPARED}({given})")
-
-
-def _native(sql: str, *parameters: Parameter) -> str:
-    """Return the DuckDB statement that runs `sql` natively, with its parameters as literals as in `_run`."""
-    row = ", ".join(map(_literal, parameters))
-    given = f", params=row({row})" if parameters else ""
-    return f"select * from sqlite_query('{_ATTACHED}', {quote_text(sql)}{given})"
-
-
-def _literal(value: object) -> str:
-    # sqlite_query takes these three types and nothing else.
-    if not isinstance(value, Parameter):
-        raise StoreError(f"A parameter is a {type(value).__name__}; expected a number, a text or None.")
-    _check_parameter(value)
-    if isinstance(value, int):
-        return f"'{int(value)}'::bigint"
-    if isinstance(value, float):
-        return f"'{value!r}'::double"
-    if value is None:
-        return "null::varchar"
-    # DuckDB ends a statement at U+0000.
-    return f"decode(unhex('{value.encode().hex()}'))" if "\0" in value else f"{quote_text(value)}::varchar"
+def _decode(row: tuple[Any, ...]) -> Row:
+    return tuple(cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell for cell in row)
 
 
 def _is_harmless(error: Exception) -> bool:
     """Whether DuckDB has ended the statement's own transaction; a commit that fails leaves it open, with its locks."""
-    return _LOCKED in str(error) and "COMMIT" not in str(error)
+    return is_lock_error(error) and "COMMIT" not in str(error)
 
 
 def _first_statements(block: _Block) -> tuple[str, ...]:
@@ -418,205 +378,3 @@ def _take_table(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     table = connection.to_arrow_table()
     table.validate(full=True)  # DuckDB passes invalid UTF-8 on, and Polars would trust it
     return table
-
-
-def _take_batch(batches: pa.RecordBatchReader) -> pa.RecordBatch | None:
-    batch = next(batches, None)
-    if batch is not None:
-        batch.validate(full=True)
-    return batch
-
-
-def _check_parameter(value: Parameter) -> None:
-    _check_text(value)
-    if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-        raise StoreError(f"{value} does not fit into SQLite's 64-bit integers.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StoreError(f"{value} cannot be stored: SQLite would keep NaN as NULL. Expected a finite number.")
-
-
-def _check_text(value: object) -> None:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise StoreError(
-                f"{value[:200]!r} holds a lone surrogate, which is not valid Unicode; remove it."
-            ) from error
-
-
-def _check_path(path: Path, *, create: bool = False) -> bool:
-    """Whether a file lies at `path`; anything else there is an error, and so is nothing without `create`."""
-    if "\0" in str(path) or os.fsencode(path).decode(errors="ignore") != str(path):
-        raise StoreError(f"{str(path)!r} is not a file name that SQLite can open: expected UTF-8 without NUL.")
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise StoreError(f"{path} is a symbolic link to {path.readlink()}, which does not exist.") from None
-        if create:
-            return False
-        raise StoreMissingError(
-            f"No store at {path}. Create one with 'kaizen-analytics init --store {path}', "
-            "or let 'kaizen-analytics ingest' create it.",
-        ) from None
-    except OSError as error:
-        raise StoreError(f"Cannot look at {path}: {error.strerror}.") from error
-    if not stat.S_ISREG(mode):
-        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-        raise StoreError(f"{path} is {kind}; expected a SQLite file. Name the file itself with --store.")
-    return True
-
-
-def _create(path: Path) -> None:
-    """Make an empty file, which SQLite takes for an empty database; only its owner may read it."""
-    try:
-        for folder in reversed([parent for parent in path.parents if not parent.exists()]):
-            folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    except FileExistsError:
-        return  # another process has just created it
-    except OSError as error:
-        raise StoreError(f"Cannot create a store at {path}: {error.strerror}.") from error
-
-
-def _check_writable(path: Path) -> None:
-    # SQLite keeps a journal beside the file, so both must be writable.
-    real = path.resolve()
-    for place in (real, real.parent):
-        if not os.access(place, os.W_OK):
-            raise StoreError(f"{path} cannot be opened for writing: {place} is not writable. Change its rights.")
-
-
-def _beside(path: Path, suffix: str) -> Path:
-    """Return the path of one of the files that SQLite keeps beside a database."""
-    real = path.resolve()
-    return real.with_name(real.name + suffix)
-
-
-def _check_size(store: Store) -> None:
-    """Refuse a file that is shorter than its own header says, unless the rest may still be in the WAL."""
-    [(pages,)] = store.native("pragma page_count")
-    [(page_bytes,)] = store.native("pragma page_size")
-    wal = _beside(store.path, "-wal")
-    expected = int(pages or 0) * int(page_bytes or 0)
-    actual = store.path.stat().st_size
-    if actual < expected and not (wal.exists() and wal.stat().st_size):
-        raise StoreError(
-            f"{store.path} is truncated: {actual} bytes where its header says {expected}. "
-            "Restore it from a backup, or ingest into a new store.",
-        )
-
-
-def extension_path() -> Path | None:
-    """Where the sqlite extension of the installed wheel lies, or None where no wheel exists for this platform."""
-    try:
-        import duckdb_extension_sqlite_scanner as wheel
-    except ModuleNotFoundError:
-        return None
-    return next(Path(str(wheel.__file__)).parent.rglob("sqlite_scanner.duckdb_extension"), None)
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    import duckdb  # here, because most commands read the mirror and never open a store
-
-    extension = extension_path()
-    connection = duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            # Checking the signature of 35 MB takes a third of a second at every start. The wheel's extension lies among
-            # the packages that pip checked, next to the code that loads it; one that DuckDB fetched is checked here.
-            "allow_unsigned_extensions": extension is not None,
-            # What does not fit into memory would be written, readable to all, into the folder we run in.
-            "temp_directory": "",
-        },
-    )
-    connection.execute("set enable_progress_bar = false")
-    try:
-        if extension is None:  # Intel macOS has no wheel: DuckDB's own copy, fetched once by DuckDB itself
-            connection.execute("install sqlite")
-            connection.execute("load sqlite")
-        else:
-            connection.execute(f"load {quote_text(str(extension))}")
-    except duckdb.Error as error:
-        connection.close()
-        raise StoreError(
-            f"DuckDB {duckdb.__version__} cannot load its sqlite extension: {error}. "
-            "Install the exact pair of duckdb and duckdb-extension-sqlite-scanner that pyproject.toml names.",
-        ) from error
-    return connection
-
-
-def _connect_to(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    connection = _connect()
-    try:
-        _attach(connection, path, "read_only" if read_only else "read_write")
-        _lock_down(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *options: str) -> None:
-    import duckdb
-
-    # SQLite itself would wait in steps of a whole second; `_wait_for_lock` does it better.
-    clauses = ", ".join(["type sqlite", "busy_timeout 0", *options])
-    try:
-        connection.execute(f"attach {quote_text(str(path))} as {_ATTACHED} ({clauses})")
-        # Attaching validates nothing: the first query opens the file.
-        connection.execute(_native("select 1 from sqlite_master")).fetchall()
-    except duckdb.Error as error:
-        raise _store_error(path, error) from error
-
-
-def _wait_for_lock(action: Callable[[], T]) -> T:
-    """Repeat an action while another program's lock stops it, at growing and random intervals."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
-    pause_s = 0.004
-    while True:
-        try:
-            return action()
-        except _LockedError:
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that waiting programs do not move in step
-        pause_s = min(2 * pause_s, 0.25)
-
-
-def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(f"use {_ATTACHED}")
-    # Scans on several connections would each see another state of the file.
-    connection.execute("set sqlite_disable_multithreaded_scans = true")
-    # While one thread scans, every other one would be busy waiting for it: the same time, twice the work on two cores.
-    connection.execute("set threads = 1")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
-
-
-_HINTS = {
-    "file is not a database": "Name a SQLite file with --store.",
-    "malformed": "The file is damaged. Restore it from a backup, or ingest into a new store.",
-    "unable to open": "SQLite cannot open it. Check its rights and its folder's: a WAL is kept beside the file.",
-    "readonly database": "Check its rights and its folder's. If its last writer was killed, open it for writing once.",
-    _LOCKED: f"Another program held its lock for {BUSY_TIMEOUT_MS // 1000} s. Try again when that has ended.",
-    "disk is full": "Nothing of this step was stored. Make room, and try again.",
-    "disk I/O error": "Nothing of this step was stored. Check the disk, then run 'kaizen-analytics doctor'.",
-    "no such table: ka_": "Run 'kaizen-analytics init' on it once; it adds the tables of this version.",
-    "Out of Memory": "The query needs more memory than this machine has.",
-}
-"""What to do about an error, by a part of its text."""
-
-
-def _store_error(path: Path, error: Exception) -> StoreError:
-    text = _first_line(error)
-    hint = next((hint for part, hint in _HINTS.items() if part in text), "")
-    kind = _LockedError if _LOCKED in text else StoreError
-    return kind(f"{path}: {text}. {hint}".rstrip())
-
-
-def _first_line(error: Exception) -> str:
-    text = re.sub(r'Failed to \w+ query ".*": ', "", str(error), flags=re.DOTALL)
-    return text.split("\n", 1)[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""Experiments and tags, in the rows that kaizen-cli shares.
+"""Experiments and tags, in tables with kaizen-cli's columns and JSON.
 
 These are the low-level reads and writes; the rules of an experiment's life are in `experiments.lifecycle`. They still
 refuse to change an experiment whose sample is frozen, and never overwrite a row that they cannot read.
@@ -6,27 +6,27 @@ refuse to change an experiment whose sample is frozen, and never overwrite a row
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import (
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import (
     ExperimentError,
     ExperimentNotFoundError,
     FrozenError,
+    RecordError,
     VariantConflictError,
     did_you_mean,
 )
-from kaizen_analytics.model import Classification, Experiment, GuardrailSpec, State
-from kaizen_analytics.store.connection import encode_list
+from kaizen_analytics.core.model import Classification, Experiment, State
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.store.sql import encode_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaizen_analytics.store.connection import Row, Store
-
-_TABLES = ("experiments", "ka_experiments")
+    from kaizen_analytics.store.connection import Store
+    from kaizen_analytics.store.sql import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,15 @@ def save_experiment(store: Store, experiment: Experiment) -> None:
     Raises:
         FrozenError: its sample is frozen.
         ExperimentError: the stored row under this id cannot be read, so it must not be overwritten.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> draft = replace(get_experiment(opened, "plan-first"), id="again", state=State.DRAFT, created_at_ms=1)
+    >>> save_experiment(opened, draft)
+    >>> save_experiment(opened, replace(draft, name="Again", created_at_ms=2))
+    >>> load_experiment(opened, "again").created_at_ms
+    1
     """
     with store.write():
         require_unfrozen(store, experiment.id)
@@ -56,9 +65,13 @@ def load_experiment(store: Store, experiment_id: str) -> Experiment | None:
 
     Raises:
         ExperimentError: the stored row does not parse.
+
+    >>> load_experiment(store, "plan-first").state
+    <State.CONCLUDED: 'Concluded'>
+    >>> load_experiment(store, "plan")
     """
-    rows = store.native(f"{_STORED} where e.id = ?", experiment_id)
-    return _experiment(rows[0]) if rows else None
+    rows = store.native(f"{_STORED} where id = ?", experiment_id)
+    return parse_experiment(rows[0]) if rows else None
 
 
 def get_experiment(store: Store, prefix: str) -> Experiment:
@@ -67,11 +80,14 @@ def get_experiment(store: Store, prefix: str) -> Experiment:
     Raises:
         ExperimentNotFoundError: no id starts with `prefix`.
         ExperimentError: several do.
+
+    >>> get_experiment(store, "plan").id
+    'plan-first'
     """
     exact = load_experiment(store, prefix)
     if exact is not None:
         return exact
-    ids = [known or "" for (known,) in store.native("select id from experiments union select id from ka_experiments")]
+    ids = [known or "" for (known,) in store.native("select id from experiments")]
     matches = [known for known in ids if known.startswith(prefix)]
     if not matches or not prefix:
         hint = did_you_mean(prefix, ids)
@@ -87,13 +103,21 @@ def get_experiment(store: Store, prefix: str) -> Experiment:
 
 
 def list_experiments(store: Store) -> list[Experiment]:
-    """Return every readable experiment, newest first; `unreadable_experiments` names the others."""
+    """Return every readable experiment, newest first; `unreadable_experiments` names the others.
+
+    >>> sorted(experiment.id for experiment in list_experiments(store))
+    ['concise-instructions', 'plan-first', 'small-model']
+    """
     parsed = [item for item in _parse_all(store) if isinstance(item, Experiment)]
     return sorted(parsed, key=lambda item: (-item.created_at_ms, item.id))
 
 
 def unreadable_experiments(store: Store) -> list[Unreadable]:
-    """Return the stored experiments that do not parse, with the reason."""
+    """Return the stored experiments that do not parse, with the reason.
+
+    >>> unreadable_experiments(store)
+    []
+    """
     return [item for item in _parse_all(store) if isinstance(item, Unreadable)]
 
 
@@ -103,6 +127,13 @@ def set_state(store: Store, experiment_id: str, state: State, now_ms: int) -> No
     Raises:
         ExperimentNotFoundError: "experiment not found: <id>".
         FrozenError: the experiment is frozen; only archiving it is possible then.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> set_state(opened, "plan-first", State.ARCHIVED, 0)
+    >>> load_experiment(opened, "plan-first").state
+    <State.ARCHIVED: 'Archived'>
     """
     with store.write():
         experiment = load_experiment(store, experiment_id)
@@ -128,6 +159,13 @@ def tag_session(
     Raises:
         VariantConflictError: "variant conflict": the session is tagged with another arm. Nothing is overwritten.
         FrozenError: the experiment is frozen.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> tag_session(opened, "e1", "s1", Classification.CONTROL)
+    >>> manual_tags(opened, "e1")
+    {'s1': <Classification.CONTROL: 'Control'>}
     """
     tag_sessions(store, experiment_id, [session_id], classification, now_ms=now_ms)
 
@@ -145,6 +183,12 @@ def tag_sessions(
     Raises:
         VariantConflictError: a session is tagged with another arm.
         FrozenError: the experiment is frozen.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> [tag_sessions(opened, "e1", ["s1", "s2"], Classification.CONTROL) for _ in range(2)]
+    [2, 0]
     """
     variant = classification.value
     ids = encode_list(dict.fromkeys(session_ids))
@@ -185,6 +229,14 @@ def untag_session(
     Raises:
         ExperimentError: the session has no tag in this experiment, or the reason is empty.
         FrozenError: the experiment is frozen.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> tag_session(opened, "e1", "s1", Classification.CONTROL)
+    >>> untag_session(opened, "e1", "s1", "wrong session")
+    >>> manual_tags(opened, "e1")
+    {}
     """
     if not reason.strip():
         raise ExperimentError("Removing a tag needs a reason; it is kept with the experiment.")
@@ -201,7 +253,11 @@ def untag_session(
 
 
 def manual_tags(store: Store, experiment_id: str) -> dict[str, Classification]:
-    """Return the arm of each tagged session; a text that is no arm reads as Excluded."""
+    """Return the arm of each tagged session; a text that is no arm reads as Excluded.
+
+    >>> len(manual_tags(store, "no such"))
+    0
+    """
     rows = store.native(
         "select session_id, variant from experiment_tags where experiment_id = ? order by session_id",
         experiment_id,
@@ -210,12 +266,21 @@ def manual_tags(store: Store, experiment_id: str) -> dict[str, Classification]:
 
 
 def is_frozen(store: Store, experiment_id: str) -> bool:
-    """Whether the experiment has a frozen sample."""
+    """Whether the experiment has a frozen sample.
+
+    >>> is_frozen(store, "plan-first"), is_frozen(store, "no such")
+    (True, False)
+    """
     return bool(store.native("select 1 from ka_results where experiment_id = ?", experiment_id))
 
 
 def require_unfrozen(store: Store, experiment_id: str) -> None:
-    """Raise FrozenError when the experiment has a frozen sample."""
+    """Raise FrozenError when the experiment has a frozen sample.
+
+    >>> require_unfrozen(store, "plan-first")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.FrozenError: Experiment plan-first is concluded and its sample is frozen; ...
+    """
     if is_frozen(store, experiment_id):
         raise FrozenError(
             f"Experiment {experiment_id} is concluded and its sample is frozen; it and its tags can no longer change. "
@@ -224,80 +289,67 @@ def require_unfrozen(store: Store, experiment_id: str) -> None:
 
 
 def write_experiment(store: Store, experiment: Experiment) -> None:
-    """Write the row as it is, inside a `Store.write` block."""
-    table, other = _TABLES if experiment.metric.known_to_kaizen else reversed(_TABLES)
-    kept, ours = _split_guardrails(experiment)
+    """Write the row as it is, inside a `Store.write` block.
+
+    >>> import shutil
+    >>> from kaizen_analytics.store.connection import Store
+    >>> opened = Store.open(shutil.copy(store.path, tmp))
+    >>> with opened.write():
+    ...     write_experiment(opened, replace(get_experiment(opened, "plan-first"), id="again"))
+    >>> load_experiment(opened, "again").id
+    'again'
+    """
     store.native(
-        f"insert into {table} (id, name, created_at_ms, metadata, state, concluded_at_ms) "
+        "insert into experiments (id, name, created_at_ms, metadata, state, concluded_at_ms) "
         "values (?, ?, ?, ?, ?, ?) on conflict (id) do update set name = excluded.name, metadata = excluded.metadata, "
         "state = excluded.state, concluded_at_ms = excluded.concluded_at_ms returning 1",
         experiment.id,
         experiment.name,
         experiment.created_at_ms,
-        kept.to_json(),
+        codec.write(experiment),
         experiment.state.value,
         experiment.concluded_at_ms,
     )
-    store.native(f"delete from {other} where id = ? returning 1", experiment.id)  # its metric has changed
-    store.native("delete from ka_guardrails where experiment_id = ? returning 1", experiment.id)
-    if ours:
-        store.native("insert into ka_guardrails values (?, ?) returning 1", experiment.id, json.dumps(ours))
 
 
 # As hexadecimal digits, so that text which is not UTF-8 spoils its own row only.
-_STORED = """
-    select e.*, g.guardrails from (
-        select id, hex(metadata) as metadata, state, concluded_at_ms, created_at_ms from experiments
-        union all
-        select id, hex(metadata) as metadata, state, concluded_at_ms, created_at_ms from ka_experiments
-    ) as e left join ka_guardrails as g on g.experiment_id = e.id"""
+_STORED = "select id, hex(metadata), state, concluded_at_ms, created_at_ms from experiments"
 
 
 def _parse_all(store: Store) -> list[Experiment | Unreadable]:
     parsed: list[Experiment | Unreadable] = []
     for row in store.native(_STORED):
         try:
-            parsed.append(_experiment(row))
+            parsed.append(parse_experiment(row))
         except ExperimentError as error:
             parsed.append(Unreadable(row[0] or "", str(error)))
     return parsed
 
 
-def _experiment(row: Row) -> Experiment:
-    """Read a row; its own columns decide over the copies in the JSON, which a foreign tool may have left behind."""
-    experiment_id, metadata, state, concluded_at_ms, created_at_ms, ours = row
+def parse_experiment(row: Row) -> Experiment:
+    """Return the experiment of a row: id, metadata as hexadecimal digits, state, and when it was concluded and created.
+
+    The columns decide over their copies in the JSON, which another program may have left behind.
+
+    Raises:
+        ExperimentError: the metadata or the state cannot be read.
+
+    >>> parse_experiment(("e", "7b7d", "Draft", None, "0"))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ExperimentError: Experiment e cannot be read: ...
+    """
+    experiment_id, metadata, state, concluded_at_ms, created_at_ms = row
     try:
-        experiment = Experiment.from_json(bytes.fromhex(metadata or "").decode())
+        experiment = codec.read(Experiment, bytes.fromhex(metadata or "").decode(), "its JSON")
         return replace(
             experiment,
             id=experiment_id or experiment.id,
             state=State(state or ""),
             created_at_ms=int(created_at_ms or 0),
             concluded_at_ms=None if concluded_at_ms is None else int(concluded_at_ms),
-            guardrails=_join_guardrails(experiment.guardrails, ours),
         )
-    except (ExperimentError, ValueError) as error:
+    except (RecordError, ValueError) as error:
         raise ExperimentError(f"Experiment {experiment_id} cannot be read: {error}") from error
-
-
-def _split_guardrails(experiment: Experiment) -> tuple[Experiment, list[tuple[int, str, str, float]]]:
-    if not experiment.metric.known_to_kaizen:
-        return experiment, []
-    ours = [
-        (place, g.metric.value, g.regression_direction.value, g.threshold_pct)
-        for place, g in enumerate(experiment.guardrails)
-        if not g.metric.known_to_kaizen
-    ]
-    shared = tuple(g for g in experiment.guardrails if g.metric.known_to_kaizen)
-    return replace(experiment, guardrails=shared), ours
-
-
-def _join_guardrails(shared: tuple[GuardrailSpec, ...], ours: str | None) -> tuple[GuardrailSpec, ...]:
-    joined = list(shared)
-    for place, metric, direction, threshold_pct in json.loads(ours) if ours else ():
-        spec = GuardrailSpec.from_fields(metric, direction, threshold_pct)
-        joined.insert(place, spec)
-    return tuple(joined)
 
 
 def _classification(text: str) -> Classification:
@@ -330,6 +382,6 @@ def _log_tags(
         variant,
         action,
         reason,
-        time.time_ns() // 1_000_000 if now_ms is None else now_ms,
+        read_clock() if now_ms is None else now_ms,
         encode_list(session_ids),
     )

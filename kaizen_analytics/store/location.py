@@ -1,4 +1,4 @@
-"""Where a store lies: `--store`, else `$KAIZEN_STORE`, else the workspace's file under `$KAIZEN_HOME`."""
+"""Where a store is: `--store`, else `$KAIZEN_STORE`, else the workspace's file under `$KAIZEN_HOME`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.settings import find_home
+from kaizen_analytics.store.connection import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_STORE_NAME = "analytics.db"
+KAIZEN_NAME = "kaizen.db"
+"""The file of kaizen-cli, beside the store of the same workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,11 @@ class Location:
 
     path: Path
     workspace: Path | None
+
+    @property
+    def former_path(self) -> Path | None:
+        """Where former versions kept the store of the workspace; None for a store that was named."""
+        return None if self.workspace is None else self.path.parent.with_name(f"-{self.path.parent.name}") / KAIZEN_NAME
 
 
 def locate_store(explicit: Path | None, *, environment: Mapping[str, str], folder: Path, home: Path) -> Location:
@@ -31,6 +42,9 @@ def locate_store(explicit: Path | None, *, environment: Mapping[str, str], folde
 
     Raises:
         ConfigError: nothing names a store and `folder` is not inside a git repository.
+
+    >>> locate_store(None, environment={"KAIZEN_STORE": "team.db"}, folder=tmp, home=tmp).path.name
+    'team.db'
     """
     if explicit is not None:
         return Location(explicit, None)
@@ -42,16 +56,71 @@ def locate_store(explicit: Path | None, *, environment: Mapping[str, str], folde
             f"{folder} is not inside a git repository, so it has no store of its own. "
             "Name one with --store PATH or the environment variable KAIZEN_STORE.",
         )
-    kaizen_home = Path(environment.get("KAIZEN_HOME") or home / ".kaizen").expanduser()
-    return Location(kaizen_home / "projects" / slug(workspace) / "kaizen.db", workspace)
+    return Location(find_home(environment, home) / "projects" / slug(workspace) / _STORE_NAME, workspace)
 
 
 def find_workspace(folder: Path) -> Path | None:
-    """Return the root of the repository around `folder` (a linked worktree counts as its own), or None."""
-    resolved = folder.resolve()
-    return next((place for place in (resolved, *resolved.parents) if (place / ".git").exists()), None)
+    """Return the main working tree of the repository around `folder`, or None.
+
+    A linked worktree belongs to its main working tree. One of a bare repository, which has none, is its own.
+
+    >>> (tmp / "repo" / ".git").mkdir(parents=True)
+    >>> find_workspace(tmp / "repo" / "src") == (tmp / "repo").resolve()
+    True
+    """
+    try:
+        resolved = folder.resolve()
+    except (OSError, ValueError):
+        return None  # a name that no file system takes
+    root = next((place for place in (resolved, *resolved.parents) if _has_git(place)), None)
+    return root and (_main_tree(root / ".git") or root)
+
+
+def _has_git(folder: Path) -> bool:
+    try:
+        return (folder / ".git").exists()
+    except OSError:
+        return False  # a name that no file system takes
+
+
+def _main_tree(link: Path) -> Path | None:
+    """Return the main working tree that the `.git` file of a linked worktree leads to."""
+    if not link.is_file():
+        return None
+    try:
+        told = link.read_text(encoding="utf-8", errors="replace").strip()
+        own = link.parent / told.removeprefix("gitdir:").strip()
+        common = (own / (own / "commondir").read_text(encoding="utf-8", errors="replace").strip()).resolve()
+    except (OSError, ValueError):
+        return None  # a submodule, or a repository that is gone
+    return common.parent if common.name == ".git" and common.is_dir() else None
 
 
 def slug(workspace: Path) -> str:
-    """Return kaizen-cli's name for a workspace: its canonical path with `/` as `-`."""
-    return str(workspace.resolve()).replace("\\", "-").replace("/", "-")
+    """Return kaizen-cli's name for a workspace: its canonical path without the leading `/`, every other one as `-`.
+
+    >>> slug(Path("/home/dev/My App.v2"))
+    'home-dev-My App.v2'
+    """
+    return str(workspace.resolve()).replace("\\", "-").replace("/", "-").removeprefix("-")
+
+
+def move_former_store(location: Location) -> Path | None:
+    """Move a store from where former versions kept it, once; return where it was, or None if there is none to move.
+
+    Raises:
+        StoreError: it cannot be opened, or another program has it open.
+
+    >>> move_former_store(Location(tmp / "team.db", None))
+    """
+    former = location.former_path
+    if former is None or location.path.exists() or not former.exists():
+        return None
+    # In this mode nothing of the store is in a file beside it.
+    Store.open(former, journal_mode="DELETE", ours=True).close()
+    location.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    former.rename(location.path)
+    spool = former.with_name(f"{former.stem}.exposures.jsonl")
+    if spool.exists():
+        spool.rename(location.path.with_name(f"{location.path.stem}.exposures.jsonl"))
+    return former

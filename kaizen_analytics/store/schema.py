@@ -1,8 +1,7 @@
-"""The store's tables: kaizen-cli's, created only where they are missing, and our own `ka_` tables.
+"""The store's tables: those that have kaizen-cli's names and columns, and our own `ka_` tables.
 
-Migrations are append-only, one folder-less list in order; each runs as one native SQLite transaction that takes the
-write lock first and is harmless when run twice, so two processes may start at once. No table of kaizen-cli's is ever
-altered or dropped.
+Migrations are an append-only list; each runs as one native SQLite transaction that takes the write lock first, and
+two processes may start at once. No table of kaizen-cli's is ever altered or dropped.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.errors import StoreError
+from kaizen_analytics.core.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kaizen_analytics.store.connection import Store
+    from kaizen_analytics.store.sql import NativeReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,18 @@ _KAIZEN_TABLES = (
         UNIQUE (session_id, rule))""",
 )
 
-_EXPERIMENT_TABLES = (
-    # Experiments on metrics that kaizen-cli's closed enumeration lacks; same columns as its own table.
+# Former versions kept experiments on metrics that kaizen-cli lacks in a second table, and guardrails on such metrics,
+# with their place in the experiment's list, in a third.
+_FORMER_EXPERIMENTS = (
     """create table if not exists ka_experiments (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL, metadata TEXT NOT NULL,
         state TEXT NOT NULL, concluded_at_ms INTEGER)""",
-    # Guardrails that kaizen-cli could not read, with their place in the experiment's list.
     """create table if not exists ka_guardrails (
         experiment_id TEXT PRIMARY KEY, guardrails TEXT NOT NULL)""",
+)
+
+_EXPERIMENT_TABLES = (
+    *_FORMER_EXPERIMENTS,
     """create table if not exists ka_tag_log (
         id INTEGER PRIMARY KEY AUTOINCREMENT, experiment_id TEXT NOT NULL, session_id TEXT NOT NULL,
         variant TEXT NOT NULL, action TEXT NOT NULL, reason TEXT, at_ms INTEGER NOT NULL)""",
@@ -121,21 +124,139 @@ _RETRO_TABLES = (
     "create index if not exists ka_bets_bet on ka_bets (bet_id)",
 )
 
-_SYNC_TABLES = (
-    # One row: where to sync to, and whether to.
-    """create table if not exists ka_sync_settings (
-        id INTEGER PRIMARY KEY CHECK (id = 1), settings TEXT NOT NULL, changed_at_ms INTEGER NOT NULL)""",
-    # The outbox: what was taken for one destination, in order. The body goes once the destination has acknowledged.
-    """create table if not exists ka_sync_batches (
-        id INTEGER PRIMARY KEY AUTOINCREMENT, destination TEXT NOT NULL, batch_key TEXT NOT NULL,
-        dataset TEXT NOT NULL, n_rows INTEGER NOT NULL, state TEXT NOT NULL, body TEXT, attempts INTEGER NOT NULL,
-        reason TEXT, taken_at_ms INTEGER NOT NULL, changed_at_ms INTEGER NOT NULL, UNIQUE (destination, batch_key))""",
-    "create index if not exists ka_sync_batches_state on ka_sync_batches (destination, state, id)",
-    # The last version of each row that was taken, and the batch that carries it.
-    """create table if not exists ka_sync_rows (
-        destination TEXT NOT NULL, dataset TEXT NOT NULL, row_key TEXT NOT NULL, digest TEXT NOT NULL,
-        revision INTEGER NOT NULL, batch_key TEXT NOT NULL,
-        PRIMARY KEY (destination, dataset, row_key)) without rowid""",
+_DROP_SYNC_TABLES = (
+    # Former versions sent rows to an endpoint and kept an outbox here.
+    "drop table if exists ka_sync_rows",
+    "drop table if exists ka_sync_batches",
+    "drop table if exists ka_sync_settings",
+)
+
+_PLACE_TABLES = (
+    # Where a session ran, from the event at seq on.
+    """create table if not exists ka_places (
+        session_id TEXT NOT NULL, seq INTEGER NOT NULL, cwd TEXT, branch TEXT,
+        PRIMARY KEY (session_id, seq)) without rowid""",
+)
+
+_ASSIGNMENT_TABLES = (
+    # What the sessions of one arm get: texts, arguments, environment, settings. It never leaves the machine.
+    """create table if not exists ka_arms (
+        experiment_id TEXT NOT NULL, arm TEXT NOT NULL, content TEXT NOT NULL, PRIMARY KEY (experiment_id, arm))""",
+    # What a hook recorded of a session: the unit and the arm, or the reason why it takes no part.
+    """create table if not exists ka_draws (
+        experiment_id TEXT NOT NULL, session_id TEXT NOT NULL, unit TEXT, arm TEXT, reason TEXT, at_ms INTEGER NOT NULL,
+        PRIMARY KEY (experiment_id, session_id))""",
+    # How far the spool beside the store was folded into it, and how many of its lines were cut off.
+    """create table if not exists ka_spools (
+        path TEXT PRIMARY KEY, read_bytes INTEGER NOT NULL, n_rejected INTEGER NOT NULL)""",
+)
+
+_OUTCOME_TABLES = (
+    # What came out of each root session: checks, commits, what landed, and a person's judgement. Null is unknown.
+    """create table if not exists ka_outcomes (
+        session_id TEXT PRIMARY KEY, checks INTEGER NOT NULL, checks_passed INTEGER, commits INTEGER,
+        commit_ids TEXT NOT NULL, landed INTEGER, reverted INTEGER, lines_added INTEGER, lines_surviving INTEGER,
+        pull_request TEXT, reason TEXT, computed_at_ms INTEGER NOT NULL)""",
+    # kaizen-cli's table of the same name and meaning.
+    """create table if not exists session_feedback (
+        id TEXT PRIMARY KEY, session_id TEXT NOT NULL, score INTEGER, label TEXT, note TEXT,
+        created_at_ms INTEGER NOT NULL)""",
+)
+
+# Guardrails of the third table come back to their places: one that stood at k of its own list and at p of the whole
+# has p - k others before it.
+_MERGE_GUARDRAILS = """
+    update experiments set metadata = json_set(metadata, "$.guardrails", (
+        select json_group_array(json(spec)) from (
+            select spec from (
+                select cast(own.value->>0 as integer) as place, json_object("metric", own.value->>1,
+                    "regression_direction", own.value->>2, "threshold_pct", own.value->3) as spec
+                from json_each((select guardrails from ka_guardrails where experiment_id = experiments.id)) as own
+                union all
+                select shared.key + (
+                    select count(*)
+                    from json_each((select guardrails from ka_guardrails where experiment_id = experiments.id)) as own
+                    where (own.value->>0) - own.key <= shared.key), shared.value
+                from json_each(experiments.metadata, "$.guardrails") as shared
+            ) order by place
+        )))
+    where json_valid(metadata) and id in (select experiment_id from ka_guardrails where json_valid(guardrails))"""
+
+_ONE_OWNER = (
+    *_FORMER_EXPERIMENTS,  # so that the step can be repeated
+    """insert or ignore into experiments (id, name, created_at_ms, metadata, state, concluded_at_ms)
+        select id, name, created_at_ms, metadata, state, concluded_at_ms from ka_experiments""",
+    _MERGE_GUARDRAILS,
+    "drop table ka_experiments",
+    "drop table ka_guardrails",
+    # What a retro reads and only kaizen-cli records: its tables, filled by `import`.
+    """create table if not exists session_outcomes (
+        session_id TEXT PRIMARY KEY, test_passed INTEGER, test_failed INTEGER, test_skipped INTEGER, build_ok INTEGER,
+        lint_errors INTEGER, revert_lines_14d INTEGER, pr_open INTEGER, ci_ok INTEGER, measured_at_ms INTEGER,
+        measure_error TEXT)""",
+    """create table if not exists session_evals (
+        id TEXT PRIMARY KEY, session_id TEXT NOT NULL, judge_model TEXT, rubric_id TEXT, score REAL NOT NULL,
+        rationale TEXT, flagged INTEGER, created_at_ms INTEGER NOT NULL)""",
+    """create table if not exists session_samples (
+        session_id TEXT NOT NULL, ts_ms INTEGER NOT NULL, pid INTEGER NOT NULL, cpu_percent REAL, rss_bytes INTEGER,
+        PRIMARY KEY (session_id, ts_ms, pid))""",
+    """create table if not exists file_facts (
+        snapshot_id TEXT NOT NULL, path TEXT NOT NULL, loc INTEGER, bytes INTEGER, complexity_total INTEGER,
+        PRIMARY KEY (snapshot_id, path))""",
+)
+
+_ONE_WRITER = (
+    # Nobody else writes events here, so nothing need be remembered of whose they are.
+    "drop table if exists ka_sources",
+    """create table if not exists ka_files_now (
+        id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, agent TEXT NOT NULL, session_id TEXT NOT NULL,
+        stored_as TEXT, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, read_bytes INTEGER NOT NULL,
+        prefix_hash TEXT NOT NULL, parser INTEGER NOT NULL, last_ms INTEGER NOT NULL, n_lines INTEGER NOT NULL,
+        rejects TEXT NOT NULL, state TEXT NOT NULL, tally TEXT NOT NULL)""",
+    """insert or replace into ka_files_now select id, path, agent, session_id, stored_as, size_bytes, mtime_ns,
+        read_bytes, prefix_hash, parser, last_ms, n_lines, rejects, state, tally from ka_files""",
+    "drop table ka_files",
+    "alter table ka_files_now rename to ka_files",
+    "create index if not exists ka_files_session on ka_files (session_id)",
+)
+
+_FINDING_TABLES = (
+    # The findings of retros, each in its latest version; made_ms is the end of the first window that had it.
+    """create table if not exists ka_findings (
+        id TEXT PRIMARY KEY, finding TEXT NOT NULL, made_ms INTEGER NOT NULL, declined_ms INTEGER, reason TEXT)""",
+)
+
+_EXPOSURE_TABLES = (
+    # The sessions that could have shown the finding that an experiment is to prove, and whether they did.
+    """create table if not exists ka_exposures (
+        experiment_id TEXT NOT NULL, session_id TEXT NOT NULL, hit INTEGER NOT NULL,
+        PRIMARY KEY (experiment_id, session_id))""",
+)
+
+_OUTCOME_CACHE = (
+    # branch_tip is the commit of the default branch at which git was asked, due_ms when lines are to be counted next,
+    # and mark changes with the events of the session.
+    """create table if not exists ka_outcomes_now (
+        session_id TEXT PRIMARY KEY, checks INTEGER NOT NULL, checks_passed INTEGER, commits INTEGER,
+        commit_ids TEXT NOT NULL, landed INTEGER, reverted INTEGER, lines_added INTEGER, lines_surviving INTEGER,
+        pull_request TEXT, reason TEXT, computed_at_ms INTEGER NOT NULL, branch_tip TEXT, due_ms INTEGER,
+        mark TEXT)""",
+    """insert or replace into ka_outcomes_now (session_id, checks, checks_passed, commits, commit_ids, landed, reverted,
+        lines_added, lines_surviving, pull_request, reason, computed_at_ms)
+        select session_id, checks, checks_passed, commits, commit_ids, landed, reverted, lines_added, lines_surviving,
+        pull_request, reason, computed_at_ms from ka_outcomes""",
+    "drop table ka_outcomes",
+    "alter table ka_outcomes_now rename to ka_outcomes",
+    # How many lines of a commit are left at another one; at the commit itself, how many it added. Never changes.
+    """create table if not exists ka_lines (
+        commit_id TEXT NOT NULL, at_commit TEXT NOT NULL, lines INTEGER NOT NULL,
+        PRIMARY KEY (commit_id, at_commit)) without rowid""",
+)
+
+_DIGEST_TABLES = (
+    # What a session with its events, and a conclusion with its sample, was when it was written.
+    """create table if not exists ka_digests (
+        kind TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (kind, id)) without rowid""",
 )
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -150,10 +271,23 @@ MIGRATIONS: tuple[Migration, ...] = (
     ),
     Migration(2, "m002_ingest", _INGEST_TABLES),
     Migration(3, "m003_retros", _RETRO_TABLES),
-    Migration(4, "m004_sync", _SYNC_TABLES),
+    Migration(4, "m004_sync", ()),
+    Migration(5, "m005_drop_sync", _DROP_SYNC_TABLES),
+    Migration(6, "m006_assignments", _ASSIGNMENT_TABLES),
+    Migration(7, "m007_places", _PLACE_TABLES),
+    Migration(8, "m008_outcomes", _OUTCOME_TABLES),
+    Migration(9, "m009_one_owner", _ONE_OWNER),
+    Migration(10, "m010_one_writer", _ONE_WRITER),
+    Migration(11, "m011_findings", _FINDING_TABLES),
+    Migration(12, "m012_outcome_cache", _OUTCOME_CACHE),
+    Migration(13, "m013_digests", _DIGEST_TABLES),
+    Migration(14, "m014_exposures", _EXPOSURE_TABLES),
 )
 
-LATEST = MIGRATIONS[-1].version
+_LATEST = MIGRATIONS[-1].version
+
+_MAKE_TABLES = (1, 9)
+"""The steps that make the required tables, and remove what the first of them made only for a time."""
 
 _REQUIRED_COLUMNS: dict[str, dict[str, str]] = {
     "experiments": {"TEXT": "id name metadata state", "INT": "created_at_ms concluded_at_ms"},
@@ -172,10 +306,45 @@ _REQUIRED_COLUMNS: dict[str, dict[str, str]] = {
     "skills_used": {"TEXT": "session_id skill"},
     "rules_used": {"TEXT": "session_id rule"},
 }
-"""The columns that we read of kaizen-cli's tables, by a word of their declared type."""
+"""The columns that we read of the tables which kaizen-cli has too, by a word of their declared type."""
+
+_ONLY_KAIZEN = frozenset({"sync_state", "sync_outbox", "tool_spans", "trace_spans", "session_repo_binding"})
+"""Tables that kaizen-cli makes in every file, and this package in none."""
 
 
-def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
+def refuse_kaizen(store: NativeReader) -> None:
+    """Raise StoreError for a file of kaizen-cli, also where a former version of this package wrote to it.
+
+    >>> refuse_kaizen(store)
+    """
+    if _is_kaizen(store):
+        raise StoreError(
+            f"{store.path} is a database of kaizen-cli. Take its experiments and tags into a store of your own with "
+            f"'kaizen-analytics import {store.path}', and its sessions from their transcripts with "
+            "'kaizen-analytics ingest'.",
+        )
+
+
+def _is_kaizen(store: NativeReader) -> bool:
+    names = {name or "" for (name,) in store.native("select lower(name) from sqlite_master where type = 'table'")}
+    return bool(names & _ONLY_KAIZEN) or ("ka_migrations" not in names and "experiments" in names)
+
+
+def refuse_outdated(store: NativeReader) -> None:
+    """Raise StoreError for a store that a migration is pending for; a file of kaizen-cli may be read as it is.
+
+    >>> refuse_outdated(store)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.StoreError: ... was written by an older version of kaizen_analytics. ...
+    """
+    if not _is_kaizen(store):
+        raise StoreError(
+            f"{store.path} was written by an older version of kaizen_analytics. Bring it up to date with "
+            f"'kaizen-analytics init --store {store.path}'.",
+        )
+
+
+def pending(store: NativeReader, *, create: bool) -> tuple[Migration, ...]:
     """Return the migrations that the open `store` still needs.
 
     Args:
@@ -184,7 +353,10 @@ def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
 
     Raises:
         StoreError: an empty file or somebody else's database, a store written by a newer version, a table that
-            lacks a column that we read or declares it otherwise, or a trigger on a table that we would write.
+            lacks a column that we read or declares it otherwise, or a view or trigger on one of our tables.
+
+    >>> pending(store, create=False)
+    ()
     """
     objects = store.native("select lower(name), type, lower(tbl_name) from sqlite_master")
     kinds = {name or "": kind for name, kind, _ in objects}
@@ -197,19 +369,25 @@ def pending(store: Store, *, create: bool) -> tuple[Migration, ...]:
         return MIGRATIONS
     applied = {int(version or 0) for (version,) in store.native("select version from ka_migrations")}
     newer = max(applied, default=0)
-    if newer > LATEST:
+    if newer > _LATEST:
         raise StoreError(
-            f"{store.path} has schema version {newer}; this version of kaizen_analytics knows {LATEST}. "
+            f"{store.path} has schema version {newer}; this version of kaizen_analytics knows {_LATEST}. "
             "Upgrade kaizen_analytics to open it.",
         )
     missing = not _REQUIRED_COLUMNS.keys() <= kinds.keys()
-    return tuple(m for m in MIGRATIONS if m.version not in applied or (missing and m.version == 1))
+    return tuple(m for m in MIGRATIONS if m.version not in applied or (missing and m.version in _MAKE_TABLES))
 
 
 def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:
     """Return the migrations as one native script, each in a transaction that takes the write lock first.
 
     The extension doubles single quotes on the way, so no statement may contain one.
+
+    >>> print(script((Migration(9, "m009_x", ("create table x (a)",)),), now_ms=1))
+    begin immediate;
+    create table x (a);
+    insert or ignore into ka_migrations values (9, 1);
+    commit
     """
     lines: list[str] = []
     for migration in migrations:
@@ -221,7 +399,7 @@ def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:
     return text
 
 
-def _check_blank(store: Store, names: Iterable[str], *, create: bool) -> None:
+def _check_blank(store: NativeReader, names: Iterable[str], *, create: bool) -> None:
     if names:
         found = ", ".join(sorted(names)[:5])
         raise StoreError(f"{store.path} is another program's database (it has {found}); name a store with --store.")
@@ -231,18 +409,21 @@ def _check_blank(store: Store, names: Iterable[str], *, create: bool) -> None:
         )
 
 
-def _check_objects(store: Store, objects: Iterable[tuple[str | None, ...]]) -> None:
-    """Refuse a view in place of a table, and a trigger, which would run with every write of ours."""
+def _check_objects(store: NativeReader, objects: Iterable[tuple[str | None, ...]]) -> None:
+    """Refuse a view in place of a table, and a trigger, which would run with every write of ours.
+
+    No command opens such a store, not even to read: else some would show numbers that the others refuse.
+    """
     for name, kind, table in objects:
         ours = table in _REQUIRED_COLUMNS or (table or "").startswith("ka_")
-        if ours and (kind == "view" or (kind == "trigger" and not store.read_only)):
+        if ours and kind in {"view", "trigger"}:
             raise StoreError(
                 f"{store.path} has the {kind} {name} on {table}, which neither kaizen-cli nor kaizen_analytics makes. "
-                "Ingest into a new store; this one can be opened read-only if it has no views of that kind.",
+                f"Remove it (drop {kind} {name}), or ingest into a new store.",
             )
 
 
-def _check_columns(store: Store) -> None:
+def _check_columns(store: NativeReader) -> None:
     names = ", ".join(f"'{table}'" for table in _REQUIRED_COLUMNS)
     rows = store.native(
         "select m.name as table_name, lower(c.name) as column_name, upper(c.type) as kind "
@@ -259,7 +440,7 @@ def _check_columns(store: Store) -> None:
                 _raise_wrong_columns(store, table, wrong, kind, columns)
 
 
-def _raise_wrong_columns(store: Store, table: str, wrong: list[str], kind: str, columns: dict[str, str]) -> None:
+def _raise_wrong_columns(store: NativeReader, table: str, wrong: list[str], kind: str, columns: dict[str, str]) -> None:
     missing = [name for name in wrong if name not in columns]
     declared = [f"{name} {columns[name]}" for name in wrong if name in columns]
     has = f"has no column {', '.join(missing)}" if missing else f"declares {', '.join(declared)}"

@@ -2,7 +2,7 @@
 -- grain: one row per place in a session that holds several events.
 -- null: never.
 -- severity: error
--- remedy: ingest the session again with --adopt.
+-- remedy: ingest again with --full.
 select
     session_id,
     seq,

@@ -2,23 +2,11 @@
 -- grain: one row per experiment in another state, or unknown.
 -- null: state is null for an unknown experiment.
 -- severity: error
--- remedy: another tool changed the state; its frozen result stays what it is.
-with known as (
-    select
-        id,
-        state
-    from experiments
-    union all
-    select
-        id,
-        state
-    from ka_experiments
-)
-
+-- remedy: another program changed the state; restore the store from a backup.
 select
     ka_results.experiment_id,
-    known.state
+    experiments.state
 from ka_results
-left join known
-    on ka_results.experiment_id = known.id
-where known.state is null or known.state not in ('Concluded', 'Archived')
+left join experiments
+    on ka_results.experiment_id = experiments.id
+where experiments.state is null or experiments.state not in ('Concluded', 'Archived')

@@ -2,7 +2,7 @@
 -- grain: one row per event with a negative number.
 -- null: a missing number is not negative.
 -- severity: error
--- remedy: ingest the session again with --adopt; report the transcript if it repeats.
+-- remedy: ingest again with --full; report the transcript if it repeats.
 select
     session_id,
     seq

@@ -2,17 +2,9 @@
 -- grain: one row per experiment without one.
 -- null: never.
 -- severity: note
--- remedy: another tool started it; give it a plan with exp start ID --adopt.
-with running as (
-    select id from experiments
-    where state = 'Running'
-    union all
-    select id from ka_experiments
-    where state = 'Running'
-)
-
-select running.id as experiment_id
-from running
+-- remedy: kaizen-cli started it; give it a plan with exp start ID.
+select experiments.id as experiment_id
+from experiments
 left join ka_plans
-    on running.id = ka_plans.experiment_id
-where ka_plans.frozen_at_ms is null
+    on experiments.id = ka_plans.experiment_id
+where experiments.state = 'Running' and ka_plans.frozen_at_ms is null

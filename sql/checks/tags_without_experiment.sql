@@ -2,18 +2,12 @@
 -- grain: one row per unknown experiment.
 -- null: never.
 -- severity: error
--- remedy: restore the experiment, or delete its tags with kaizen-cli.
-with known as (
-    select id from experiments
-    union all
-    select id from ka_experiments
-)
-
+-- remedy: another program deleted the experiment; restore the store from a backup.
 select
     experiment_tags.experiment_id,
     count(*) as tags
 from experiment_tags
-left join known
-    on experiment_tags.experiment_id = known.id
-where known.id is null
+left join experiments
+    on experiment_tags.experiment_id = experiments.id
+where experiments.id is null
 group by experiment_tags.experiment_id

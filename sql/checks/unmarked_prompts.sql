@@ -2,7 +2,7 @@
 -- grain: one row per agent with sessions whose messages do not.
 -- null: never.
 -- severity: note
--- remedy: another tool wrote them; their prompt metrics are unknown. Ingest with --adopt to replace them.
+-- remedy: their prompt metrics are unknown; ingest again with --full.
 -- reads: sessions, staged_events (staging/events.sql).
 with marked as (
     select

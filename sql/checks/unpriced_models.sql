@@ -1,22 +1,23 @@
 -- purpose: every response has a price.
 -- grain: one row per agent and model with responses that have none.
--- null: model is null where the agent did not say.
+-- null: model_name is null where the agent did not say.
 -- severity: note
--- remedy: add the model's price; the cost of these sessions is unknown until then.
+-- remedy: add the model's price; the cost of these sessions leaves these responses out until then.
+with unpriced as (
+    select
+        session_id,
+        try(json_extract_string(payload, '$.model')) as model_name
+    from events
+    where
+        cost_usd_e6 is null
+        and coalesce(tokens_in, tokens_out, reasoning_tokens, cache_creation_tokens, cache_read_tokens) is not null
+)
+
 select
     sessions.agent,
-    sessions.model,
+    unpriced.model_name,
     count(*) as responses
-from events
+from unpriced
 inner join sessions
-    on events.session_id = sessions.id
-where
-    events.cost_usd_e6 is null
-    and coalesce(
-        events.tokens_in,
-        events.tokens_out,
-        events.reasoning_tokens,
-        events.cache_creation_tokens,
-        events.cache_read_tokens
-    ) is not null
-group by sessions.agent, sessions.model
+    on unpriced.session_id = sessions.id
+group by 1, 2

@@ -1,11 +1,13 @@
 -- purpose: every metric of every session, with what says how far the numbers can be trusted.
 -- grain: one row per root session (session_roots maps a session to its root; to itself when sub-agents stay apart).
--- null: a metric is null where its definition has no value (docs/metrics.md), never 0; files_per_session is never null.
--- reads: sessions, files_touched, staged_events (staging/events.sql), session_roots (staging/session_roots.sql).
+-- null: a metric is null where its definition has no value (docs/reference/metrics.md), never 0; files are never null.
+-- reads: sessions, files_touched, staged_events (staging/events.sql), session_roots (staging/session_roots.sql),
+-- root_outcomes (staging/root_outcomes.sql).
 with event_marks as (
     select
         session_roots.root_id,
         staged_events.kind,
+        staged_events.ts_ms,
         staged_events.tokens_in,
         staged_events.tokens_out,
         staged_events.reasoning_tokens,
@@ -52,6 +54,7 @@ event_sums as (
         ) as n_marked,
         sum(case when is_error is not null then 1 else 0 end) as n_outcomes,
         sum(coalesce(is_error, 0)) as n_failed,
+        max(ts_ms) as last_event_ms,
         cast(sum(tokens_in) as double) as tokens_in,
         cast(sum(tokens_out) as double) as tokens_out,
         cast(sum(reasoning_tokens) as double) as reasoning_tokens,
@@ -144,7 +147,7 @@ per_session as (
             else null
         end as prompts,
         case
-            when event_sums.n_responses > 0 and event_sums.n_unpriced = 0 then event_sums.cost_usd
+            when event_sums.n_responses > event_sums.n_unpriced then event_sums.cost_usd
             else null
         end as cost_usd,
         case
@@ -176,6 +179,14 @@ per_session as (
         coalesce(file_sums.n_files, 0) as n_files,
         event_sums.n_failed,
         event_sums.n_outcomes,
+        event_sums.last_event_ms,
+        root_outcomes.checks_passed,
+        root_outcomes.n_commits,
+        root_outcomes.landed,
+        root_outcomes.reverted,
+        root_outcomes.lines_added,
+        root_outcomes.lines_surviving,
+        root_outcomes.score,
         coalesce(event_sums.n_responses, 0) as responses,
         coalesce(event_sums.n_unpriced, 0) as unpriced_responses,
         coalesce(event_sums.n_unreliable, 0) as unreliable_responses
@@ -190,6 +201,8 @@ per_session as (
         on sessions.id = gap_sums.root_id
     left join file_sums
         on sessions.id = file_sums.root_id
+    left join root_outcomes
+        on sessions.id = root_outcomes.session_id
 ),
 
 session_metrics as (
@@ -223,9 +236,25 @@ session_metrics as (
         cast(n_failed as double) / nullif(cast(n_outcomes as double), 0e0) as tool_error_rate,
         cache_read_tokens / nullif(input_tokens, 0e0) as cache_hit_rate,
         prompts as prompts_per_session,
+        checks_passed,
+        n_commits as commits_per_session,
+        landed,
+        reverted,
+        1e0 - lines_surviving / nullif(lines_added, 0e0) as rework,
+        cost_usd / nullif(n_commits, 0e0) as cost_per_commit,
+        tokens / nullif(n_commits, 0e0) as tokens_per_commit,
+        cost_usd / nullif(lines_surviving, 0e0) as cost_per_surviving_line,
+        score as session_score,
+        -- Filled in for the sample of an experiment that is to prove a finding.
+        cast(null as double) as finding_rate,
         cast(responses as bigint) as responses,
         cast(unpriced_responses as bigint) as unpriced_responses,
-        cast(unreliable_responses as bigint) as unreliable_responses
+        cast(unreliable_responses as bigint) as unreliable_responses,
+        cast(last_event_ms as bigint) as last_event_ms,
+        cast(n_outcomes as double) as tool_results,
+        input_tokens,
+        lines_added,
+        lines_surviving
     from per_session
 )
 

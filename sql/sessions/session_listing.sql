@@ -1,7 +1,8 @@
 -- purpose: what each session is and what it used, for a list to choose from.
 -- grain: one row per session, sub-agents apart.
 -- status: as stored without a time $now_ms; else by the age of the last event, so that no store depends on a clock.
--- null: a token sum that no response carries; cost_usd when no response has usage or one of them has no price.
+-- null: a token sum that no response carries; cost_usd when no response has a price; priced_share, the share of all
+-- tokens whose cost is known, when no response has tokens.
 with counted as (
     select
         session_id,
@@ -16,10 +17,19 @@ with counted as (
         sum(tokens_out) as tokens_out,
         sum(reasoning_tokens) as reasoning_tokens,
         sum(cost_usd_e6) as cost_usd_e6,
-        count(*) filter (
-            where cost_usd_e6 is null
-            and coalesce(tokens_in, tokens_out, cache_read_tokens, cache_creation_tokens) is not null
-        ) as unpriced_responses
+        sum(
+            coalesce(tokens_in, 0) + coalesce(cache_creation_tokens, 0) + coalesce(cache_read_tokens, 0)
+            + coalesce(tokens_out, 0) + coalesce(reasoning_tokens, 0)
+        ) as all_tokens,
+        sum(
+            case
+                when cost_usd_e6 is not null
+                    then
+                        coalesce(tokens_in, 0) + coalesce(cache_creation_tokens, 0) + coalesce(cache_read_tokens, 0)
+                        + coalesce(tokens_out, 0) + coalesce(reasoning_tokens, 0)
+                else 0
+            end
+        ) as priced_tokens
     from staged_events
     group by session_id
 ),
@@ -29,6 +39,8 @@ aged as (
         id,
         case
             when $now_ms is null then status
+            -- A clock that is ahead says nothing about now.
+            when $now_ms - coalesce(ended_at_ms, started_at_ms) <= -$running_ms then 'Done'
             when $now_ms - coalesce(ended_at_ms, started_at_ms) < $running_ms then 'Running'
             when $now_ms - coalesce(ended_at_ms, started_at_ms) < $idle_ms then 'Idle'
             else 'Done'
@@ -57,7 +69,8 @@ listed as (
         counted.cache_read_tokens::bigint as cache_read_tokens,
         counted.tokens_out::bigint as tokens_out,
         counted.reasoning_tokens::bigint as reasoning_tokens,
-        case when counted.unpriced_responses = 0 then counted.cost_usd_e6::double / 1e6 end as cost_usd
+        counted.cost_usd_e6::double / 1e6 as cost_usd,
+        counted.priced_tokens::double / nullif(counted.all_tokens, 0) as priced_share
     from sessions
     inner join aged
         on sessions.id = aged.id
@@ -71,5 +84,5 @@ where
     ($agent is null or agent = $agent)
     and ($since_ms is null or started_at_ms >= $since_ms)
     and ($until_ms is null or started_at_ms < $until_ms)
-    and ($workspace is null or workspace = $workspace or starts_with(workspace, $workspace || '/'))
+    and ($folder is null or starts_with(workspace || '/', $folder))
 order by started_at_ms desc, session_id asc

@@ -4,12 +4,16 @@
 with marked_events as (
     select
         *,
-        -- One pass over a payload for all of its marks; try gives null for what is not JSON.
+        -- One pass over a payload for all of its marks; try gives null for what is not JSON. What is not UTF-8 either
+        -- is an error, which the store answers by replacing those bytes and saying so.
         case
             when kind in ('Message', 'ToolResult')
                 then
-                    try(
-                        json_extract_string(payload, ['$.role', '$.prompt', '$.unreliable', '$.is_error'])
+                    coalesce(
+                        try(
+                            json_extract_string(payload, ['$.role', '$.prompt', '$.unreliable', '$.is_error'])
+                        ),
+                        case when decode(encode(payload)) is null then [] end
                     )
         end as marks
     from events

@@ -10,11 +10,11 @@ import demo
 import pytest
 from make_sample import Effects, write_sample
 
-from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailStatus
-from kaizen_analytics.experiments.lifecycle import conclude
-from kaizen_analytics.experiments.verdict import Verdict
+from kaizen_analytics.experiments.decide import GuardrailStatus, Verdict
+from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.lifecycle import conclude, evaluate
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.store import Store
+from kaizen_analytics.store import Store, list_experiments
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 
@@ -34,8 +34,9 @@ def guardrails(evaluation: Evaluation) -> dict[str, GuardrailStatus]:
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Evaluation]:
-    return judge(SAMPLE, tmp_path_factory.mktemp("sample"))
+def judged(sample_store: Path) -> dict[str, Evaluation]:
+    with Store.open(sample_store, read_only=True) as store:
+        return {item.id: evaluate(store, item.id, now_ms=0) for item in list_experiments(store)}
 
 
 def test_the_committed_sample_is_what_the_generator_writes(tmp_path: Path):
@@ -55,7 +56,7 @@ def test_three_experiments_end_in_three_ways(judged: dict[str, Evaluation]):
         "plan-first": Verdict.INCONCLUSIVE,
         "small-model": Verdict.MET,
     }
-    assert guardrails(judged["concise-instructions"]) == {"ToolErrorRate": GuardrailStatus.PASSED}
+    assert guardrails(judged["concise-instructions"]) == {"ToolErrorRate": GuardrailStatus.UNRESOLVED}
     assert guardrails(judged["small-model"]) == {
         "DurationMinutes": GuardrailStatus.VIOLATED,
         "ToolErrorRate": GuardrailStatus.VIOLATED,
@@ -72,3 +73,11 @@ def test_verdicts_follow_the_data(tmp_path: Path, judged: dict[str, Evaluation])
     assert other["plan-first"].verdict is Verdict.MET
     assert GuardrailStatus.VIOLATED not in guardrails(other["small-model"]).values()
     assert judged["concise-instructions"].verdict is Verdict.MET
+
+
+def test_the_demo_prints_each_decision_and_writes_each_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo.main(tmp_path / "demo")
+    printed = capsys.readouterr().out
+    pages = [line.partition(": ")[2] for line in printed.splitlines() if line.endswith(".html")]
+    assert len(pages) == printed.count("│ Decision ") == 3
+    assert all(Path(page).read_text(encoding="utf-8").lower().startswith("<!doctype html>") for page in pages)

@@ -10,7 +10,6 @@ with Python's sqlite3, the workers only with ours: one process never uses two SQ
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -24,24 +23,30 @@ import time
 import traceback
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS.parent), str(TESTS / "unit" / "ingest"), str(TESTS / "unit" / "store")]
+sys.path[:0] = [str(TESTS.parent), str(TESTS / "unit" / "ingest"), str(TESTS / "unit" / "store"), str(TESTS / "faults")]
 
 import nbformat  # noqa: E402 - the path is set above
 import polars as pl  # noqa: E402
 from ingest_lines import answer, lines, prompt  # noqa: E402
 from store_cases import hold, make_experiment, release  # noqa: E402
+from stubborn import write_surely  # noqa: E402
 
-import kaizen_analytics.reports.preload  # noqa: E402, F401 - loaded once, before the forks
-from kaizen_analytics.errors import KaizenError, StoreError  # noqa: E402
+from kaizen_analytics.cli import app  # noqa: E402
+from kaizen_analytics.core.errors import KaizenError  # noqa: E402
+from kaizen_analytics.core.model import Classification  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
 from kaizen_analytics.experiments.plan import Plan  # noqa: E402
-from kaizen_analytics.exports import write_table  # noqa: E402
+from kaizen_analytics.exports import files  # noqa: E402
+from kaizen_analytics.exports.files import write_table  # noqa: E402
 from kaizen_analytics.ingest.pipeline import run_ingest  # noqa: E402
-from kaizen_analytics.model import Classification  # noqa: E402
+from kaizen_analytics.redact import load_key  # noqa: E402
+from kaizen_analytics.reports import publication  # noqa: E402
 from kaizen_analytics.reports.catalogue import read_report  # noqa: E402
 from kaizen_analytics.reports.runner import Runner, RunRequest  # noqa: E402
 from kaizen_analytics.store import Store, save_experiment, tag_session  # noqa: E402
@@ -49,6 +54,7 @@ from kaizen_analytics.store import Store, save_experiment, tag_session  # noqa: 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+STUBBORN = Path(__file__).with_name("stubborn.py")
 EXPERIMENT = "exp-1"
 CONTROL = Classification.CONTROL
 REFUSED = 3
@@ -91,17 +97,11 @@ class Log:
         write_surely(descriptor, f"{name}\n")
         os.close(descriptor)
 
+    def is_longer_than(self, count: int) -> bool:
+        return len(self.read()) > count
+
     def read(self) -> list[str]:
         return self.path.read_text().split("\n")[:-1] if self.path.exists() else []
-
-
-def write_surely(descriptor: int, text: str) -> None:
-    """Write a short text also where calls fail at random: the log is no part of the experiment."""
-    for _ in range(1_000):
-        with suppress(OSError):
-            os.write(descriptor, text.encode())
-            return
-    raise AssertionError("the log cannot be written")
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -180,26 +180,89 @@ def make_store(path: Path) -> None:
     run_whole(work)
 
 
-def tag_all(path: Path, log: Log, names: list[str], *, opened: Callable[[], None] = lambda: None) -> None:
+def tag_all(path: Path, log: Log, names: list[str]) -> None:
     """Tag sessions one by one, telling the log of each after the store said that it is stored."""
     with Store.open(path) as store:
-        opened()
         for name in names:
             tag_session(store, EXPERIMENT, name, CONTROL)
             log.add(name)
 
 
-# Killed at random points
+# Killed inside a critical section
+
+Section = tuple[Any, str]
+"""Where a critical section is: the object that has the function, and the function's name."""
 
 
-def kill_tag(folder: Path, rng: random.Random, runs: int) -> Tally:
-    path, log, tally = folder / "kaizen.db", Log(folder / "log"), Tally(runs=runs)
+def announce(pipe: int, begin: Section, end: Section | None = None) -> None:
+    """Write B into a pipe when the critical section begins in this process, and E when it has ended."""
+    if end is None:
+        _wrap(pipe, begin, b"B", b"E")
+    else:
+        _wrap(pipe, begin, b"B", b"")
+        _wrap(pipe, end, b"", b"E")
+
+
+def _wrap(pipe: int, section: Section, before: bytes, after: bytes) -> None:
+    owner, name = section
+    original = getattr(owner, name)
+
+    @contextmanager
+    def block(*args: Any, **options: Any) -> Iterator[Any]:
+        with original(*args, **options) as value:
+            os.write(pipe, before)
+            yield value
+        os.write(pipe, after)
+
+    def call(*args: Any, **options: Any) -> Any:
+        os.write(pipe, before)
+        value = original(*args, **options)
+        os.write(pipe, after)
+        return value
+
+    setattr(owner, name, block if name == "write" else call)
+
+
+def kill_inside(
+    work: Callable[[], None], rng: random.Random, longest_s: float, begin: Section, end: Section | None = None
+) -> bool:
+    """Run a worker, kill it soon after its critical section began, and say whether it was still inside."""
+    reader, writer = os.pipe()
+
+    def run() -> None:
+        os.close(reader)
+        announce(writer, begin, end)
+        work()
+
+    child = fork(run)
+    os.close(writer)
+    seen = os.read(reader, 1)
+    time.sleep(rng.uniform(0, longest_s))
+    with suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    killed = finish(child) == -signal.SIGKILL
+    while piece := os.read(reader, 4_096):
+        seen += piece
+    os.close(reader)
+    return killed and seen.endswith(b"B")
+
+
+def until_hit(tally: Tally, hits: int) -> Iterator[int]:
+    """Count attempts until the fault has struck `hits` times inside; give up where it never does."""
+    for attempt in range(10 * hits + 20):
+        if tally.struck >= hits:
+            return
+        tally.runs += 1
+        yield attempt
+    tally.require(held=False, claim="the critical section was hardly ever hit")
+
+
+def kill_tag(folder: Path, rng: random.Random, hits: int) -> Tally:
+    path, log, tally = folder / "kaizen.db", Log(folder / "log"), Tally()
     make_store(path)
-    for run in range(runs):
-        names = [f"{run}-{number}" for number in range(1_000)]
-        before = len(log.read())
-        child = fork(lambda names=names: tag_all(path, log, names))
-        tally.struck += strike(child, rng.uniform(0, 0.25), lambda before=before: len(log.read()) > before)
+    for run in until_hit(tally, hits):
+        names = [f"{run}-{number}" for number in range(40)]
+        tally.struck += kill_inside(partial(tag_all, path, log, names), rng, 0.1, (Store, "write"))
     check_tags(path, log, tally)
     return tally
 
@@ -233,17 +296,17 @@ def ingest(path: Path, home: Path) -> None:
 def compare_with_one_ingest(path: Path, home: Path, tally: Tally) -> None:
     """Compare a store that went through a lot with one that was filled at once."""
     once = path.with_name("once.db")
-    run_whole(lambda: ingest(once, home))
+    run_whole(partial(ingest, once, home))
     expected, found = ask(once, CONTENT), ask(path, CONTENT)
     tally.lost += len(set(expected) - set(found))
     tally.doubled += len(found) - len(set(expected) & set(found))
     check_integrity(path, tally)
 
 
-def kill_ingest(folder: Path, rng: random.Random, runs: int) -> Tally:
-    path, log, home, tally = folder / "kaizen.db", Log(folder / "log"), folder / "home", Tally(runs=runs)
+def kill_ingest(folder: Path, rng: random.Random, hits: int) -> Tally:
+    path, log, home, tally = folder / "kaizen.db", Log(folder / "log"), folder / "home", Tally()
     write_transcript(home, "first", 20)
-    whole_s = run_whole(lambda: ingest(path, home))
+    run_whole(partial(ingest, path, home))
 
     def work(names: list[str]) -> None:
         ingest(path, home)
@@ -251,15 +314,14 @@ def kill_ingest(folder: Path, rng: random.Random, runs: int) -> Tally:
             log.add(name)
 
     written: list[str] = []
-    for run in range(runs):
-        for part in range(3):
-            write_transcript(home, f"s{run}-{part}", 5 + 10 * part)
-            written.append(f"s{run}-{part}")
-        tally.struck += strike(fork(lambda: work(list(written))), rng.uniform(0, 1.5 * whole_s), lambda: True)
+    for run in until_hit(tally, hits):
+        write_transcript(home, f"s{run}", 5 + run % 20)
+        written.append(f"s{run}")
+        tally.struck += kill_inside(partial(work, list(written)), rng, 0.02, (Store, "write"))
         told, stored = set(log.read()), {name for (name,) in ask(path, "select id from sessions")}
         tally.lost += len(told - stored)
     tally.acknowledged = len(set(log.read()))
-    run_whole(lambda: ingest(path, home))
+    run_whole(partial(ingest, path, home))
     compare_with_one_ingest(path, home, tally)
     return tally
 
@@ -279,28 +341,29 @@ def fill_for_conclusion(path: Path) -> None:
             lifecycle.tag(store, EXPERIMENT, [f"c{number}" for number in range(first, 20, 2)], arm, now_ms=start_ms)
 
 
-def kill_conclude(folder: Path, rng: random.Random, runs: int) -> Tally:
-    template, log, tally = folder / "template.db", Log(folder / "log"), Tally(runs=runs)
-    run_whole(lambda: fill_for_conclusion(template))
+def kill_conclude(folder: Path, rng: random.Random, hits: int) -> Tally:
+    template, log, tally = folder / "template.db", Log(folder / "log"), Tally()
+    run_whole(partial(fill_for_conclusion, template))
 
     def work(path: Path) -> None:
         with Store.open(path) as store:
             lifecycle.conclude(store, EXPERIMENT, now_ms=1_767_225_600_000 + 20 * DAY_MS)
         log.add(path.name)
 
-    rehearsal = shutil.copy(template, folder / "rehearsal.db")
-    whole_s = run_whole(lambda: work(Path(rehearsal)))
-    for run in range(runs):
+    # From the first write of the transaction to the end of its commit.
+    section = ((lifecycle, "write_experiment"), (Store, "write"))
+    for run in until_hit(tally, hits):
         path = Path(shutil.copy(template, folder / f"run-{run}.db"))
-        tally.struck += strike(fork(lambda path=path: work(path)), rng.uniform(0, whole_s), lambda: True)
+        tally.struck += kill_inside(partial(work, path), rng, 0.012, *section)
         told = path.name in log.read()
         tally.acknowledged += told
         counts = (_count_conclusion(path), told)
         tally.lost += counts not in {((0, 0, 0), False), ((1, 1, 20), False), ((1, 1, 20), True)}
-        if counts[0] == (0, 0, 0):
-            run_whole(lambda path=path: work(path))
-        tally.lost += _count_conclusion(path) != (1, 1, 20)
         check_integrity(path, tally)
+        if run % 10 == 0:  # what is undone can be done again
+            if counts[0] == (0, 0, 0):
+                run_whole(partial(work, path))
+            tally.lost += _count_conclusion(path) != (1, 1, 20)
         path.unlink()
     return tally
 
@@ -331,7 +394,7 @@ def kill_report(folder: Path, rng: random.Random, runs: int) -> Tally:
     report = read_report(source)
 
     def work() -> None:
-        result = Runner(fast=True).run(RunRequest(report=report, parameters={}, out=out, force=True))
+        result = Runner().run(RunRequest(report=report, parameters={}, out=out, force=True))
         if result.exit_code == 0:
             log.add(result.record.run_id)
 
@@ -355,25 +418,56 @@ def _is_whole(folder: Path) -> bool:
         return False
     record = json.loads((folder / "run.json").read_text())
     return record["state"] == "success" and all(
-        hashlib.sha256((folder / output["path"]).read_bytes()).hexdigest() == output["sha256"]
-        for output in record["outputs"]
+        sha256((folder / output["path"]).read_bytes()).hexdigest() == output["sha256"] for output in record["outputs"]
     )
 
 
-def kill_export(folder: Path, rng: random.Random, runs: int) -> Tally:
-    log, tally, path = Log(folder / "log"), Tally(runs=runs), folder / "out" / "metrics.json"
+def kill_publish(folder: Path, rng: random.Random, hits: int) -> Tally:
+    """Kill while the files of a report are written and moved to their place, as the runner does it."""
+    log, tally, out = Log(folder / "log"), Tally(), folder / "sample"
+    out.mkdir()
+
+    def work(first: int) -> None:
+        for number in range(first, first + 20):
+            run_id = f"run-{number}"
+            staging = publication.make_staging(out, run_id)
+            page = f"page {number}".encode() * 10_000
+            record = {"state": "success", "outputs": [{"path": "report.html", "sha256": sha256(page).hexdigest()}]}
+            publication.write_file(staging / "report.html", page)
+            publication.write_file(staging / "run.json", json.dumps(record).encode())
+            publication.publish(staging, run_id)
+            log.add(run_id)
+
+    begin, end = (publication, "make_staging"), (publication, "publish")
+    run_whole(partial(work, 0))
+    for run in until_hit(tally, hits):
+        child = partial(work, 20 * (run + 1))
+        tally.struck += kill_inside(child, rng, 0.02, begin, end)
+        latest = publication.resolve_latest(out)
+        tally.require(held=latest is not None and _is_whole(latest), claim="latest is no whole report")
+        tally.lost += sum(not _is_whole(out / run_id) for run_id in log.read()[-20:])
+    tally.acknowledged = len(log.read())
+    for left in publication.find_staging(out):
+        publication.clear(left)
+        left.rmdir()
+    stray = [path.name for path in out.iterdir() if path.name.startswith(".") and path.name != ".latest.partial"]
+    tally.require(held=not stray, claim=f"stray files: {stray[:3]}")
+    return tally
+
+
+def kill_export(folder: Path, rng: random.Random, hits: int) -> Tally:
+    log, tally, path = Log(folder / "log"), Tally(), folder / "out" / "metrics.json"
     path.parent.mkdir()
 
     def work(version: int) -> None:
-        for number in range(version, version + 1_000):
+        for number in range(version, version + 20):
             frame = pl.DataFrame({"version": [number] * 2_000, "tokens": range(2_000)})
             write_table(frame, path)
             log.add(str(number))
 
-    for run in range(runs):
-        before = len(log.read())
-        child = fork(lambda run=run: work(1_000 * run))
-        tally.struck += strike(child, rng.uniform(0, 0.1), lambda before=before: len(log.read()) > before)
+    run_whole(partial(work, 0))
+    for run in until_hit(tally, hits):
+        tally.struck += kill_inside(partial(work, 20 * (run + 1)), rng, 0.004, (files, "_publish"))
         rows = json.loads(path.read_text())
         versions = {row["version"] for row in rows}
         tally.require(held=(len(rows), len(versions)) == (2_000, 1), claim="an export is not whole")
@@ -381,7 +475,7 @@ def kill_export(folder: Path, rng: random.Random, runs: int) -> Tally:
     tally.acknowledged = len(log.read())
     for left in path.parent.glob(".*"):
         os.utime(left, (0, 0))  # as the next export finds it some time later
-    run_whole(lambda: write_table(pl.DataFrame({"version": [1]}), path))
+    run_whole(partial(write_table, pl.DataFrame({"version": [1]}), path))
     stray = [found.name for found in path.parent.iterdir() if found != path]
     tally.require(held=not stray, claim=f"stray files: {stray[:3]}")
     return tally
@@ -416,11 +510,17 @@ def full_disk(folder: Path, rng: random.Random, runs: int) -> Tally:
             used_kib = sum(file.stat().st_size for file in place.iterdir()) // 1024
             remount(place, f"size={used_kib + rng.randrange(100, 1_200)}k")
             names = [f"{number}{LONG}" for number in range(20_000)]
-            tally.struck += finish(fork(lambda names=names, path=path, log=log: tag_all(path, log, names))) == REFUSED
+            tally.struck += finish(fork(partial(tag_all, path, log, names))) == REFUSED
             remount(place, "size=16m")
-            run_whole(lambda path=path, log=log: tag_all(path, log, ["after"]))
+            run_whole(partial(tag_all, path, log, ["after"]))
             check_tags(path, log, tally)
     return tally
+
+
+def tag_all_within(limit: int, path: Path, log: Log) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    tag_all(path, log, [f"{number}{LONG}" for number in range(20_000)])
 
 
 def file_limit(folder: Path, rng: random.Random, runs: int) -> Tally:
@@ -430,46 +530,43 @@ def file_limit(folder: Path, rng: random.Random, runs: int) -> Tally:
         make_store(path)
         limit = path.stat().st_size + rng.randrange(20_000, 400_000)
 
-        def work(path: Path = path, log: Log = log, limit: int = limit) -> None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-            tag_all(path, log, [f"{number}{LONG}" for number in range(20_000)])
-
-        tally.struck += finish(fork(work)) == REFUSED
-        run_whole(lambda path=path, log=log: tag_all(path, log, ["after"]))
+        tally.struck += finish(fork(partial(tag_all_within, limit, path, log))) == REFUSED
+        run_whole(partial(tag_all, path, log, ["after"]))
         check_tags(path, log, tally)
     return tally
 
 
-def input_output_error(folder: Path, rng: random.Random, runs: int) -> Tally:
+def io_error(folder: Path, rng: random.Random, runs: int) -> Tally:
+    return _fail_calls(folder, rng, runs, "write", (0.002, 0.005, 0.01))
+
+
+def read_error(folder: Path, rng: random.Random, runs: int) -> Tally:
+    return _fail_calls(folder, rng, runs, "read", (0.002, 0.005, 0.01), later=True)
+
+
+def _fail_calls(
+    folder: Path, rng: random.Random, runs: int, call: str, shares: tuple[float, ...], *, later: bool = False
+) -> Tally:
     tally = Tally(runs=runs)
     for run in range(runs):
         path, log = folder / f"run-{run}.db", Log(folder / f"log-{run}")
         make_store(path)
-        share = rng.choice((0.002, 0.005, 0.01))
-        point = f"enable_random name=posix/io/rw/write,probability={share},failinfo=5"
-        command = ["fiu-run", "-x", "-c", point, *worker_command("stubborn", path, log, 150)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        tally.struck += int(done.stdout)
+        point = f"enable_random name=posix/io/rw/{call},probability={rng.choice(shares)},failinfo=5"
+        control = str(folder / "control")
+        how = ["-f", control] if later else ["-c", point]
+        command = ["fiu-run", "-x", *how, sys.executable, str(STUBBORN), str(path), str(log.path), "150"]
+        command += [control, point] if later else []
+        for _ in range(20):  # DuckDB can end the process where a read fails; the work is taken up again
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            tally.struck += int(done.stdout) if done.returncode == 0 else 1
+            if done.returncode == 0:
+                break
+        tally.require(held=done.returncode == 0, claim=f"the worker ended with {done.returncode}")
         check_tags(path, log, tally)
     return tally
 
 
-def tag_stubbornly(path: Path, log: Log, count: int) -> int:
-    """Tag sessions, opening the store again after each error, and return how many errors there were."""
-    names, errors = [f"s{number}" for number in range(count)], 0
-    while names and errors < 300:
-        try:
-            with Store.open(path) as store:
-                while names:
-                    tag_session(store, EXPERIMENT, names[0], CONTROL)
-                    log.add(names.pop(0))
-        except StoreError:
-            errors += 1
-    return errors
-
-
-def read_only_disk(folder: Path, rng: random.Random, runs: int) -> Tally:
+def read_only(folder: Path, rng: random.Random, runs: int) -> Tally:
     tally = Tally(runs=runs)
     for run in range(runs):
         log = Log(folder / f"log-{run}")
@@ -477,17 +574,140 @@ def read_only_disk(folder: Path, rng: random.Random, runs: int) -> Tally:
             path = place / "kaizen.db"
             make_store(path)
             names = [f"{number}" for number in range(1_000)]
-            strike(
-                fork(lambda names=names, path=path, log=log: tag_all(path, log, names)),
-                rng.uniform(0, 0.05),
-                lambda log=log: bool(log.read()),
-            )
+            strike(fork(partial(tag_all, path, log, names)), rng.uniform(0, 0.05), partial(log.is_longer_than, 0))
             remount(place, "ro")
-            tally.struck += finish(fork(lambda path=path, log=log: tag_all(path, log, ["never"]))) == REFUSED
+            tally.struck += finish(fork(partial(tag_all, path, log, ["never"]))) == REFUSED
             remount(place, "rw")
             tally.require(held="never" not in log.read(), claim="a write on a read-only disk was acknowledged")
-            run_whole(lambda path=path, log=log: tag_all(path, log, ["after"]))
+            run_whole(partial(tag_all, path, log, ["after"]))
             check_tags(path, log, tally)
+    return tally
+
+
+def lost_wal(folder: Path, rng: random.Random, runs: int) -> Tally:
+    """Ingest while a reader keeps the WAL, and go on without the WAL: the store is as before; an ingest mends it."""
+    tally = Tally(runs=runs)
+    for run in range(runs):
+        place = folder / f"run-{run}"
+        path, home, lost = place / "kaizen.db", place / "home", place / "lost.db"
+        write_transcript(home, "first", 30)
+        run_whole(partial(ingest, path, home))
+        for part in range(4):
+            write_transcript(home, f"s{part}", rng.randrange(5, 60))
+        with hold(path, "begin", "select * from sessions"):
+            run_whole(partial(ingest, path, home))
+            tally.struck += path.with_name("kaizen.db-wal").stat().st_size > 0
+            shutil.copy(path, lost)
+        check_integrity(lost, tally)
+        run_whole(partial(ingest, lost, home))
+        compare_with_one_ingest(lost, home, tally)
+        tally.acknowledged += ask(lost, "select count(*) from events")[0][0]
+    return tally
+
+
+def memory_limit(folder: Path, rng: random.Random, runs: int) -> Tally:
+    """Ingest with little more address space than the libraries take, then without the limit."""
+    tally = Tally(runs=runs)
+    for run in range(runs):
+        place = folder / f"run-{run}"
+        path, home = place / "kaizen.db", place / "home"
+        for part in range(3):
+            write_transcript(home, f"s{part}", 300)
+
+        write_transcript(place / "warm", "s0", 1)
+        tally.struck += finish(fork(partial(ingest_within, path, home, rng.randrange(6 << 20)))) != 0
+        if path.exists() and path.stat().st_size:
+            check_integrity(path, tally)
+        run_whole(partial(ingest, path, home))
+        compare_with_one_ingest(path, home, tally)
+        tally.acknowledged += ask(path, "select count(*) from events")[0][0]
+    return tally
+
+
+def ingest_within(path: Path, home: Path, more: int) -> None:
+    """Ingest with so many more bytes of address space than an open store has."""
+    with Store.open(path, create=True) as store:
+        run_ingest(store, [home.with_name("warm")], environment={})  # loads what an ingest needs
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + more, used + more))
+        run_ingest(store, [home], environment={})
+
+
+def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
+    """Run every command that writes on a disk without room: it says so, and nothing is damaged or left behind."""
+    tally, template = Tally(), folder / "template.db"
+    run_whole(partial(fill_for_conclusion, template))
+    home = folder / "more"
+    for number in range(60):
+        write_transcript(home, f"m{number}", 40)
+    week = ("retro", "--week", "2026-W01")
+    into_store = (
+        ("ingest", "--home", str(home)), ("exp", "conclude", EXPERIMENT), week, ("outcomes",),
+    )  # fmt: skip
+    into_files = (
+        ("backup", "copy.db"), ("export", "sessions", "--to", "a.csv"), ("export", "metrics", "--to", "a.parquet"),
+        ("export", "retro", "--week", "2026-W01", "--to", "a.md"), ("exp", "report", EXPERIMENT, "--out", "report.md"),
+        ("export", "lake", "--to", "lake", "--lake-key", str(folder / "lake.key")),
+    )  # fmt: skip
+    load_key(folder / "lake.key")
+    with small_disk(folder, 16_384) as place:
+        for command in (*into_store, *into_files) * runs:
+            apart = command in into_files  # a store on a full disk would not even open
+            path = Path(shutil.copy(template, (folder if apart else place) / "store.db"))
+            fill(place / "filler", free=0 if apart else 96 << 10)
+            code = finish(fork(partial(run_command, place, [*command, "--store", str(path)])))
+            tally.runs += 1
+            tally.struck += code == REFUSED
+            tally.require(held=code in {0, REFUSED}, claim=f"{' '.join(command[:2])} exited with {code}")
+            (place / "filler").unlink()
+            check_integrity(path, tally)
+            stray = [one.name for one in place.rglob(".*") if one.name != ".lock" and "staging" not in one.name]
+            tally.require(held=not stray, claim=f"{' '.join(command[:2])} left {stray[:3]}")
+            for one in (*place.iterdir(), *folder.glob("store.db*")):
+                shutil.rmtree(one) if one.is_dir() else one.unlink()
+    return tally
+
+
+def fill(file: Path, *, free: int) -> None:
+    """Fill a disk with one file, but for so many bytes."""
+    with suppress(OSError), file.open("wb", buffering=0) as opened:
+        while True:
+            opened.write(bytes(4_096))
+    os.truncate(file, max(0, file.stat().st_size - free))
+
+
+def run_command(place: Path, command: list[str]) -> None:
+    """Run one command of the command line in this process, in a folder."""
+    os.chdir(place)
+    os.environ["KAIZEN_HOME"] = str(place.parent / "kaizen")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is the runner's, which prints its own result
+    app(command, standalone_mode=False)
+
+
+def swapped_links(folder: Path, _: random.Random, runs: int) -> Tally:
+    """While files are written, another process puts links to a foreign file in their place, as fast as it can."""
+    tally, victim, path = Tally(runs=runs), folder / "victim", folder / "out" / "metrics.json"
+    victim.write_text("untouched")
+    path.parent.mkdir()
+
+    def swap() -> None:
+        link, draft = folder / "link", path.parent / ".metrics.json.partial"
+        while True:
+            for place in (path, draft):
+                with suppress(OSError):
+                    link.symlink_to(victim)
+                    link.replace(place)
+
+    attacker = fork(swap)
+    for number in range(200 * runs):
+        write_table(pl.DataFrame({"version": [number]}), path)
+        with suppress(OSError):  # a link in the place of the draft is refused
+            publication.write_file(path, b"[]")
+        tally.struck += path.is_symlink()
+        tally.acknowledged += 1
+    os.kill(attacker, signal.SIGKILL)
+    finish(attacker)
+    tally.require(held=victim.read_text() == "untouched", claim="a link was followed")
     return tally
 
 
@@ -499,7 +719,7 @@ def worker_command(work: str, path: Path, log: Log, count: int) -> list[str]:
             str(count)]  # fmt: skip
 
 
-def clock_jumps(folder: Path, rng: random.Random, runs: int) -> Tally:
+def clock(folder: Path, rng: random.Random, runs: int) -> Tally:
     tally = Tally(runs=runs)
     library = next(Path("/usr/lib").rglob("libfaketimeMT.so.1"))
     for run in range(runs):
@@ -548,12 +768,17 @@ def eight_writers(folder: Path, rng: random.Random, runs: int) -> Tally:
         for writer in range(8):
             names = [f"{writer}-{number}" for number in range(100 if runs > 1 else 20)] + ["shared"]
             rng.shuffle(names)
-            writers.append(fork(lambda names=names, path=path, log=log: tag_all(path, log, names)))
+            writers.append(fork(partial(tag_all, path, log, names)))
         codes = [finish(writer) for writer in writers]
         tally.require(held=codes == [0] * 8, claim=f"writers exited with {codes}")
         tally.struck += 1
         check_tags(path, log, tally)
     return tally
+
+
+def tag_after_release(other: subprocess.Popen[str], path: Path, log: Log) -> None:
+    release(other)  # a forked pipe that stays open here would keep the other program waiting
+    tag_all(path, log, ["during", "later"])
 
 
 def foreign_lock(folder: Path, rng: random.Random, runs: int) -> Tally:
@@ -564,12 +789,7 @@ def foreign_lock(folder: Path, rng: random.Random, runs: int) -> Tally:
         with hold(
             path, "begin immediate", "insert into experiment_tags values ('other', 'foreign', 'Control')"
         ) as other:
-
-            def work(path: Path = path, log: Log = log, other: subprocess.Popen[str] = other) -> None:
-                release(other)  # a forked pipe that stays open here would keep the other program waiting
-                tag_all(path, log, ["during", "later"])
-
-            child = fork(work)
+            child = fork(partial(tag_after_release, other, path, log))
             time.sleep(rng.uniform(1, 3))
             tally.require(held=log.read() == [], claim="a write went through another program's lock")
             tally.struck += 1
@@ -579,6 +799,21 @@ def foreign_lock(folder: Path, rng: random.Random, runs: int) -> Tally:
         tags = {name for (name,) in ask(path, "select session_id from experiment_tags where experiment_id = 'exp-1'")}
         tally.acknowledged, tally.lost = tally.acknowledged + len(told), tally.lost + len(told - tags)
     return tally
+
+
+def write_in_pieces(file: Path, whole: bytes, cuts: list[int]) -> None:
+    with file.open("ab", buffering=0) as opened:
+        for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
+            opened.write(whole[start:end])
+            time.sleep(0.004)
+
+
+def follow(writer: int, path: Path, home: Path, log: Log) -> None:
+    """Ingest again and again while a writer lives; log for each time whether its last line was torn before."""
+    while Path(f"/proc/{writer}").exists():
+        torn = not transcript(home, "live").read_bytes().endswith(b"\n")
+        ingest(path, home)
+        log.add(f"{torn:d}")
 
 
 def torn_line(folder: Path, rng: random.Random, runs: int) -> Tally:
@@ -591,24 +826,12 @@ def torn_line(folder: Path, rng: random.Random, runs: int) -> Tally:
         transcript(home, "live").write_bytes(b"")
         cuts = sorted(rng.randrange(len(whole)) for _ in range(300))
 
-        def write(whole: bytes = whole, cuts: list[int] = cuts, home: Path = home) -> None:
-            with transcript(home, "live").open("ab", buffering=0) as file:
-                for start, end in zip([0, *cuts], [*cuts, len(whole)], strict=True):
-                    file.write(whole[start:end])
-                    time.sleep(0.004)
-
-        def follow(path: Path = path, log: Log = log, home: Path = home, writer: int = 0) -> None:
-            while Path(f"/proc/{writer}").exists():
-                torn = not transcript(home, "live").read_bytes().endswith(b"\n")
-                ingest(path, home)
-                log.add(f"{torn:d}")
-
-        writer = fork(write)
-        follower = fork(lambda follow=follow, writer=writer: follow(writer=writer))
+        writer = fork(partial(write_in_pieces, transcript(home, "live"), whole, cuts))
+        follower = fork(partial(follow, writer, path, home, log))
         finish(writer)
         tally.require(held=finish(follower) == 0, claim="the reader failed")
         tally.struck += log.read().count("1")
-        run_whole(lambda path=path, home=home: ingest(path, home))
+        run_whole(partial(ingest, path, home))
         compare_with_one_ingest(path, home, tally)
         tally.acknowledged += ask(path, "select count(*) from events")[0][0]
     return tally

@@ -11,8 +11,8 @@ from chromium_pipe import Browser
 HOSTILE = (
     '<script>alert("x")</script><img src=x onerror=alert(1)> **bold** [l](javascript:alert(1)) \x1b[31m\u202eevil\x00'
 )
-VIEWS = {"light": (1000, False, "screen"), "dark": (1000, True, "screen"), "phone": (390, False, "screen")}
-VIEWS["print"] = (794, False, "print")
+VIEWS = {"light": (1280, False, "screen"), "dark": (1280, True, "screen"), "print": (794, False, "print")}
+VIEWS |= {"tablet": (820, False, "screen"), "phone": (390, False, "screen"), "dark-phone": (390, True, "screen")}
 """Width of the window, whether the reader prefers dark, and the medium."""
 
 

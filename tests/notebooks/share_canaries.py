@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from benchmarks.redaction_corpus import fill
+from kaizen_analytics.core.model import Classification, Delta, Direction, Experiment, ManualTag, Metric
 from kaizen_analytics.experiments.lifecycle import new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.model import Classification, Delta, Direction, Experiment, ManualTag, Metric
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.sessions import write_sessions
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kaizen_analytics.errors import ConfigError, StoreMissingError
+from kaizen_analytics.core.errors import ConfigError, StoreMissingError
 from kaizen_analytics.reports.catalogue import read_report
-from kaizen_analytics.reports.ledger import RunState, load_report_runs, read_record
+from kaizen_analytics.reports.ledger import RunState, find_records, read_record
 from kaizen_analytics.reports.runner import BusyError, Runner, RunRequest, RunResult
 
 if TYPE_CHECKING:
@@ -223,10 +223,11 @@ def test_a_full_disk(write_notebook, start_report, small_disk: Path, cell: str) 
 def test_an_interrupted_notebook_is_not_taken_for_the_latest(write_notebook, out: Path) -> None:
     failed = run(write_notebook("1 / 0"), out)
     good = run(write_notebook("1 / 1"), out)
-    frame = load_report_runs(out)
-    assert set(frame["state"]) == {"failed", "success"}
-    assert frame.filter(run_id=good.record.run_id)["exit_code"].to_list() == [0]
-    assert frame.filter(run_id=failed.record.run_id)["folder"].to_list() == [str(failed.folder)]
+    found = {record.run_id: (folder, record.state, record.exit_code) for folder, record in find_records(out)}
+    assert found == {
+        good.record.run_id: (good.folder, RunState.SUCCESS, 0),
+        failed.record.run_id: (failed.folder, RunState.FAILED, 1),
+    }
     assert (out / "sample" / "latest").resolve() == good.folder
 
 
@@ -255,7 +256,7 @@ def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, o
 
 
 def test_reruns_with_a_fixed_clock_are_identical(write_notebook, tmp_path: Path) -> None:
-    notebook = write_notebook("print(name, count, share, flag)", "{1, 2, 'b', 'a'}")
+    notebook = write_notebook("print(name, count, share, flag)", "[1, 'b']")
     request = {"report": read_report(notebook), "parameters": {"name": "x"}, "formats": ("html", "md", "json", "ipynb")}
     runner = Runner(clock=lambda: 1_767_592_800_000)
     first = runner.run(RunRequest(out=tmp_path / "one", **request))

@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 import demo
 import pytest
 
-from kaizen_analytics.errors import KaizenError
-from kaizen_analytics.experiments.lifecycle import get_plan
+from kaizen_analytics.core.errors import KaizenError
+from kaizen_analytics.core.model import State
+from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.model import State
 from kaizen_analytics.reports.due import Outcome, find_due, make_slots
 from kaizen_analytics.reports.execution import Execution
 from kaizen_analytics.reports.ledger import RunState, find_records
@@ -129,6 +129,25 @@ def test_a_year_makes_every_slot_exactly_once(load, tmp_path: Path) -> None:
     assert list(out.rglob(".staging-*")) == []
 
 
+@pytest.mark.slow
+def test_a_clock_that_jumps_makes_each_slot_exactly_once(load, tmp_path: Path) -> None:
+    schedules, out, dice = load(SCHEDULES), tmp_path / "reports", random.Random(12)
+    now, end = BEGIN, BEGIN + timedelta(weeks=12)
+    while now < end:
+        for days in dice.choice([[0], [-30, 0], [21, 0], [-400, 21, -3, 0]]):
+            call_due(schedules, out, now + timedelta(days=days), dice)
+        now += timedelta(days=dice.choice([1, 3, 5]))
+    for _ in range(30):
+        call_due(schedules, out, end, dice)
+
+    records = [record for _, record in find_records(out)]
+    made = Counter((record.trigger, record.logical_at_ms) for record in records if record.state is RunState.SUCCESS)
+    assert set(made.values()) == {1}
+    for trigger, zone in ZONES.items():
+        days = {local_day(at_ms, zone) for name, at_ms in made if name == trigger}
+        assert {date(2026, 1, 11) + timedelta(weeks=number) for number in range(12)} <= days
+
+
 def local_day(at_ms: int, zone: str) -> date:
     moment = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(zone))
     assert (moment.hour, moment.minute) in {(2, 30), (3, 0), (3, 30)}
@@ -158,7 +177,7 @@ class FirstDies(random.Random):
 def test_two_schedulers_at_once_make_each_slot_once(load, tmp_path: Path) -> None:
     # each run takes a moment, so that the other one meets its lock or its result
     load(SCHEDULES, "import time; time.sleep(0.5)\nprint(name)")
-    command = [sys.executable, "-m", "kaizen_analytics", "report", "due", "--fast", "--jobs", "2", "--json"]
+    command = [sys.executable, "-m", "kaizen_analytics", "report", "due", "--jobs", "2", "--json"]
     options = ["--schedules", str(tmp_path / "reports.toml"), "--out", str(tmp_path / "reports")]
     called = [
         subprocess.Popen(

@@ -10,7 +10,7 @@ import write_golden
 
 from kaizen_analytics.reports.runner import RunResult
 
-FORMATS = ("html", "md", "json", "pdf")
+FORMATS = ("html", "md", "json")
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from kaizen_analytics.metrics import REGISTRY
-from kaizen_analytics.model import Metric
-from kaizen_analytics.queries import load_sql
+from kaizen_analytics.core.metrics import REGISTRY
+from kaizen_analytics.core.model import Metric
+from kaizen_analytics.core.queries import load_sql
 
 Row = dict[str, object]
 Tables = dict[str, list[Row]]
@@ -18,6 +18,10 @@ COLUMNS = {
     "sessions": "id text, agent text, model text, workspace text, started_at_ms bigint, ended_at_ms bigint",
     "session_roots": "session_id text, root_id text",
     "files_touched": "session_id text, path text",
+    "root_outcomes": (
+        "session_id text, checks_passed double, n_commits double, landed double, reverted double, lines_added double, "
+        "lines_surviving double, score double"
+    ),
     "staged_events": (
         "session_id text, seq bigint, ts_ms bigint, ts_exact bigint, kind text, tool text, tokens_in bigint, "
         "tokens_out bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint, "
@@ -118,11 +122,12 @@ def test_the_cache_hit_rate_is_unknown_without_cache_reads_and_without_input(
     assert one(run, [event(tokens_in=0, cache_read_tokens=0)])["cache_hit_rate"] is None
 
 
-def test_cost_needs_a_price_for_every_response(run: Callable[[Tables], list[Row]]) -> None:
+def test_a_response_without_a_price_takes_only_its_own_part_of_the_cost(run: Callable[[Tables], list[Row]]) -> None:
     priced = [event(seq=0, tokens_in=1, cost_usd_e6=1_500_000), event(seq=1, tokens_in=1, cost_usd_e6=250_000)]
     assert one(run, priced)["cost_per_session"] == 1.75
     row = one(run, [*priced, event(seq=2, tokens_out=1)])
-    assert (row["cost_per_session"], row["unpriced_responses"]) == (None, 1)
+    assert (row["cost_per_session"], row["unpriced_responses"]) == (1.75, 1)
+    assert one(run, [event(tokens_in=1)])["cost_per_session"] is None
 
 
 def test_one_error_event_fails_the_session(run: Callable[[Tables], list[Row]]) -> None:
@@ -183,8 +188,16 @@ def test_no_prompt_among_marked_messages_is_zero_prompts(run: Callable[[Tables],
 def test_tool_errors_are_a_share_of_known_outcomes(run: Callable[[Tables], list[Row]]) -> None:
     outcomes = [1, 0, 0, None, 0]
     events = [event("ToolResult", seq=i, is_error=outcome) for i, outcome in enumerate(outcomes)]
-    assert one(run, events)["tool_error_rate"] == 0.25
+    row = one(run, events)
+    assert (row["tool_error_rate"], row["tool_results"]) == (0.25, 4)
     assert one(run, [event("ToolResult")])["tool_error_rate"] is None
+
+
+def test_the_cache_hit_rate_comes_with_its_denominator_and_a_session_with_its_last_event(
+    run: Callable[[Tables], list[Row]],
+) -> None:
+    row = one(run, [event(seq=0, tokens_in=10, cache_read_tokens=30), event(seq=1, tokens_in=0, ts_ms=90_000)])
+    assert (row["cache_hit_rate"], row["input_tokens"], row["last_event_ms"]) == (0.75, 40, 90_000)
 
 
 def test_unreliable_responses_are_counted(run: Callable[[Tables], list[Row]]) -> None:
@@ -234,7 +247,7 @@ def test_sub_agents_are_counted_with_their_root(run: Callable[[Tables], list[Row
     assert row["success_rate"] == 0
 
 
-def test_one_unpriced_response_of_a_sub_agent_leaves_the_cost_unknown(run: Callable[[Tables], list[Row]]) -> None:
+def test_an_unpriced_response_of_a_sub_agent_leaves_the_parents_cost(run: Callable[[Tables], list[Row]]) -> None:
     rows = run(
         {
             "sessions": [session("root"), session("child"), session("other")],
@@ -250,4 +263,24 @@ def test_one_unpriced_response_of_a_sub_agent_leaves_the_cost_unknown(run: Calla
             ],
         }
     )
-    assert {row["session_id"]: row["cost_per_session"] for row in rows} == {"root": None, "other": 0}
+    assert {row["session_id"]: row["cost_per_session"] for row in rows} == {"root": 1, "other": 0}
+
+
+def test_outcomes_are_divided_where_there_is_something_to_divide_by(run: Callable[[Tables], list[Row]]) -> None:
+    def outcome(**columns: object) -> Row:
+        [row] = run(
+            {
+                "sessions": [session()],
+                "session_roots": [{"session_id": "s", "root_id": "s"}],
+                "staged_events": [event(tokens_in=300, cost_usd_e6=6_000_000)],
+                "root_outcomes": [{"session_id": "s", **columns}],
+            }
+        )
+        return row
+
+    row = outcome(checks_passed=1.0, n_commits=3.0, landed=1.0, reverted=0.0, lines_added=40.0, lines_surviving=30.0)
+    assert (row["cost_per_commit"], row["tokens_per_commit"], row["commits_per_session"]) == (2, 100, 3)
+    assert (row["rework"], row["cost_per_surviving_line"], row["checks_passed"]) == (0.25, 0.2, 1)
+    row = outcome(n_commits=0.0, lines_added=0.0, lines_surviving=0.0)
+    assert (row["cost_per_commit"], row["rework"], row["cost_per_surviving_line"]) == (None, None, None)
+    assert (row["commits_per_session"], row["landed"]) == (0, None)

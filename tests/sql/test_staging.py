@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from kaizen_analytics.queries import load_sql
+from kaizen_analytics.core.queries import load_sql
 
 EVENT_COLUMNS = (
     "session_id text, seq bigint, ts_ms bigint, kind text, tool text, tokens_in bigint, tokens_out bigint, "
@@ -78,3 +78,26 @@ def test_circles_of_parents_end_and_keep_every_session_once() -> None:
 def test_apart_every_session_is_its_own_root() -> None:
     parents = {"root": None, "child": "root"}
     assert roots("staging/session_selves.sql", parents) == {"root": "root", "child": "child"}
+
+
+def test_the_results_of_a_call_are_one_row() -> None:
+    results = [
+        ("s", 1, 20, "c", 1, '{"is_error":false,"says":"passed"}'),
+        ("s", 2, 30, "c", 0, '{"is_error":true}'),
+        ("s", 3, 40, "d", 1, "not json"),
+        ("t", 1, 50, "c", 1, "{}"),
+    ]
+    with duckdb.connect() as connection:
+        connection.execute(f"create table events ({EVENT_COLUMNS}, tool_call_id text)")
+        columns = "session_id, seq, ts_ms, tool_call_id, ts_exact, payload"
+        connection.executemany(f"insert into events (kind, {columns}) values ('ToolResult', ?, ?, ?, ?, ?, ?)", results)
+        connection.execute("insert into events (kind, session_id, seq, payload) values ('ToolResult', 's', 9, '{}')")
+        found = connection.execute(
+            "select session_id, tool_call_id, seq, ts_ms, ts_exact, is_error, payload "
+            f"from ({load_sql('staging/tool_results.sql')}) order by 1, 2"
+        ).fetchall()
+    assert found == [
+        ("s", "c", 1, 20, 0, 1, '{"is_error":false,"says":"passed"}'),
+        ("s", "d", 3, 40, 1, None, "not json"),
+        ("t", "c", 1, 50, 1, None, "{}"),
+    ]

@@ -1,27 +1,28 @@
-"""A store as frames, from a process that never opens it."""
+"""A store as frames, evaluations and retros."""
 
-import subprocess
-import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
+from experiment_cases import make_experiment
 
 from kaizen_analytics import (
-    Delta,
-    Direction,
-    Experiment,
-    ManualTag,
-    Metric,
     Portfolio,
     Store,
     open_analysis,
+    render_text,
+    sample_store,
     save_experiment,
 )
 from kaizen_analytics.analysis import Analysis
-from kaizen_analytics.errors import ConfigError, ExperimentError, StatisticsError, StoreMissingError
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreMissingError
+from kaizen_analytics.experiments.assess import compare_metric
+from kaizen_analytics.experiments.lifecycle import read_judged_sample
+from kaizen_analytics.pages import effect_text
 from kaizen_analytics.retro.retro import compute_retro, parse_week
+from kaizen_analytics.stats import DesignKind, EffectKind
 from kaizen_analytics.store import write_sessions
 
 DAY_MS = 86_400_000
@@ -54,6 +55,11 @@ def events(*names: str) -> pl.DataFrame:
     )
 
 
+@pytest.fixture(scope="module")
+def sample() -> Analysis:
+    return open_analysis(sample_store())
+
+
 @pytest.fixture
 def analysis(tmp_path: Path) -> Analysis:
     """Three sessions, one a day from 1970-01-01, with 1, 2 and 3 tokens."""
@@ -64,7 +70,7 @@ def analysis(tmp_path: Path) -> Analysis:
 
 
 def test_sessions_come_in_order_of_start(analysis: Analysis) -> None:
-    assert analysis.sessions()["id"].to_list() == ["a", "b", "c"]
+    assert analysis.sessions()["session_id"].to_list() == ["a", "b", "c"]
     assert analysis.sessions()["user"].to_list() == [None] * 3
 
 
@@ -90,25 +96,14 @@ def test_events_of_one_session(analysis: Analysis) -> None:
 
 
 def test_a_change_of_the_store_shows_in_the_next_call(analysis: Analysis) -> None:
-    with Store.open(analysis.path) as store:
+    with Store.open(analysis.store.path) as store:
         write_sessions(store, sessions("a"), {"events": events("a").with_columns(tokens_in=7)})
     assert analysis.metrics()["tokens_per_session"].to_list() == [7, 2, 3]
 
 
 def test_experiments_are_listed_with_those_that_cannot_be_read(analysis: Analysis) -> None:
-    experiment = Experiment(
-        id="e1",
-        name="Shorter prompts",
-        hypothesis="h",
-        change_description="c",
-        metric=Metric.TOKENS_PER_SESSION,
-        binding=ManualTag(variant_field="variant"),
-        duration_days=14,
-        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10),
-        created_at_ms=5,
-    )
-    with Store.open(analysis.path) as store:
-        save_experiment(store, experiment)
+    with Store.open(analysis.store.path) as store:
+        save_experiment(store, make_experiment(id="e1"))
         store.native(
             "insert into experiments (id, name, created_at_ms, metadata) values ('e2', 'x', 6, '{') returning 1"
         )
@@ -118,7 +113,7 @@ def test_experiments_are_listed_with_those_that_cannot_be_read(analysis: Analysi
     assert "not valid JSON" in frame["problem"][0]
 
 
-def test_errors_of_the_other_process_arrive_as_they_are(analysis: Analysis, tmp_path: Path) -> None:
+def test_errors_name_what_is_missing(analysis: Analysis, tmp_path: Path) -> None:
     with pytest.raises(ExperimentError, match="experiment not found: e9"):
         analysis.evaluate("e9", now_ms=0)
     with pytest.raises(StoreMissingError, match="missing"):
@@ -126,10 +121,10 @@ def test_errors_of_the_other_process_arrive_as_they_are(analysis: Analysis, tmp_
 
 
 def test_usage_is_filtered_by_time_and_session(analysis: Analysis) -> None:
-    assert analysis.costs(["agent"])["agent"].to_list() == ["claude_code", "codex"]
-    assert analysis.costs(["session_id"], agent="codex")["session_id"].to_list() == ["b"]
-    assert analysis.costs(["day"], since=datetime(1970, 1, 2, tzinfo=UTC)).is_empty(), "all events are of the first day"
-    assert analysis.costs()["new_tokens"].to_list() == [1 + 2 + 3]
+    assert analysis.usage(["agent"])["agent"].to_list() == ["claude_code", "codex"]
+    assert analysis.usage(["session"], agent="codex")["session"].to_list() == ["b"]
+    assert analysis.usage(["day"], since=datetime(1970, 1, 2, tzinfo=UTC)).is_empty(), "all events are of the first day"
+    assert analysis.usage()["new_tokens"].to_list() == [1 + 2 + 3]
     assert analysis.tools().is_empty()
     assert analysis.timeline("b")["new_tokens_so_far"].to_list() == [2]
     assert analysis.timeline("unknown").is_empty()
@@ -145,7 +140,8 @@ def test_an_effect_splits_a_metric_by_a_column(tmp_path: Path) -> None:
     assert (found.control.n, found.treatment.n) == (19, 19)
     assert found.difference is not None
     assert found.difference.low > 900
-    assert found.notes[-1] == "Without a value, and left out: 1 control and 1 treatment sessions."
+    assert (found.split.control, found.split.treatment) == ("claude_code", "codex")
+    assert (found.split.control_missing, found.split.treatment_missing) == (1, 1)
 
 
 def test_an_effect_names_what_does_not_exist(analysis: Analysis) -> None:
@@ -162,7 +158,7 @@ def test_an_effect_names_what_does_not_exist(analysis: Analysis) -> None:
 def test_power_needs_a_history_and_a_known_design(analysis: Analysis) -> None:
     with pytest.raises(ConfigError, match="The design is 'plan'; expected one of fixed, planned, open"):
         analysis.power("tokens_per_session", design="plan")
-    with pytest.raises(StatisticsError):
+    with pytest.raises(ExperimentError, match="Planning needs at least 20 past sessions with a value, and found 3"):
         analysis.power("tokens_per_session")
     with pytest.raises(ExperimentError, match="no session to plan from"):
         analysis.power("tokens_per_session", agent="cursor")
@@ -182,45 +178,70 @@ def test_a_session_id_that_is_no_text_is_an_error_of_ours(analysis: Analysis) ->
         analysis.events("\ud800")
 
 
-def test_the_portfolio_arrives_from_the_other_process(analysis: Analysis) -> None:
+def test_the_portfolio_of_a_store_without_experiments(analysis: Analysis) -> None:
     assert analysis.portfolio(now_ms=7) == Portfolio(as_of_ms=7, lines=(), archived=0, unreadable=())
 
 
-def test_a_retro_arrives_from_the_other_process(analysis: Analysis) -> None:
+def test_a_retro_is_the_one_of_the_command(analysis: Analysis) -> None:
     retro = analysis.retro("1970-W01", now_ms=7)
-    with Store.open(analysis.path, read_only=True) as store:
+    with Store.open(analysis.store.path, read_only=True) as store:
         expected = compute_retro(store, parse_week("1970-W01"), now_ms=7)
-    assert retro.tally.sessions == 3
+    assert retro.totals.sessions == 3
     assert retro.to_json() == expected.to_json()
-    assert str(retro) == str(expected)
-    assert retro._repr_html_().startswith("<p><b>Retro, week 1970-W01, all workspaces</b></p>")
+    assert render_text(retro) == render_text(expected)
 
 
 def test_a_retro_looks_at_one_window_and_scope(analysis: Analysis) -> None:
-    assert analysis.retro(days=1, now_ms=2 * DAY_MS).tally.sessions == 1
-    assert analysis.retro(now_ms=2 * DAY_MS, workspace="/w/b").tally.sessions == 1
+    assert analysis.retro(days=1, now_ms=2 * DAY_MS).totals.sessions == 1
+    assert analysis.retro(now_ms=2 * DAY_MS, repository="/w/b").totals.sessions == 1
     with pytest.raises(ConfigError, match="two windows; give one"):
         analysis.retro("1970-W01", days=3)
     with pytest.raises(ConfigError, match="The window is 0 days long"):
         analysis.retro(days=0)
-    with pytest.raises(ConfigError, match="Cannot read thresholds"):
-        analysis.retro("1970-W01", thresholds="/missing.toml")
 
 
-KERNEL = """
-import sys
-from kaizen_analytics import open_analysis
-analysis = open_analysis(sys.argv[1])
-analysis.metrics(); analysis.sessions(); analysis.events("a"); analysis.experiments(); analysis.costs()
-analysis.portfolio(now_ms=0); analysis.retro(days=1, now_ms=0)
-print("kaizen_analytics.columnar.build" in sys.modules)
-print("sqlite_scanner" in open("/proc/self/maps").read())
-"""
+def test_an_effect_is_what_an_experiment_on_the_same_sessions_finds(sample: Analysis) -> None:
+    experiment, plan, frame = read_judged_sample(sample.store, "concise-instructions", now_ms=0)
+    fixed = replace(plan, design=DesignKind.FIXED)
+    judged = compare_metric(frame, experiment.metric, fixed, as_of_ms=plan.started.window_end_ms)
+    used = frame.filter(pl.col("variant") != "Excluded")["started_at_ms"]
+    explored = sample.effect(
+        experiment.metric,
+        by="branch",
+        control="main",
+        treatment="concise-instructions",
+        workspace=plan.workspaces[0],
+        since=datetime.fromtimestamp(used.min() / 1000, UTC),
+        until=datetime.fromtimestamp((used.max() + 1) / 1000, UTC),
+    )
+    assert replace(explored, split=None) == judged.effect
+    assert effect_text.effect(explored) == effect_text.effect(judged.effect)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="looks at the libraries of a process in /proc")
-def test_the_reading_process_never_loads_the_sqlite_extension(tmp_path: Path) -> None:
-    path = tmp_path / "new.db"
-    Store.open(path, create=True).close()
-    done = subprocess.run([sys.executable, "-c", KERNEL, str(path)], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+def test_an_effect_over_several_workspaces_takes_them_as_clusters(sample: Analysis) -> None:
+    arms = {"by": "agent", "control": "claude_code", "treatment": "codex"}
+    found = sample.effect("tokens_per_session", **arms)
+    assert found.control.clusters is not None
+    assert sample.effect("tokens_per_session", **arms, cluster="none").control.clusters is None
+    assert sample.effect("tokens_per_session", **arms, statistic="mean").kind is EffectKind.MEAN
+    assert sample.effect("tool_error_rate", **arms).kind is EffectKind.RATE
+    with pytest.raises(ConfigError, match="The cluster is 'team'; expected one of none, day, branch, workspace"):
+        sample.effect("tokens_per_session", **arms, cluster="team")
+
+
+def test_an_effect_warns_of_unreliable_counts_as_an_experiment_does(sample: Analysis) -> None:
+    found = sample.effect("tokens_per_session", by="agent", control="claude_code", treatment="codex")
+    shares = replace(found.split, control_unreliable=0.5, treatment_unreliable=0.1)
+    said = [note for note in effect_text.notes(replace(found, split=shares)) if note.startswith("Imbalance: responses")]
+    assert len(said) == 1
+
+
+def test_times_are_columns_and_arguments_can_be_text(analysis: Analysis) -> None:
+    sessions = analysis.sessions()
+    assert sessions["started_at"].dtype == pl.Datetime("ms", "UTC")
+    assert sessions["started_at"].dt.epoch("ms").to_list() == sessions["started_at_ms"].to_list()
+    first = sessions["started_at"].min()
+    assert analysis.metrics(since=first.isoformat()).equals(analysis.metrics())
+    assert analysis.metrics(since="1d").is_empty()
+    with pytest.raises(ConfigError, match="'soon' is not a time"):
+        analysis.metrics(until="soon")

@@ -1,6 +1,7 @@
-"""`kaizen_analytics.git` against real temporary repositories."""
+"""`kaizen_analytics.core.git` against real temporary repositories."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.errors import RepositoryError
-from kaizen_analytics.git import Ancestry, BranchHistory, Repository, compute_ancestry
+from kaizen_analytics.core.errors import RepositoryError
+from kaizen_analytics.core.git import Ancestry, BranchHistory, Repository, _compute_ancestry
 
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada",
@@ -37,26 +38,39 @@ def commit(folder: Path, message: str, at_s: int = 1_700_000_000) -> str:
     return git(folder, "rev-parse", "HEAD")
 
 
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """Root - a - b - c on main; side forks from a; orphan shares nothing."""
+    root = tmp_path_factory.mktemp("template")
+    git(root, "init", "-q", "-b", "main")
+    ids = {name: commit(root, name) for name in ("root", "a")}
+    git(root, "checkout", "-q", "-b", "side")
+    ids["side"] = commit(root, "side")
+    git(root, "checkout", "-q", "main")
+    ids |= {name: commit(root, name) for name in ("b", "c")}
+    git(root, "checkout", "-q", "--orphan", "other")
+    ids["orphan"] = commit(root, "orphan")
+    git(root, "checkout", "-q", "main")
+    return root, ids
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "repo with space"
+def ids(template: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    return template[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, template: tuple[Path, dict[str, str]]) -> Path:
+    """A copy of the history, for this test alone."""
+    return Path(shutil.copytree(template[0], tmp_path / "repo with space"))
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Path:
+    root = tmp_path / "empty"
     root.mkdir()
     git(root, "init", "-q", "-b", "main")
     return root
-
-
-@pytest.fixture
-def history(folder: Path) -> dict[str, str]:
-    """Root - a - b - c on main; side forks from a; orphan shares nothing."""
-    ids = {name: commit(folder, name) for name in ("root", "a")}
-    git(folder, "checkout", "-q", "-b", "side")
-    ids["side"] = commit(folder, "side")
-    git(folder, "checkout", "-q", "main")
-    ids |= {name: commit(folder, name) for name in ("b", "c")}
-    git(folder, "checkout", "-q", "--orphan", "other")
-    ids["orphan"] = commit(folder, "orphan")
-    git(folder, "checkout", "-q", "main")
-    return ids
 
 
 def test_open_finds_the_root_from_a_folder_inside(folder: Path) -> None:
@@ -84,10 +98,10 @@ def test_find_does_not_hide_a_repository_that_git_refuses(folder: Path) -> None:
 
 
 def test_inherited_git_variables_do_not_redirect(
-    folder: Path, history: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, ids: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
-    assert Repository.open(folder).resolve_commit("main") == history["c"]
+    assert Repository.open(folder).resolve_commit("main") == ids["c"]
 
 
 def test_missing_git_is_a_clear_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,141 +110,132 @@ def test_missing_git_is_a_clear_error(folder: Path, monkeypatch: pytest.MonkeyPa
         Repository.open(folder)
 
 
-def test_resolve_commit_takes_ids_tags_branches_and_expressions(folder: Path, history: dict[str, str]) -> None:
-    git(folder, "tag", "-a", "v1", "-m", "one", history["a"])
+def test_resolve_commit_takes_ids_tags_branches_and_expressions(folder: Path, ids: dict[str, str]) -> None:
+    git(folder, "tag", "-a", "v1", "-m", "one", ids["a"])
     repository = Repository.open(folder)
-    assert repository.resolve_commit(history["b"][:10]) == history["b"]
-    assert repository.resolve_commit("v1") == history["a"]
-    assert repository.resolve_commit("main~1") == history["b"]
+    assert repository.resolve_commit(ids["b"][:10]) == ids["b"]
+    assert repository.resolve_commit("v1") == ids["a"]
+    assert repository.resolve_commit("main~1") == ids["b"]
 
 
 @pytest.mark.parametrize("reference", ["", "nope", "--all", "-h", "a\0b", "a\nb", "main:file", "--output=/tmp/x"])
-def test_resolve_commit_refuses_what_is_no_commit(folder: Path, history: dict[str, str], reference: str) -> None:
-    assert history
+def test_resolve_commit_refuses_what_is_no_commit(empty: Path, reference: str) -> None:
     with pytest.raises(RepositoryError, match="is not a commit"):
-        Repository.open(folder).resolve_commit(reference)
+        Repository.open(empty).resolve_commit(reference)
 
 
-def test_resolve_commit_suggests_a_branch(folder: Path, history: dict[str, str]) -> None:
-    assert history
+def test_resolve_commit_suggests_a_branch(folder: Path) -> None:
     with pytest.raises(RepositoryError, match="Did you mean 'side'"):
         Repository.open(folder).resolve_commit("sidee")
 
 
-def test_a_branch_is_found_locally_before_a_remote_and_a_tag(folder: Path, history: dict[str, str]) -> None:
-    git(folder, "update-ref", "refs/remotes/origin/side", history["a"])
-    git(folder, "update-ref", "refs/remotes/origin/gone", history["b"])
-    git(folder, "tag", "side", history["root"])
+def test_a_branch_is_found_locally_before_a_remote_and_a_tag(folder: Path, ids: dict[str, str]) -> None:
+    git(folder, "update-ref", "refs/remotes/origin/side", ids["a"])
+    git(folder, "update-ref", "refs/remotes/origin/gone", ids["b"])
+    git(folder, "tag", "side", ids["root"])
     repository = Repository.open(folder)
-    assert repository.resolve_branch("side") == history["side"]
-    assert repository.resolve_branch("gone") == history["b"]
-    assert repository.resolve_branch("origin/gone") == history["b"]
+    assert repository.resolve_branch("side") == ids["side"]
+    assert repository.resolve_branch("gone") == ids["b"]
+    assert repository.resolve_branch("origin/gone") == ids["b"]
     with pytest.raises(RepositoryError, match="is not a branch"):
-        repository.resolve_branch(history["a"])
+        repository.resolve_branch(ids["a"])
 
 
-def test_a_branch_with_an_option_like_name_resolves(folder: Path, history: dict[str, str]) -> None:
-    git(folder, "update-ref", "refs/heads/--upload-pack=x", history["a"])
-    assert Repository.open(folder).resolve_branch("--upload-pack=x") == history["a"]
+def test_a_branch_with_an_option_like_name_resolves(folder: Path, ids: dict[str, str]) -> None:
+    git(folder, "update-ref", "refs/heads/--upload-pack=x", ids["a"])
+    assert Repository.open(folder).resolve_branch("--upload-pack=x") == ids["a"]
 
 
-def test_known_commits_leaves_unknown_and_malformed_ids_out(folder: Path, history: dict[str, str]) -> None:
+def test_known_commits_leaves_unknown_and_malformed_ids_out(folder: Path, ids: dict[str, str]) -> None:
     tree = git(folder, "rev-parse", "main^{tree}")
-    short = history["a"][:12]
+    short = ids["a"][:12]
     known = Repository.open(folder).known_commits([short, "f" * 40, tree, "main", "HEAD", "--all", ""])
-    assert known == {short: history["a"]}
+    assert known == {short: ids["a"]}
 
 
 def test_relate_answers_for_many_commits_in_two_calls(
-    folder: Path, history: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
     real = subprocess.run
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: calls.append(a) or real(*a, **k))
     repository = Repository(folder)
-    found = repository.relate([*history.values(), "f" * 40], [history["a"], history["c"]])
-    a, c = history["a"], history["c"]
+    found = repository.relate([*ids.values(), "f" * 40], [ids["a"], ids["c"]])
+    a, c = ids["a"], ids["c"]
     assert len(calls) == 2
     assert found == {
-        history["root"]: Ancestry(ancestor_of=frozenset({a, c}), descendant_of=frozenset()),
+        ids["root"]: Ancestry(ancestor_of=frozenset({a, c}), descendant_of=frozenset()),
         a: Ancestry(ancestor_of=frozenset({a, c}), descendant_of=frozenset({a})),
-        history["b"]: Ancestry(ancestor_of=frozenset({c}), descendant_of=frozenset({a})),
+        ids["b"]: Ancestry(ancestor_of=frozenset({c}), descendant_of=frozenset({a})),
         c: Ancestry(ancestor_of=frozenset({c}), descendant_of=frozenset({a, c})),
-        history["side"]: Ancestry(ancestor_of=frozenset(), descendant_of=frozenset({a})),
-        history["orphan"]: Ancestry(ancestor_of=frozenset(), descendant_of=frozenset()),
+        ids["side"]: Ancestry(ancestor_of=frozenset(), descendant_of=frozenset({a})),
+        ids["orphan"]: Ancestry(ancestor_of=frozenset(), descendant_of=frozenset()),
     }
 
 
-def test_relate_names_a_target_that_is_gone(folder: Path, history: dict[str, str]) -> None:
+def test_relate_names_a_target_that_is_gone(folder: Path, ids: dict[str, str]) -> None:
     with pytest.raises(RepositoryError, match="no longer has the commit ffff"):
-        Repository.open(folder).relate([history["a"]], ["f" * 40])
+        Repository.open(folder).relate([ids["a"]], ["f" * 40])
 
 
 def test_relate_without_commits_asks_nothing(folder: Path) -> None:
     assert Repository.open(folder).relate([], []) == {}
 
 
-def test_relate_ignores_replace_references(folder: Path, history: dict[str, str]) -> None:
-    git(folder, "replace", "--graft", history["c"])
-    found = Repository.open(folder).relate([history["c"]], [history["a"]])
-    assert found[history["c"]].descendant_of == {history["a"]}
+def test_relate_ignores_replace_references(folder: Path, ids: dict[str, str]) -> None:
+    git(folder, "replace", "--graft", ids["c"])
+    found = Repository.open(folder).relate([ids["c"]], [ids["a"]])
+    assert found[ids["c"]].descendant_of == {ids["a"]}
 
 
-def test_a_shallow_clone_says_so(folder: Path, history: dict[str, str], tmp_path: Path) -> None:
-    assert history
+def test_a_shallow_clone_says_so(folder: Path, tmp_path: Path) -> None:
     clone = tmp_path / "shallow"
     git(tmp_path, "clone", "-q", "--depth", "1", f"file://{folder}", str(clone))
     assert Repository.open(clone).is_shallow()
     assert not Repository.open(folder).is_shallow()
 
 
-def test_a_branch_is_followed_through_its_reflog(folder: Path) -> None:
-    first = commit(folder, "first", at_s=1000)
-    second = commit(folder, "second", at_s=2000)
-    git(folder, "reset", "-q", "--hard", first, at_s=3000)
-    third = commit(folder, "third", at_s=4000)
-    branch = Repository.open(folder).read_branch_history("main")
-    assert [branch.commit_at(s * 1000) for s in (999, 1000, 2500, 3000, 9000)] == [
-        None,
-        first,
-        second,
-        first,
-        third,
-    ]
+def test_a_branch_is_followed_through_its_reflog(empty: Path) -> None:
+    first = commit(empty, "first", at_s=1000)
+    second = commit(empty, "second", at_s=2000)
+    git(empty, "reset", "-q", "--hard", first, at_s=3000)
+    third = commit(empty, "third", at_s=4000)
+    branch = Repository.open(empty).read_branch_history("main")
+    at = [branch.commit_at(s * 1000) for s in (999, 1000, 2500, 3000, 9000)]
+    assert at == [None, first, second, first, third]
 
 
-def test_without_a_reflog_the_last_commit_before_the_time_stands_in(folder: Path) -> None:
-    first = commit(folder, "first", at_s=1000)
-    second = commit(folder, "second", at_s=2000)
-    git(folder, "reflog", "expire", "--expire=now", "--all")
-    branch = Repository.open(folder).read_branch_history("main")
+def test_without_a_reflog_the_last_commit_before_the_time_stands_in(empty: Path) -> None:
+    first = commit(empty, "first", at_s=1000)
+    second = commit(empty, "second", at_s=2000)
+    git(empty, "reflog", "expire", "--expire=now", "--all")
+    branch = Repository.open(empty).read_branch_history("main")
     assert branch.moves == ()
     assert [branch.commit_at(s * 1000) for s in (999, 1999, 2000)] == [None, first, second]
 
 
-def test_a_reflog_that_starts_late_leaves_the_past_to_the_commits(folder: Path, tmp_path: Path) -> None:
-    first = commit(folder, "first", at_s=1000)
-    second = commit(folder, "second", at_s=2000)
+def test_a_reflog_that_starts_late_leaves_the_past_to_the_commits(empty: Path, tmp_path: Path) -> None:
+    first = commit(empty, "first", at_s=1000)
+    second = commit(empty, "second", at_s=2000)
     clone = tmp_path / "clone"
-    git(tmp_path, "clone", "-q", str(folder), str(clone), at_s=5000)
+    git(tmp_path, "clone", "-q", str(empty), str(clone), at_s=5000)
     branch = Repository.open(clone).read_branch_history("main")
     assert branch.commit_at(1_500_000) == first
     assert branch.commit_at(5_000_000) == second
 
 
-def test_head_has_moves_but_no_commits(folder: Path) -> None:
-    first = commit(folder, "first", at_s=1000)
-    branch = Repository.open(folder).read_branch_history("HEAD")
+def test_head_has_moves_but_no_commits(empty: Path) -> None:
+    first = commit(empty, "first", at_s=1000)
+    branch = Repository.open(empty).read_branch_history("HEAD")
     assert branch == BranchHistory(moves=((1000, first),), commits=())
 
 
-def test_a_deleted_branch_has_no_history(folder: Path, history: dict[str, str]) -> None:
-    assert history
+def test_a_deleted_branch_has_no_history(folder: Path) -> None:
     git(folder, "branch", "-q", "-D", "side")
     assert Repository.open(folder).read_branch_history("side") == BranchHistory(moves=(), commits=())
 
 
-def test_configured_programs_are_not_started(folder: Path, history: dict[str, str], tmp_path: Path) -> None:
+def test_configured_programs_are_not_started(folder: Path, ids: dict[str, str], tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     script = tmp_path / "run.sh"
     script.write_text(f"#!/bin/sh\ntouch '{canary}'\n")
@@ -239,7 +244,7 @@ def test_configured_programs_are_not_started(folder: Path, history: dict[str, st
         git(folder, "config", key, str(script))
     git(folder, "config", "log.showSignature", "true")
     repository = Repository.open(folder)
-    repository.relate(history.values(), [history["a"]])
+    repository.relate(ids.values(), [ids["a"]])
     repository.read_branch_history("main")
     repository.is_shallow()
     assert not canary.exists()
@@ -274,7 +279,7 @@ def test_ancestry_equals_a_search_from_every_commit(
     targets = data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
     wanted = frozenset(data.draw(st.lists(st.sampled_from(names), min_size=1))) | set(targets)
     parents = dict(graph)
-    found = compute_ancestry(graph, wanted, targets)
+    found = _compute_ancestry(graph, wanted, targets)
     assert found == {
         name: Ancestry(
             ancestor_of=frozenset(t for t in targets if name in naive_ancestors(parents, t)),
@@ -284,30 +289,18 @@ def test_ancestry_equals_a_search_from_every_commit(
     }
 
 
-def test_messages_are_those_since_a_time_on_any_branch(folder: Path) -> None:
-    commit(folder, "Old", at_s=1_700_000_000)
-    git(folder, "checkout", "-q", "-b", "side")
-    new = commit(folder, "New\n\nwith a body", at_s=1_700_000_100)
-    git(folder, "checkout", "-q", "main")
-    repository = Repository.open(folder)
-
-    assert repository.read_messages(1_700_000_050_000) == ((new, "New\n\nwith a body\n"),)
-    assert len(repository.read_messages(0)) == 2
-
-
-def test_changes_are_the_last_commits_of_paths(folder: Path) -> None:
+def test_changes_are_the_last_commits_of_paths(empty: Path) -> None:
     for at_s, name in ((1_700_000_000, "a b.md"), (1_700_000_100, "ü.md"), (1_700_000_200, "[x].md")):
-        (folder / name).write_text(str(at_s))
-        git(folder, "add", "--", name)
-        commit(folder, f"Write {name}", at_s=at_s)
-    (folder / "new.md").write_text("not committed")
-    changes = Repository.open(folder).read_changes(["a b.md", "ü.md", "[x].md", "new.md"])
+        (empty / name).write_text(str(at_s))
+        git(empty, "add", "--", name)
+        commit(empty, f"Write {name}", at_s=at_s)
+    (empty / "new.md").write_text("not committed")
+    changes = Repository.open(empty).read_changes(["a b.md", "ü.md", "[x].md", "new.md"])
 
     assert changes == {"a b.md": 1_700_000_000_000, "ü.md": 1_700_000_100_000, "[x].md": 1_700_000_200_000}
 
 
-def test_a_repository_without_commits_has_no_messages_and_no_changes(folder: Path) -> None:
-    repository = Repository.open(folder)
+def test_a_repository_without_commits_has_no_changes(empty: Path) -> None:
+    repository = Repository.open(empty)
 
-    assert repository.read_messages(0) == ()
     assert repository.read_changes(["a.md"]) == {}

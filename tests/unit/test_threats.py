@@ -1,14 +1,18 @@
-"""docs/threats.md names tests that exist; and those of them that belong to no single module."""
+"""docs/reference/threats.md names tests that exist; and those of them that belong to no single module."""
 
 from __future__ import annotations
 
 import ast
 import os
 import re
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -17,15 +21,16 @@ sys.path.insert(0, str(TESTS / "unit" / "store"))
 from store_cases import make_experiment, run_foreign  # noqa: E402
 
 from kaizen_analytics.cli import app  # noqa: E402
-from kaizen_analytics.errors import ReportError, StoreError  # noqa: E402
+from kaizen_analytics.core.errors import ReportError, StoreError  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
-from kaizen_analytics.experiments.plan import Plan  # noqa: E402
+from kaizen_analytics.experiments.plan import Plan, get_plan  # noqa: E402
+from kaizen_analytics.redact import load_key  # noqa: E402
 from kaizen_analytics.reports.ledger import read_record  # noqa: E402
 from kaizen_analytics.reports.publication import slug  # noqa: E402
 from kaizen_analytics.store import Store  # noqa: E402
 from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments  # noqa: E402
 
-PAGE = (TESTS.parent / "docs" / "threats.md").read_text(encoding="utf-8")
+PAGE = (TESTS.parent / "docs" / "reference" / "threats.md").read_text(encoding="utf-8")
 ROWS = [line.split(" | ") for line in PAGE.splitlines() if line.startswith("| ") and "`test_" in line]
 DEEP = ("[" * 100_000, '{"a":' * 100_000)
 
@@ -61,7 +66,7 @@ def test_json_that_nobody_would_write_is_an_error_with_its_place(path: Path, tex
     run_foreign(path, f"update ka_plans set plan = '{text}'")
     with Store.open(path) as store:
         with pytest.raises(StoreError, match="ka_plans of 'exp-1' holds no JSON") as caught:
-            lifecycle.get_plan(store, "exp-1")
+            get_plan(store, "exp-1")
         assert len(str(caught.value)) < 500
         run_foreign(path, f"insert into experiments (id, name, created_at_ms, metadata) values ('x', '', 1, '{text}')")
         assert [item.id for item in list_experiments(store)] == ["exp-1"]
@@ -96,3 +101,66 @@ def test_a_retro_replaces_a_link(path: Path, tmp_path: Path, monkeypatch: pytest
     assert kept.read_text() == "kept"
     assert not (out / name).is_symlink()
     assert (out / name).read_text().startswith("# Retro")
+
+
+MORE = {
+    "exp new": "--name x --metric cost_per_session --target-pct -10 --bind manual --all-workspaces",
+    "exp edit": "x --name y",
+    "exp tag": "e s --variant control",
+    "exp power": "--metric cost_per_session --all-workspaces",
+    "import": "kaizen.db",
+    "export lake": "--to lake --lake-key pseudonyms.key",
+    "export retro": "--to x.csv",
+    "retro": "--dry-run",
+}
+"""What commands need besides a store and a value for each required argument, where one has another form."""
+
+
+def list_store_commands() -> list[list[str]]:
+    """Return every command that takes a store, with what it needs."""
+
+    def walk(command: Any, words: list[str]) -> Iterator[list[str]]:
+        if any("--store" in parameter.opts for parameter in command.params):
+            required = [parameter for parameter in command.params if parameter.required]
+            needed = [word for one in required for word in ([one.opts[0], "x"] if one.opts[0][0] == "-" else ["x"])]
+            told = MORE.get(" ".join(words))
+            yield [*words, *(needed if told is None else told.split())]
+        for name in getattr(command, "commands", {}):
+            yield from walk(command.get_command(None, name), [*words, name])
+
+    # A report and a copied notebook read the store in a process of their own, the MCP server at each question; it is
+    # the same `Store.open`.
+    found = walk(typer.main.get_command(app), [])
+    others = (["report", "run"], ["notebooks", "copy"], ["mcp"])
+    return [words for words in found if words[:2] not in others]
+
+
+@pytest.mark.parametrize("command", list_store_commands(), ids=" ".join)
+def test_no_command_opens_a_store_with_a_trigger(
+    command: list[str], path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)
+    load_key(Path("pseudonyms.key"))
+    run_foreign(path, "create trigger t after insert on sessions begin delete from events; end")
+    before = path.read_bytes()
+    result = CliRunner().invoke(app, [*command, "--store", str(path)])
+    assert isinstance(result.exception, StoreError), result.output
+    assert "trigger t on sessions" in str(result.exception)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: reads /proc")
+def test_no_secret_is_in_arguments_or_messages(tmp_path: Path) -> None:
+    secret = "hunter2-" + "x7Qp" * 4
+    environment = {**os.environ, "KAIZEN_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "kaizen_analytics", "redact", "--lines", "--explain"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        process.stdin.write(f"DB_PASSWORD={secret}\n\xff\n".encode("latin-1"))
+        process.stdin.flush()
+        shown = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+        shown += process.communicate()
+    assert process.returncode == 0
+    assert b"DB_PASSWORD=<R:kv>" in shown[2]
+    assert [part for part in shown if secret.encode() in part] == []

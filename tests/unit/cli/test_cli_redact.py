@@ -29,10 +29,29 @@ def test_text_goes_in_and_comes_out_without_secrets(redact):
 
 
 def test_lines_are_kept_exactly(redact):
-    raw = b'a\r\npassword="Xy7!abcd"\n\0\xff\n\nlast'
+    raw = b'a\r\npassword="Xy7!abcd"\n\0x\n\nlast'
     assert redact(raw, "--lines").stdout == raw.replace(b"Xy7!abcd", b"<R:kv>")
 
 
+@pytest.mark.parametrize("options", [(), ("--lines",)])
+def test_any_bytes_go_in_and_text_comes_out(redact, options):
+    raw = b"a \0 \xff \xed\xa0\x80 &#1; &#xFFFE; \x1b[31m\n" + bytes(range(256)) + b'\npassword="Xy7!abcd"\n'
+    result = redact(raw, *options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.decode("utf-8").endswith('\npassword="<R:kv>"\n')
+    assert "\ufffd" in result.stdout.decode("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_text_in_another_encoding_is_redacted_as_text(redact, encoding):
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    raw = f'{mark}größe\npassword="Xy7!abcd"\n'.encode(encoding)
+    for options in ((), ("--lines",)):
+        assert redact(raw, *options).stdout.decode() == 'größe\npassword="<R:kv>"\n'
+
+
+@pytest.mark.slow
 def test_pseudonyms_are_the_same_in_the_next_run(redact):
     first, second = redact(b"/home/maria/x"), redact(b"/Users/maria/y")
     assert first.stdout.split(b"/")[2] == second.stdout.split(b"/")[2]
@@ -44,6 +63,7 @@ def test_this_account_is_known(redact):
     assert not any(word in result.stdout for word in (b"zkowal", b"Zoe", b"acmelabs"))
 
 
+@pytest.mark.slow
 def test_json_is_one_document_or_one_for_each_line(redact):
     document = json.loads(redact(b'password="Xy7!abcd"', "--json").stdout)
     assert document == {"text": 'password="<R:kv>"', "counts": {"assignment": 1}}

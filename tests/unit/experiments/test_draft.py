@@ -2,10 +2,9 @@
 
 import pytest
 
-from kaizen_analytics.errors import ConfigError
-from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
-from kaizen_analytics.metrics import parse_metric
-from kaizen_analytics.model import (
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.metrics import parse_metric
+from kaizen_analytics.core.model import (
     Absolute,
     Branch,
     Delta,
@@ -16,6 +15,7 @@ from kaizen_analytics.model import (
     Metric,
     PromptFingerprint,
 )
+from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
 
 TOKENS, SUCCESS = Metric.TOKENS_PER_SESSION, Metric.SUCCESS_RATE
 DECREASE, INCREASE = Direction.DECREASE, Direction.INCREASE
@@ -102,6 +102,15 @@ def test_an_unreadable_tolerance_is_quoted() -> None:
 )
 def test_bindings(kind: str, options: dict[str, str | None], expected: object) -> None:
     assert build_binding(kind, options, "arm") == expected
+
+
+@pytest.mark.parametrize("reference", ["--upload-pack=x", "-", "--output=/tmp/x", "a b", "a\nb", "a\0b", "\x7f"])
+@pytest.mark.parametrize(("kind", "noun"), [("git", "commit"), ("branch", "branch")])
+@pytest.mark.parametrize("arm", ["control", "treatment"])
+def test_what_looks_like_an_option_is_no_reference(kind: str, noun: str, arm: str, reference: str) -> None:
+    options = {f"control_{noun}": "main", f"treatment_{noun}": "short", f"{arm}_{noun}": reference}
+    with pytest.raises(ConfigError, match=f"--{arm}-{noun} is .* which no git reference is called"):
+        build_binding(kind, options)
 
 
 @pytest.mark.parametrize(

@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+from experiment_cases import DAY_MS, make_experiment
 
-from kaizen_analytics.experiments.assessment import assess
-from kaizen_analytics.experiments.plan import Plan, PlanDesign, Start
-from kaizen_analytics.experiments.portfolio import Arm, Line, Portfolio, rank, read_portfolio, summarise
-from kaizen_analytics.experiments.verdict import Headline, Verdict
-from kaizen_analytics.model import Absolute, Delta, Direction, Experiment, GitCommit, ManualTag, Metric, State
+from kaizen_analytics.core.model import Absolute, Delta, Direction, Experiment, GitCommit, Metric, State
+from kaizen_analytics.experiments.assess import assess
+from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
+from kaizen_analytics.experiments.plan import Plan, Start
+from kaizen_analytics.experiments.portfolio import Arm, Portfolio, PortfolioLine, _rank, _summarise, read_portfolio
+from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store, save_experiment
 
-DAY_MS = 86_400_000
-EXPERIMENT = Experiment(
-    id="e1",
-    name="Shorter instructions",
-    hypothesis="",
-    change_description="",
-    metric=Metric.TOKENS_PER_SESSION,
-    binding=ManualTag(variant_field=""),
-    duration_days=20,
-    success_criterion=Delta(direction=Direction.DECREASE, target_pct=-20.0),
-    state=State.RUNNING,
-    created_at_ms=0,
-)
+EXPERIMENT = make_experiment(id="e1", duration_days=20, state=State.RUNNING)
 START = Start(started_at_ms=0, window_start_ms=0, window_end_ms=20 * DAY_MS)
 VALUES = list(np.exp(np.linspace(-1, 1, 40)) * 1000)
 
 
-def line(**fields: object) -> Line:
-    plain = Line(
+def line(**fields: object) -> PortfolioLine:
+    plain = PortfolioLine(
         id="e1",
         name="n",
         state=State.RUNNING,
@@ -45,12 +33,14 @@ def line(**fields: object) -> Line:
         created_at_ms=0,
         concluded_at_ms=None,
         verdict=Verdict.INCONCLUSIVE,
-        headline=Headline.UNDECIDED,
+        decision=Decision(headline=Headline.UNDECIDED),
         better=Direction.DECREASE,
         estimate=-5.0,
         target_pct=-20.0,
         end_ms=20 * DAY_MS,
     )
+    if isinstance(headline := fields.pop("headline", None), Headline):
+        fields["decision"] = Decision(headline=headline)
     return replace(plain, **fields)
 
 
@@ -59,18 +49,20 @@ def arm(n: int, planned_n: int | None, expected_n: int) -> Arm:
 
 
 @pytest.fixture
-def summarised(make_frame: Callable[..., pl.DataFrame]) -> Callable[..., Line]:
+def summarised(make_frame: Callable[..., pl.DataFrame]) -> Callable[..., PortfolioLine]:
     """Return a function that summarises 40 and 40 sessions after 10 of 20 days."""
 
-    def make(experiment: Experiment = EXPERIMENT, now_ms: int = 10 * DAY_MS, planned_n: int | None = 100) -> Line:
-        plan = Plan(design=PlanDesign.PLANNED if planned_n else PlanDesign.OPEN, planned_n=planned_n, started=START)
+    def make(
+        experiment: Experiment = EXPERIMENT, now_ms: int = 10 * DAY_MS, planned_n: int | None = 100
+    ) -> PortfolioLine:
+        plan = Plan(design=DesignKind.PLANNED if planned_n else DesignKind.OPEN, planned_n=planned_n, started=START)
         frame = make_frame(VALUES, [0.8 * value for value in VALUES])
-        return summarise(assess(frame, experiment, plan, START, as_of_ms=now_ms, provenance={}), now_ms)
+        return _summarise(assess(frame, experiment, plan, START, as_of_ms=now_ms, provenance={}), now_ms)
 
     return make
 
 
-def test_half_of_the_time_doubles_the_sessions(summarised: Callable[..., Line]) -> None:
+def test_half_of_the_time_doubles_the_sessions(summarised: Callable[..., PortfolioLine]) -> None:
     found = summarised()
     assert (found.control, found.treatment) == (arm(40, 100, 80), arm(40, 100, 80))
     assert found.slowest == found.control
@@ -79,7 +71,7 @@ def test_half_of_the_time_doubles_the_sessions(summarised: Callable[..., Line]) 
     assert not summarised(planned_n=None).is_running_out(10 * DAY_MS), "without a plan there is nothing to miss"
 
 
-def test_after_the_end_nothing_is_expected_and_it_is_left_open(summarised: Callable[..., Line]) -> None:
+def test_after_the_end_nothing_is_expected_and_it_is_left_open(summarised: Callable[..., PortfolioLine]) -> None:
     assert summarised().final_n == 100
     found = summarised(now_ms=20 * DAY_MS)
     assert found.final_n == 40
@@ -90,20 +82,20 @@ def test_after_the_end_nothing_is_expected_and_it_is_left_open(summarised: Calla
     assert not concluded.is_left_open(20 * DAY_MS)
 
 
-def test_the_control_arm_of_a_commit_lies_in_the_past(summarised: Callable[..., Line]) -> None:
+def test_the_control_arm_of_a_commit_lies_in_the_past(summarised: Callable[..., PortfolioLine]) -> None:
     found = summarised(replace(EXPERIMENT, binding=GitCommit("a", "b")))
     assert (found.control, found.treatment) == (arm(40, 100, 40), arm(40, 100, 80))
 
 
-def test_more_planned_sessions_find_smaller_changes(summarised: Callable[..., Line]) -> None:
+def test_more_planned_sessions_find_smaller_changes(summarised: Callable[..., PortfolioLine]) -> None:
     few, many = (summarised(planned_n=n).detectable_pct for n in (50, 200))
     assert few < many < 0
-    # the error falls with the square root of the sessions; the two looks have intervals of different levels
+    # the error falls with the square root of the sessions; the two analyses have intervals of different levels
     assert math.log1p(few / 100) / math.log1p(many / 100) == pytest.approx(2, rel=0.05)
 
 
 def test_an_experiment_is_underpowered_when_its_target_is_smaller_than_what_it_can_see(
-    summarised: Callable[..., Line],
+    summarised: Callable[..., PortfolioLine],
 ) -> None:
     assert summarised(planned_n=50).is_underpowered
     assert not summarised(planned_n=50_000).is_underpowered
@@ -136,14 +128,14 @@ def test_the_arm_that_is_furthest_behind_is_named() -> None:
 
 def test_the_ranking_is_state_then_decision_then_gain() -> None:
     lines = [
-        line(id="draft", state=State.DRAFT, headline=None, estimate=None),
+        line(id="draft", state=State.DRAFT, decision=None, estimate=None),
         line(id="running"),
         line(id="bad", state=State.CONCLUDED, headline=Headline.DO_NOT_SHIP),
         line(id="good", state=State.CONCLUDED, headline=Headline.SHIP, estimate=-10.0),
         line(id="best", state=State.CONCLUDED, headline=Headline.SHIP, estimate=20.0, better=Direction.INCREASE),
         line(id="unknown", state=State.CONCLUDED, headline=Headline.SHIP, estimate=None),
     ]
-    assert [item.id for item in rank(lines)] == ["best", "good", "unknown", "bad", "running", "draft"]
+    assert [item.id for item in _rank(lines)] == ["best", "good", "unknown", "bad", "running", "draft"]
 
 
 def test_lists_are_ordered_by_urgency() -> None:
@@ -152,7 +144,7 @@ def test_lists_are_ordered_by_urgency() -> None:
         line(id="a", end_ms=4 * DAY_MS, detectable_pct=-60.0),
         line(id="late", end_ms=12 * DAY_MS, control=arm(1, 9, 2)),
         line(id="soon", end_ms=11 * DAY_MS, control=arm(1, 9, 2)),
-        line(id="draft", state=State.DRAFT, verdict=None, headline=None),
+        line(id="draft", state=State.DRAFT, verdict=None, decision=None),
     )
     found = Portfolio(as_of_ms=10 * DAY_MS, lines=lines, archived=0, unreadable=())
     assert [item.id for item in found.left_open] == ["a", "b"]
@@ -162,40 +154,13 @@ def test_lists_are_ordered_by_urgency() -> None:
     assert [item.id for item in found.decided] == ["b", "a", "late", "soon"]
 
 
-def test_json_round_trip(summarised: Callable[..., Line]) -> None:
-    unbounded = replace(summarised(), low=None, name="\U0001f600 <b>")
-    found = Portfolio(as_of_ms=1, lines=(unbounded, line()), archived=2, unreadable=("e9: broken",))
-    text = json.dumps(found.to_json(), allow_nan=False)
-    assert Portfolio.from_json(json.loads(text)) == found
-    assert json.loads(text)["attention"]["left_open"] == []
-
-
 def test_a_store_gives_every_experiment_and_says_what_is_wrong(store: Store) -> None:
     for place, state in enumerate((State.DRAFT, State.RUNNING, State.ARCHIVED)):
         save_experiment(store, replace(EXPERIMENT, id=f"e{place}", state=state))
     store.native("insert into experiments (id, name, created_at_ms, metadata) values ('e9', 'x', 6, '{') returning 1")
     found = read_portfolio(store, now_ms=DAY_MS)
     assert [item.id for item in found.lines] == ["e1", "e0"]
-    assert "exp start e1 --adopt" in (found.lines[0].problem or "")
+    assert "exp start e1" in (found.lines[0].problem or "")
     assert found.archived == 1
     assert len(found.unreadable) == 1
     assert "e9" in found.unreadable[0]
-
-
-def test_a_notebook_shows_one_row_for_each_experiment() -> None:
-    lines = (
-        line(name="<b>", low=-9.0),
-        line(id="draft", name="d", state=State.DRAFT, headline=None, estimate=None, target_pct=None),
-        line(id="broken", name="x", headline=None, estimate=None, problem="has no plan"),
-    )
-    found = Portfolio(as_of_ms=0, lines=lines, archived=2, unreadable=())
-    assert found._repr_html_().count("<tr>") == 4
-    assert found._repr_html_().count("<svg") == 1
-    assert "&lt;b&gt;" in found._repr_html_()
-    rows = [re.split(r"  +", row) for row in str(found).splitlines()[2:5]]
-    assert rows == [
-        ["<b>", "running", "undecided", "-5.0 %", "-20.0 %"],
-        ["d", "draft", "not started", "none", "none"],
-        ["x", "running", "has no plan", "none", "-20.0 %"],
-    ]
-    assert repr(found) == "<Portfolio of 3 experiments, as of 1970-01-01T00:00:00Z>"

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kaizen_analytics.store import Store
+
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+
+
+def rows(store: Store, sql: str) -> list[tuple[str | None, ...]]:
+    """Return what a native query gives."""
+    return [tuple(row) for row in store.native(sql)]
 
 
 def iso(at_s: float) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from ingest_lines import answer, call, envelope, feed, lines, prompt, result, usage
 
-from kaizen_analytics.ingest.claude_code import Parser
-from kaizen_analytics.ingest.records import Kind, Reason
+from kaizen_analytics.ingest.claude_code import ClaudeCodeParser
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.records import Kind, Reason, RecordStanding
+from kaizen_analytics.ingest.rows import event_row
 
 
 def events(*records, stem="s1"):
-    return feed(Parser(stem), lines(*records)).parsed.events
+    return feed(ClaudeCodeParser(stem), lines(*records)).parsed.events
 
 
 def responses(*records, stem="s1"):
@@ -104,31 +106,31 @@ def test_usage_that_progress_and_task_results_repeat_is_not_counted():
 def test_glued_lines_are_both_read():
     glued = lines(answer("a", 1, "m1")).rstrip(b"\n") + lines(answer("b", 2, "m2"))
 
-    parsed = feed(Parser("s1"), glued).parsed
+    parsed = feed(ClaudeCodeParser("s1"), glued).parsed
 
     assert len(parsed.events) == 2
-    assert (parsed.n_lines, parsed.n_accepted) == (1, 1)
+    assert (parsed.n_lines, parsed.rejects) == (1, [])
 
 
 def test_a_glued_line_with_a_broken_rest_keeps_its_first_part_and_is_counted():
-    parsed = feed(Parser("s1"), lines(answer("a", 1, "m1")).rstrip(b"\n") + b'{"type": "us\n').parsed
+    parsed = feed(ClaudeCodeParser("s1"), lines(answer("a", 1, "m1")).rstrip(b"\n") + b'{"type": "us\n').parsed
 
     assert len(parsed.events) == 1
     assert [reject.reason for reject in parsed.rejects] == [Reason.GLUED_REST]
 
 
 def test_two_session_ids_in_one_file_stay_one_session():
-    parser = feed(Parser("s1"), lines(prompt("a", 1, session="s1"), prompt("b", 2, session="old")))
+    parser = feed(ClaudeCodeParser("s1"), lines(prompt("a", 1, session="s1"), prompt("b", 2, session="old")))
 
     assert parser.session_id == "s1"
-    assert [event.original for event in parser.parsed.events] == [True, False]
+    assert [event.standing for event in parser.parsed.events] == [RecordStanding.WROTE, RecordStanding.UNKNOWN]
 
 
 def test_a_record_names_the_session_that_it_was_first_written_to():
     renamed = prompt("a", 1, session="fork") | {"session_id": "first"}
     pointed = prompt("b", 1, session="fork") | {"forkedFrom": {"sessionId": "first", "messageUuid": "b"}}
 
-    assert [event.original for event in events(renamed, pointed, stem="fork")] == [False, False]
+    assert [event.standing for event in events(renamed, pointed, stem="fork")] == [RecordStanding.UNKNOWN] * 2
 
 
 def test_times_that_go_backward_keep_file_order():
@@ -264,26 +266,17 @@ def test_compactions_mode_changes_and_hooks_are_events():
 
 
 def test_a_sub_agent_names_its_parent():
-    parser = feed(Parser("agent-a1"), lines(prompt("a", 1, session="parent") | {"isSidechain": True}))
+    parser = feed(ClaudeCodeParser("agent-a1"), lines(prompt("a", 1, session="parent") | {"isSidechain": True}))
 
     assert (parser.session_id, parser.parent_session_id) == ("agent-a1", "parent")
 
 
 def test_lines_of_no_interest_are_accepted():
-    parsed = feed(Parser("s1"), lines({"type": "summary", "summary": "x"}, {"type": "file-history-snapshot"})).parsed
+    parsed = feed(
+        ClaudeCodeParser("s1"), lines({"type": "summary", "summary": "x"}, {"type": "file-history-snapshot"})
+    ).parsed
 
-    assert (parsed.n_lines, parsed.n_accepted, parsed.events) == (2, 2, [])
-
-
-def test_going_on_from_a_state_equals_reading_at_once():
-    content = lines(answer("a", 1, "m1", call("t1", "Bash", command="ls")), result("b", 2, "t1"), prompt("c", 3))
-    cut = content.index(b"\n") + 1
-    first = feed(Parser("s1"), content[:cut])
-    second = feed(Parser("s1", first.state), content[cut:])
-    whole = feed(Parser("s1"), content)
-
-    assert first.parsed.events + second.parsed.events == whole.parsed.events
-    assert second.state == whole.state
+    assert (parsed.n_lines, parsed.rejects, parsed.events) == (2, [], [])
 
 
 def test_the_speed_that_a_response_was_bought_at_is_kept_unless_it_is_the_standard_one():
@@ -325,7 +318,7 @@ def test_iterations_without_another_model_are_in_the_totals():
 
 @pytest.mark.parametrize("given", [{"input_tokens": -1}, {"input_tokens": 2**70}, {"output_tokens": "5"}])
 def test_calls_beside_a_usage_that_cannot_be_read_are_kept_and_the_line_is_counted(given):
-    parsed = feed(Parser("s1"), lines(answer("a1", 1, "m1", call("toolu_1"), tokens=usage() | given))).parsed
+    parsed = feed(ClaudeCodeParser("s1"), lines(answer("a1", 1, "m1", call("toolu_1"), tokens=usage() | given))).parsed
 
     assert [event.kind for event in parsed.events] == [Kind.MESSAGE, Kind.TOOL_CALL]
     assert parsed.events[0].tokens is None
@@ -359,7 +352,44 @@ def test_call_ids_that_other_models_number_anew_tell_calls_apart_within_a_respon
 
 
 def test_kinds_that_no_known_build_writes_are_counted():
-    parser = feed(Parser("s1"), lines({"type": "brand-new"}, {"type": "brand-new"}, {"type": "cost-state"}))
+    parser = feed(ClaudeCodeParser("s1"), lines({"type": "brand-new"}, {"type": "brand-new"}, {"type": "cost-state"}))
 
     assert parser.unknown_kinds == {"brand-new": 2}
-    assert feed(Parser("s1", parser.state), lines({"type": "brand-new"})).unknown_kinds == {"brand-new": 3}
+
+
+ATTEMPT = {"type": "message", "model": "claude-opus-4-8", "input_tokens": 10, "output_tokens": 2}
+SERVED = {"type": "fallback_message", "model": "claude-sonnet-4-5-20250929", "input_tokens": 10, "output_tokens": 5}
+FALLBACK = {"type": "fallback", "from": "claude-opus-4-8"}
+
+
+@pytest.mark.parametrize(
+    ("blocks", "refused"),
+    [
+        ([{"type": "text", "text": "x"}], True),
+        ([FALLBACK, {"type": "text", "text": "x"}], True),
+        ([{"type": "thinking", "thinking": "x"}, FALLBACK], False),
+        ([{"type": "text", "text": "x"}, FALLBACK, {"type": "text", "text": "y"}], False),
+    ],
+)
+@pytest.mark.parametrize("one_line", [True, False])
+def test_an_attempt_that_was_refused_before_any_output_costs_nothing(blocks, refused, one_line):
+    told = usage() | {"iterations": [ATTEMPT, SERVED]}
+    parts = [blocks] if one_line else [[block] for block in blocks]
+    records = [answer(f"a{n}", n, "msg_01abcdefghijklmnopq", *part, tokens=told) for n, part in enumerate(parts)]
+
+    [attempt] = [event for event in events(*records) if event.payload.get("attempt")]
+
+    assert attempt.payload.get("refused", False) == refused
+    cost = event_row("s", 0, attempt, PriceList())[8]
+    assert cost == 0 if refused else cost > 0
+
+
+@pytest.mark.parametrize(
+    ("told", "exact"),
+    [("2026-09-01T10:00:00", False), ("1970-01-01T00:00:00.000Z", True), ("2026-09-01T19:00:00+09:00", True)],
+)
+def test_odd_clocks_are_kept_and_times_without_a_zone_are_inexact(told, exact):
+    parser = feed(ClaudeCodeParser("s1"), lines(prompt("a", 1) | {"timestamp": told}))
+
+    assert parser.parsed.rejects == []
+    assert [event.ts_exact for event in parser.parsed.events] == [exact]

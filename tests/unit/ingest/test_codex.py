@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ingest_lines import START_MS, codex, counts, feed, lines, meta, token_count, turn
 
-from kaizen_analytics.ingest.codex import Parser
+from kaizen_analytics.ingest.codex import CodexParser
 from kaizen_analytics.ingest.records import Kind
 
 OWN = "019d7e36-577c-7d90-9f1c-a447ba2254b4"
@@ -15,7 +15,7 @@ OWN_TURN = "019d7e36-57aa-7373-b23c-bcf62344db6f"
 
 
 def events(*records):
-    return feed(Parser("stem"), lines(*records)).parsed.events
+    return feed(CodexParser("stem"), lines(*records)).parsed.events
 
 
 def responses(*records):
@@ -60,9 +60,9 @@ def test_a_total_without_usage_after_a_compaction_is_not_counted():
 
 
 def test_a_token_count_without_info_is_accepted():
-    parsed = feed(Parser("stem"), lines(meta("s"), codex("event_msg", 1, type="token_count", info=None))).parsed
+    parsed = feed(CodexParser("stem"), lines(meta("s"), codex("event_msg", 1, type="token_count", info=None))).parsed
 
-    assert (parsed.n_accepted, parsed.events) == (2, [])
+    assert (parsed.n_lines, parsed.rejects, parsed.events) == (2, [], [])
 
 
 def test_a_total_that_goes_down_does_not_hide_usage():
@@ -125,7 +125,7 @@ def test_the_model_of_copied_history_still_holds_after_it():
 def test_a_child_that_restarts_its_counters_counts_from_zero():
     source = {"subagent": {"thread_spawn": {"parent_thread_id": PARENT}}}
     parser = feed(
-        Parser("stem"),
+        CodexParser("stem"),
         lines(meta(OWN, source=source), turn(1), token_count(2, counts(70, 0, 7, 0), counts(70, 0, 7, 0))),
     )
 
@@ -258,7 +258,7 @@ def test_aborted_and_failed_turns_are_errors_and_compactions_events():
 
 def test_branch_commit_version_and_instructions_are_recorded():
     parser = feed(
-        Parser("stem"),
+        CodexParser("stem"),
         lines(
             meta("s"), turn(1, user_instructions="be brief"), codex("event_msg", 1, type="user_message", message="x")
         ),
@@ -266,31 +266,6 @@ def test_branch_commit_version_and_instructions_are_recorded():
 
     assert parser.parsed.events[0].place == ("/repo/demo", "main", "0.120.0", "a" * 40)
     assert len(parser.prompt_fingerprint) == 16
-
-
-def test_going_on_from_a_state_equals_reading_at_once():
-    records = [
-        *copied_history(),
-        codex("event_msg", 20, type="user_message", message="own"),
-        function_call(21),
-        codex("event_msg", 22, type="exec_command_end", call_id="c1", exit_code=1),
-        output(23, "x"),
-        token_count(24, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)),
-    ]
-    whole = feed(Parser("stem"), lines(*records))
-
-    for cut in range(1, len(records)):
-        first = feed(Parser("stem"), lines(*records[:cut]))
-        second = feed(Parser("stem", first.state), lines(*records[cut:]))
-        assert first.parsed.events + second.parsed.events == whole.parsed.events
-        assert second.state == whole.state
-
-
-def test_an_outcome_for_a_result_of_an_earlier_reading_asks_for_the_whole_file():
-    first = feed(Parser("s"), lines(meta("s"), function_call(1), output(2, "Process running with session ID 4")))
-    ended = codex("event_msg", 9, type="exec_command_end", call_id="c1", exit_code=0)
-
-    assert feed(Parser("s", first.state), lines(ended)).changes_the_past
 
 
 def bare(kind, **more):
@@ -302,7 +277,7 @@ def said(role, text):
 
 
 def test_builds_that_wrote_bare_lines_are_read():
-    parser = Parser("stem")
+    parser = CodexParser("stem")
     first = {"id": "old", "timestamp": "2025-08-20T10:00:00Z", "instructions": None, "git": {"branch": "main"}}
     place = "<environment_context>\n  <cwd>/repo/demo</cwd>\n</environment_context>"
 
@@ -330,7 +305,7 @@ def test_builds_that_wrote_bare_lines_are_read():
 
 
 def test_a_bare_line_before_any_time_is_rejected():
-    [reject] = feed(Parser("stem"), lines(said("user", "x"))).parsed.rejects
+    [reject] = feed(CodexParser("stem"), lines(said("user", "x"))).parsed.rejects
 
     assert reject.reason == "bad_time"
 
@@ -359,3 +334,20 @@ def test_a_record_without_a_time_has_that_of_the_one_before_it():
     [found] = events(first, late)
 
     assert (found.ts_ms, found.ts_exact) == (START_MS, False)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"source": {"subagent": {"other": "guardian"}}},
+        {"source": {"subagent": "review"}},
+        {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "p", "depth": 1}}}},
+        {"source": "cli", "thread_source": "subagent"},
+    ],
+)
+def test_what_a_program_wrote_to_a_sub_agent_is_no_prompt(told):
+    asked = codex("event_msg", 1, type="user_message", message="review this")
+    item = codex("event_msg", 2, type="item_completed", item={"type": "UserMessage", "content": "and this"})
+
+    assert feed(CodexParser("s"), lines(meta("s", **told), asked, item)).parsed.events == []
+    assert len(feed(CodexParser("s"), lines(meta("s", source="cli"), asked, item)).parsed.events) == 2

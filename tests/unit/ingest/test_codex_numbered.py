@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ingest_lines import codex, codex_file, counts, feed, lines, meta, token_count, turn
 
-from kaizen_analytics.ingest.codex import Parser
+from kaizen_analytics.ingest.codex import CodexParser
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent, Kind
 from kaizen_analytics.store import Store
@@ -22,7 +22,7 @@ def numbered(*records):
 
 
 def read(*records):
-    return feed(Parser("stem"), lines(*records)).parsed.events
+    return feed(CodexParser("stem"), lines(*records)).parsed.events
 
 
 def inputs(*records):
@@ -119,6 +119,8 @@ def test_records_below_the_first_own_number_are_copies_whatever_their_times(star
         token_count(20, FIRST, FIRST),
     )
 
+    assert (prompts(*records), inputs(*records)) == ([], [40])
+    records[0]["payload"]["source"] = "cli"
     assert (prompts(*records), inputs(*records)) == (["own"], [40])
 
 
@@ -180,7 +182,7 @@ def test_a_fork_that_refers_to_its_history_begins_with_its_own_records():
 
 
 def test_a_session_meta_that_only_names_the_session_names_the_file():
-    parser = feed(Parser("stem"), lines(codex("session_meta", 0, session_id="s1", cwd="/repo")))
+    parser = feed(CodexParser("stem"), lines(codex("session_meta", 0, session_id="s1", cwd="/repo")))
 
     assert parser.session_id == "s1"
 
@@ -216,34 +218,9 @@ def test_an_item_tells_the_outcome_of_its_call(ended, failed):
     assert result.payload["is_error"] is failed
 
 
-def test_going_on_from_a_state_equals_reading_at_once():
-    records = numbered(
-        meta(OWN, 0, forked_from_id=PARENT, subagent_history_start_ordinal=3),
-        meta(PARENT, 0),
-        token_count(0, COMPACTION, COMPACTION),
-        codex("event_msg", 1, type="task_started", turn_id=OWN_TURN, model_context_window=1000),
-        user(1, "fix it"),
-        codex("event_msg", 1, type="user_message", message="fix it"),
-        recorded(2, "r1", FIRST),
-        token_count(2, FIRST, FIRST),
-        codex("event_msg", 3, type="something_new"),
-        recorded(3, "r1", FIRST),
-        token_count(4, BOTH, SECOND),
-        recorded(4, "r2", SECOND),
-    )
-    whole = feed(Parser("s"), lines(*records))
-
-    for cut in range(len(records)):
-        first = feed(Parser("s"), lines(*records[:cut]))
-        second = feed(Parser("s", first.state), lines(*records[cut:]))
-
-        assert first.parsed.events + second.parsed.events == whole.parsed.events
-        assert second.state == whole.state
-
-
 def test_kinds_that_no_known_build_writes_are_counted():
     parser = feed(
-        Parser("s"),
+        CodexParser("s"),
         lines(
             meta(OWN),
             codex("brand_new", 1),
@@ -260,7 +237,7 @@ def test_kinds_that_no_known_build_writes_are_counted():
     assert parser.parsed.rejects == []
 
 
-def test_a_thread_that_was_taken_back_goes_on_in_a_file_of_its_own(tmp_path):
+def test_a_thread_that_goes_on_in_another_file_is_one_session(tmp_path):
     base = {"thread_id": OWN, "end_ordinal_exclusive": 2, "end_byte_offset": 300}
     segment = "019fa200-577c-7d90-9f1c-a447ba2254b4"
     codex_file(tmp_path, f"2026-01-01T00-00-00-{OWN}", lines(meta(OWN), turn(0), recorded(1, "r1", COMPACTION)))
@@ -275,7 +252,7 @@ def test_a_thread_that_was_taken_back_goes_on_in_a_file_of_its_own(tmp_path):
         names = [name for (name,) in store.native("select id from sessions order by id")]
 
     assert (summary.tokens["tokens_in"], summary.responses) == (140, 2)
-    assert names == [OWN, f"{OWN}_{segment}"]
+    assert (names, summary.sessions) == ([OWN], 1)
 
 
 def speeds(*records):
@@ -309,11 +286,3 @@ def test_a_response_that_tells_its_own_service_tier_has_that_one():
     found = speeds(meta(OWN), turn(0), tier(0, "priority"), own, token_count(1, FIRST, FIRST), total)
 
     assert found == ["fast", None]
-
-
-def test_the_service_tier_survives_the_end_of_a_run():
-    parser = feed(Parser("stem"), lines(meta(OWN), turn(0), tier(1, "priority")))
-
-    [found] = feed(Parser("stem", parser.state), lines(token_count(2, FIRST, FIRST))).parsed.events
-
-    assert found.payload["speed"] == "priority"

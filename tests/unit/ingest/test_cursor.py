@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from ingest_lines import feed, lines
 
-from kaizen_analytics.ingest.cursor import Composer, Parser
+from kaizen_analytics.ingest.cursor import Composer, CursorParser
 from kaizen_analytics.ingest.records import Kind, Malformed
 
 FILE_MS = 1_788_000_000_000
@@ -27,7 +27,7 @@ def tool(name, given):
 
 
 def read(*records, **more):
-    parser = feed(Parser("c1", file_ms=FILE_MS, **more), lines(*records))
+    parser = feed(CursorParser("c1", file_ms=FILE_MS, **more), lines(*records))
     parser.finish()
     return parser.parsed.events
 
@@ -137,6 +137,6 @@ def test_results_are_counted_where_a_build_writes_them(role):
 
 
 def test_kinds_and_roles_that_no_known_build_writes_are_counted():
-    parser = feed(Parser("c", file_ms=0), lines({"type": "brand_new"}, said("system"), {"type": "turn_ended"}))
+    parser = feed(CursorParser("c", file_ms=0), lines({"type": "brand_new"}, said("system"), {"type": "turn_ended"}))
 
     assert parser.unknown_kinds == {"brand_new": 1, "role/system": 1}

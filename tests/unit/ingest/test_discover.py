@@ -7,7 +7,7 @@ import os
 import pytest
 from ingest_lines import claude_file, codex_file, write
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.discover import discover, find_roots, look_at, parse_agents
 from kaizen_analytics.ingest.records import Agent
 
@@ -16,7 +16,7 @@ ALL = frozenset(Agent)
 
 def names(home, **environment):
     homes = None if environment else [home]
-    return [source.path.name for source in discover(find_roots(homes, environment), ALL)]
+    return [source.path.name for source in discover(find_roots(homes, environment), ALL).sources]
 
 
 def test_transcripts_of_all_agents_are_found(tmp_path):
@@ -49,12 +49,61 @@ def test_environment_variables_name_more_folders_and_each_file_counts_once(tmp_p
     assert sorted(names(tmp_path, **variables)) == ["rollout-9.jsonl", "s1.jsonl"]
 
 
-def test_only_regular_files_count(tmp_path):
+def passed_over(home):
+    return sorted((one.path.name, one.reason) for one in discover(find_roots([home], {}), ALL).passed_over)
+
+
+def test_only_regular_files_count_and_the_others_are_named(tmp_path):
     real = claude_file(tmp_path, "s1", b"")
     os.mkfifo(real.with_name("pipe.jsonl"))
-    real.with_name("link.jsonl").symlink_to(real)
 
     assert names(tmp_path) == ["s1.jsonl"]
+    assert passed_over(tmp_path) == [("pipe.jsonl", "not a regular file")]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "z.jsonl"])
+def test_a_file_and_links_to_it_count_once_under_its_own_name(tmp_path, name):
+    real = claude_file(tmp_path, "s1", b"")
+    real.with_name(name).symlink_to(real)
+    real.with_name("again.jsonl").symlink_to(real)
+
+    assert names(tmp_path) == ["s1.jsonl"]
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    claude_file(tmp_path / "disk", "s1", b"")
+    codex_file(tmp_path / "disk", "1", b"", folder="sessions/2025/01/01")
+    codex_file(tmp_path, "2", b"")
+    home = tmp_path
+    (home / ".claude").mkdir()
+    (home / ".claude/projects").symlink_to(tmp_path / "disk/.claude/projects")
+    (home / ".codex/sessions/2025").symlink_to(tmp_path / "disk/.codex/sessions/2025")
+    (home / ".codex/sessions/2025-again").symlink_to(tmp_path / "disk/.codex/sessions/2025")
+    (tmp_path / "disk/.codex/sessions/2025/loop").symlink_to(home / ".codex")
+
+    assert sorted(names(home)) == ["rollout-1.jsonl", "rollout-2.jsonl", "s1.jsonl"]
+    assert passed_over(home) == []
+
+
+def test_what_cannot_be_walked_is_named(tmp_path):
+    claude_file(tmp_path, "s1", b"").with_name("gone.jsonl").symlink_to(tmp_path / "nothing")
+    deep = tmp_path / ".claude/projects/x" / "/".join("abcdefghijklmn")
+    deep.mkdir(parents=True)
+
+    assert passed_over(tmp_path) == [
+        ("gone.jsonl", "a link that leads nowhere"),
+        ("l", "a folder deeper than 12 levels"),
+    ]
+
+
+@pytest.mark.parametrize("data", [".config", "Library/Application Support", "AppData/Roaming"])
+def test_the_folders_of_every_system_are_looked_into(tmp_path, data):
+    write(tmp_path, f"{data}/Cursor/User/globalStorage/state.vscdb", b"")
+    cowork = f"{data}/Claude/local-agent-mode-sessions/org/account/local_1"
+    write(tmp_path, f"{cowork}/.claude/projects/-sessions-x/c1.jsonl", b"")
+    write(tmp_path, f"{cowork}/audit.jsonl", b"")
+
+    assert sorted(names(tmp_path)) == ["c1.jsonl", "state.vscdb"]
 
 
 def test_a_home_that_is_no_folder_is_an_error(tmp_path):
@@ -87,6 +136,6 @@ def test_a_single_path_is_looked_at_like_the_walk_would(tmp_path):
     path = claude_file(tmp_path, "s1", b"abc")
     roots = find_roots([tmp_path], {})
 
-    assert look_at(path, roots) == discover(roots, ALL)[0]
+    assert look_at(path, roots) == discover(roots, ALL).sources[0]
     assert look_at(path.with_name("gone.jsonl"), roots) is None
     assert look_at(tmp_path / "other.jsonl", roots) is None

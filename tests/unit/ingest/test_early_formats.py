@@ -7,10 +7,9 @@ import json
 import pytest
 from ingest_lines import START_MS, line, lines, write
 
-from kaizen_analytics.ingest.cursor_text import Parser
+from kaizen_analytics.ingest.cursor_text import CursorTextParser
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent, Kind
-from kaizen_analytics.store import Store
 
 STEM = "rollout-2025-04-17-0c9d7bd2-0000-4000-8000-000000000001"
 TEXT = b"""user:
@@ -38,12 +37,6 @@ assistant:
   ok
 Done: it builds.
 """
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store.open(tmp_path / "store.db", create=True) as opened:
-        yield opened
 
 
 def codex_document(*items):
@@ -93,7 +86,7 @@ def test_other_json_files_are_left_alone(store, tmp_path):
 
 
 def read(content):
-    parser = Parser("s", file_ms=START_MS, slug="srv-demo")
+    parser = CursorTextParser("s", file_ms=START_MS, slug="srv-demo")
     for text in content.split(b"\n"):
         if text.strip():
             parser.feed(0, text)

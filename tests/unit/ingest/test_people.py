@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kaizen_analytics.ingest.gitref import Places, owner_of
+from kaizen_analytics.ingest.gitref import Places, _owner_of
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.store import Store
 
@@ -27,7 +27,7 @@ from kaizen_analytics.store import Store
     ],
 )
 def test_the_owner_of_a_remote(remote: str, owner: str | None):
-    assert owner_of(remote) == owner
+    assert _owner_of(remote) == owner
 
 
 def make_repository(folder: Path, email: str) -> Path:

@@ -27,6 +27,7 @@ from ingest_lines import (
     meta,
     prompt,
     result,
+    rows,
     token_count,
     turn,
     usage,
@@ -34,11 +35,11 @@ from ingest_lines import (
 )
 
 from kaizen_analytics.cli import app
-from kaizen_analytics.ingest import checkpoints, pipeline
+from kaizen_analytics.ingest import checkpoints
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent
+from kaizen_analytics.ingest.rows import event_row
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.sessions import foreign_sessions
 
 CONTENT = {
     "events": "session_id, seq, ts_ms, kind, tool, tokens_in, tokens_out, cost_usd_e6, payload, tool_call_id,"
@@ -46,23 +47,10 @@ CONTENT = {
     "sessions": "id, agent, model, workspace, started_at_ms, ended_at_ms, branch, parent_session_id, agent_version",
     "files_touched": "session_id, path",
     "skills_used": "session_id, skill",
-    "ka_sources": "session_id, n_events, checksum",
-    "ka_files": "path, session_id, stored_as, read_bytes, prefix_hash, last_ms, shared, n_lines, rejects, tally",
+    "ka_files": "path, session_id, stored_as, read_bytes, prefix_hash, last_ms, n_lines, rejects, tally",
     "ka_records": "(select path from ka_files where id = file_id), record, seq, original, tokens",
+    "ka_places": "session_id, seq, cwd, branch",
 }
-
-
-@pytest.fixture
-def store(tmp_path):
-    with Store.open(tmp_path / "store.db", create=True) as opened:
-        yield opened
-
-
-@pytest.fixture
-def home(tmp_path):
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
 
 
 def ingest(store, home, **options):
@@ -70,12 +58,7 @@ def ingest(store, home, **options):
 
 
 def content_of(store):
-    assert foreign_sessions(store) == []
     return {table: sorted(store.native(f"select {columns} from {table}")) for table, columns in CONTENT.items()}
-
-
-def rows(store, sql):
-    return [tuple(row) for row in store.native(sql)]
 
 
 def total(store, column="tokens_out"):
@@ -131,20 +114,6 @@ def test_reading_everything_again_changes_nothing(store, home):
     assert content_of(store) == before
 
 
-def test_only_what_was_appended_is_read(store, home):
-    content = lines(*conversation("s1", count=5))
-    cut = content.index(b"\n", len(content) // 2) + 1
-    path = claude_file(home, "s1", content[:cut])
-    ingest(store, home)
-    first_ids = rows(store, "select id from events order by id")
-    path.write_bytes(content)
-
-    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
-
-    assert summary.bytes_read == len(content) - cut
-    assert rows(store, "select id from events order by id")[: len(first_ids)] == first_ids
-
-
 def test_a_response_whose_lines_arrive_in_two_runs_is_completed(store, home):
     first = answer("a", 1, "m1", {"type": "thinking", "thinking": ""}, tokens=usage(output=1), stop=None)
     second = answer("b", 2, "m1", {"type": "text", "text": "hi"}, tokens=usage(output=50), stop="end_turn")
@@ -170,21 +139,105 @@ def test_a_torn_last_line_waits_for_its_rest(store, home):
     assert (summary.waiting, summary.tool_results, summary.rejects) == (0, 3, {})
 
 
-@pytest.mark.parametrize("change", [lambda text: text[: len(text) // 2], lambda text: text.replace(b"40", b"41", 1)])
-def test_a_file_that_shrank_or_was_rewritten_is_read_again(store, home, change):
-    content = lines(*conversation("s1"))
-    path = claude_file(home, "s1", content)
+def test_a_file_that_was_only_touched_is_not_written_again(store, home):
+    path = claude_file(home, "s1", lines(*conversation("s1")))
     ingest(store, home)
-    shorter = change(content)[: change(content).rindex(b"\n") + 1]
-    path.write_bytes(shorter)
+    first_ids = rows(store, "select id from events order by id")
     os.utime(path, ns=(1, 1))
 
-    ingest(store, home)
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
 
-    found = content_of(store)
-    with Store.open(home / "fresh.db", create=True) as fresh:
-        ingest(fresh, home)
-        assert content_of(fresh) == found
+    assert (summary.new_events, summary.events) == (0, 10)
+    assert rows(store, "select id from events order by id") == first_ids
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex"])
+@pytest.mark.parametrize("rest", [0, 0.5])
+def test_what_a_file_lost_stays_and_is_counted(store, home, agent, rest):
+    content = lines(*conversation("s1")) if agent == "claude" else rollout("s1", 6)
+    path = claude_file(home, "s1", content) if agent == "claude" else codex_file(home, "s1", content)
+    ingest(store, home)
+    content_sql = "select seq, ts_ms, kind, tokens_in, tokens_out, payload from events order by seq"
+    before = rows(store, content_sql)
+    path.write_bytes(content[: content.rindex(b"\n", 0, int(len(content) * rest)) + 1] if rest else b"")
+
+    summaries = [ingest(store, home).agents.values() for _ in range(2)]
+
+    assert rows(store, content_sql) == before
+    for summary in summaries:
+        kept = sum(agent.kept_events for agent in summary)
+        assert kept == len(before) if rest == 0 else 0 < kept < len(before)
+    path.write_bytes(content)
+    assert sum(agent.kept_events for agent in ingest(store, home).agents.values()) == 0
+    assert rows(store, content_sql) == before
+
+
+def test_a_record_that_is_there_with_other_numbers_replaces_its_former_self(store, home):
+    path = claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home)
+    path.write_bytes(path.read_bytes().replace(b'"output_tokens": 40', b'"output_tokens": 44'))
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert rows(store, "select tokens_out from events where tokens_out is not null") == [("44",), ("41",), ("42",)]
+    assert (summary.kept_events, summary.new_events) == (0, 0)
+
+
+def test_a_file_that_was_overwritten_adds_to_what_it_held(store, home):
+    path = claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home)
+    path.write_bytes(lines(*conversation("s1", 900, response="n", count=1)))
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert (summary.prompts, summary.kept_prompts, summary.kept_events, summary.new_events) == (2, 1, 10, 4)
+    assert rows(store, "select min(seq), max(seq), count(*) from events") == [("0", "13", "14")]
+    assert rows(store, "select count(*) from files_touched") == [("3",)]
+
+
+def test_a_file_that_is_gone_is_counted_as_living_in_the_store_alone(store, home):
+    path = claude_file(home, "s1", lines(*conversation("s1")))
+    claude_file(home, "s2", lines(*conversation("s2", response="n")))
+    ingest(store, home)
+    path.unlink()
+
+    summary = ingest(store, home).agents[Agent.CLAUDE_CODE]
+
+    assert (summary.sessions, summary.kept_sessions, summary.kept_events) == (1, 1, 10)
+
+
+def test_events_that_vanished_from_the_store_are_read_again(store, home):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    ingest(store, home)
+    before = content_of(store)
+    with store.write():
+        store.native("delete from events where seq > 4 returning 1")
+
+    assert ingest(store, home).agents[Agent.CLAUDE_CODE].new_events == 5
+    assert content_of(store) == before
+
+
+def test_events_that_vanished_and_cannot_be_read_again_are_named(store, home):
+    claude_file(home, "s1", lines(*conversation("s1"))).rename(home / "s1")
+    (home / "s1").rename(path := home / ".claude/projects/-work-demo/s1.jsonl")
+    ingest(store, home)
+    path.unlink()
+    with store.write():
+        store.native("delete from events where seq > 4 returning 1")
+
+    [warning] = ingest(store, home).warnings
+
+    assert "1 sessions lost events that were stored, and their files are gone: s1" in warning
+
+
+def test_an_event_that_changes_its_owner_is_new_once(store, home):
+    original = conversation("s1")
+    claude_file(home, "fork", lines(*renamed(original, "fork"), *conversation("fork", 500, response="n")))
+    first = ingest(store, home).new_events
+    claude_file(home, "s1", lines(*original))
+
+    assert first == 20
+    assert ingest(store, home).new_events == 0
 
 
 def test_a_source_that_vanishes_keeps_its_rows(store, home):
@@ -306,59 +359,6 @@ def test_a_session_that_was_archived_between_two_runs_counts_once(store, home):
     assert rows(store, "select count(*) from sessions") == [("1",)]
 
 
-def test_one_file_larger_than_a_slice_is_read_in_slices(store, home, monkeypatch):
-    content = lines(*conversation("s1", count=40))
-    claude_file(home, "s1", content)
-    ingest(store, home)
-    expected = content_of(store)
-    with Store.open(home / "sliced.db", create=True) as sliced:
-        monkeypatch.setattr(checkpoints, "_CHUNK_BYTES", 500)
-        slices, read_source = [], pipeline.read_source
-        monkeypatch.setattr(
-            pipeline,
-            "read_source",
-            lambda *of, **more: slices.append(of) or read_source(*of, **{"limit": 3000, **more}),
-        )
-        summary = ingest(sliced, home)
-
-        assert content_of(sliced) == expected
-    assert len(slices) > 2
-    assert summary.agents[Agent.CLAUDE_CODE].files_read == 1
-
-
-def test_sessions_of_another_tool_are_left_alone_until_adopted(store, home):
-    claude_file(home, "s1", lines(*conversation("s1")))
-    with store.write():
-        store.native(
-            "insert into events (session_id, seq, ts_ms, kind, source, payload)"
-            " values ('s1', 0, 1, 'Message', 'Hook', '{}') returning 1"
-        )
-
-    kept = ingest(store, home).agents[Agent.CLAUDE_CODE]
-    assert (kept.foreign, kept.events, rows(store, "select count(*) from events")) == (1, 0, [("1",)])
-    assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 0
-
-    adopted = ingest(store, home, adopt=True).agents[Agent.CLAUDE_CODE]
-    assert (adopted.foreign, adopted.events) == (0, 10)
-    assert foreign_sessions(store) == []
-
-
-def test_rows_that_another_tool_adds_to_our_session_are_seen_and_not_built_upon(store, home):
-    content = lines(*conversation("s1"))
-    path = claude_file(home, "s1", content)
-    ingest(store, home)
-    with store.write():
-        store.native(
-            "insert into events (session_id, seq, ts_ms, kind, source, payload)"
-            " values ('s1', 99, 1, 'Message', 'Hook', '{}') returning 1"
-        )
-    assert foreign_sessions(store) == ["s1"]
-    path.write_bytes(content + line(prompt("more", 900)))
-
-    assert ingest(store, home).agents[Agent.CLAUDE_CODE].foreign == 1
-    assert ingest(store, home, adopt=True).agents[Agent.CLAUDE_CODE].events == 11
-
-
 def test_only_the_workspace_that_was_asked_for_is_taken(store, home):
     claude_file(home, "s1", lines(*conversation("s1")))
     ingest(store, home, workspace=Path("/repo/other"))
@@ -452,6 +452,7 @@ FILES = {
 ROLLOUTS = {"sessions/2026/01/01": rollout("c1", 3), "archived_sessions": rollout("c1", 2)}
 
 
+@pytest.mark.slow
 @settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), max_size=4))
 @example(steps=[(4, 0.25), (5, 1.0)])  # a file that has said nothing yet takes its session back from a copy
@@ -485,7 +486,7 @@ import sys
 from pathlib import Path
 from kaizen_analytics.ingest import pipeline
 from kaizen_analytics.store import Store
-pipeline.BATCH_FILES = 3
+pipeline._BATCH_FILES = 3
 with Store.open(sys.argv[1], create=True) as store:
     pipeline.run_ingest(store, [Path(sys.argv[2])])
 """
@@ -535,7 +536,7 @@ def test_a_new_parser_reads_every_file_again(store, home, monkeypatch):
     claude_file(home, "s1", lines(*conversation("s1")))
     ingest(store, home)
     newer = checkpoints.PARSER_VERSION + 1
-    for module in ("checkpoints", "pipeline", "writing"):
+    for module in ("checkpoints", "reading", "writing"):
         monkeypatch.setattr(f"kaizen_analytics.ingest.{module}.PARSER_VERSION", newer)
 
     assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 1
@@ -626,3 +627,44 @@ def test_a_response_whose_usage_could_be_read_only_later_counts_as_if_read_at_on
     with Store.open(tmp_path / "once.db", create=True) as once:
         ingest(once, home)
         assert content_of(store) == content_of(once)
+
+
+@pytest.mark.parametrize("where", ["codex.CodexParser._record", "writing.event_row"])
+@pytest.mark.parametrize("fault", [TypeError, KeyError])
+def test_a_file_on_which_the_program_fails_costs_no_other(home, tmp_path, monkeypatch, capsys, where, fault):
+    claude_file(home, "s1", lines(*conversation("s1")))
+    codex_file(home, "c1", rollout("c1"))
+
+    def fail(*given):
+        if where.endswith("_record") or given[0] == "c1":
+            raise fault("unforeseen")
+        return event_row(*given)
+
+    monkeypatch.setattr(f"kaizen_analytics.ingest.{where}", fail)
+
+    with pytest.raises(SystemExit, match="1"):
+        app(["ingest", "--home", str(home), "--store", str(tmp_path / "store.db")])
+
+    told = capsys.readouterr()
+    assert "rollout-c1.jsonl was left out" in told.err
+    assert "10 new events" in told.out
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+@pytest.mark.parametrize(
+    "command", [["sessions", "list"], ["sessions", "list", "--json"], ["sessions", "show", "s1", "--json"]]
+)
+def test_what_the_terminal_cannot_show_is_escaped(home, tmp_path, encoding, command):
+    told = prompt("a", 1, "fix the \U0001f680 — 日本語") | {"gitBranch": "feat/日本"}
+    claude_file(home, "s1", lines(told, answer("b", 2, "m1") | {"gitBranch": "feat/日本"}))
+    with Store.open(tmp_path / "store.db", create=True) as store:
+        ingest(store, home)
+    full = [sys.executable, "-m", "kaizen_analytics", *command, "--store", str(tmp_path / "store.db")]
+
+    run = subprocess.run(full, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding}, check=True)
+
+    shown = run.stdout.decode(encoding)
+    if "--json" in command:
+        assert "\U0001f680" in str(json.loads(shown)) or json.loads(shown)["sessions"][0]["branch"] == "feat/日本"
+    else:
+        assert "feat/\\u65e5\\u672c" in shown

@@ -1,11 +1,11 @@
-"""docs/ingestion.md promises a test for each pitfall."""
+"""docs/reference/ingestion.md promises a test for each pitfall."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-PAGE = Path(__file__).parents[3] / "docs" / "ingestion.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "ingestion.md"
 
 
 def test_each_pitfall_in_the_documentation_has_its_test():

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 
 import pytest
 from ingest_lines import START_MS
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.ingest import pricing
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.records import Tokens
 
+AT_MS = 1_767_225_600_000  # 2026-01-01
 ONE = {"a": {"input": 1, "output": 10, "cache_read": 0.1, "cache_write_5m": 1.25, "cache_write_1h": 2}}
 
 
@@ -161,3 +163,45 @@ def test_a_model_that_costs_more_in_a_region_costs_more():
         return PriceList().cost_e6(model, START_MS, Tokens(1000, None, None, None, None))
 
     assert cost("us.anthropic.claude-sonnet-4-5-20250929-v1:0") > cost("claude-sonnet-4-5-20250929")
+
+
+@pytest.mark.parametrize("name", ["claude-opus-4-8-haiku", "claude-sonnet-4-5-turbo", "claude-opus-4-8-x-20260101"])
+def test_a_name_that_only_begins_like_a_model_has_no_price(name):
+    assert PriceList().find(name, AT_MS) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["claude-sonnet-4-5", "claude-sonnet-4-5-20250929", "claude-sonnet-4-5-latest", "claude-sonnet-4-5[1m]"]
+)
+def test_dates_and_versions_are_the_same_model(name):
+    assert PriceList().find(name, AT_MS).rates == PriceList().find("claude-sonnet-4-5", AT_MS).rates
+
+
+@pytest.mark.parametrize("model", ["claude-opus-4-8", "gpt-5.5"])
+def test_a_name_that_tells_the_speed_has_the_price_of_that_speed(model):
+    at_ms = 1_790_000_000_000
+    fast, standard = PriceList().find(f"{model}-fast", at_ms), PriceList().find(model, at_ms)
+
+    assert fast.rates == PriceList().find(model, at_ms, "fast").rates != standard.rates
+    assert (fast.model, "its name tells the speed" in fast.source) == (f"{model}-fast", True)
+
+
+def test_a_name_that_price_lists_lack_has_the_price_that_is_assumed_for_its_day():
+    day = 86_400_000
+    july = 1_783_555_200_000  # 2026-07-09
+    prices = PriceList()
+    found = [prices.find("codex-auto-review", at_ms) for at_ms in (AT_MS, july - day, july)]
+
+    assert found[0] is None
+    assert [price.rates for price in found[1:]] == [
+        prices.find(name, july).rates for name in ("gpt-5.5", "gpt-5.6-luna")
+    ]
+    assert found[2].source.endswith("(gpt-5.6-luna), assumed")
+    assert prices.find("gpt-5.3-codex-spark", july).rates == prices.find("gpt-5.3-codex", july).rates
+
+
+def test_every_assumed_model_has_a_price_on_its_first_day():
+    for name, entries in pricing._aliases().items():
+        for entry in entries:
+            at_ms = int(datetime.combine(entry["since"], time(), tzinfo=UTC).timestamp() * 1000)
+            assert PriceList().find(name, at_ms) is not None, (name, entry)

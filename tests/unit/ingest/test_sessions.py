@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from ingest_lines import START_MS, answer, call, claude_file, line, lines, prompt, result
+from ingest_lines import START_MS, answer, call, claude_file, line, lines, prompt, result, usage
 from typer.testing import CliRunner
 
 from kaizen_analytics.cli import app
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.sessions import find_session, list_sessions, read_timeline
 from kaizen_analytics.store import Store
+from kaizen_analytics.store.listing import find_session, list_sessions, read_timeline
 
 
 @pytest.fixture
@@ -58,8 +58,22 @@ def test_the_listing_can_be_filtered(store, filters, expected):
     assert list_sessions(store, **filters)["session_id"].to_list() == expected
 
 
+def test_a_response_without_a_price_takes_only_its_own_part_of_the_cost(store, home):
+    told = [
+        answer("e", 200, "m3", session="s3", tokens=usage(100, 0, 0, 0)),
+        answer("f", 201, "m4", session="s3", tokens=usage(300, 0, 0, 0), model="claude-nobody-9"),
+    ]
+    claude_file(home, "s3", lines(*told))
+    run_ingest(store, [home])
+
+    newest = list_sessions(store).to_dicts()[0]
+
+    assert (newest["session_id"], newest["cost_usd"], newest["priced_share"]) == ("s3", pytest.approx(0.0003), 0.25)
+
+
 @pytest.mark.parametrize(
-    ("minutes", "expected"), [(-1, "Running"), (4.99, "Running"), (5, "Idle"), (59.9, "Idle"), (60, "Done")]
+    ("minutes", "expected"),
+    [(-6, "Done"), (-1, "Running"), (4.99, "Running"), (5, "Idle"), (59.9, "Idle"), (60, "Done")],
 )
 def test_the_status_is_told_by_the_age_of_the_last_event(store, minutes, expected):
     last_ms = START_MS + 100_000

@@ -13,7 +13,7 @@ import time
 import pytest
 from ingest_lines import answer, claude_file, codex_file, line, lines, meta, prompt, usage
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.tail import follow
 from kaizen_analytics.store import Store
@@ -75,6 +75,7 @@ def ready(follower, home):
         time.sleep(0.3)
 
 
+@pytest.mark.slow
 def test_events_are_yielded_and_stored_as_they_are_written(tmp_path, home):
     with Follower(tmp_path / "s.db", home) as follower:
         ready(follower, home)
@@ -91,6 +92,7 @@ def test_events_are_yielded_and_stored_as_they_are_written(tmp_path, home):
         assert store.native("select count(*) from events where session_id = 'before'") == [("1",)]
 
 
+@pytest.mark.slow
 def test_new_folders_deleted_files_and_a_replaced_root_are_survived(tmp_path, home):
     with Follower(tmp_path / "s.db", home) as follower:
         ready(follower, home)
@@ -130,6 +132,7 @@ def start_writer(path, records):
     return writer
 
 
+@pytest.mark.slow
 def test_every_line_of_a_writing_process_arrives_once(tmp_path, home):
     records = [answer(f"u{n}", n, f"m{n}", session="live") for n in range(30)]
     with Follower(tmp_path / "s.db", home) as follower:
@@ -142,6 +145,7 @@ def test_every_line_of_a_writing_process_arrives_once(tmp_path, home):
     assert seen == list(range(30))
 
 
+@pytest.mark.slow
 def test_an_interrupted_tail_leaves_a_store_that_the_next_ingest_completes(tmp_path, home):
     path = claude_file(home, "live", b"")
     command = [sys.executable, "-m", "kaizen_analytics", "tail", "--json", "--store", str(tmp_path / "s.db")]
@@ -160,3 +164,17 @@ def test_an_interrupted_tail_leaves_a_store_that_the_next_ingest_completes(tmp_p
     with Store.open(tmp_path / "s.db") as store:
         run_ingest(store, [home])
         assert store.native(totals) == [(str(complete), str(complete), str(5 * complete))]
+
+
+@pytest.mark.slow
+def test_a_system_that_has_no_watch_left_is_polled(tmp_path, home, monkeypatch):
+    import watchfiles
+
+    def refuse(*_, **__):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(watchfiles, "watch", refuse)
+    with Follower(tmp_path / "s.db", home) as follower:
+        ready(follower, home)
+
+    assert follower.events

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import polars as pl
 
-from kaizen_analytics.columnar import session_metrics
+from kaizen_analytics.core.model import Delta, Direction, Experiment, GuardrailSpec, Metric, PromptFingerprint
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.plan import Cluster, Plan, PlanDesign
-from kaizen_analytics.lake import export_lake
-from kaizen_analytics.lake.schema import MODELS, name_workspace
-from kaizen_analytics.model import Delta, Direction, Experiment, GuardrailSpec, Metric, PromptFingerprint
-from kaizen_analytics.redact.projection import ID_DIGITS
-from kaizen_analytics.redact.pseudonyms import Pseudonyms
-from kaizen_analytics.redact.scanner import Scanner
+from kaizen_analytics.experiments.plan import Cluster, Plan
+from kaizen_analytics.exports.columns import _LAKE_MODELS
+from kaizen_analytics.exports.lake.export import export_lake
+from kaizen_analytics.exports.lake.reading import name_workspace
+from kaizen_analytics.exports.project import ID_DIGITS
+from kaizen_analytics.redact import Pseudonyms, Scanner
+from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store, write_sessions
+from kaizen_analytics.store.frames import session_metrics
 
 KEY = bytes(range(32))
 SCANNER = Scanner()
@@ -62,7 +63,7 @@ def make_cases(machine: int, n: int = 14) -> list[Case]:
         row = {
             "id": name,
             "agent": ("claude_code", "codex", "goose")[number % 3],
-            "model": (MODELS[0], "acme-internal-9", None)[number % 3],
+            "model": ("claude-opus-4-5", "acme-internal-9", None)[number % 3],
             "workspace": f"/srv/Team{machine % 3}" + ("/sub" if number % 5 == 0 else ""),
             "started_at_ms": started_ms,
             "ended_at_ms": started_ms + 600_000 + number * 1_000,
@@ -150,7 +151,7 @@ def start_experiment(path: Path, experiment: Experiment | None = None, **plan: o
     chosen = experiment or make_experiment()
     with Store.open(path) as store:
         lifecycle.new_experiment(
-            store, chosen, Plan(**{"design": PlanDesign.FIXED, "cluster": Cluster.WORKSPACE, **plan})
+            store, chosen, Plan(**{"design": DesignKind.FIXED, "cluster": Cluster.WORKSPACE, **plan})
         )
         lifecycle.start(store, chosen.id, now_ms=START_MS)
     return chosen
@@ -166,7 +167,7 @@ def name_id(text: str, key: bytes = KEY) -> str:
 
 
 def name_model(text: str | None) -> str | None:
-    return text if text is None or text in MODELS else Pseudonyms(KEY).exact(text.encode(), digits=ID_DIGITS)
+    return text if text is None or text in _LAKE_MODELS else Pseudonyms(KEY).exact(text.encode(), digits=ID_DIGITS)
 
 
 def name_agent(text: str) -> str:
@@ -175,7 +176,8 @@ def name_agent(text: str) -> str:
 
 def expected_metrics(path: Path, *, rollup: bool = True) -> pl.DataFrame:
     """The metrics of one store, under the names that a lake uses."""
-    frame = session_metrics(path, rollup=rollup)
+    with Store.open(path, read_only=True) as store:
+        frame = session_metrics(store, rollup=rollup)
     renamed = {
         "session_id": name_id,
         "workspace": lambda text: name_workspace(text, KEY),

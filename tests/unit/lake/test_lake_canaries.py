@@ -4,19 +4,22 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 from lake_cases import KEY, SCANNER, START_MS, export, make_cases, make_experiment, start_experiment, write_store
 
+from kaizen_analytics.core.model import Branch, Classification, ManualTag
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.plan import Cluster
-from kaizen_analytics.lake import plan_export, read_metrics
-from kaizen_analytics.lake.schema import TableName
-from kaizen_analytics.model import Branch, Classification, ManualTag
+from kaizen_analytics.exports.columns import LakeTable
+from kaizen_analytics.exports.lake.export import export_lake
+from kaizen_analytics.exports.lake.reading import read_metrics
 from kaizen_analytics.store import Store
 
 # The project's own columns that hold JSON it has to read; their texts are filled through the experiments below.
 STRUCTURED = {"ka_plans.plan", "experiments.metadata", "experiments.state", "experiment_tags.variant"}
 
 
+@pytest.mark.slow
 def test_no_canary_leaves(tmp_path: Path, lake: Path, home: Path) -> None:
     store = write_store(tmp_path / "kaizen.db", make_cases(0, 4))
     name = canary("experiment")
@@ -35,12 +38,12 @@ def test_no_canary_leaves(tmp_path: Path, lake: Path, home: Path) -> None:
         lifecycle.tag(opened, name, [canary("tagged")], Classification.CONTROL, now_ms=START_MS)
         filled = fill_with_canaries(opened)
     export(store, lake, home)
-    plan = plan_export(store, str(tmp_path / "other"), KEY, home=home, scanner=SCANNER)
+    plan = export_lake(store, str(tmp_path / "other"), KEY, home=home, scanner=SCANNER, preview=True)
 
     assert len(filled) > 40
     assert "canary" not in repr(plan).lower()
     files = sorted(path for path in lake.rglob("*") if path.is_file())
-    assert {path.relative_to(lake).parts[0] for path in files} >= set(TableName) | {"catalogues", "lake.parquet"}
+    assert {path.relative_to(lake).parts[0] for path in files} >= set(LakeTable) | {"catalogues", "lake.parquet"}
     for path in files:
         assert "canary" not in str(path.relative_to(lake)).lower()
         assert b"canary" not in path.read_bytes().lower()

@@ -19,13 +19,13 @@ from lake_cases import (
 )
 
 from kaizen_analytics.cli import main
-from kaizen_analytics.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
+from kaizen_analytics.core.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
+from kaizen_analytics.core.git import Repository
+from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, WorkUnit
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.evaluation import Evaluation
+from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
 from kaizen_analytics.experiments.plan import Cluster, Plan
-from kaizen_analytics.git import Repository
-from kaizen_analytics.lake import Helpers, evaluate_lake
-from kaizen_analytics.model import Branch, Classification, GitCommit, ManualTag
+from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.store import Store
 
 
@@ -57,6 +57,7 @@ def on_commits(cases: list[Case], commits: list[str]) -> list[Case]:
     return [Case(row, case.events, case.files) for row, case in zip(rows, cases, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["commit", "branch"])
 def test_commits_are_told_apart_with_the_repository(
     tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]], kind: str
@@ -79,6 +80,7 @@ def test_commits_are_told_apart_with_the_repository(
         evaluate(lake, "exp-1")
 
 
+@pytest.mark.slow
 def test_a_repository_without_the_commits_is_an_error(
     tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]]
 ) -> None:
@@ -93,6 +95,7 @@ def test_a_repository_without_the_commits_is_an_error(
         evaluate(lake, "exp-1", Repository.open(other))
 
 
+@pytest.mark.slow
 def test_arms_from_payloads(tmp_path: Path, lake: Path, home: Path) -> None:
     values = ["A", " control", "b", "Treatment", "neither", "x", None]
     cases = make_cases(0)
@@ -110,6 +113,7 @@ def test_arms_from_payloads(tmp_path: Path, lake: Path, home: Path) -> None:
     assert len(answer.excluded) == 3
 
 
+@pytest.mark.slow
 def test_stores_that_disagree_on_a_tag_count_the_session_in_no_arm(tmp_path: Path, lake: Path) -> None:
     arms = {"one": Classification.CONTROL, "two": Classification.TREATMENT}
     for name, arm in arms.items():
@@ -120,11 +124,12 @@ def test_stores_that_disagree_on_a_tag_count_the_session_in_no_arm(tmp_path: Pat
             lifecycle.tag(opened, "exp-1", ["S0-001", "S0-002"], Classification.CONTROL, now_ms=START_MS)
         export(store, lake, tmp_path / name)
     answer = evaluate(lake, "exp-1")
-    assert "1 sessions are tagged with one arm here and another there" in " ".join(answer.quality.warnings)
+    assert Caution(kind=CautionKind.CONFLICTING_TAGS, count=1) in answer.quality.cautions
     assert answer.excluded["tagged Excluded"] == 1
     assert answer.primary.control.n == 2
 
 
+@pytest.mark.slow
 def test_a_concluded_experiment_is_recomputed_as_of_its_conclusion(tmp_path: Path, lake: Path, home: Path) -> None:
     store = write_store(tmp_path / "s.db", make_cases(0))
     start_experiment(store, cluster=Cluster.NONE)
@@ -134,17 +139,16 @@ def test_a_concluded_experiment_is_recomputed_as_of_its_conclusion(tmp_path: Pat
     answer = evaluate(lake, "exp-1")
     assert (answer.primary, answer.as_of_ms) == (frozen.primary, frozen.as_of_ms)
     assert "not_frozen" in answer.flags
-    assert "Recomputed from the lake" in " ".join(answer.quality.warnings)
+    assert Caution(kind=CautionKind.RECOMPUTED) in answer.quality.cautions
 
 
+@pytest.mark.slow
 def test_rules_that_differ_are_reported(tmp_path: Path, lake: Path) -> None:
     for name, alpha in (("one", 0.05), ("two", 0.1)):
         store = write_store(tmp_path / f"{name}.db", make_cases(0))
         start_experiment(store, alpha=alpha, cluster=Cluster.NONE)
         export(store, lake, tmp_path / name)
-    assert "2 stores export this experiment, not all with the same rule" in " ".join(
-        evaluate(lake, "exp-1").quality.warnings
-    )
+    assert Caution(kind=CautionKind.CONFLICTING_RULES, count=2) in evaluate(lake, "exp-1").quality.cautions
 
 
 def test_an_unknown_experiment_and_a_draft_are_errors(tmp_path: Path, lake: Path, home: Path) -> None:
@@ -155,8 +159,16 @@ def test_an_unknown_experiment_and_a_draft_are_errors(tmp_path: Path, lake: Path
     export(store, lake, home)
     with pytest.raises(ExperimentNotFoundError, match=rf"no started experiment 'draft'; it holds {name_id('exp-1')}"):
         evaluate(lake, "draft")
-    with pytest.raises(ExperimentNotFoundError, match="Without the lake key only stand-ins"):
+    with pytest.raises(ExperimentNotFoundError, match="Without the lake key only pseudonyms"):
         evaluate_lake(str(lake), "exp-1", now_ms=LATER_MS)
+
+
+def test_an_experiment_on_tasks_stays_at_home(tmp_path: Path, lake: Path, home: Path) -> None:
+    store = write_store(tmp_path / "s.db", make_cases(0))
+    start_experiment(store, make_experiment(id="tasks"), cluster=Cluster.NONE, unit=WorkUnit.TASK)
+    export(store, lake, home)
+    with pytest.raises(ExperimentNotFoundError, match="unless it compares tasks or days"):
+        evaluate(lake, "tasks")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
@@ -166,6 +178,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
     return stopped.value.code
 
 
+@pytest.mark.slow
 def test_the_commands(
     store: Path,
     lake: Path,
@@ -190,7 +203,7 @@ def test_the_commands(
     assert "5 sessions" in capsys.readouterr().out
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake) == 0
-    assert "insufficient" in capsys.readouterr().out.lower()
+    assert "there are not enough sessions" in capsys.readouterr().out
     assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake, "--store", store) == 2
     assert run(monkeypatch, "exp", "evaluate", "exp-1", "--engine", "duckdb", "--store", store) == 2
     assert run(monkeypatch, "metrics", "--lake", lake, "--store", store) == 2

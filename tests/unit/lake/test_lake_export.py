@@ -18,12 +18,15 @@ from lake_cases import (
     start_experiment,
     write_store,
 )
+from obstore.store import MemoryStore
 from polars.testing import assert_frame_equal
 
-from kaizen_analytics.errors import ConfigError, LakeError, RedactionError
-from kaizen_analytics.lake import load_lake_key, make_lake_key, plan_export, read_lake, read_metrics
-from kaizen_analytics.lake.places import Folder, ObjectStore, open_place
-from kaizen_analytics.lake.schema import TableName
+from kaizen_analytics.core.errors import ConfigError, LakeError, RedactionError
+from kaizen_analytics.exports.columns import LakeTable
+from kaizen_analytics.exports.lake.catalogue import load_lake_key, make_lake_key
+from kaizen_analytics.exports.lake.export import export_lake
+from kaizen_analytics.exports.lake.reading import read_lake, read_metrics
+from kaizen_analytics.exports.places import Storage, open_place
 from kaizen_analytics.redact.pseudonyms import KEY_BYTES
 from kaizen_analytics.store import Store
 
@@ -31,11 +34,10 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from lake_cases import export
-import kaizen_analytics.lake.places as places
+from kaizen_analytics.exports.places import Storage
 
 store, lake, home, step, count = *map(Path, sys.argv[1:4]), sys.argv[4], int(sys.argv[5])
-owner = places.os if step == "fsync" else places.Folder
-former, calls = getattr(owner, step), 0
+former, calls = getattr(Storage, step), 0
 
 def die(*arguments):
     global calls
@@ -44,21 +46,21 @@ def die(*arguments):
         os.kill(os.getpid(), signal.SIGKILL)
     return former(*arguments)
 
-setattr(owner, step, die)
+setattr(Storage, step, die)
 export(store, lake, home)
 """
 
 
 def test_the_plan_is_what_is_written(store: Path, lake: Path, home: Path) -> None:
     start_experiment(store)
-    plan = plan_export(store, str(lake), KEY, home=home, scanner=SCANNER)
+    plan = export_lake(store, str(lake), KEY, home=home, scanner=SCANNER, preview=True)
     assert not lake.exists()
     done = export(store, lake, home)
     written = {name: len(raw) for name, raw in contents(lake).items()}
     assert {file.name: file.bytes for file in plan.files} == {
-        name: size for name, size in written.items() if name.split("/")[0] in set(TableName)
+        name: size for name, size in written.items() if name.split("/")[0] in set(LakeTable)
     }
-    assert (done.files_written, done.rows, done.bytes) == (len(plan.files), plan.rows, plan.bytes)
+    assert done.files == plan.files
     assert {file.table_name for file in plan.files} >= {"sessions", "events", "files_touched", "experiments"}
 
 
@@ -70,11 +72,12 @@ def test_only_partitions_with_a_changed_session_are_written_again(store: Path, l
     write_store(store, [last])
     done = export(store, lake, home)
     kept = {name for name, raw in contents(lake).items() if before.get(name) == raw}
-    assert done.files_written == done.files_removed == 1
+    assert len(done.files) == done.files_removed == 1
     assert {name.split("/")[0] for name in before.keys() - kept} == {"events", "catalogues"}
     assert_frame_equal(read_metrics(str(lake)), expected_metrics(store), check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_session_that_is_gone_leaves_the_lake(store: Path, lake: Path, home: Path) -> None:
     export(store, lake, home)
     with Store.open(store) as opened, opened.write():
@@ -85,20 +88,21 @@ def test_a_session_that_is_gone_leaves_the_lake(store: Path, lake: Path, home: P
     assert_frame_equal(read_metrics(str(lake)), expected_metrics(store), check_exact=True)
 
 
-@pytest.mark.parametrize(("step", "count"), [("fsync", 2), ("publish", -1), ("discard", 1)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("step", "count"), [("write", 2), ("write", -1), ("sweep", 1)])
 def test_a_killed_export_leaves_the_state_before_and_the_next_one_completes(
     store: Path, lake: Path, home: Path, step: str, count: int
 ) -> None:
     export(store, lake, home)
     former = read_metrics(str(lake))
     write_store(store, make_cases(0, 9))
-    plan = plan_export(store, str(lake), KEY, home=home, scanner=SCANNER)
+    plan = export_lake(store, str(lake), KEY, home=home, scanner=SCANNER, preview=True)
     number = str(count if count > 0 else len(plan.files) + 1)  # the catalogue comes last
     arguments = [sys.executable, "-c", KILLER, store, lake, home, step, number]
     killed = subprocess.run(arguments, check=False, cwd=Path(__file__).parent, env=_environment(), capture_output=True)
     assert killed.returncode == -9, killed.stderr.decode()
 
-    after = expected_metrics(store) if step == "discard" else former
+    after = expected_metrics(store) if step == "sweep" else former
     assert_frame_equal(read_metrics(str(lake)), after, check_exact=True)
     export(store, lake, home)
     assert_frame_equal(read_metrics(str(lake)), expected_metrics(store), check_exact=True)
@@ -114,6 +118,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{root}:{Path(__file__).parent}"}
 
 
+@pytest.mark.slow
 def test_machines_may_export_at_the_same_moment(tmp_path: Path, lake: Path) -> None:
     stores = [write_store(tmp_path / f"{machine}.db", make_cases(machine, 4)) for machine in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -122,6 +127,7 @@ def test_machines_may_export_at_the_same_moment(tmp_path: Path, lake: Path) -> N
     assert read_lake(str(lake), lambda found: found.sources) == 4
 
 
+@pytest.mark.slow
 def test_a_missing_or_damaged_file_is_an_error_until_its_machine_exports_again(exported: Exported) -> None:
     lake = exported.lake
     whole = contents(lake)
@@ -193,6 +199,7 @@ def test_a_key_is_made_once_and_never_invented(tmp_path: Path) -> None:
         load_lake_key(path)
 
 
+@pytest.mark.slow
 def test_a_cell_that_is_not_of_its_kind_stops_the_export(store: Path, lake: Path, home: Path) -> None:
     export(store, lake, home)
     before = contents(lake)
@@ -204,33 +211,42 @@ def test_a_cell_that_is_not_of_its_kind_stops_the_export(store: Path, lake: Path
 
 
 def test_addresses_of_lakes(tmp_path: Path) -> None:
-    assert open_place(str(tmp_path)) == open_place(f"file://{tmp_path}") == Folder(tmp_path)
-    assert open_place("s3://team/lake/") == ObjectStore("s3://team/lake")
+    assert open_place(str(tmp_path)).folder == open_place(f"file://{tmp_path}").folder == tmp_path
+    assert open_place("s3://team/lake/") == Storage("s3://team/lake", None)
 
 
-def test_an_object_store_gives_the_same_answers(
-    store: Path, lake: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in ("export", "reading"):
-        monkeypatch.setattr(f"kaizen_analytics.lake.{module}.open_place", ObjectStore)
-    url = f"file://{lake}"
+@pytest.mark.slow
+def test_an_object_store_gives_the_same_answers(store: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = MemoryStore()
+    monkeypatch.setattr("kaizen_analytics.exports.places._open_remote", lambda _url: memory)
+    url = "s3://team/lake"
     with pytest.raises(LakeError, match="no lake at"):
         read_metrics(url)
     first = export(store, url, home)
-    assert export(store, url, home).files_written == 0
+    assert export(store, url, home).files == ()
     write_store(store, make_cases(0, 9))
     second = export(store, url, home)
-    assert first.files_written
-    assert second.files_written
+    assert len(first.files) > len(second.files) > 0 < second.files_removed
     assert_frame_equal(read_metrics(url), expected_metrics(store), check_exact=True)
-    (lake / "catalogues" / "x.parquet").write_text("no Parquet file")
-    with pytest.raises(LakeError, match="cannot be read"):
+    open_place(url).write("catalogues/x.parquet", b"no Parquet file")
+    with pytest.raises(LakeError, match=r"x\.parquet is no readable Parquet file"):
         read_metrics(url)
+
+
+def test_what_a_killed_upload_left_is_swept(exported: Exported) -> None:
+    named = next(exported.lake.glob("events/*/*/*/*.parquet"))
+    strays = [named.with_name(f"{named.name}#1"), exported.lake / "catalogues" / f"{named.parts[-4][6:]}.parquet#2"]
+    for stray in strays:
+        stray.write_bytes(b"half")
+    other = exported.lake / "catalogues" / "other.parquet#1"
+    other.write_bytes(b"somebody else is writing it")
+    export(exported.store, exported.lake, exported.home)
+    assert [stray.exists() for stray in (*strays, other)] == [False, False, True]
 
 
 def test_an_empty_store_makes_a_lake_without_sessions(tmp_path: Path, lake: Path, home: Path) -> None:
     path = tmp_path / "empty.db"
     Store.open(path, create=True).close()
     done = export(path, lake, home)
-    assert done.files_written == 0
+    assert len(done.files) == 0
     assert read_metrics(str(lake)).is_empty()

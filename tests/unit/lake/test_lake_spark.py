@@ -7,8 +7,9 @@ from lake_cases import LATER_MS, export, make_cases, name_id, start_experiment, 
 from polars.testing import assert_frame_equal
 
 from kaizen_analytics.cli import main
-from kaizen_analytics.engines.spark import SparkEngine
-from kaizen_analytics.lake import Helpers, evaluate_lake, read_metrics
+from kaizen_analytics.exports.engines import SparkEngine
+from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
+from kaizen_analytics.exports.lake.reading import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kaizen_analytics.redact.canonical import remove_invisible, resolve_value, unescape
 
+CONTINUATIONS = [bytes([byte]) for byte in range(0x80, 0xC0)]
 ESCAPED = st.lists(
     st.sampled_from(
         [
@@ -22,6 +23,8 @@ ESCAPED = st.lists(
             "&quot;",
             "&#65;",
             "\\u0041",
+            "\\u5bc6",
+            "&#233;",
             "\\u00",
             "\\x41",
             "\\",
@@ -80,12 +83,36 @@ def test_the_offset_map_goes_forth_and_back(text):
     if plain is None:
         return
     view, offsets = plain
-    edges = [offsets.to_raw(position) for position in range(len(view) + 1)]
-    assert edges == sorted(set(edges))
+    positions = [place for place in range(len(view) + 1) if view[place : place + 1] not in CONTINUATIONS]
+    edges = [offsets.to_raw(position) for position in positions]
+    assert edges == [offsets.to_raw(position, after=True) for position in positions] == sorted(set(edges))
     assert edges[0] == 0
     assert edges[-1] == len(raw)
-    for position, (start, end) in enumerate(pairwise(edges)):
+    for position, (start, end) in zip(positions, pairwise(edges), strict=False):
         assert end - start > 1 or raw[start:end] in (view[position : position + 1], b"+")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zs", "Zl", "Zp", "Mn"]), min_size=1))
+def test_every_character_comes_back_as_itself(text):
+    for spelt in (json.dumps(text), "".join(f"&#{ord(character)};" for character in text)):
+        view, offsets = unescape(spelt.encode()) or (spelt.encode(), None)
+        basic = "".join(character for character in text if ord(character) < 0x10000)
+        if basic == text and "\\" not in text and "%" not in text and "&" not in text:
+            assert text.encode() in view
+        if offsets is not None:
+            assert offsets.to_raw(len(view), after=True) == len(spelt.encode())
+
+
+def test_a_boundary_inside_a_character_maps_to_its_escape():
+    raw = b"a\\u5bc6b"
+    view, offsets = unescape(raw)
+    assert view == "a密b".encode()
+    assert [(offsets.to_raw(place), offsets.to_raw(place, after=True)) for place in range(1, 5)] == [
+        (1, 1),
+        (1, 7),
+        (1, 7),
+        (7, 7),
+    ]
 
 
 @given(ESCAPED)

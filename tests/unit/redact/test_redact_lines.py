@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_analytics.redact import Pseudonyms, Redactor, Scanner, redact_lines
-from kaizen_analytics.redact import stream as stream_module
+from kaizen_analytics.redact import redactor as stream_module
 
 REDACTOR = Redactor(Scanner(), Pseudonyms(bytes(32)))
 LINES = st.lists(
@@ -44,7 +44,7 @@ def test_line_ends_are_kept_exactly(raw):
 @given(LINES, st.integers(1, 40))
 def test_blocks_do_not_matter(raw, block):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream_module, "READ_BYTES", block)
+        patch.setattr(stream_module, "_READ_BYTES", block)
         small = _pass_through(raw)
     assert small == _pass_through(raw)
 
@@ -67,7 +67,7 @@ def test_explained_lines_carry_kinds_and_offsets():
 def test_memory_does_not_grow_with_the_stream(monkeypatch):
     import tracemalloc
 
-    monkeypatch.setattr(stream_module, "READ_BYTES", 1 << 14)
+    monkeypatch.setattr(stream_module, "_READ_BYTES", 1 << 14)
 
     class Endless(io.RawIOBase):
         def __init__(self, blocks: int) -> None:

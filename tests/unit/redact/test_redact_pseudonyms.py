@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from kaizen_analytics.errors import RedactionError
+from kaizen_analytics.core.errors import RedactionError
 from kaizen_analytics.redact import Pseudonyms, load_key
 
 

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import io
 import json
 import random
+import urllib.parse
+import zlib
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.redaction_corpus import TOKENS, fill
-from kaizen_analytics.redact import KnownIdentities, Pseudonyms, Redactor, Scanner, identities_of_machine, redact_many
+from kaizen_analytics.redact import (
+    KnownIdentities,
+    Pseudonyms,
+    Redactor,
+    Scanner,
+    identities_of_machine,
+    redact_lines,
+    redact_many,
+)
 from kaizen_analytics.redact.placeholders import PLACEHOLDER
 
 RNG = random.Random(7)
@@ -52,6 +65,19 @@ TELLING = (
     "\u200b",
     "10.1.2.3",
     "é",
+    "&#1;",
+    "&#27;[31m",
+    "&#xFFFE;",
+    "\\u001b[33m",
+    "%1B[1m",
+    "\x1b]0;",
+    "\x07",
+    "\0",
+    "\x1f",
+    "\u2028",
+    "==",
+    "version ",
+    "host=",
     *(fill(forms[0], RNG) for forms in list(TOKENS.values())[::6]),
 )
 PIECES = st.lists(st.sampled_from(TELLING) | st.text(max_size=4), max_size=14).map("".join)
@@ -82,6 +108,86 @@ def test_what_remains_is_a_part_of_the_text(text):
     raw = text.encode("utf-8", "surrogatepass")
     for part in PLACEHOLDER.split(once):
         position = raw.index(part, position) + len(part)
+
+
+INVISIBLE = {
+    "colour": "\x1b[33m",
+    "one of 256 colours": "\x1b[38;5;208m",
+    "any colour": "\x1b[38;2;255;135;0m",
+    "C1 colour": "\x9b31m",
+    "title": "\x1b]0;x\x07",
+    "NUL": "\0",
+    "soft hyphen": "\xad",
+    "Arabic letter mark": "\u061c",
+    "zero-width space": "\u200b",
+    "override": "\u202e",
+    "byte order mark": "\ufeff",
+    "annotation": "\ufff9",
+    "tag": "\U000e0041",
+}
+LAYERS = {
+    "raw": lambda text: text,
+    "JSON": json.dumps,
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "URL": lambda text: urllib.parse.quote(text, safe=""),
+    "references": lambda text: "".join(f"&#x{ord(character):X};" for character in text),
+    "JSON in a URL": lambda text: urllib.parse.quote(json.dumps(text)),
+    "base64": lambda text: base64.b64encode(f"the value is {text} here".encode()).decode(),
+    "hex": lambda text: f"the value is {text} here".encode().hex(),
+}
+
+
+@pytest.mark.parametrize("invisible", INVISIBLE)
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_nobody_sees_hides_nothing_in_any_layer(redactor, invisible, layer):
+    token = fill("ghp_{an36}", random.Random(12))
+    for spelt in (f"{INVISIBLE[invisible]}{token}{INVISIBLE[invisible]}", token[:9] + INVISIBLE[invisible] + token[9:]):
+        text = LAYERS[layer](f'a "{spelt}" b')
+        assert LAYERS[layer](spelt)[8:-8] not in redactor.redact(text)
+
+
+PACKED = {
+    "gzip in base64": lambda text: base64.b64encode(gzip.compress(text.encode())).decode(),
+    "zlib in base64": lambda text: base64.b64encode(zlib.compress(text.encode())).decode(),
+    "xxd": lambda text: dump(text, 2),
+    "hexdump": lambda text: dump(text, 1),
+}
+
+
+def dump(text: str, group: int) -> str:
+    lines = []
+    for start in range(0, len(text), 16):
+        raw = text[start : start + 16].encode()
+        spelt = " ".join(raw[place : place + group].hex() for place in range(0, len(raw), group))
+        lines.append(f"{start:08x}{':' if group == 2 else ' '} {spelt:<48} |{raw.decode().translate({10: 46})}|")
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("packing", PACKED)
+def test_packed_text_that_holds_a_secret_goes_whole(redactor, packing):
+    secret = fill("DB_PASSWORD={an16}{d4}", random.Random(13))
+    text = PACKED[packing](f"# the settings of the service\n{secret}\nand some more words to the end\n")
+    assert redactor.redact(f"before\n{text}\nbehind").strip() in {"before\n<R:en>\nbehind", "before\n<R:en>behind"}
+    harmless = PACKED[packing]("# the settings of the service\nmode=fast\nand some more words to the end\n")
+    assert redactor.redact(f"before\n{harmless}\nbehind") == f"before\n{harmless}\nbehind"
+
+
+@pytest.mark.parametrize("line", ["{}", '{{"line": "{}"}}', " 12  {}", "> {}"])
+def test_a_private_key_goes_however_its_lines_are_wrapped(redactor, line):
+    body = [fill("{B64}", random.Random(number)) for number in range(5)] + [fill("{B30}==", random.Random(9))]
+    lines = ["-----BEGIN PRIVATE KEY-----", *body, "-----END PRIVATE KEY-----"]
+    text = "\n".join(["before", *(line.format(part) for part in lines), "behind"])
+    whole = redactor.redact(text)
+    by_line = b"".join(one.text + one.end for one in redact_lines(io.BytesIO(text.encode()), redactor)).decode()
+    for redacted in (whole, by_line):
+        assert not [part for part in body if part in redacted]
+        assert redacted.startswith("before\n")
+        assert redacted.endswith("behind")
+
+
+@pytest.mark.parametrize("reference", ["&#0;", "&#1;", "&#27;", "&#xFFFE;", "&#1114112;", "&#xD800;", "&#x10FFFF;"])
+def test_references_to_no_character_are_text(redactor, reference):
+    assert redactor.redact(f"x {reference} y") == f"x {reference} y"
 
 
 def test_json_stays_json(redactor):
@@ -127,6 +233,12 @@ def test_known_identities_go_wherever_they_stand():
     redacted = redactor.redact("zkowal met Zoe Kowal of AcmeLabs on atlas7; zkowalski stays")
     assert "zkowalski stays" in redacted
     assert not any(word in redacted.replace("zkowalski", "") for word in ("zkowal", "Zoe", "AcmeLabs", "atlas7"))
+
+
+def test_only_a_home_folder_is_named_after_an_account():
+    for home in ("/srv/team/project", "/data/app", "project", ""):
+        assert identities_of_machine({"HOME": home}, "", {}).words == ()
+    assert [word for word, _ in identities_of_machine({"HOME": "C:\\Users\\Zoe"}, "", {}).words] == [b"zoe"]
 
 
 def test_the_machine_is_known_by_its_environment_and_git_settings():

@@ -9,12 +9,13 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from kaizen_analytics.experiments.evaluation import Curve, SeriesPoint
-from kaizen_analytics.reports.charts import Change, ForestRow, course, distribution, forest, interval_text, percent_text
+from kaizen_analytics.pages.charts import ForestRow, Movement, Span, course, distribution, forest, over_time
 
 MINUS = "\N{MINUS SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
-BETTER = ForestRow(label="Tokens", change=Change.BETTER, estimate=-13.1, low=-18.2, high=-7.5, limit=-10)
-WORSE = ForestRow(label="Cost <b>&", change=Change.WORSE, estimate=30.0, low=8.2, high=math.inf)
+GREY, BLUE = "#7f8790", "#2a85c0"
+BETTER = ForestRow(label="Tokens", change=Movement.BETTER, estimate=-13.1, low=-18.2, high=-7.5, limit=-10)
+WORSE = ForestRow(label="Cost <b>&", change=Movement.WORSE, estimate=30.0, low=8.2, high=math.inf)
 
 
 def texts(svg: str) -> list[str]:
@@ -30,8 +31,8 @@ def test_a_forest_names_every_row_with_its_numbers() -> None:
 
 
 def test_an_estimate_beyond_the_axis_has_an_arrow_and_no_mark() -> None:
-    far = ForestRow(label="Far", change=Change.UNCLEAR, estimate=193.4, low=-73.5, high=193.4)
-    near = ForestRow(label="Near", change=Change.UNCLEAR, estimate=-10.0, low=-73.5, high=193.4)
+    far = ForestRow(label="Far", change=Movement.UNCLEAR, estimate=193.4, low=-73.5, high=193.4)
+    near = ForestRow(label="Near", change=Movement.UNCLEAR, estimate=-10.0, low=-73.5, high=193.4)
     assert [forest([row]).wide.count("<circle") for row in (far, near)] == [0, 1]
     assert len({forest([row]).wide.count("<path") for row in (far, near)}) == 1, "both have the arrow"
 
@@ -60,7 +61,11 @@ def test_a_phone_gets_a_narrower_drawing() -> None:
 
 def test_a_long_label_is_broken_into_lines_not_cut_off() -> None:
     long = ForestRow(
-        label="Bearbeitungsdauer je Sitzung einschließlich Wartezeit", change=Change.UNCLEAR, estimate=0, low=-1, high=1
+        label="Bearbeitungsdauer je Sitzung einschließlich Wartezeit",
+        change=Movement.UNCLEAR,
+        estimate=0,
+        low=-1,
+        high=1,
     )
     drawn = " ".join(texts(forest([long]).wide))
     for word in long.label.split():
@@ -96,6 +101,16 @@ def test_a_wide_spread_makes_the_axis_logarithmic(largest: float, title: str) ->
     assert title in texts(distribution(curves, "tokens").wide)
 
 
+@pytest.mark.parametrize(("arm", "colour", "other"), [("control", GREY, BLUE), ("treatment", BLUE, GREY)])
+def test_an_arm_alone_has_its_own_colour(arm: str, colour: str, other: str) -> None:
+    spans = [Span(arm=arm, start_ms=86_400_000 * day, median=5.0 + day, sessions=2) for day in range(3)]
+    drawn = over_time(spans, step_ms=86_400_000, change_ms=0, unit="tokens").wide
+    assert (colour in drawn, other in drawn) == (True, False)
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    drawn = distribution([Curve(arm=arm, quantiles=shares, values=(1.0, 2.0, 3.0, 4.0, 5.0))], "tokens").wide
+    assert (colour in drawn, other in drawn) == (True, False)
+
+
 def test_a_course_holds_its_last_estimate_however_large() -> None:
     figure = course([point(day, 250.0, -50.0, 900.0) for day in range(9)], None)
     heights = {float(y) for y in re.findall(r"[ML ]?[\d.]+[ ,]([\d.]+)", re.findall(r'd="(M[^"]*)"', figure.wide)[-1])}
@@ -119,16 +134,3 @@ def test_a_course_skips_what_has_no_value_and_survives_unlimited_intervals() -> 
     assert f"The last, after 5 and 6 sessions: {MINUS}9.0{NBSP}%, interval {MINUS}20.0 to +4.0{NBSP}%." in figure.alt
     assert "NaN" not in figure.wide
     assert "Infinity" not in figure.wide
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(-12.34, f"{MINUS}12.3{NBSP}%"), (0.0, f"0.0{NBSP}%"), (-0.01, f"0.0{NBSP}%"), (1234.5, f"+1,234{NBSP}%")],
-)
-def test_percents_carry_their_sign(value: float, text: str) -> None:
-    assert percent_text(value) == text
-
-
-def test_an_interval_without_an_end_says_so() -> None:
-    assert interval_text(-math.inf, math.inf) == "no limits yet"
-    assert interval_text(-math.inf, 5) == f"at most +5.0{NBSP}%"

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from kaizen_analytics import Effect, median_effect, show_answer, show_chart, show_table, show_text
-from kaizen_analytics.errors import ConfigError, ExperimentError
-from kaizen_analytics.metrics import parse_metric
+from kaizen_analytics.core.errors import ConfigError, ExperimentError
+from kaizen_analytics.core.metrics import parse_metric
 
 FRAME = pl.DataFrame({"day": [date(2026, 9, 7), date(2026, 9, 8)], "cost_usd": [1.5, 2.0], "model": ["a", "<b>"]})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import nbformat
 import pytest
 
-from kaizen_analytics.errors import ConfigError, ReportError
+from kaizen_analytics.core.errors import ConfigError, ReportError
 from kaizen_analytics.reports.parameters import check_parameters, parse_parameters, read_parameters
 
 

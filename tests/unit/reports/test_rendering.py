@@ -7,8 +7,8 @@ import json
 import pytest
 from nbformat import v4
 
-from kaizen_analytics.errors import ReportError
-from kaizen_analytics.reports.components import DATA_MIME
+from kaizen_analytics.core.errors import ReportError
+from kaizen_analytics.pages.blocks import DATA_MIME
 from kaizen_analytics.reports.rendering import RunFacts, find_data, render_report
 
 FACTS = RunFacts(

@@ -1,4 +1,4 @@
-"""docs/reports.md says what the code does."""
+"""docs/reference/reports.md and docs/how-to/reports.md say what the code does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from kaizen_analytics.reports.ledger import EXIT_CODES, RunRecord
 from kaizen_analytics.reports.schedules import load_schedules
 
 ROOT = Path(__file__).resolve().parents[3]
-TEXT = (ROOT / "docs" / "reports.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "reports.md").read_text(encoding="utf-8")
+GUIDE = (ROOT / "docs" / "how-to" / "reports.md").read_text(encoding="utf-8")
 
 
 def test_the_exit_codes_are_those_of_the_code() -> None:
@@ -39,13 +40,15 @@ def test_the_example_of_a_schedule_loads(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_walk_through_makes_a_report(tmp_path: Path) -> None:
-    [walk] = re.findall(r"```sh\n(.*?)```", TEXT, flags=re.DOTALL)
+    [walk] = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
     program = tmp_path / "bin" / "kaizen-analytics"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m kaizen_analytics "$@"\n')
     program.chmod(0o700)
     projects = Path(".claude", "projects", "-home-dev-mobile-app")
     shutil.copytree(ROOT / "data" / "sample" / "home" / projects, tmp_path / "home" / projects)
+    repository = tmp_path / "home" / "your" / "repository"
+    subprocess.run(["git", "init", "-q", str(repository)], check=True)
     environment = {
         "HOME": str(tmp_path / "home"),
         "KAIZEN_HOME": str(tmp_path / "kaizen"),
@@ -53,13 +56,14 @@ def test_the_walk_through_makes_a_report(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT),
     }
 
-    done = subprocess.run(["sh", "-e", "-c", walk], capture_output=True, text=True, check=False, env=environment)
+    home = f"cd ~\n{walk}"
+    done = subprocess.run(["sh", "-e", "-c", home], capture_output=True, text=True, check=False, env=environment)
 
     assert done.returncode == 0, done.stderr
-    [page] = (tmp_path / "home" / "kaizen" / "reports").glob("retro_summary/latest/report.html")
+    [page] = (repository / "reports").glob("retro_summary/latest/report.html")
     assert str(page.parent.resolve() / page.name) in done.stdout
     assert "<h1" in page.read_text(encoding="utf-8")
     assert "*/10 * * * * " in done.stdout
-    again = f"cd ~/kaizen\n{program} report due"
+    again = f"cd ~/your/repository\n{program} report due"
     second = subprocess.run(["sh", "-e", "-c", again], capture_output=True, text=True, check=False, env=environment)
     assert second.stdout == "Nothing is due.\n"

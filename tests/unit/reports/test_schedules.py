@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from kaizen_analytics.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.ledger import RunRecord, RunState
 from kaizen_analytics.reports.schedules import due_slots, load_schedules
 
@@ -136,6 +136,7 @@ def test_runs_by_hand_and_of_other_schedules_do_not_count(load) -> None:
     assert [slot.schedule.name for slot in left] == [slots[1].schedule.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC"])
 def test_a_year_of_crashes_and_power_cuts_makes_every_slot_once(load, zone: str) -> None:
     """Two callers at random times, runs that fail, days off: in the end each slot has exactly one success."""

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.reports import svg
-from kaizen_analytics.reports.svg import Scale, linear_ticks, log_ticks, time_ticks
+from kaizen_analytics.pages import svg
+from kaizen_analytics.pages.svg import Scale, _linear_ticks, _log_ticks, time_ticks
 
 DAY_MS = 86_400_000
 SIZES = st.floats(min_value=1e-6, max_value=1e12)
@@ -40,7 +40,7 @@ def test_a_scale_of_one_value_places_it_in_the_middle() -> None:
     ],
 )
 def test_linear_ticks_are_round(low: float, high: float, most: int, ticks: list[float]) -> None:
-    assert linear_ticks(low, high, most) == ticks
+    assert _linear_ticks(low, high, most) == ticks
 
 
 @given(low=st.floats(-1e9, 1e9), size=SIZES, most=MOST)
@@ -48,7 +48,7 @@ def test_linear_ticks_lie_inside_evenly_and_are_few(low: float, size: float, mos
     high = low + size
     if not high - low > 1e-9 * abs(low):
         return
-    ticks = linear_ticks(low, high, most)
+    ticks = _linear_ticks(low, high, most)
     assert 1 <= len(ticks) <= most
     slack = 1e-6 * (high - low)
     assert all(low - slack <= tick <= high + slack for tick in ticks)
@@ -65,12 +65,12 @@ def test_linear_ticks_lie_inside_evenly_and_are_few(low: float, size: float, mos
     ],
 )
 def test_log_ticks_are_round(low: float, high: float, most: int, ticks: list[float]) -> None:
-    assert log_ticks(low, high, most) == ticks
+    assert _log_ticks(low, high, most) == ticks
 
 
 @given(low=SIZES, factor=st.floats(30, 1e9), most=MOST)
 def test_log_ticks_lie_inside_and_are_few(low: float, factor: float, most: int) -> None:
-    ticks = log_ticks(low, low * factor, most)
+    ticks = _log_ticks(low, low * factor, most)
     assert 1 <= len(ticks) <= most
     assert all(low <= tick <= low * factor for tick in ticks)
     assert ticks == sorted(set(ticks))

@@ -90,16 +90,19 @@ def run_shell(shell: str, line: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_cron_runs_its_line(command: list[str]) -> None:
     line = UNITS["cron"](command).splitlines()[1].split(" ", 5)[5]
     assert run_shell("sh", line.replace("\\%", "%")) == "Nothing is due.\n"
 
 
+@pytest.mark.slow
 def test_github_runs_its_step(command: list[str]) -> None:
     workflow = yaml.safe_load(UNITS["github"](command))
     assert run_shell("bash", workflow["jobs"]["due"]["steps"][0]["run"]) == "Nothing is due.\n"
 
 
+@pytest.mark.slow
 def test_airflow_runs_its_task(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[dict[str, object]] = []
     for name, members in AIRFLOW.items():

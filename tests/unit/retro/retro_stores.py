@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kaizen_analytics.retro.bets import Bet
-from kaizen_analytics.retro.heuristics import Basis, Category, Confidence
-from kaizen_analytics.retro.relations import Window
+from kaizen_analytics.core.model import Window
 from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
@@ -19,7 +17,6 @@ DAY_MS = 86_400_000
 MONDAY_MS = 1_790_553_600_000
 """2026-09-28, the Monday of week 40."""
 WEEK = Window(start_ms=MONDAY_MS, end_ms=MONDAY_MS + 7 * DAY_MS)
-NOW_MS = WEEK.end_ms
 
 Row = dict[str, object]
 
@@ -55,17 +52,20 @@ def add_session(store: Store, name: str, at_ms: int, events: list[Row], **column
     write_sessions(store, pl.DataFrame([session], infer_schema_length=None), children)
 
 
-def answer(tokens: int = 1000, usd_e6: int = 10_000, **columns: object) -> Row:
+def answer(read: int = 10_000, usd_e6: int = 3_000, **columns: object) -> Row:
     payload = json.dumps({"role": "assistant", "model": "claude-sonnet-4-5"})
-    return {"kind": "Message", "payload": payload, "tokens_in": tokens, "cost_usd_e6": usd_e6, **columns}
+    return {
+        "kind": "Message",
+        "payload": payload,
+        "tokens_in": 0,
+        "cache_read_tokens": read,
+        "cost_usd_e6": usd_e6,
+        **columns,
+    }
 
 
-def prompt() -> Row:
-    return {"kind": "Message", "payload": json.dumps({"role": "user", "prompt": True})}
-
-
-def error(label: str) -> Row:
-    return {"kind": "Error", "payload": json.dumps({"error": label})}
+def prompt(text: str = "Build it") -> Row:
+    return {"kind": "Message", "payload": json.dumps({"role": "user", "prompt": True, "text": text})}
 
 
 def tool(name: str, call_id: str, **facts: object) -> Row:
@@ -76,26 +76,22 @@ def result(name: str, call_id: str, **facts: object) -> Row:
     return {"kind": "ToolResult", "tool": name, "tool_call_id": call_id, "payload": json.dumps(facts)}
 
 
-def edits(path: str, count: int) -> list[Row]:
-    return [tool("Edit", f"e{i}", path=path, input={"path": path}) for i in range(count)]
+def misspelt() -> list[Row]:
+    """A test run by a wrong command, then by the right one."""
+    return [
+        prompt(),
+        answer(),
+        tool("Bash", "a", input={"command": "rtk bun test"}),
+        result("Bash", "a", is_error=True, error="Exit code 2\nerror: unrecognized subcommand 'bun'", chars=60),
+        answer(),
+        tool("Bash", "b", input={"command": "bun test"}),
+        result("Bash", "b", is_error=False, chars=10),
+        answer(),
+    ]
 
 
-def make_bet(name: str, **fields: object) -> Bet:
-    """A bet with this id; everything else is plain."""
-    plain: dict[str, object] = {
-        "heuristic": name.split(":", maxsplit=1)[0],
-        "name": "a heuristic",
-        "confidence": Confidence.MEDIUM,
-        "category": Category.INVESTIGATION,
-        "effort_minutes": 9,
-        "basis": Basis.ESTIMATE,
-        "metric": "TokensPerSession",
-        "title": "A title",
-        "hypothesis": "A reason.",
-        "apply_step": "Do this.",
-        "evidence": ("s",),
-        "evidence_recency_ms": 0,
-        "occurrences": 10,
-        "tokens_saved_per_week": 1000,
-    }
-    return Bet(id=name, **{**plain, **fields})  # type: ignore[arg-type]
+def add_week(store: Store, start_ms: int, *, wrong: int, right: int, **columns: object) -> None:
+    """Three sessions a day from a day on: first `wrong` with the wrong command, then `right` without it."""
+    for number in range(wrong + right):
+        events = misspelt() if number < wrong else misspelt()[5:]
+        add_session(store, f"{start_ms}-{number}", start_ms + number * DAY_MS // 3, events, **columns)

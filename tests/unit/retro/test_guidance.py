@@ -1,25 +1,25 @@
-"""Skills and rules on disk against the sessions that used them."""
+"""What agents are told in a repository, and who used it (queries: guidance_use)."""
 
-import os
-import subprocess
+from __future__ import annotations
+
 from pathlib import Path
 
 import polars as pl
 import pytest
-from retro_stores import MONDAY_MS, WEEK, add_session, answer, error
+from retro_stores import MONDAY_MS, WEEK, add_session, answer, tool
 
-from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance, read_guidance
+from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance
 from kaizen_analytics.store import Store
 
 FILES = {
     ".claude/skills/deploy/SKILL.md": "d" * 400,
-    ".cursor/skills/review/SKILL.md": "r",
-    ".cursor/rules/style.mdc": "s",
+    ".agents/skills/review/SKILL.md": "r",
+    ".claude/rules/style.md": "s",
     ".claude/agents/tester.md": "t",
-    "CLAUDE.md": "c",
-    "AGENTS.md": "a",
+    "CLAUDE.md": "c" * 4000,
     "docs/CLAUDE.md": "not guidance of the root",
     ".claude/skills/notes.md": "not a skill",
+    ".mcp.json": '{"mcpServers": {"linear": {}, "sentry": {}}}',
 }
 
 
@@ -33,9 +33,8 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def use(store: Store, session_id: str, skill: str) -> None:
-    with store.write():
-        store.insert("skills_used", pl.DataFrame({"session_id": [session_id], "skill": [skill]}))
+def look(store: Store, root: Path | None) -> Guidance:
+    return compute_guidance(store, WEEK, root=root, repository=None)
 
 
 def find(guidance: Guidance, name: str) -> GuidanceItem:
@@ -43,82 +42,49 @@ def find(guidance: Guidance, name: str) -> GuidanceItem:
     return item
 
 
-def test_every_kind_of_guidance_is_found(root: Path) -> None:
-    assert sorted(read_guidance(root).select("kind", "name").rows()) == [
-        ("agent", "tester"),
-        ("instructions", "AGENTS.md"),
-        ("instructions", "CLAUDE.md"),
-        ("rule", "style.mdc"),
-        ("skill", "deploy"),
-        ("skill", "review"),
+def test_every_kind_is_found_with_how_it_is_loaded(store: Store, root: Path):
+    assert sorted((item.kind, item.name, item.is_always_read) for item in look(store, root).items) == [
+        ("agent", "tester", False),
+        ("instructions", "CLAUDE.md", True),
+        ("rule", "style.md", True),
+        ("server", "linear", True),
+        ("server", "sentry", True),
+        ("skill", "deploy", False),
+        ("skill", "review", False),
     ]
 
 
-def test_links_are_not_followed(root: Path) -> None:
-    (root / ".cursor/rules/link.mdc").symlink_to("/etc/passwd")
-    assert "link.mdc" not in read_guidance(root)["name"].to_list()
+def test_links_are_not_followed(store: Store, root: Path):
+    (root / ".claude/rules/link.md").symlink_to("/etc/passwd")
+
+    assert "link.md" not in [item.name for item in look(store, root).items]
 
 
-def test_no_repository_has_no_guidance() -> None:
-    assert read_guidance(None).is_empty()
+def test_what_every_session_reads_costs_its_tokens_at_each_response(store: Store, root: Path):
+    add_session(store, "s", MONDAY_MS, [answer(), answer()])
+
+    item = find(look(store, root), "CLAUDE.md")
+
+    assert item.tokens == 1000
+    assert item.usd_per_week == pytest.approx(1000 * 2 * 0.30e-6)
+    assert find(look(store, root), "deploy").usd_per_week is None
 
 
-def test_a_file_is_as_old_as_its_last_commit(root: Path, tmp_path: Path) -> None:
-    moment = {"GIT_AUTHOR_DATE": "@1700000000 +0000", "GIT_COMMITTER_DATE": "@1700000000 +0000"}
-    environment = {**os.environ, **moment, "HOME": str(tmp_path), "GIT_CONFIG_NOSYSTEM": "1"}
-    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    for command in (("init", "-q"), ("add", "CLAUDE.md"), ("commit", "-q", "-m", "Say how")):
-        subprocess.run(["git", "-C", root, *identity, *command], check=True, env=environment)
-    changed = dict(read_guidance(root).select("name", "changed_ms").rows())
+def test_uses_are_counted_by_session_also_of_what_is_not_on_disk(store: Store, root: Path):
+    events = [tool("mcp__linear__list", "a"), tool("Task", "b", input={"subagent_type": "Ghost"})]
+    add_session(store, "s", MONDAY_MS, events)
+    add_session(store, "t", MONDAY_MS, events[:1])
+    with store.write():
+        store.insert("skills_used", pl.DataFrame({"session_id": ["s"], "skill": ["team:deploy"]}))
 
-    assert changed["CLAUDE.md"] == 1_700_000_000_000
-    assert changed["AGENTS.md"] > 1_700_000_000_000, "git does not know it: when it was written counts"
+    found = look(store, root)
 
-
-def test_sessions_with_and_without_a_skill_are_compared(store: Store, root: Path) -> None:
-    for name, usd_e6 in (("with", 4_000_000), ("other", 1_000_000), ("third", 2_000_000)):
-        add_session(store, name, MONDAY_MS, [answer(usd_e6=usd_e6)])
-    add_session(store, "failed", MONDAY_MS, [error("overloaded")])
-    use(store, "with", "Deploy")
-    guidance = compute_guidance(store, WEEK, root=root, workspace=None)
-    skill = find(guidance, "deploy")
-
-    assert (skill.sessions_used, skill.tokens) == (1, 100)
-    assert (skill.median_cost_with, skill.median_cost_without) == (4.0, 1.5)
-    assert (skill.error_share_with, skill.error_share_without) == (0.0, pytest.approx(1 / 3))
+    assert [find(found, name).sessions_used for name in ("linear", "sentry", "deploy", "ghost")] == [2, 0, 1, 1]
+    assert find(found, "ghost").path is None
+    assert find(found, "CLAUDE.md").sessions_used is None
 
 
-def test_a_use_by_a_sub_agent_counts_for_its_root(store: Store, root: Path) -> None:
-    add_session(store, "root", MONDAY_MS, [answer()])
-    add_session(store, "child", MONDAY_MS + 1, [answer()], parent_session_id="root")
-    use(store, "root", "deploy")
-    use(store, "child", "deploy")
+def test_without_a_repository_only_uses_are_known(store: Store):
+    add_session(store, "s", MONDAY_MS, [tool("mcp__linear__list", "a")])
 
-    assert find(compute_guidance(store, WEEK, root=root, workspace=None), "deploy").sessions_used == 1
-
-
-def test_instructions_leave_no_trace_of_their_use(store: Store, root: Path) -> None:
-    item = find(compute_guidance(store, WEEK, root=root, workspace=None), "CLAUDE.md")
-    assert (item.sessions_used, item.median_cost_with) == (None, None)
-
-
-def test_guidance_that_is_not_on_disk_is_listed_too(store: Store, root: Path) -> None:
-    add_session(store, "s", MONDAY_MS, [answer()])
-    use(store, "s", "global-skill")
-    item = find(compute_guidance(store, WEEK, root=root, workspace=None), "global-skill")
-
-    assert (item.path, item.bytes, item.tokens, item.sessions_used) == (None, None, None, 1)
-
-
-def test_json_holds_every_item_and_the_warning(store: Store, root: Path) -> None:
-    document = compute_guidance(store, WEEK, root=root, workspace=None).to_json()
-
-    assert document["schema"] == "guidance/1"
-    assert len(document["items"]) == 6
-    assert "association" in document["note"]
-
-
-def test_nothing_is_written_into_the_repository(store: Store, root: Path) -> None:
-    before = {file: file.stat().st_mtime_ns for file in root.rglob("*")}
-    compute_guidance(store, WEEK, root=root, workspace=None)
-    assert {file: file.stat().st_mtime_ns for file in root.rglob("*")} == before
+    assert [item.name for item in look(store, None).items] == ["linear"]

@@ -1,268 +1,281 @@
-"""A whole retro on a small store."""
+"""A whole retro on a small store: its window, what it keeps, and what it says of earlier findings."""
 
+from __future__ import annotations
+
+import json
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
-import polars as pl
 import pytest
-from retro_stores import DAY_MS, MONDAY_MS, NOW_MS, WEEK, add_session, answer, edits, error, prompt
+from retro_stores import DAY_MS, MONDAY_MS, WEEK, add_session, add_week, misspelt
+from scipy import stats
 
-from kaizen_analytics.errors import ConfigError
-from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start
-from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.model import Delta, Direction, Experiment, ManualTag, Metric
-from kaizen_analytics.retro.earlier import Fate
-from kaizen_analytics.retro.relations import Window
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric, Window
+from kaizen_analytics.experiments.lifecycle import new_experiment, start
+from kaizen_analytics.experiments.plan import Plan, get_plan
+from kaizen_analytics.experiments.sample import read_sample
+from kaizen_analytics.pages.retro import describe_followed, findings, list_unknown, whole
+from kaizen_analytics.retro.exposures import update_exposures
+from kaizen_analytics.retro.followup import Standing
+from kaizen_analytics.retro.patch import render_patch
+from kaizen_analytics.retro.proposal import open_proposal, size_for_rate
 from kaizen_analytics.retro.retro import Retro, compute_retro, describe_window, last_days, parse_week, save_retro
-from kaizen_analytics.store import Store, list_experiments
-from kaizen_analytics.store.retros import find_bets, load_retro
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.experiments import get_experiment
+from kaizen_analytics.store.retros import decline_finding, find_finding, list_findings
 
-CHURN = "H3:src/a.py"
+NEXT, LAST = (
+    Window(start_ms=WEEK.start_ms + weeks * WEEK.length_ms, end_ms=WEEK.end_ms + weeks * WEEK.length_ms)
+    for weeks in (1, 2)
+)
 
 
-def churn(store: Store, at_ms: int, count: int = 8) -> None:
-    add_session(store, f"churn{at_ms}", at_ms, [prompt(), answer(), *edits("/w/shop/src/a.py", count)])
-
-
-def retro(store: Store, window: Window = WEEK, **options: object) -> Retro:
+def make(store: Store, window: Window = WEEK, **options: object) -> Retro:
     return compute_retro(store, window, now_ms=window.end_ms, **options)  # type: ignore[arg-type]
 
 
-def test_a_retro_bets_on_what_it_finds(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    result = retro(store)
-
-    assert [bet.id for bet in result.bets] == [CHURN]
-    assert result.bets[0].tokens_saved_per_week == 1000, "no more than the window used"
-    assert (result.tally.sessions, result.tally.prompts, result.tally.tokens) == (1, 1, 1000)
-    assert result.label == "week 2026-W40"
+def git(root: Path, *arguments: str, at_ms: int | None = None) -> None:
+    names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    if at_ms is not None:
+        names |= {"GIT_COMMITTER_DATE": f"@{at_ms // 1000} +0000", "GIT_AUTHOR_DATE": f"@{at_ms // 1000} +0000"}
+    environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(root), **names}
+    subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, env=environment)
 
 
-def test_the_same_input_gives_the_same_retro(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    add_session(store, "s", MONDAY_MS + 1, [answer(), error("overloaded")])
+def test_a_retro_finds_counts_and_stores(store: Store):
+    add_week(store, MONDAY_MS, wrong=6, right=2)
+    retro = make(store)
+    save_retro(store, retro)
 
-    assert retro(store).to_json() == retro(store).to_json()
-
-
-def test_an_empty_week_says_what_it_could_not_ask(store: Store) -> None:
-    result = retro(store)
-
-    assert result.bets == ()
-    assert result.tally.sessions == 0
-    assert result.tally.cost_usd is None
-    assert not any(finding.evaluated for finding in result.findings)
+    (finding,) = retro.findings
+    assert (finding.times, finding.sessions, finding.exposed, finding.days) == (6, 6, 8, 2)
+    assert (retro.totals.sessions, retro.totals.prompts, retro.totals.cost_usd) == (8, 6, 0.06)
+    assert [item.id for item in list_findings(store)] == [finding.id]
+    assert "`rtk bun test` does not work here" in findings(retro).markdown
+    assert retro.label == "week 2026-W40"
 
 
-def test_the_saving_of_a_short_window_is_told_for_a_week(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    add_session(store, "big", MONDAY_MS, [answer(tokens=10_000_000)])
-    day = Window(start_ms=MONDAY_MS, end_ms=MONDAY_MS + DAY_MS)
+def test_the_same_store_gives_the_same_bytes(store: Store):
+    add_week(store, MONDAY_MS, wrong=6, right=2)
 
-    assert retro(store).bets[0].tokens_saved_per_week == 8 * 800
-    assert retro(store, day).bets[0].tokens_saved_per_week == 7 * 8 * 800
+    one, two = (json.dumps(make(store).to_json()) for _ in range(2))
 
-
-def test_a_bet_is_not_made_twice_unless_it_grew(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store))
-    second = WEEK.shifted(1)
-    churn(store, second.start_ms, 11)
-    result = retro(store, second)
-    third = WEEK.shifted(2)
-    churn(store, third.start_ms, 12)
-
-    assert (result.bets, [bet.id for bet in result.choice.repeated]) == ((), [CHURN])
-    assert [former.fate for former in result.former_bets] == [Fate.OPEN]
-    assert [bet.id for bet in retro(store, third).bets] == [CHURN]
+    assert one == two
+    assert make(store).id == "retro-20260928-20261004-all"
 
 
-def test_a_bet_is_made_again_after_four_weeks(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store))
-    for weeks, made in ((4, 0), (5, 1)):
-        later = WEEK.shifted(weeks)
-        churn(store, later.start_ms)
-        assert len(retro(store, later).bets) == made, weeks
+def test_an_empty_window_says_so(store: Store):
+    retro = make(store)
+
+    assert (retro.findings, retro.totals.sessions, retro.totals.cost_usd) == ((), 0, None)
+    assert "No session started in this window" in whole(retro).plain
 
 
-def test_a_rerun_replaces_its_own_retro(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store))
-    again = retro(store)
-    save_retro(store, again)
+@pytest.mark.slow
+def test_only_the_named_repository_counts(store: Store):
+    add_week(store, MONDAY_MS, wrong=4, right=0)
+    add_week(store, MONDAY_MS + 1, wrong=4, right=0, workspace="/w/other")
 
-    assert [bet.id for bet in again.bets] == [CHURN]
-    assert [stored.bet_id for stored in find_bets(store, "")] == [CHURN]
-    assert load_retro(store, again.id) == again.to_json()
-    assert load_retro(store, "retro-none") is None
+    assert [finding.repository for finding in make(store, repository="/w/other").findings] == ["/w/other"]
+    assert len(make(store).findings) == 2
+    assert "in /w/other; $" in whole(make(store)).plain
 
 
-def test_another_scope_does_not_count_as_a_former_retro(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store, workspace="/w/shop"))
-    later = WEEK.shifted(1)
-    churn(store, later.start_ms)
+def test_what_cannot_be_evaluated_is_told_with_its_reason(store: Store):
+    add_session(store, "s", MONDAY_MS, [])
 
-    assert [bet.id for bet in retro(store, later).bets] == [CHURN]
-    assert retro(store, later, workspace="/w/shop").bets == ()
+    told = " ".join(list_unknown(make(store, repository="/w/shop")))
+
+    assert "Not evaluable, because no session ran a command:" in told
+    assert "wrong command" in told
 
 
-def test_a_bet_that_an_experiment_names_was_acted_on(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store))
+@pytest.mark.slow
+def test_a_declined_finding_is_silent_until_it_doubles(store: Store):
+    add_week(store, MONDAY_MS, wrong=4, right=8)
+    save_retro(store, make(store))
+    (item,) = list_findings(store)
+    decline_finding(store, item.id, "rtk is on its way", now_ms=WEEK.end_ms)
+    add_week(store, NEXT.start_ms, wrong=7, right=5)
+    add_week(store, NEXT.end_ms, wrong=10, right=2)
+
+    calm, loud = make(store, NEXT), make(store, LAST)
+
+    assert calm.findings == ()
+    assert [(one.standing, one.note) for one in calm.followed] == [(Standing.DECLINED, "rtk is on its way")]
+    assert [finding.id for finding in loud.findings] == [item.id]
+
+
+def test_a_finding_keeps_its_id_and_its_first_window(store: Store):
+    add_week(store, MONDAY_MS, wrong=4, right=0)
+    save_retro(store, make(store))
+    add_week(store, NEXT.start_ms, wrong=4, right=0)
+    save_retro(store, make(store, NEXT))
+
+    assert [item.made_ms for item in list_findings(store)] == [WEEK.end_ms]
+
+
+def test_a_finding_that_is_gone_is_counted_since(store: Store):
+    add_week(store, MONDAY_MS, wrong=8, right=2)
+    save_retro(store, make(store))
+    add_week(store, NEXT.start_ms, wrong=0, right=10)
+
+    (one,) = make(store, NEXT).followed
+
+    assert (one.standing, one.hit, one.exposed, one.former_hit, one.former_exposed) == (Standing.PROPOSED, 0, 10, 8, 10)
+    assert one.expected == 8.0
+    # All 8 hits among the former 10 of 20 sessions: C(10, 8) / C(20, 8).
+    assert one.p_value == pytest.approx(45 / 125_970)
+    assert (
+        describe_followed(one) == "0 of 10 sessions since 5 October 2026; 8.0 expected at the former rate, p = 0.000357"
+    )
+
+
+@pytest.mark.slow
+def test_a_change_that_a_commit_applied_is_followed_from_there(store: Store, tmp_path: Path):
+    root = tmp_path / "shop"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    (root / "CLAUDE.md").write_text("# Shop\n")
+    git(root, "add", ".")
+    git(root, "commit", "-qm", "one", at_ms=MONDAY_MS)
+    add_week(store, MONDAY_MS, wrong=8, right=2, workspace=str(root))
+    save_retro(store, make(store))
+    (finding,) = make(store).findings
+    (root / "fix.patch").write_text(render_patch(finding.change, finding.id, root))
+
+    git(root, "apply", "fix.patch")
+    git(root, "commit", "-qam", "two", at_ms=WEEK.end_ms)
+    add_week(store, NEXT.start_ms, wrong=0, right=10, workspace=str(root))
+    (one,) = make(store, NEXT, root=root).followed
+
+    assert one.standing is Standing.APPLIED
+    assert one.note.startswith("commit ")
+    assert (one.since_ms, one.hit, one.exposed) == (WEEK.end_ms, 0, 10)
+    assert f"<!-- kaizen {finding.id} -->\n- Run `bun test`" in (root / "CLAUDE.md").read_text()
+    assert render_patch(finding.change, finding.id, root) == ""
+
+
+def test_no_session_since_is_no_success(store: Store):
+    add_week(store, MONDAY_MS, wrong=8, right=2)
+    save_retro(store, make(store))
+    add_session(store, "late", NEXT.start_ms, [])
+
+    (one,) = make(store, NEXT).followed
+
+    assert describe_followed(one) == "no session was exposed since 5 October 2026"
+
+
+def test_a_finding_becomes_an_experiment(store: Store):
+    add_week(store, MONDAY_MS, wrong=8, right=2)
+    save_retro(store, make(store))
+    (finding,) = make(store).findings
+
+    proposal = open_proposal(store, "wrong")
+
+    assert proposal.finding == finding.id
+    assert proposal.content.text == f"{finding.change.line}\n"
+    assert proposal.options["metric"] == "finding_rate"
+    assert size_for_rate(8 / 10) == 10, "8 of 10 sessions, to a tenth of that"
+    assert proposal.options["planned_n"] == 16, "lots fall unevenly, and each arm needs 10"
+    assert finding.id in proposal.options["hypothesis"]
+
+
+def test_ids_may_be_shortened_as_long_as_they_are_one(store: Store):
+    add_week(store, MONDAY_MS, wrong=4, right=0)
+    add_week(store, MONDAY_MS + 1, wrong=4, right=0, workspace="/w/other")
+    save_retro(store, make(store))
+
+    with pytest.raises(ConfigError, match="is the beginning of several findings"):
+        find_finding(store, "wrong")
+    with pytest.raises(ConfigError, match="No stored finding has the id"):
+        find_finding(store, "")
+
+
+def test_bets_of_former_versions_stay_readable(store: Store):
+    add_session(store, "s", MONDAY_MS, misspelt())
+    with store.write():
+        store.native("insert into ka_retros values ('r', '', ?, ?, 0, '{}') returning 1", WEEK.start_ms, WEEK.end_ms)
+        bet = '{"id": "H3:a", "title": "`a` was edited 8 times"}'
+        store.native("insert into ka_bets values ('r', 1, 'H3:a', ?) returning 1", bet)
+
+    text = whole(make(store, NEXT)).plain
+
+    assert "week 2026-W40  a was edited 8 times" in text
+
+
+def test_windows_end_before_today_and_tile():
+    now_ms = MONDAY_MS + 9 * DAY_MS + 3_600_000
+
+    window = last_days(7, now_ms)
+
+    assert window == Window(start_ms=MONDAY_MS + 2 * DAY_MS, end_ms=MONDAY_MS + 9 * DAY_MS)
+    assert last_days(7, now_ms + 7 * DAY_MS).start_ms == window.end_ms
+
+
+def test_days_are_those_of_the_zone():
+    window = parse_week("2026-W43", "Europe/Berlin")
+
+    assert window.length_ms == 7 * DAY_MS + 3_600_000, "the week in which summer time ends"
+    assert describe_window(window, "Europe/Berlin") == "week 2026-W43"
+    assert last_days(1, MONDAY_MS, "Asia/Tokyo").end_ms == MONDAY_MS + 9 * 3_600_000 - 9 * 3_600_000 - 9 * 3_600_000
+
+
+@pytest.mark.parametrize("week", ["2026", "2026-W60", "W40"])
+def test_a_week_that_is_none_is_an_error(week: str):
+    with pytest.raises(ConfigError, match="expected an ISO week"):
+        parse_week(week)
+
+
+def test_a_window_needs_a_day():
+    with pytest.raises(ConfigError, match="expected 1 or more"):
+        last_days(0, MONDAY_MS)
+
+
+@pytest.mark.parametrize("rate", [0.8, 0.5, 0.3])
+def test_a_size_is_the_smallest_that_tells_a_rate_from_its_tenth(rate: float):
+    def power(n: int) -> float:
+        """The chance that Fisher's exact test rejects, over all tables."""
+        before, after = (stats.binom.pmf(range(n + 1), n, share) for share in (rate, rate / 10))
+        return sum(
+            before[old] * after[new]
+            for old in range(n + 1)
+            for new in range(n + 1)
+            if new < old and 2 * stats.fisher_exact([[old, n - old], [new, n - new]], "greater").pvalue <= 0.05
+        )
+
+    size = size_for_rate(rate)
+
+    assert size is not None
+    assert power(size) >= 0.8
+    assert size == 10 or power(size - 1) < 0.8
+
+
+@pytest.mark.slow
+def test_an_experiment_measures_how_often_its_finding_is_seen(store: Store):
+    add_week(store, MONDAY_MS, wrong=8, right=2)
+    save_retro(store, make(store))
+    (finding,) = make(store).findings
     experiment = Experiment(
-        id="split",
-        name="Split a.py",
-        hypothesis=f"Fewer edits ({CHURN})",
+        id="e",
+        name="bun",
+        hypothesis=f"see {finding.id}",
         change_description="",
-        metric=Metric.TOKENS_PER_SESSION,
+        metric=Metric.FINDING_RATE,
         binding=ManualTag(variant_field=""),
         duration_days=14,
-        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10),
-        created_at_ms=NOW_MS,
+        success_criterion=Delta(Direction.DECREASE, -20.0),
+        created_at_ms=WEEK.end_ms,
     )
-    new_experiment(store, experiment, Plan())
-    [former] = retro(store, WEEK.shifted(1)).former_bets
+    new_experiment(store, experiment, Plan(planned_n=10, workspaces=("/w/shop",)))
+    start(store, "e", now_ms=NEXT.start_ms)
+    add_week(store, NEXT.start_ms, wrong=3, right=5)
+    add_session(store, "silent", NEXT.start_ms, [])
 
-    assert (former.fate, former.experiments) == (Fate.ACTED_ON, ("split",))
-    assert retro(store).experiments == (), "a draft does not run"
-    assert len(list_experiments(store)) == 1
+    update_exposures(store, now_ms=NEXT.end_ms)
 
-
-def test_a_week_shows_the_experiments_that_ran_in_it(store: Store) -> None:
-    base = Experiment(
-        id="draft",
-        name="x",
-        hypothesis="",
-        change_description="",
-        metric=Metric.TOKENS_PER_SESSION,
-        binding=ManualTag(variant_field=""),
-        duration_days=7,
-        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10),
-        created_at_ms=MONDAY_MS,
-    )
-    plan = Plan(planned_n=30)
-    for name in ("draft", "running", "concluded"):
-        new_experiment(store, replace(base, id=name), plan)
-    start(store, "running", now_ms=MONDAY_MS + DAY_MS)
-    start(store, "concluded", now_ms=MONDAY_MS + DAY_MS)
-    conclude(store, "concluded", now_ms=MONDAY_MS + 9 * DAY_MS)
-
-    shown = [{line.id for line in retro(store, WEEK.shifted(weeks)).experiments} for weeks in (-1, 0, 1, 2)]
-
-    assert shown == [set(), {"running", "concluded"}, {"running", "concluded"}, {"running"}]
-
-
-def test_a_bet_that_a_commit_names_was_acted_on(store: Store, tmp_path: Path) -> None:
-    churn(store, MONDAY_MS)
-    save_retro(store, retro(store))
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    moment = f"@{WEEK.end_ms // 1000} +0000"
-    environment = {
-        "GIT_AUTHOR_DATE": moment,
-        "GIT_COMMITTER_DATE": moment,
-        "HOME": str(tmp_path),
-        "PATH": "/usr/bin:/bin",
-    }
-    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", f"Split the file\n\n{CHURN}")):
-        subprocess.run(["git", "-C", folder, *identity, *command], check=True, env=environment)
-    [former] = retro(store, WEEK.shifted(1), repository=folder).former_bets
-
-    assert former.fate is Fate.ACTED_ON
-    assert len(former.commits) == 1
-
-
-def test_a_changed_threshold_is_used_and_told(store: Store) -> None:
-    churn(store, MONDAY_MS, 3)
-
-    assert retro(store).bets == ()
-    result = retro(store, thresholds={"H3": {"min_edits": 3}})
-    assert [bet.id for bet in result.bets] == [CHURN]
-    assert result.provenance["thresholds"] == '{"H3": {"min_edits": 3}}'
-
-
-def test_earlier_weeks_are_compared_from_the_first_session_on(store: Store) -> None:
-    for weeks, tokens in ((-2, 100), (0, 300)):
-        add_session(store, f"s{weeks}", WEEK.shifted(weeks).start_ms, [answer(tokens=tokens)])
-    result = retro(store)
-
-    assert [tally.tokens for tally in result.former_tallies] == [100, None]
-    assert [tally.sessions for tally in result.former_tallies] == [1, 0]
-
-
-def test_unknown_tokens_and_costs_stay_unknown(store: Store) -> None:
-    add_session(store, "s", MONDAY_MS, [{"kind": "Message", "payload": "{}"}], agent="cursor")
-    result = retro(store)
-
-    assert (result.tally.tokens, result.tally.cost_usd) == (None, None)
-    assert result.quality.sessions_without_tokens == 1
-    assert [(row.name, row.tokens) for row in result.breakdown.agents] == [("cursor", None)]
-
-
-def test_every_day_of_the_window_has_a_row(store: Store) -> None:
-    add_session(store, "s", MONDAY_MS + 2 * DAY_MS, [answer()])
-    days = retro(store).breakdown.days
-
-    assert [(row.name, row.sessions) for row in days][:3] == [("2026-09-28", 0), ("2026-09-29", 0), ("2026-09-30", 1)]
-    assert len(days) == 7
-
-
-def test_guidance_on_disk_is_looked_at(store: Store, tmp_path: Path) -> None:
-    folder = tmp_path / ".claude" / "skills"
-    for place in range(22):
-        (folder / f"s{place}").mkdir(parents=True)
-        (folder / f"s{place}" / "SKILL.md").write_text("x" * 800)
-    churn(store, MONDAY_MS)
-    result = retro(store, repository=tmp_path)
-
-    assert "H14:guidance" in [bet.id for bet in (*result.bets, *result.choice.further)]
-
-
-def test_nothing_is_written_until_it_is_saved(store: Store) -> None:
-    churn(store, MONDAY_MS)
-    retro(store)
-    assert find_bets(store, "") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [("2026-W40", MONDAY_MS), ("2026-w40", MONDAY_MS), ("2026-W41", MONDAY_MS + 7 * DAY_MS)],
-)
-def test_a_week_is_monday_to_sunday(text: str, start: int) -> None:
-    assert parse_week(text) == Window(start_ms=start, end_ms=start + 7 * DAY_MS)
-
-
-@pytest.mark.parametrize("text", ["2026-40", "2026-W54", "last", "2026-W00"])
-def test_a_wrong_week_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="expected an ISO week"):
-        parse_week(text)
-
-
-def test_the_last_days_end_with_today() -> None:
-    noon = MONDAY_MS + DAY_MS // 2
-    assert last_days(7, noon) == Window(start_ms=MONDAY_MS - 6 * DAY_MS, end_ms=MONDAY_MS + DAY_MS)
-    assert describe_window(last_days(2, noon)) == "2026-09-27 to 2026-09-28"
-    with pytest.raises(ConfigError, match="The window is 0 days long"):
-        last_days(0, noon)
-
-
-def test_tools_count_unknown_outcomes_apart(store: Store) -> None:
-    add_session(store, "s", MONDAY_MS, edits("/w/shop/src/a.py", 2))
-    [row] = retro(store).breakdown.tools
-
-    assert (row.name, row.calls, row.failed) == ("Edit", 2, None)
-
-
-def test_files_touched_come_from_the_store(store: Store) -> None:
-    add_session(store, "s", MONDAY_MS, [answer()])
-    with store.write():
-        store.insert("files_touched", pl.DataFrame({"session_id": ["s", "s"], "path": ["a", "b"]}))
-    from kaizen_analytics.retro.guidance import read_guidance
-    from kaizen_analytics.retro.relations import read_material
-
-    material = read_material(store, WEEK, workspace=None, lookback_start_ms=0, guidance=read_guidance(None))
-    assert material.metrics["files_per_session"].to_list() == [2]
+    sample = read_sample(store, get_experiment(store, "e"), get_plan(store, "e")).frame
+    rates = dict(sample.select("session_id", "finding_rate").iter_rows())
+    assert [rates[f"{NEXT.start_ms}-{number}"] for number in range(8)] == [1.0] * 3 + [0.0] * 5
+    assert rates["silent"] is None, "it ran no command"

@@ -1,11 +1,14 @@
-"""Sample ratio mismatch against scipy."""
+"""Sample ratio mismatch against scipy, several tests at once against statsmodels."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from kaizen_analytics.errors import StatisticsError
-from kaizen_analytics.stats import RatioStatus, check_sample_ratio
+from kaizen_analytics.core.errors import StatisticsError
+from kaizen_analytics.stats import RatioStatus, adjust_benjamini_hochberg, adjust_holm, check_sample_ratio
 
 
 @pytest.mark.parametrize(
@@ -28,10 +31,7 @@ def test_large_arms_use_the_chi_square_test():
     [(100, 104, RatioStatus.OK), (100, 145, RatioStatus.WARN), (100, 160, RatioStatus.INVALID), (0, 0, RatioStatus.OK)],
 )
 def test_status_follows_the_p_value(control, treatment, status):
-    result = check_sample_ratio(control, treatment)
-
-    assert result.status is status
-    assert result.sentence.endswith(".")
+    assert check_sample_ratio(control, treatment).status is status
 
 
 def test_sequential_p_value_survives_a_look_after_every_session():
@@ -55,3 +55,16 @@ def test_sequential_p_value_finds_a_real_mismatch():
 def test_impossible_counts_and_shares_are_rejected(arguments):
     with pytest.raises(StatisticsError, match="expected"):
         check_sample_ratio(arguments[0], arguments[1], expected_share=arguments[2])
+
+
+@pytest.mark.slow
+def test_holm_agrees_with_statsmodels():
+    p_values = [0.01, 0.04, 0.03, 0.5, 0.01]
+
+    assert adjust_holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1].tolist())
+    assert adjust_holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_benjamini_hochberg_agrees_with_statsmodels(p_values):
+    assert adjust_benjamini_hochberg(p_values) == pytest.approx(multipletests(p_values, method="fdr_bh")[1].tolist())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import kaizen_analytics
-from kaizen_analytics.model import (
+from kaizen_analytics.core.model import (
     Delta,
     Direction,
     Experiment,
@@ -57,6 +57,16 @@ create table skills_used (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT 
     UNIQUE (session_id, skill));
 create table rules_used (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, rule TEXT NOT NULL,
     UNIQUE (session_id, rule));
+"""
+
+KAIZEN_MARKS = """
+create table sync_state (k TEXT PRIMARY KEY, v TEXT NOT NULL);
+create table tool_spans (span_id TEXT PRIMARY KEY, session_id TEXT NOT NULL, tool TEXT, status TEXT NOT NULL);
+create table session_feedback (id TEXT PRIMARY KEY, session_id TEXT NOT NULL REFERENCES sessions(id),
+    score INTEGER CHECK (score BETWEEN 1 AND 5), label TEXT, note TEXT, created_at_ms INTEGER NOT NULL);
+create table session_evals (id TEXT PRIMARY KEY, session_id TEXT NOT NULL, judge_model TEXT NOT NULL,
+    rubric_id TEXT NOT NULL, score REAL NOT NULL, rationale TEXT NOT NULL, flagged INTEGER NOT NULL DEFAULT 0,
+    created_at_ms INTEGER NOT NULL);
 """
 
 _FOREIGN = """

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 import pytest
 from store_cases import ENVIRONMENT, MODES, Crew, hold, make_experiment, release, run_foreign, try_foreign
 
-from kaizen_analytics.errors import VariantConflictError
-from kaizen_analytics.model import Classification
+from kaizen_analytics.core.errors import VariantConflictError
+from kaizen_analytics.core.model import Classification
 from kaizen_analytics.store import Store, load_experiment, manual_tags, save_experiment, tag_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.store.connection import JournalMode
+    from kaizen_analytics.store.open import JournalMode
 
 CONTROL, TREATMENT, _ = Classification
 
 TAGGER = """
-from kaizen_analytics.errors import KaizenError
-from kaizen_analytics.model import Classification
+from kaizen_analytics.core.errors import KaizenError
+from kaizen_analytics.core.model import Classification
 from kaizen_analytics.store import Store, tag_session
 def work(line):
     path, mode, experiment, variant, first, count = line.split("|")
@@ -41,6 +41,7 @@ def work(line):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_eight_threads_tag_one_session(path: Path, mode: JournalMode):
     Store.open(path, create=True, journal_mode=mode).close()
@@ -55,6 +56,7 @@ def test_eight_threads_tag_one_session(path: Path, mode: JournalMode):
     assert run_foreign(path, "select count(*) from ka_tag_log") == [[1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "each"), [("WAL", 100), ("DELETE", 10)])
 def test_eight_processes_tag_at_once_and_lose_nothing(path: Path, mode: JournalMode, each: int):
     Store.open(path, create=True, journal_mode=mode).close()
@@ -80,6 +82,7 @@ def test_eight_processes_tag_at_once_and_lose_nothing(path: Path, mode: JournalM
     assert run_foreign(path, "pragma integrity_check") == [["ok"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "lock"), [("WAL", "begin immediate"), ("DELETE", "begin exclusive")])
 def test_a_foreign_writer_that_holds_the_lock_for_three_seconds_only_delays(path: Path, mode: JournalMode, lock: str):
     with Store.open(path, create=True, journal_mode=mode) as store, hold(path, lock) as other:
@@ -90,6 +93,7 @@ def test_a_foreign_writer_that_holds_the_lock_for_three_seconds_only_delays(path
     assert run_foreign(path, "select * from experiment_tags") == [["exp-1", "s", "Control"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_a_foreign_reader_does_not_lose_a_write(path: Path, mode: JournalMode):
     with Store.open(path, create=True, journal_mode=mode) as store:
@@ -99,6 +103,7 @@ def test_a_foreign_reader_does_not_lose_a_write(path: Path, mode: JournalMode):
         assert manual_tags(store, "exp-1") == {"s": CONTROL}
 
 
+@pytest.mark.slow
 def test_a_foreign_process_and_threads_of_ours_write_together(store: Store, path: Path):
     foreign = """
 import sqlite3, sys
@@ -138,7 +143,7 @@ def test_experiments_saved_at_once_keep_one_time_of_creation(store: Store):
 
 BATCH_WRITER = """
 import sys
-from kaizen_analytics.model import Classification
+from kaizen_analytics.core.model import Classification
 from kaizen_analytics.store import Store, save_experiment, tag_sessions
 from store_cases import make_experiment
 store = Store.open(sys.argv[1])
@@ -151,6 +156,7 @@ for number in range(10_000):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(2))
 def test_a_killed_writer_loses_nothing_it_has_reported(

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, run_script, snapshot_files, try_foreign
 
-from kaizen_analytics.errors import StoreError, StoreMissingError
-from kaizen_analytics.store import Store, connection
+from kaizen_analytics.core.errors import StoreError, StoreMissingError
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.open import JournalMode
 
 WAYS = ({}, {"create": True}, {"read_only": True})
 PAGE = 4096
@@ -106,10 +107,16 @@ def test_a_relative_path_still_holds_after_the_folder_changed(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_journal_mode_is_as_asked_and_can_be_changed(path: Path, mode: connection.JournalMode):
+def test_the_journal_mode_is_as_asked_and_can_be_changed(path: Path, mode: JournalMode):
     Store.open(path, create=True, journal_mode="WAL" if mode == "DELETE" else "DELETE").close()
     with Store.open(path, journal_mode=mode):
         assert run_foreign(path, "pragma journal_mode") == [[mode.lower()]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_commit_waits_for_the_disk(path: Path, mode: JournalMode):
+    with Store.open(path, create=True, journal_mode=mode) as store:
+        assert store.native("pragma synchronous") == [("2",)]
 
 
 def test_nothing_is_spilled_into_the_current_folder(store: Store):
@@ -271,8 +278,9 @@ def test_what_a_killed_writer_left_half_done_is_undone(filled: Path):
 UNPRIVILEGED = """
 import os, sys
 from pathlib import Path
-from kaizen_analytics.errors import KaizenError
+from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.store import Store
+from kaizen_analytics.store.open import JournalMode
 
 def answer(path, **options):
     try:
@@ -344,9 +352,10 @@ def test_a_store_that_may_not_be_read_is_refused(shared: Path, filled: Path):
 # Locks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lock", ["begin immediate", "begin exclusive"])
 @pytest.mark.parametrize("mode", MODES)
-def test_opening_waits_for_another_program(path: Path, mode: connection.JournalMode, lock: str):
+def test_opening_waits_for_another_program(path: Path, mode: JournalMode, lock: str):
     Store.open(path, create=True, journal_mode=mode).close()
     with hold(path, lock) as other:
         threading.Timer(0.5, release, [other]).start()
@@ -354,6 +363,7 @@ def test_opening_waits_for_another_program(path: Path, mode: connection.JournalM
             assert store.native("select count(*) from experiments") == [("0",)]
 
 
+@pytest.mark.slow
 def test_migrating_waits_for_another_program(path: Path):
     run_script(path, "create table experiment_tags (experiment_id TEXT, session_id TEXT, variant TEXT)")
     with hold(path, "begin immediate", "insert into experiment_tags values ('e', 's', 'Control')") as other:
@@ -364,7 +374,7 @@ def test_migrating_waits_for_another_program(path: Path):
 
 
 def test_a_lock_that_never_comes_free_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("kaizen_analytics.store.open.BUSY_TIMEOUT_MS", 100)
     Store.open(path, create=True, journal_mode="DELETE").close()
     with hold(path, "begin exclusive"), pytest.raises(StoreError, match="Another program held its lock"):
         Store.open(path, journal_mode="DELETE")
@@ -391,6 +401,7 @@ def test_closing_leaves_no_file_but_the_store(store: Store, path: Path):
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.slow
 def test_threads_that_create_one_store_all_get_it(path: Path):
     def tag(number: int) -> None:
         with Store.open(path, create=True) as store:

@@ -15,11 +15,15 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, try_foreign
 
-from kaizen_analytics.errors import StoreError
-from kaizen_analytics.store import Store, connection
+from kaizen_analytics.core.errors import StoreError
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.sql import quote_text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kaizen_analytics.store.open import JournalMode
+    from kaizen_analytics.store.sql import Parameter
 
 ADD = "insert into ka_session_attributes (session_id) values (?) returning 1"
 ALL = "select session_id from ka_session_attributes order by session_id"
@@ -244,7 +248,7 @@ DISK_FILLER = """
 import resource, sys
 from pathlib import Path
 import polars
-from kaizen_analytics.errors import StoreError
+from kaizen_analytics.core.errors import StoreError
 from kaizen_analytics.store import Store
 path = Path(sys.argv[1])
 store = Store.open(path, journal_mode=sys.argv[2])
@@ -266,7 +270,7 @@ with store.write():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: connection.JournalMode):
+def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: JournalMode):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     Store.open(path, create=True, journal_mode=mode).close()
     command = [sys.executable, "-c", DISK_FILLER, str(path), mode]
@@ -322,13 +326,13 @@ def test_a_lone_surrogate_is_refused(store: Store, text: str):
 @pytest.mark.parametrize(
     ("value", "kind"), [(True, "integer"), (1, "integer"), (-0.0, "real"), ("", "text"), (None, "null")]
 )
-def test_parameters_keep_their_type(store: Store, value: connection.Parameter, kind: str):
+def test_parameters_keep_their_type(store: Store, value: Parameter, kind: str):
     assert store.native("select typeof(?)", value) == [(kind,)]
 
 
 @given(st.text())
 def test_quoted_text_is_one_literal(text: str):
-    quoted = connection.quote_text(text)
+    quoted = quote_text(text)
     assert quoted[0] == quoted[-1] == "'"
     assert "'" not in quoted[1:-1].replace("''", "")
     assert quoted[1:-1].replace("''", "'") == text

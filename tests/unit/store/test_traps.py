@@ -1,7 +1,7 @@
 """Ways in which DuckDB's sqlite extension loses data: that each is real, and that the store does not fall into it.
 
 The first test of a pair shows the trap with a bare connection; when it fails, the extension was mended and a rule of
-`store/connection.py` may go.
+`store/` may go.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import polars as pl
 import pytest
 from store_cases import ENVIRONMENT, hold, release, run_foreign, run_script, try_foreign
 
-from kaizen_analytics.errors import StoreError, StoreMissingError
-from kaizen_analytics.store import Store, connection
+from kaizen_analytics.core.errors import StoreError, StoreMissingError
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.open import load_duckdb
+from kaizen_analytics.store.sql import encode_list, quote_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -33,13 +35,13 @@ COUNT = "select count(*) from ka_session_attributes"
 def bare(store: Store) -> Iterator[duckdb.DuckDBPyConnection]:
     """Return DuckDB with the store attached and none of the store's care."""
     store.close()
-    with connection._connect() as bare:
-        bare.execute(f"attach {connection.quote_text(str(store.path))} as k (type sqlite, busy_timeout 20000)")
+    with load_duckdb() as bare:
+        bare.execute(f"attach {quote_text(str(store.path))} as k (type sqlite, busy_timeout 20000)")
         yield bare
 
 
 def native(sql: str) -> str:
-    return f"select * from sqlite_query('k', {connection.quote_text(sql)})"
+    return f"select * from sqlite_query('k', {quote_text(sql)})"
 
 
 def write_all(store: Store, statements: Iterable[str]) -> None:
@@ -89,7 +91,7 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 import polars
 from store_cases import make_experiment
-from kaizen_analytics.model import Classification
+from kaizen_analytics.core.model import Classification
 from kaizen_analytics.store import Store, list_experiments, save_experiment, tag_session
 path = Path(sys.argv[1])
 for read_only in (False, True):
@@ -158,9 +160,9 @@ def shifting(path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_trap_a_parallel_scan_is_torn(shifting: Path):
-    with connection._connect() as bare:
+    with load_duckdb() as bare:
         bare.execute("set threads = 4")
-        bare.execute(f"attach {connection.quote_text(str(shifting))} as k (type sqlite, busy_timeout 20000)")
+        bare.execute(f"attach {quote_text(str(shifting))} as k (type sqlite, busy_timeout 20000)")
         totals = {bare.execute(TOTAL.format("k.")).fetchone() for _ in range(40)}
     assert len(totals) > 1
 
@@ -186,6 +188,7 @@ def test_trap_a_plain_insert_does_not_wait(bare: duckdb.DuckDBPyConnection, path
         bare.execute("insert into k.ka_session_attributes (session_id) values ('a')")
 
 
+@pytest.mark.slow
 def test_a_write_block_waits_for_the_lock_before_it_reads(store: Store, path: Path):
     with hold(path, "begin immediate") as other:
         threading.Timer(0.7, release, [other]).start()
@@ -205,7 +208,7 @@ def test_an_insert_outside_a_write_block_is_refused(store: Store):
 
 def test_trap_attaching_a_missing_file_creates_it(tmp_path: Path):
     missing = tmp_path / "missing.db"
-    with connection._connect() as bare:
+    with load_duckdb() as bare:
         bare.execute(f"attach '{missing}' as k (type sqlite)")
         bare.execute(native("pragma user_version"))
     assert missing.exists()
@@ -252,8 +255,8 @@ def test_a_failed_write_block_lets_others_write_at_once(store: Store, path: Path
 def test_trap_a_failed_commit_keeps_its_locks(store: Store, path: Path):
     store.close()
     run_foreign(path, "pragma journal_mode = delete")
-    with connection._connect() as bare:
-        bare.execute(f"attach {connection.quote_text(str(path))} as k (type sqlite, busy_timeout 50)")
+    with load_duckdb() as bare:
+        bare.execute(f"attach {quote_text(str(path))} as k (type sqlite, busy_timeout 50)")
         with hold(path, "begin", "select * from ka_migrations"), pytest.raises(duckdb.Error, match="locked"):
             bare.execute(native("insert into ka_migrations values (99, 0) returning 1")).fetchall()
         assert not try_foreign(path, "begin immediate")
@@ -263,7 +266,8 @@ def test_trap_a_failed_commit_keeps_its_locks(store: Store, path: Path):
 def test_after_a_failed_commit_the_store_is_free_and_usable(
     path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Store, str], object]
 ):
-    monkeypatch.setattr(connection, "BUSY_TIMEOUT_MS", 100)
+    for room in ("open", "connection"):
+        monkeypatch.setattr(f"kaizen_analytics.store.{room}.BUSY_TIMEOUT_MS", 100)
     with Store.open(path, create=True, journal_mode="DELETE") as store:
         with hold(path, "begin", "select * from experiments"), pytest.raises(StoreError, match="held its lock"):
             write(store, "insert into ka_session_attributes values ('a', 'b', 'c') returning 1")
@@ -297,39 +301,7 @@ def test_a_block_whose_error_was_swallowed_does_not_report_success(store: Store,
     assert run_foreign(path, COUNT) == [[0]]
 
 
-# 9. A statement in the middle of a stream ends the stream.
-
-
-def test_trap_a_second_statement_cuts_a_stream_short(bare: duckdb.DuckDBPyConnection):
-    batches = bare.execute("select * from range(100000)").to_arrow_reader(10_000)
-    seen = next(batches).num_rows
-    bare.execute("select 1").fetchall()
-    assert seen + sum(batch.num_rows for batch in batches) < 100_000
-
-
-def test_a_stream_is_whole_and_refuses_other_statements(store: Store):
-    seen = 0
-    for batch in store.read_batches("select * from range(100000)", rows=10_000):
-        seen += batch.height
-        with pytest.raises(StoreError, match="take all frames"):
-            store.native("select 1")
-    assert seen == 100_000
-    assert store.native("select 1") == [("1",)]
-
-
-def test_a_stream_that_is_left_early_frees_the_store(store: Store):
-    next(iter(store.read_batches("select * from range(100000)", rows=10_000)))
-    assert store.native("select 1") == [("1",)]
-
-
-def test_a_stream_that_fails_is_a_store_error(store: Store):
-    failing = "select case when range < 50000 then range else error('broken')::bigint end as n from range(100000)"
-    with pytest.raises(StoreError, match="broken"):
-        list(store.read_batches(failing, rows=10_000))
-    assert store.native("select 1") == [("1",)]
-
-
-# 10. DuckDB hands invalid UTF-8 on.
+# 9. DuckDB hands invalid UTF-8 on.
 
 
 def test_trap_invalid_utf8_reaches_arrow(bare: duckdb.DuckDBPyConnection, path: Path):
@@ -338,7 +310,7 @@ def test_trap_invalid_utf8_reaches_arrow(bare: duckdb.DuckDBPyConnection, path: 
     assert table.column(0).chunk(0).buffers()[2].to_pybytes()[:2] == b"\xffA"
 
 
-# 11. SQLite cuts a JSON text at U+0000, and keeps NaN as NULL.
+# 10. SQLite cuts a JSON text at U+0000, and keeps NaN as NULL.
 
 
 def test_trap_sqlite_cuts_json_text_at_nul(store: Store):
@@ -348,12 +320,12 @@ def test_trap_sqlite_cuts_json_text_at_nul(store: Store):
 @pytest.mark.parametrize("values", [["a\0b"], [["x", "\0"]], ["\\\0"]])
 def test_a_list_with_nul_is_refused(values: list[object]):
     with pytest.raises(StoreError, match=r"U\+0000"):
-        connection.encode_list(values)
+        encode_list(values)
 
 
 @pytest.mark.parametrize("values", [[], ["a", 1, None, 1.5], ["\\u0000"], ["\\\\u0000"], ['"', "ü😀"]])
 def test_a_list_reaches_sqlite_unchanged(store: Store, values: list[object]):
-    rows = store.native("select json_group_array(value) from json_each(?)", connection.encode_list(values))
+    rows = store.native("select json_group_array(value) from json_each(?)", encode_list(values))
     assert json.loads(rows[0][0]) == values
 
 

@@ -1,0 +1,207 @@
+"""Rules for every test: Hypothesis profiles, the sample's store, the names in docstring examples, what was skipped."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from filelock import FileLock
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kaizen_analytics.analysis import Analysis
+    from kaizen_analytics.experiments.power import PowerTable
+    from kaizen_analytics.store import Store
+
+settings.register_profile("default", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("default"), max_examples=1_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+ROOT = Path(__file__).resolve().parent
+MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a private folder in it
+"""Where Linux keeps files in memory: a store waits for the disk at every commit, which tests need not."""
+if hasattr(os, "ST_NOEXEC") and os.access(MEMORY, os.W_OK):
+    found = os.statvfs(MEMORY)
+    if found.f_bavail * found.f_frsize > 8e9 and not found.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+STRICT = os.environ.get("CI_STRICT") == "1"
+SLOW_S = 0.5
+WHOLE_RUNS = ("tests/notebooks", "tests/e2e", "tests/faults", "tests/agents")
+"""Folders in which every test starts kernels, agents or processes, or judges the whole sample."""
+LONG_RUNS = ("tests/faults", "tests/agents")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `slow` and `long` what runs the whole, and as `system` what uses a fixture that needs a tool."""
+    for item in items:
+        folder = item.path.relative_to(ROOT).as_posix()
+        if folder.startswith(WHOLE_RUNS):
+            item.add_marker("slow")
+        if folder.startswith(LONG_RUNS):
+            item.add_marker("long")
+        if {"need_tool", "damage_disk", "browser", "agents"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("system")
+
+
+@pytest.fixture(scope="session")
+def give_up() -> Callable[[str], None]:
+    """Return a function that skips a test because this machine lacks something; under CI_STRICT=1 it fails the test."""
+    return pytest.fail if STRICT else pytest.skip
+
+
+@pytest.fixture(scope="session")
+def need_tool(give_up: Callable[[str], None]) -> Callable[..., str]:
+    """Return a function that finds one of several programs, and gives the test up where there is none."""
+
+    def find(*names: str) -> str:
+        found = next((path for path in map(shutil.which, names) if path), None)
+        if found is None:
+            give_up(f"needs {' or '.join(names)} on the PATH")
+        return str(found)
+
+    return find
+
+
+DISKS = {
+    "read-only": 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"',
+    "full": 'mount -t tmpfs -o size=4k none "$0" && { cat /dev/zero > "$0/filler" 2>/dev/null || true; }',
+}
+
+
+@pytest.fixture(scope="session")
+def damage_disk(need_tool: Callable[..., str]) -> Callable[[str, Path], list[str]]:
+    """Return a function: the words before a command that alone finds a folder on a disk that is read-only or full.
+
+    The mount belongs to the command's own namespace and is gone with it. Even root cannot write there.
+    """
+    namespace = [need_tool("unshare"), "--map-root-user", "--mount", need_tool("sh"), "-c"]
+    probe = subprocess.run([*namespace, "mount -t tmpfs none /mnt"], check=False, capture_output=True)  # noqa: S603
+    if probe.returncode != 0:
+        pytest.skip("this machine permits no mounts in a namespace of one's own")
+    return lambda damage, folder: [*namespace, f'{DISKS[damage]} && exec "$@"', str(folder)]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what the tests compute out of the user's cache, and the width of this terminal out of what they print."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of the sample with its experiments concluded; to be read only. Workers share one file."""
+    from sample_store import write_store
+
+    folder = tmp_path_factory.getbasetemp()
+    path = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "sample-store" / "analytics.db"
+    with FileLock(path.parent.with_suffix(".lock")):
+        if not path.exists():
+            made = path.parent.with_suffix(".new")
+            made.mkdir()
+            write_store(made / path.name)
+            made.rename(path.parent)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _store_of_examples(sample_store: Path) -> Iterator[Store]:
+    from kaizen_analytics.store import Store
+
+    with Store.open(sample_store, read_only=True) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def _analysis_of_examples(sample_store: Path) -> Analysis:
+    from kaizen_analytics.analysis import open_analysis
+
+    return open_analysis(sample_store)
+
+
+@pytest.fixture(scope="session")
+def _power_table_of_examples() -> PowerTable:
+    """Return a table as `analysis.power` gives it, without its seconds of simulation."""
+    from kaizen_analytics.core.model import Metric, Window
+    from kaizen_analytics.experiments.plan import Statistic
+    from kaizen_analytics.experiments.power import PowerRow, PowerTable
+    from kaizen_analytics.stats import DesignKind
+
+    return PowerTable(
+        metric=Metric.TOKENS_PER_SESSION,
+        window=Window(start_ms=0, end_ms=21 * 86_400_000),
+        sessions=313,
+        per_day=14.9,
+        target_pct=0.0,
+        alpha=0.05,
+        power=0.8,
+        design=DesignKind.PLANNED,
+        statistic=Statistic.MEDIAN,
+        guardrails=0,
+        simulations=200,
+        detectable_pct=-30.0,
+        rows=(
+            PowerRow(true_pct=-30, probability=0.8, low=0.6, high=0.9, n_per_arm=160, days=22, n_low=0.7, n_high=0.9),
+        ),
+    )
+
+
+_EXAMPLES = {
+    "store": "_store_of_examples",
+    "analysis": "_analysis_of_examples",
+    "power_table": "_power_table_of_examples",
+    "tmp": "tmp_path",
+}
+"""Names that docstring examples may use, with the fixture that makes each."""
+
+
+@pytest.fixture(autouse=True)
+def _names_of_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
+    """Give a docstring's example the names that it uses.
+
+    They are `store` and `analysis` (of the sample), `power_table` (made by hand) and `tmp` (a folder).
+    """
+    test = getattr(request.node, "dtest", None)
+    if test is None:
+        return
+    source = "\n".join(example.source for example in test.examples)
+    for name, fixture in _EXAMPLES.items():
+        if re.search(rf"\b{name}\b", source):
+            doctest_namespace[name] = request.getfixturevalue(fixture)
+
+
+def pytest_report_header() -> list[str]:
+    """Print the size of the house."""
+    return [f"lines: {_count('kaizen_analytics'):,} in kaizen_analytics/, {_count('tests'):,} in tests/"]
+
+
+def _count(folder: str) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what this machine could not test, by reason, and the tests that lack the marker `slow`."""
+    reports = [report for report in terminalreporter.stats.get("skipped", []) if "system" in report.keywords]
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+    if reasons:
+        terminalreporter.section("not tested on this machine")
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} system tests: {reason}")
+    passed = terminalreporter.stats.get("passed", [])
+    slow = [report for report in passed if report.duration > SLOW_S and not {"slow", "system"} & set(report.keywords)]
+    if slow and "not slow" in terminalreporter.config.getoption("markexpr"):
+        terminalreporter.section(f"longer than {SLOW_S:g} s here: mark as slow, or make fast")
+        for report in sorted(slow, key=lambda report: -report.duration):
+            terminalreporter.write_line(f"{report.duration:5.1f} s {report.nodeid}")

@@ -1,0 +1,53 @@
+"""`exp list` and `exp tags`: what a store knows of its experiments, read without the statistics."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store, parse_member
+from kaizen_analytics.cli.output import clean, print_json, print_table
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.model import State
+from kaizen_analytics.core.words import format_moment
+from kaizen_analytics.store.experiments import get_experiment, list_experiments, manual_tags, unreadable_experiments
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id when unique.")]
+
+app = typer.Typer()
+
+
+@app.command("list", epilog="Example: kaizen-analytics exp list --json")
+def _list_all(
+    *,
+    state: Annotated[
+        str | None, typer.Option(metavar="STATE", help="Only Draft, Running, Concluded or Archived.")
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the experiments of a store, newest first, and the rows that cannot be read."""
+    wanted = None if state is None else parse_member(State, "--state", state.capitalize())
+    with open_store(store) as opened:
+        found, unreadable = list_experiments(opened), unreadable_experiments(opened)
+    chosen = [item for item in found if wanted in (None, item.state)]
+    if as_json:
+        broken = [{"id": item.id, "reason": item.reason} for item in unreadable]
+        print_json({"experiments": codec.plain(chosen), "unreadable": broken})
+        return
+    rows = [(item.id, item.name, item.state, item.metric.column, format_moment(item.created_at_ms)) for item in chosen]
+    print_table(["id", "name", "state", "metric", "created"], rows)
+    for item in unreadable:
+        print(clean(f"unreadable: {item.id}: {item.reason}"))
+
+
+@app.command("tags", epilog="Example: kaizen-analytics exp tags 3f2a --json")
+def _tags(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+    """List the tagged sessions of an experiment."""
+    with open_store(store) as opened:
+        found = manual_tags(opened, get_experiment(opened, experiment_id).id)
+    if as_json:
+        print_json({session: variant.value for session, variant in found.items()})
+    else:
+        print_table(["session", "variant"], list(found.items()))

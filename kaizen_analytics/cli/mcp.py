@@ -1,0 +1,39 @@
+"""`mcp`: answer a coding agent's questions about this repository's sessions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from kaizen_analytics.cli.options import StoreOption, locate
+from kaizen_analytics.cli.times import choose_timezone
+from kaizen_analytics.serving.answers import Answers
+from kaizen_analytics.serving.server import serve
+
+_EXAMPLES = """\b
+Examples:
+  claude mcp add kaizen -- kaizen-analytics mcp
+  codex mcp add kaizen -- kaizen-analytics mcp
+"""
+
+
+app = typer.Typer()
+
+
+@app.command("mcp", epilog=_EXAMPLES)
+def _mcp(
+    *,
+    store: StoreOption = None,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Show names and texts as they are: whoever runs the model may read them."),
+    ] = False,
+) -> None:
+    """Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard input and output.
+
+    The agent starts it in a repository and is answered about that repository's store. Every tool only reads. Secrets,
+    people and names are redacted, as in a shared report.
+    """
+    location = locate(store)
+    serve(Answers(store=location.path, root=location.workspace, timezone=choose_timezone(None), full=full))

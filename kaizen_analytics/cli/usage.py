@@ -1,0 +1,256 @@
+"""`usage`: tokens and cost by day, model, folder and more."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kaizen_analytics import usage as usages
+from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
+from kaizen_analytics.cli.output import print_json, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.times import TIME_HELP, choose_timezone, parse_optional_time, start_of_month
+from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.settings import read_settings
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.retro.carrying import KINDS, compute_carried
+from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Budget, Chosen, compute_budget, compute_tools
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_EXAMPLES = """\b
+Examples:
+  kaizen-analytics usage
+  kaizen-analytics usage --by month,model --since 2026-01-01
+  kaizen-analytics usage --by workspace --last 7d --sort cost
+  kaizen-analytics usage --by tool --last 30d
+  kaizen-analytics usage --by mcp-server --last 30d
+  kaizen-analytics usage --budget 200 && echo "within the budget"
+"""
+
+_LABELS = {
+    "tokens_in": "input",
+    "cache_creation_tokens": "cache write",
+    "cache_read_tokens": "cache read",
+    "tokens_out": "output",
+    "reasoning_tokens": "reasoning",
+    "cost_usd": "USD",
+    "priced_share": "priced",
+}
+_DROPPABLE = ("reasoning", "cache write", "sessions", "cache read", "priced", "input")
+_SORTS = {"key": None, "cost": "cost_usd", "tokens": "new_tokens", "sessions": "sessions"}
+_BUDGET_PASSED = 3
+_NEXT_MONTH_MS = 32 * 86_400_000
+
+
+app = typer.Typer()
+
+
+@app.command("usage", epilog=_EXAMPLES)
+def _usage(
+    *,
+    store: StoreOption = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="KEY[,KEY]",
+            help="day, week, month, window (5 hours), weekly-window (7 days), agent, model, workspace, group, branch, "
+            "pull-request, task, user, organisation, session. Two keys give one row per pair. Alone: tool, skill, "
+            "mcp-server.",
+        ),
+    ] = "day",
+    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First response that counts. {TIME_HELP}")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="First response that no longer counts.")] = None,
+    last: Annotated[str | None, typer.Option(metavar="SPAN", help="The last 30d or 12h, instead of --since.")] = None,
+    workspace: WorkspaceOption = None,
+    agent: Annotated[str | None, typer.Option(help="Only this agent, such as claude_code or codex.")] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Where days begin, such as Europe/Berlin. Default: this machine's."),
+    ] = None,
+    sort: Annotated[str, typer.Option(help="key, cost, tokens or sessions (largest first).")] = "key",
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD",
+            help="Compare this month (or --since to --until) with a budget; exit code 3 if it will be passed.",
+        ),
+    ] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what was used: tokens by kind, and cost.
+
+    A response counts at its own time and under its own model. A sub-agent's responses count with the session that
+    started it. Costs are list prices; "priced" is the share of the tokens whose model has one.
+    """
+    now_ms = read_clock()
+    zone = choose_timezone(timezone)
+    chosen = _choose(usages.Chosen, since, until, last, now_ms, zone, workspace, agent)
+    if budget is not None:
+        _show_budget(chosen, store, budget, now_ms, zone, as_json=as_json)
+    elif by == "tool":
+        _show_tools(chosen, store, as_csv=as_csv, as_json=as_json)
+    elif by.replace("-", "_") in KINDS:
+        _show_carried(by.replace("-", "_"), chosen, store, as_csv=as_csv, as_json=as_json)
+    else:
+        keys = by.replace("-", "_").split(",")
+        usages.check_keys(keys)
+        with open_store(store, read_only=True) as opened:
+            responses = chosen.read(usages.RESPONSES, opened)
+        frame = _sorted(usages.compute_usage(responses, keys, timezone=zone, groups=_read_groups(keys)), sort)
+        _show_usage(frame, usages.compute_total(responses), keys, zone, as_csv=as_csv, as_json=as_json)
+
+
+def _read_groups(keys: list[str]) -> Mapping[str, Sequence[str]]:
+    settings = read_settings(os.environ, Path.home(), Path.cwd())
+    if "group" in keys and not settings.groups:
+        raise ConfigError(
+            f"There is no group; name sets of folders under [groups] in {settings.path}, such as "
+            'web = ["~/code/shop", "~/code/api"].'
+        )
+    return settings.groups
+
+
+def _choose(
+    kind: type[Chosen],
+    since: str | None,
+    until: str | None,
+    last: str | None,
+    now_ms: int,
+    zone: str,
+    workspace: str | None,
+    agent: str | None,
+) -> Chosen:
+    if since is not None and last is not None:
+        raise ConfigError("Give --since or --last, not both.")
+    since_ms = parse_optional_time(since or last, now_ms, zone)
+    until_ms = parse_optional_time(until, now_ms, zone)
+    if since_ms is not None and until_ms is not None and until_ms <= since_ms:
+        raise ConfigError(f"--until {until} is not after --since {since or last}; there is nothing between them.")
+    return kind(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent)
+
+
+def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:
+    if sort not in _SORTS:
+        raise ConfigError(f"Usage is sorted by {', '.join(_SORTS)}, not by {sort!r}.")
+    column = _SORTS[sort]
+    return frame if column is None else frame.sort(column, descending=True, nulls_last=True, maintain_order=True)
+
+
+def _show_usage(
+    frame: pl.DataFrame, total: pl.DataFrame, keys: list[str], zone: str, *, as_csv: bool, as_json: bool
+) -> None:
+    if as_json:
+        print_json({"timezone": zone, "by": keys, "usage": _plain(frame), "total": _plain(total)[0]})
+        return
+    if as_csv:
+        _print_csv(frame)
+        return
+    shown = [*keys, "sessions", *_LABELS]
+    if total["priced_share"].item() in (None, 1.0):
+        shown.remove("priced_share")
+    labels = [_LABELS.get(name, name) for name in shown]
+    last = ["Total", *[""] * (len(keys) - 1), *_cells(total.to_dicts()[0], shown[len(keys) :])]
+    rows = [_cells(row, shown) for row in frame.to_dicts()]
+    print_table(labels, rows, droppable=_DROPPABLE, total=last)
+    responses, unreliable = total["responses"].item(), total["unreliable_responses"].item()
+    print_unreliable(unreliable, responses)
+    unpriced = total["unpriced_responses"].item()
+    if unpriced:
+        print_note(
+            f"{unpriced:,} responses have no price and add no cost; 'kaizen-analytics prices' names their models."
+        )
+
+
+def _cells(row: dict[str, Any], names: list[str]) -> list[object]:
+    return [_cell(name, row[name]) for name in names]
+
+
+def _cell(name: str, value: Any) -> object:  # noqa: ANN401 - a value of any column
+    if value is None:
+        return None
+    if name == "cost_usd":
+        return f"{value:,.2f}"
+    if name in ("priced_share", "error_share"):
+        return f"{100 * value:.0f}%" if value in (0, 1) else f"{min(max(100 * value, 0.1), 99.9):.1f}%"
+    if name in ("median_seconds", "p95_seconds"):
+        return f"{value:,.1f}"
+    return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
+
+
+def _show_tools(chosen: Chosen, store: Path | None, *, as_csv: bool, as_json: bool) -> None:
+    with open_store(store, read_only=True) as opened:
+        frame = compute_tools(chosen.read(TOOL_CALLS, opened))
+    if as_json:
+        print_json({"by": ["tool"], "usage": _plain(frame)})
+    elif as_csv:
+        _print_csv(frame)
+    else:
+        labels = {"tool": "tool", "calls": "calls", "sessions": "sessions", "failures": "failures"}
+        labels |= {"error_share": "failed", "median_seconds": "median s", "p95_seconds": "p95 s"}
+        rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
+        print_table(list(labels.values()), rows, droppable=("failures", "sessions"))
+
+
+def _show_carried(kind: str, chosen: Chosen, store: Path | None, *, as_csv: bool, as_json: bool) -> None:
+    with open_store(store, read_only=True) as opened:
+        frame = compute_carried(opened, kind, chosen)
+    if as_json:
+        print_json({"by": [kind], "usage": _plain(frame)})
+    elif as_csv:
+        _print_csv(frame)
+    else:
+        names = (kind, "uses", "sessions", "tokens", "carried_tokens", "cost_usd")
+        labels = [_LABELS.get(name, name.replace("_", " ")) for name in names]
+        print_table(labels, [_cells(row, list(names)) for row in frame.to_dicts()], droppable=("sessions", "tokens"))
+        print_note(
+            "USD is for carrying the texts in the context, at list prices; definitions of tools are not recorded."
+        )
+
+
+def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int, zone: str, *, as_json: bool) -> None:
+    start_ms = start_of_month(now_ms, zone) if chosen.since_ms is None else chosen.since_ms
+    month_end_ms = start_of_month(start_of_month(now_ms, zone) + _NEXT_MONTH_MS, zone)
+    end_ms = month_end_ms if chosen.until_ms is None else chosen.until_ms
+    with open_store(store, read_only=True) as opened:
+        responses = replace(chosen, since_ms=start_ms, until_ms=end_ms).read(RESPONSES, opened)
+    found = compute_budget(responses, budget, start_ms=start_ms, end_ms=end_ms, now_ms=now_ms)
+    if as_json:
+        print_json(asdict(found) | {"will_be_passed": found.will_be_passed, "start_ms": start_ms, "end_ms": end_ms})
+    else:
+        print(_describe_budget(found))
+    if found.will_be_passed:
+        raise typer.Exit(_BUDGET_PASSED)
+
+
+def _describe_budget(budget: Budget) -> str:
+    lines = [
+        f"Spent     ${budget.spent_usd:,.2f} of ${budget.budget_usd:,.2f}",
+        f"Forecast  ${budget.forecast_usd:,.2f} at the present rate: "
+        + ("the budget will be passed." if budget.will_be_passed else "within the budget."),
+    ]
+    if budget.unpriced_responses:
+        lines.append(f"{budget.unpriced_responses:,} responses have no price and are not in these figures.")
+    return "\n".join(lines)
+
+
+def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {name: value.isoformat() if isinstance(value, date) else value for name, value in row.items()}
+        for row in frame.to_dicts()
+    ]
+
+
+def _print_csv(frame: pl.DataFrame) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(frame.columns)
+    writer.writerows(["" if value is None else value for value in row.values()] for row in _plain(frame))

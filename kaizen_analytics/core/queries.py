@@ -1,0 +1,204 @@
+"""The queries of `sql/` as Polars frames whose columns were checked.
+
+A query is a file and the columns that it promises. A mart reads relations that are not tables of the store
+(`staged_events`); `Query.reads` names the staging file behind each.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from kaizen_analytics.core.errors import QueryError, did_you_mean
+from kaizen_analytics.core.model import Metric
+from kaizen_analytics.core.resources import find_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Schema = dict[str, pl.DataType]
+
+_COMMENT = re.compile(r"--[^\n]*")
+_TEXT = re.compile(r"'(?:[^']|'')*'")
+_PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
+
+
+class Reader(Protocol):
+    """Whatever answers a DuckDB `select` with a frame, as a `Store` does."""
+
+    def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
+        """Return the rows of one `select`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """One file of `sql/`, the staging files behind the relations it reads, and the columns of its result."""
+
+    path: str
+    schema: Schema
+    reads: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def text(self) -> str:
+        """Return the query over the store's own tables: the staging files as common table expressions.
+
+        Raises:
+            QueryError: a file is missing.
+        """
+        body = load_sql(self.path)
+        if not self.reads:
+            return body
+        staged = ",\n".join(f"{name} as (\n{load_sql(path)})" for name, path in self.reads.items())
+        return f"with {staged}\nselect * from (\n{body})"
+
+    def run(self, reader: Reader, **parameters: object) -> pl.DataFrame:
+        """Run the query and return its rows.
+
+        Raises:
+            QueryError: a parameter is missing or unknown, or a column of the result is not as declared.
+        """
+        sql = self.text()
+        _check_parameters(self.path, sql, parameters)
+        frame = reader.read(sql, parameters)
+        check_schema(self.path, frame, self.schema)
+        return frame
+
+
+def load_sql(path: str) -> str:
+    """Return the text of `sql/<path>`.
+
+    Raises:
+        QueryError: there is no such file.
+
+    >>> load_sql("staging/session_selves.sql").splitlines()[-1]
+    'from sessions'
+    """
+    file = find_folder("sql") / path
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        known = [str(other.relative_to(file.parent)) for other in sorted(file.parent.glob("*.sql"))]
+        raise QueryError(f"There is no query {path!r} in sql/.{did_you_mean(file.name, known)}") from None
+
+
+def find_parameters(sql: str) -> frozenset[str]:
+    """Return the names of the `$parameters` in a query, outside comments and text literals.
+
+    >>> sorted(find_parameters("select $a, '$b' -- $c"))
+    ['a']
+    """
+    return frozenset(_PARAMETER.findall(_TEXT.sub("''", _COMMENT.sub("", sql))))
+
+
+def _check_parameters(path: str, sql: str, given: Mapping[str, object]) -> None:
+    """Raise `QueryError` unless the given names are exactly the query's parameters.
+
+    >>> _check_parameters("x.sql", "select $a", {"a": 1})
+    """
+    expected = find_parameters(sql)
+    for name in given:
+        if name not in expected:
+            raise QueryError(f"sql/{path} has no parameter ${name}.{did_you_mean(name, expected)}")
+    missing = sorted(expected - set(given))
+    if missing:
+        raise QueryError(f"sql/{path} needs a value for ${', $'.join(missing)}.")
+
+
+def check_schema(path: str, frame: pl.DataFrame, schema: Schema) -> None:
+    """Raise `QueryError` that names every column that is missing, unexpected or of another type.
+
+    >>> check_schema("x.sql", pl.DataFrame({"a": [1]}), {"a": pl.Int64()})
+    """
+    wrong = [
+        *(f"{name} is missing" for name in schema if name not in frame.columns),
+        *(f"{name} is not declared" for name in frame.columns if name not in schema),
+        *(
+            f"{name} is {frame.schema[name]}, expected {dtype}"
+            for name, dtype in schema.items()
+            if name in frame.columns and frame.schema[name] != dtype
+        ),
+    ]
+    if wrong:
+        raise QueryError(f"sql/{path} returned other columns than declared: {'; '.join(wrong)}.")
+
+
+_EVENTS = "staging/events.sql"
+_OUTCOMES = "staging/root_outcomes.sql"
+_SESSION_METRICS = "marts/session_metrics.sql"
+_METRICS_SCHEMA: Schema = {
+    "session_id": pl.String(),
+    "agent": pl.String(),
+    "model": pl.String(),
+    "workspace": pl.String(),
+    "started_at_ms": pl.Int64(),
+    "ended_at_ms": pl.Int64(),
+    "sessions_counted": pl.Int64(),
+    **{metric.column: pl.Float64() for metric in Metric},
+    "responses": pl.Int64(),
+    "unpriced_responses": pl.Int64(),
+    "unreliable_responses": pl.Int64(),
+    "last_event_ms": pl.Int64(),
+    "tool_results": pl.Float64(),
+    "input_tokens": pl.Float64(),
+    "lines_added": pl.Float64(),
+    "lines_surviving": pl.Float64(),
+}
+
+ROOT_OUTCOMES = Query(
+    path=_OUTCOMES,
+    schema={
+        "session_id": pl.String(),
+        **dict.fromkeys(
+            ("checks_passed", "n_commits", "landed", "reverted", "lines_added", "lines_surviving", "score"),
+            pl.Float64(),
+        ),
+    },
+)
+"""What came out of each root session, as numbers. A lake holds none."""
+
+SESSION_METRICS = Query(
+    path=_SESSION_METRICS,
+    schema=_METRICS_SCHEMA,
+    reads=MappingProxyType(
+        {"staged_events": _EVENTS, "root_outcomes": _OUTCOMES, "session_roots": "staging/session_roots.sql"}
+    ),
+)
+"""Every metric of every root session, its sub-agents included."""
+
+SESSION_METRICS_APART = Query(
+    path=_SESSION_METRICS,
+    schema=_METRICS_SCHEMA,
+    reads=MappingProxyType(
+        {"staged_events": _EVENTS, "root_outcomes": _OUTCOMES, "session_roots": "staging/session_selves.sql"}
+    ),
+)
+"""Every metric of every session, sub-agents apart."""
+
+CANDIDATES = Query(
+    path="staging/candidates.sql",
+    schema={
+        "session_id": pl.String(),
+        "workspace": pl.String(),
+        "started_at_ms": pl.Int64(),
+        "branch": pl.String(),
+        "start_commit": pl.String(),
+        "branches": pl.String(),
+        "prompt_fingerprint": pl.String(),
+        "dirty_start": pl.Int64(),
+        "repo_binding_source": pl.String(),
+        "user_name": pl.String(),
+        "organisation": pl.String(),
+        "pull_request": pl.String(),
+    },
+)
+"""What decides the arm and the cluster of every session."""
+
+VARIANT_VALUES = Query(
+    path="staging/variant_values.sql",
+    schema={"session_id": pl.String(), "variant_value": pl.String()},
+    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
+)
+"""The values of a manual variant field; the parameter is `$json_path`."""

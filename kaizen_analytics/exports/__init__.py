@@ -1,0 +1,12 @@
+"""What may leave this machine, declared once and projected once.
+
+    columns      every table and column of files and lakes, and the reference page
+    project      the projection of frames
+    tables       the tables of files, read from a store
+    summaries    Markdown, to paste
+    files        formats, and where a file goes
+    places       folders and object stores
+    lake         the facts of many stores in one place
+
+Nothing here leaves a machine by itself: the command `export` asks for it.
+"""

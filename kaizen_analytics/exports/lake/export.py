@@ -1,0 +1,274 @@
+"""From a store to its files in a lake: stage what changed, scan it, put it into its place.
+
+Files are named by their source and a digest of their bytes and never change. The catalogue of the source is replaced
+last, in one step, so an export that is killed leaves the state before it, and the next one completes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from kaizen_analytics.core.errors import LakeError
+from kaizen_analytics.exports.columns import LAKE_TABLES, LAKE_VERSION, LakeTable
+from kaizen_analytics.exports.lake.catalogue import (
+    CATALOGUES,
+    MARKER,
+    Entry,
+    check_lake,
+    identify_store,
+    make_catalogue,
+    make_marker,
+    read_entries,
+)
+from kaizen_analytics.exports.lake.facts import PARTITION, read_sessions, read_tables, stage_sessions
+from kaizen_analytics.exports.places import open_place
+from kaizen_analytics.exports.project import ID_DIGITS, project
+from kaizen_analytics.redact import Pseudonyms, Scanner, collect_identities, refuse_leaks
+from kaizen_analytics.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kaizen_analytics.exports.places import Storage
+
+_LOCK_TIMEOUT_S = 600
+_BUCKETS = 4
+_EVENTS_A_TIME = 300_000
+
+_Partition = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LakeExport:
+    """What an export wrote, or would write; `source` is the pseudonym of the store in the lake."""
+
+    source: str
+    files: tuple[Entry, ...]
+    files_kept: int
+    files_removed: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of all written files."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all written files."""
+        return sum(file.bytes for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Staging:
+    """One export: whose, under which key, and the local folder in which its files are made."""
+
+    identity: str
+    pseudonyms: Pseudonyms
+    scanner: Scanner
+    folder: Path
+    entries: list[Entry] = field(default_factory=list)
+    paths: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        return self.pseudonyms.name("us", self.identity.encode(), digits=ID_DIGITS)
+
+    def add(
+        self, name: LakeTable, frame: pl.DataFrame, partition: _Partition | None = None, fingerprint: str = ""
+    ) -> None:
+        """Write one file, unless it would have no row, under the name that it will have."""
+        if frame.is_empty():
+            return
+        staged = self.folder / f"{len(self.paths)}.parquet"
+        frame.write_parquet(staged, compression="zstd")
+        with staged.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        bucket, day = partition or (None, None)
+        where = "" if partition is None else f"/bucket={bucket}/day={day}"
+        path = f"{name}/store={self.source}{where}/{digest[:20]}.parquet"
+        self.paths[path] = staged
+        self.entries.append(
+            Entry(
+                source=self.source,
+                table_name=name.value,
+                bucket=bucket,
+                day=day,
+                name=path,
+                digest=digest,
+                rows=frame.height,
+                bytes=staged.stat().st_size,
+                fingerprint=fingerprint,
+            )
+        )
+
+
+def export_lake(
+    store_path: Path,
+    url: str,
+    key: bytes,
+    *,
+    home: Path,
+    scanner: Scanner | None = None,
+    preview: bool = False,
+) -> LakeExport:
+    """Bring what the lake at `url` holds of a store up to date.
+
+    The same content gives the same files, so a second run writes nothing; only partitions with a changed session are
+    written again. It may be killed at any point and run again, and other machines may export at the same time.
+
+    Args:
+        store_path: The store; it is only read.
+        url: A folder, `file:///…`, or an object store such as `s3://bucket/lake`.
+        key: The lake key; see `load_lake_key`.
+        home: `$KAIZEN_HOME`: holds the secret of this machine and the lock of the export.
+        scanner: Scans every finished file; by default one that knows the names of this machine.
+        preview: Only say what would be written; nothing leaves, but the lake is read.
+
+    Raises:
+        ConfigError: the address is of no known kind, or the extra `lake` is not installed.
+        LakeError: the lake cannot be read or written, or is of another version or under another key, or another
+            export of the store takes too long.
+        RedactionError: a cell is not of its declared kind, or a finished file holds what must not leave. Nothing of
+            this export counts then.
+        StoreError: the store is missing or damaged.
+
+    >>> done = export_lake(store.path, str(tmp / "lake"), bytes(32), home=tmp)
+    >>> done.rows > 1000, export_lake(store.path, str(tmp / "lake"), bytes(32), home=tmp).rows
+    (True, 0)
+    """
+    place = open_place(url)
+    identity, pseudonyms = identify_store(home, store_path), Pseudonyms(key)
+    with tempfile.TemporaryDirectory(prefix="kaizen-lake-") as folder:
+        staging = _Staging(identity, pseudonyms, scanner or Scanner(collect_identities([])), Path(folder))
+        with _lock(home, staging.source):
+            former = _read_former(place, staging.source, key)
+            entries = _stage(store_path, staging, former)
+            known = {entry.name for entry in former}
+            new = {name: path for name, path in staging.paths.items() if name not in known}
+            stale = known - {entry.name for entry in entries}
+            if not preview:
+                stale = _publish(place, staging, key, former, entries, new)
+    return LakeExport(
+        source=staging.source,
+        files=tuple(entry for entry in entries if entry.name in new),
+        files_kept=len(entries) - len(new),
+        files_removed=len(stale),
+    )
+
+
+@contextmanager
+def _lock(home: Path, source: str) -> Iterator[None]:
+    try:
+        with FileLock(home / f"lake-{source}.lock", timeout=_LOCK_TIMEOUT_S, mode=0o600):
+            yield
+    except Timeout:
+        raise LakeError(
+            f"Another export of this store has been running for {_LOCK_TIMEOUT_S // 60} minutes; "
+            "wait for it, or end it."
+        ) from None
+
+
+def _read_former(place: Storage, source: str, key: bytes) -> list[Entry]:
+    """Return the files of the former export that are still there; what is missing is written again."""
+    if not check_lake(place, key):
+        return []
+    entries = read_entries(place, source)
+    found = _find_own(place, source)
+    lost = {entry.name for entry in entries if found.get(entry.name) != entry.bytes}
+    torn = {(entry.bucket, entry.day) for entry in entries if entry.name in lost and entry.bucket is not None}
+    return [entry for entry in entries if entry.name not in lost and (entry.bucket, entry.day) not in torn]
+
+
+def _find_own(place: Storage, source: str) -> dict[str, int]:
+    """Return the files of one source and their sizes."""
+    return {name: size for table in LakeTable for name, size in place.sizes(f"{table}/store={source}").items()}
+
+
+def _stage(store_path: Path, staging: _Staging, former: list[Entry]) -> list[Entry]:
+    """Make the files that changed since the former export, scan them, and return all entries that count."""
+    with Store.open(store_path, read_only=True, ours=True) as store, store.snapshot():
+        sessions = read_sessions(store, lambda root: _bucket(staging, root))
+        wanted = _fingerprint_partitions(staging, sessions)
+        kept = [entry for entry in former if wanted.get((entry.bucket or 0, entry.day or "")) == entry.fingerprint]
+        intact = {(entry.bucket, entry.day) for entry in kept}
+        for group in _group(sessions, [partition for partition in wanted if partition not in intact]):
+            for name, raw in stage_sessions(store, group, staging.identity).items():
+                frame = project(LAKE_TABLES[name], raw, staging.pseudonyms).with_columns(raw.select(PARTITION))
+                parts = frame.partition_by(*PARTITION, as_dict=True, include_key=False, maintain_order=True)
+                for (bucket, day), part in parts.items():
+                    staging.add(name, part, (bucket, day), wanted[bucket, day])
+        for name, raw in read_tables(store, staging.identity).items():
+            staging.add(name, project(LAKE_TABLES[name], raw, staging.pseudonyms))
+    refuse_leaks(dict(_texts_of(staging.paths)), staging.scanner)
+    return [*kept, *staging.entries]
+
+
+def _texts_of(files: dict[str, Path]) -> Iterator[tuple[str, bytes]]:
+    """Yield the distinct texts of each column of the finished files, read back; one scan for a whole table."""
+    tables: dict[str, list[Path]] = {}
+    for name, path in files.items():
+        tables.setdefault(name.split("/", 1)[0], []).append(path)
+    for table, paths in tables.items():
+        rows = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+        for column, dtype in rows.collect_schema().items():
+            if dtype == pl.String:
+                cells = rows.select(pl.col(column).unique()).collect()[column].drop_nulls()
+                yield f"{table}, column {column}", "\n".join(cells).encode()
+
+
+def _bucket(staging: _Staging, root_id: str) -> int:
+    digest = staging.pseudonyms.exact(b"bucket " + root_id.encode("utf-8", "surrogatepass"))
+    return int(digest[:8], 16) % _BUCKETS
+
+
+def _fingerprint_partitions(staging: _Staging, sessions: pl.DataFrame) -> dict[_Partition, str]:
+    """Return for each partition a keyed hash of everything that its files depend on."""
+    fingerprints = {}
+    for (bucket, day), rows in sessions.partition_by(*PARTITION, as_dict=True, maintain_order=True).items():
+        message = f"{LAKE_VERSION}\n{rows.write_ndjson()}".encode()
+        fingerprints[bucket, day] = hmac.new(staging.pseudonyms.key, message, hashlib.sha256).hexdigest()[:32]
+    return fingerprints
+
+
+def _group(sessions: pl.DataFrame, changed: list[_Partition]) -> Iterator[pl.DataFrame]:
+    """Yield the sessions of the changed partitions, whole partitions at a time, about as many events as fit."""
+    if not changed:
+        return
+    keys = pl.DataFrame(sorted(changed), schema={"bucket": pl.Int64, "day": pl.String}, orient="row")
+    rows = sessions.join(keys, on=PARTITION, how="semi").sort(*PARTITION, "id")
+    before = pl.col("events").fill_null(0).cum_sum() // _EVENTS_A_TIME
+    numbered = rows.with_columns(before.max().over(PARTITION).alias("group"))
+    yield from numbered.partition_by("group", include_key=False, maintain_order=True)
+
+
+def _publish(
+    place: Storage, staging: _Staging, key: bytes, former: list[Entry], entries: list[Entry], new: dict[str, Path]
+) -> set[str]:
+    """Write the new files, then the catalogue; remove what no longer counts, and return its names."""
+    if not check_lake(place, key):
+        _publish_frame(place, MARKER, make_marker(key), staging)
+        check_lake(place, key)  # another machine may have begun the lake at the same moment, under its own key
+    place.write_all(new)
+    if sorted(former, key=lambda entry: entry.name) != sorted(entries, key=lambda entry: entry.name):
+        _publish_frame(place, f"{CATALOGUES}/{staging.source}.parquet", make_catalogue(entries), staging)
+    stale = _find_own(place, staging.source).keys() - {entry.name for entry in entries}
+    for name in sorted(stale):
+        place.remove(name)
+    place.sweep(staging.source)
+    return stale
+
+
+def _publish_frame(place: Storage, name: str, frame: pl.DataFrame, staging: _Staging) -> None:
+    staged = staging.folder / "frame.parquet"
+    frame.write_parquet(staged, compression="zstd")
+    refuse_leaks(dict(_texts_of({name: staged})), staging.scanner)
+    place.write(name, staged)

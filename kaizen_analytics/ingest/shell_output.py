@@ -1,0 +1,82 @@
+"""What the output of a shell command says about the work, read while the transcript is at hand.
+
+A store keeps no output. It keeps whether a check reported success or failure, the commits that git made, and the pull
+request that was opened. Which commands are checks is decided later, by `outcomes.commands`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kaizen_analytics.ingest.records import Json
+
+SHELL_TOOLS = frozenset({
+    "Bash", "bash", "shell", "local_shell", "shell_command", "exec_command", "container.exec", "run_terminal_cmd",
+    "run_terminal_command_v2", "Shell",
+})  # fmt: skip
+"""The names that Claude Code, Codex and Cursor give to the tool that runs a command."""
+
+_END = 4_000
+"""Characters at the end of an output in which a summary is looked for."""
+
+# Each pattern stands behind texts of which one must be there: looking for a text is many times faster. A text that
+# begins a line is written with the line end before it.
+_Guarded = tuple[tuple[tuple[str, ...], re.Pattern[str]], ...]
+
+
+def _guarded(*pairs: tuple[tuple[str, ...], str]) -> _Guarded:
+    return tuple((texts, re.compile(pattern, re.MULTILINE)) for texts, pattern in pairs)
+
+
+_FAILED = _guarded(
+    ((" failed", " failing", " failure", " error"), r"[1-9](?<=\b[1-9])\d* (?:failed|failing|failures?|errors?)\b"),
+    (("FAIL", "not ok"), r"^\s*(?:FAIL|FAILED|--- FAIL|not ok)\b|test result: FAILED|BUILD FAIL(?:ED|URE)"),
+    (("\nerror",), r"^error(?:\[\w+\])?: "),
+    (("\nmake: *** ",), r"^make: \*\*\* "),
+    (("error TS",), r"error TS\d+:"),
+)
+_PASSED = _guarded(
+    ((" pass",), r"[1-9](?<=\b[1-9])\d* (?:passed|passing|pass)\b"),
+    (("test result: ok", "All checks passed", "no issues found", "BUILD SUCCESS"), ""),
+    (("\nok",), r"^ok\s+\S+\s+(?:\d+\.\d+s|\(cached\))"),
+    (("\nPASS\n",), ""),
+    (("\nOK",), r"^OK(?: \(.*\))?$"),
+    (("\n0 issues", "\n0 error"), r"^0 issues\.?$|^0 errors?\b"),
+)
+_COMMIT = re.compile(r"^\[[^\]\n]+ (?:\(root-commit\) )?([0-9a-f]{7,40})\] ", re.MULTILINE)
+_PULL_REQUEST = re.compile(r"^https://[\w.-]+/[\w./-]+/(?:pull|merge_requests)/\d+\s*$", re.MULTILINE)
+
+
+def read_shell_output(text: str) -> Json:
+    """Return what an output says: any of `says` (`passed` or `failed`), `commits` and `pull_request`.
+
+    A failure wins over a success. `commits` are ids as git abbreviated them.
+
+    >>> read_shell_output("== 2 failed, 5 passed in 0.4s ==")
+    {'says': 'failed'}
+    >>> read_shell_output("[main 1a2b3c4] Add a test")
+    {'commits': ['1a2b3c4']}
+    >>> read_shell_output("README.md")
+    {}
+    """
+    end = f"\n{text[-_END:]}\n"
+    found: Json = {}
+    if _says(_FAILED, end):
+        found["says"] = "failed"
+    elif _says(_PASSED, end):
+        found["says"] = "passed"
+    if "\n[" in end and (commits := _COMMIT.findall(end)):
+        found["commits"] = commits
+    if "\nhttps://" in end and (request := _PULL_REQUEST.search(end)):
+        found["pull_request"] = request[0].strip()
+    return found
+
+
+def _says(guarded: _Guarded, end: str) -> bool:
+    for texts, pattern in guarded:
+        for text in texts:
+            if text in end and pattern.search(end):
+                return True
+    return False

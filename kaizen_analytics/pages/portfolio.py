@@ -1,0 +1,377 @@
+"""The sections of the portfolio report, each a function from a `Portfolio` to a block.
+
+Every sentence is computed. The notebook `15_portfolio` calls them in order.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.core.metrics import REGISTRY
+from kaizen_analytics.core.model import State
+from kaizen_analytics.core.words import (
+    capitalised,
+    counted,
+    format_change,
+    format_day,
+    format_interval,
+    format_minute,
+    lowered,
+)
+from kaizen_analytics.experiments.decide import Headline
+from kaizen_analytics.experiments.plan import DAY_MS
+from kaizen_analytics.pages import blocks, charts, design, sentences
+from kaizen_analytics.pages.blocks import Block, Mark, Tone
+from kaizen_analytics.pages.charts import ForestRow
+from kaizen_analytics.pages.documents import portfolio_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kaizen_analytics.core.model import Metric
+    from kaizen_analytics.experiments.portfolio import Arm, Portfolio
+    from kaizen_analytics.experiments.portfolio import PortfolioLine as Line
+
+_SHOWN = 30
+"""Rows of a forest plot and of a list; more are in the JSON and the table."""
+_WORDS = {
+    Headline.SHIP: "ship",
+    Headline.BETTER: "better (cause not shown)",
+    Headline.UNDECIDED: "undecided",
+    Headline.WORSE: "worse (cause not shown)",
+    Headline.DO_NOT_SHIP: "do not ship",
+}
+_METHOD = (
+    (
+        "Their intervals allow for looking at any time, unless the plan is a single look. A concluded experiment keeps "
+        "the numbers that were frozen."
+    ),
+    (
+        "An experiment runs out of time when an arm, growing as it did so far, has fewer sessions than planned at the "
+        "end of its window. The control arm of a commit lies in the past and does not grow."
+    ),
+    (
+        "It is too small when, with all planned sessions, the smallest change that it finds in 80 of 100 cases is "
+        "larger than its target. That follows from the width of its interval today, so it is rough while there are few "
+        "sessions; experiments with an absolute target are not judged by it."
+    ),
+    (
+        "The experiments are not adjusted for their number: of twenty without any effect, one may well look like one "
+        "that has some."
+    ),
+)
+
+
+def heading(portfolio: Portfolio) -> Block:
+    """Return the title of the report.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> heading(portfolio).plain.splitlines()[0]
+    'Experiment portfolio'
+    """
+    shown = counted(len(portfolio.lines), "experiment")
+    return blocks.title("Experiment portfolio", f"{shown} \u00b7 data as of {format_minute(portfolio.as_of_ms)}")
+
+
+def overview(portfolio: Portfolio) -> Block:
+    """Return the first box: how many experiments there are, and how many of them need somebody's attention.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> overview(portfolio).plain.splitlines()[0]
+    'No experiment needs attention'
+    """
+    if not portfolio.lines:
+        return blocks.callout(
+            Tone.NEUTRAL,
+            "There is no experiment yet",
+            blocks.paragraph("Plan one with 'kaizen-analytics exp new'; 'exp power' says how large it has to be."),
+            *_left_out(portfolio),
+        )
+    urgent = _urgent(portfolio)
+    needs = f"{counted(urgent, 'experiment')} need{'s' if urgent == 1 else ''} attention"
+    headline = needs if urgent else "No experiment needs attention"
+    found = [
+        (portfolio.left_open, "passed the end and nobody concluded it", "passed the end and nobody concluded them"),
+        (portfolio.running_out, "is running out of time", "are running out of time"),
+        (portfolio.underpowered, "is too small for its target", "are too small for their targets"),
+        ([line for line in portfolio.waiting if line.problem], "cannot be evaluated", "cannot be evaluated"),
+    ]
+    sentences = [
+        f"{len(lines)} {one if len(lines) == 1 else many}: {_names(lines)}." for lines, one, many in found if lines
+    ]
+    return blocks.callout(
+        Tone.UNCLEAR if urgent else Tone.NEUTRAL,
+        headline,
+        blocks.tiles(_tiles(portfolio)),
+        blocks.bullets(sentences) if sentences else blocks.paragraph("No experiment is late or too small."),
+        *_left_out(portfolio),
+    )
+
+
+def outcomes(portfolio: Portfolio) -> Block:
+    """Return the effect of every experiment on its own metric, the best outcome first.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> outcomes(portfolio).html.startswith("<figure>")
+    True
+    """
+    known = [(line, line.interval) for line in portfolio.decided if line.interval is not None]
+    if not known:
+        return blocks.paragraph("No experiment has a percent change to show yet.")
+    rows = [
+        ForestRow.of(
+            f"{line.name}\n({line.state.value.lower()}; {lowered(REGISTRY[line.metric].label)})",
+            interval,
+            charts.CHANGES[line.headline or Headline.UNDECIDED],
+            line.target_pct,
+        )
+        for line, interval in known[:_SHOWN]
+    ]
+    caption = (
+        "Percent change of each experiment's own metric with its interval. The mark is the decision: triangle up for "
+        "better, triangle down for worse, circle for undecided. A short upright line is the target, an arrow an "
+        "interval that goes on. "
+        f"{_hidden(len(known))}"
+    )
+    return blocks.figure(charts.forest(rows), caption.strip())
+
+
+def decisions(portfolio: Portfolio) -> Block:
+    """Return what was decided, or would be decided today, for each experiment.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> decisions(portfolio).html.count("<tr>")
+    4
+    """
+    if not portfolio.decided:
+        return blocks.paragraph("No experiment has been evaluated.")
+    return blocks.table(
+        ["experiment", "decision", "design", "change and interval", "why"],
+        [_decision_row(line) for line in portfolio.decided],
+        caption="Concluded experiments, then running ones as they stand today",
+        numeric=(3,),
+    )
+
+
+def left_open(portfolio: Portfolio) -> Block:
+    """Return the experiments past their end that nobody concluded.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> left_open(portfolio).plain
+    'No running experiment is past its end.'
+    """
+    return _listed(
+        [_left_open_sentence(line, portfolio.as_of_ms) for line in portfolio.left_open],
+        "No running experiment is past its end.",
+    )
+
+
+def running_out(portfolio: Portfolio) -> Block:
+    """Return the experiments that will have too few sessions at their end.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> running_out(portfolio).plain.partition(",")[0]
+    'Every running experiment with a plan gets its sessions in time'
+    """
+    return _listed(
+        [_running_out_sentence(line, portfolio.as_of_ms) for line in portfolio.running_out],
+        "Every running experiment with a plan gets its sessions in time, if they come in as they did so far.",
+    )
+
+
+def underpowered(portfolio: Portfolio) -> Block:
+    """Return the experiments that would probably miss a change of the size of their target.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> underpowered(portfolio).plain.partition(";")[0]
+    '- Ask for a plan first ended undecided'
+    """
+    listed = _listed(
+        [_underpowered_sentence(line) for line in portfolio.underpowered],
+        "No open question is asked with too few sessions, as far as the data tell.",
+    )
+    unknown = [line for line in portfolio.decided if line.state is State.RUNNING and _is_power_unknown(line)]
+    if not unknown:
+        return listed
+    words = f"Too early to say, because the interval has no limits yet: {_names(unknown)}."
+    return blocks.stack(listed, blocks.paragraph(words))
+
+
+def waiting(portfolio: Portfolio) -> Block:
+    """Return drafts that nobody started, and what could not be evaluated or read.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> waiting(portfolio).plain.partition(",")[0]
+    'No draft waits to be started'
+    """
+    sentences = [_waiting_sentence(line, portfolio.as_of_ms) for line in portfolio.waiting]
+    return _listed(
+        [*sentences, *portfolio.unreadable], "No draft waits to be started, and every experiment can be evaluated."
+    )
+
+
+def method(portfolio: Portfolio) -> Block:
+    """Return how the lists come about, and what they cannot say.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> method(portfolio).plain.partition(".")[0]
+    '- Running experiments are evaluated as of 1970-01-01 00:00 UTC'
+    """
+    when = format_minute(portfolio.as_of_ms)
+    return blocks.bullets([f"Running experiments are evaluated as of {when}. {_METHOD[0]}", *_METHOD[1:]])
+
+
+def document(portfolio: Portfolio) -> Block:
+    """Return the whole portfolio for `report.json`; it shows nothing.
+
+    >>> portfolio = analysis.portfolio(now_ms=0)
+    >>> document(portfolio).data["schema"]
+    'portfolio/1'
+    """
+    return blocks.data(portfolio_document(portfolio))
+
+
+def _urgent(portfolio: Portfolio) -> int:
+    """Return how many experiments somebody can still do something about."""
+    small = [line for line in portfolio.underpowered if line.state is State.RUNNING]
+    broken = [line for line in portfolio.waiting if line.problem]
+    lists = (portfolio.left_open, portfolio.running_out, small, broken)
+    return len({line.id for lines in lists for line in lines}) + len(portfolio.unreadable)
+
+
+def _tiles(portfolio: Portfolio) -> list[tuple[str, str, str]]:
+    concluded = [line for line in portfolio.lines if line.state is State.CONCLUDED]
+    counts = [(sum(line.headline is headline for line in concluded), word) for headline, word in _WORDS.items()]
+    decided = [f"{count} {word}" for count, word in counts if count]
+    running = [line for line in portfolio.lines if line.state is State.RUNNING]
+    drafts = [line for line in portfolio.lines if line.state is State.DRAFT]
+    shipped = [line for line in concluded if line.headline is Headline.SHIP]
+    ends = [line.end_ms for line in running if line.end_ms is not None and line.end_ms > portfolio.as_of_ms]
+    return [
+        ("Concluded", f"{len(concluded)}", ", ".join(decided)),
+        ("Shipped", f"{len(shipped)} of {len(concluded)}", _together(shipped)),
+        ("Running", f"{len(running)}", f"the next ends on {format_day(min(ends))}" if ends else ""),
+        ("Drafts", f"{len(drafts)}", ""),
+    ]
+
+
+def _together(shipped: Sequence[Line]) -> str:
+    """Return the effect of everything that shipped on each metric: its changes, one after the other."""
+    factors: dict[Metric, float] = {}
+    for line in shipped:
+        if line.estimate is not None:
+            factors[line.metric] = factors.get(line.metric, 1.0) * (1 + line.estimate / 100)
+    changes = [
+        f"{lowered(REGISTRY[metric].label)} {format_change(100 * (factor - 1))}" for metric, factor in factors.items()
+    ]
+    return f"together: {', '.join(changes)}" if changes else ""
+
+
+def _left_out(portfolio: Portfolio) -> list[Block]:
+    parts = []
+    if portfolio.archived:
+        verb = "is" if portfolio.archived == 1 else "are"
+        parts.append(f"{counted(portfolio.archived, 'archived experiment')} {verb} left out.")
+    if portfolio.unreadable:
+        parts.append(f"{counted(len(portfolio.unreadable), 'stored experiment')} cannot be read.")
+    return [blocks.paragraph(" ".join(parts), quiet=True)] if parts else []
+
+
+def _decision_row(line: Line) -> tuple[str | Mark, ...]:
+    headline = line.headline or Headline.UNDECIDED
+    mark = Mark(tone=charts.TONES[headline], text=_WORDS[headline])
+    found = line.interval
+    change = "\u2013"
+    if found is not None:
+        change = f"{format_change(found.estimate)} ({format_interval(found.low, found.high)})"
+    made = line.decision
+    came = "\u2013" if made is None else design.grade_name(made.grade, exploratory=made.exploratory)
+    state = line.state.value.lower()
+    if line.concluded_at_ms is not None:
+        state = f"concluded on {format_day(line.concluded_at_ms)}"
+        state += f" by {line.concluded_by}" if line.concluded_by else ""
+    return f"{line.name} ({state})", mark, came, change, _reason(line)
+
+
+def _left_open_sentence(line: Line, now_ms: int) -> str:
+    end_ms = line.end_ms or now_ms
+    return (
+        f"{line.name} ended {_days(now_ms - end_ms)} ago, on {format_day(end_ms)}, with {_sessions(line)}. It would "
+        f"say: {_reason(line)} Freeze it with 'kaizen-analytics exp conclude {shlex.quote(line.id)}'."
+    )
+
+
+def _running_out_sentence(line: Line, now_ms: int) -> str:
+    arm, end_ms = line.slowest, line.end_ms or now_ms
+    if arm is None or arm.planned_n is None:
+        raise ValueError(f"{line.id} is not running out of time.")
+    which = "treatment" if arm == line.treatment else "control"
+    missing, days_left = arm.planned_n - arm.n, (end_ms - now_ms) / DAY_MS
+    return (
+        f"{line.name} ends in {_days(end_ms - now_ms)}, on {format_day(end_ms)}. Its {which} arm has {arm.n:,} of "
+        f"{arm.planned_n:,} planned sessions and gets to about {arm.expected_n:,} at its pace"
+        f"{_pace(line, arm, now_ms)}; it needs {missing / days_left:,.1f} a day. Send more sessions its way, or accept "
+        "that it may end undecided."
+    )
+
+
+def _pace(line: Line, arm: Arm, now_ms: int) -> str:
+    elapsed_days = (now_ms - (line.started_at_ms or now_ms)) / DAY_MS
+    return f" of {arm.n / elapsed_days:,.1f} a day" if elapsed_days > 0 else ""
+
+
+def _underpowered_sentence(line: Line) -> str:
+    verb = "ended undecided; with" if line.state is not State.RUNNING else "may miss its target: with"
+    return (
+        f"{line.name} {verb} {counted(line.final_n or 0, 'session')} in the smaller arm it finds changes of "
+        f"{format_change(line.detectable_pct or 0.0)} or more in 80 of 100 cases, and its target is "
+        f"{format_change(line.target_pct or 0.0)}. Plan more sessions, or aim at a larger change."
+    )
+
+
+def _waiting_sentence(line: Line, now_ms: int) -> str:
+    if line.problem is not None:
+        return f"{line.name} ({line.state.value.lower()}) cannot be evaluated: {line.problem}"
+    since = f"{format_day(line.created_at_ms)} ({_days(now_ms - line.created_at_ms)})"
+    return (
+        f"{line.name} has been a draft since {since}. Start it "
+        f"with 'kaizen-analytics exp start {shlex.quote(line.id)}', or archive it."
+    )
+
+
+def _is_power_unknown(line: Line) -> bool:
+    return bool(line.target_pct) and line.detectable_pct is None
+
+
+def _listed(sentences: Sequence[str], otherwise: str) -> Block:
+    if not sentences:
+        return blocks.paragraph(otherwise)
+    more = [f"And {len(sentences) - _SHOWN} more, in the JSON of this report."] if len(sentences) > _SHOWN else []
+    return blocks.bullets([*sentences[:_SHOWN], *more])
+
+
+def _hidden(known: int) -> str:
+    return f"The first {_SHOWN} of {known}." if known > _SHOWN else ""
+
+
+def _reason(line: Line) -> str:
+    """Return why it was decided so; the headline stands beside it."""
+    if line.decision is None or line.verdict is None:
+        return ""
+    return f"{capitalised(sentences.reason(line.decision, line.verdict))}."
+
+
+def _sessions(line: Line) -> str:
+    control, treatment = (0 if arm is None else arm.n for arm in (line.control, line.treatment))
+    return f"{control:,} control and {treatment:,} treatment sessions"
+
+
+def _names(lines: Sequence[Line]) -> str:
+    names = [line.name for line in lines[:3]]
+    rest = len(lines) - len(names)
+    return ", ".join(names) + (f" and {rest} more" if rest else "")
+
+
+def _days(duration_ms: int) -> str:
+    return "less than a day" if duration_ms < DAY_MS else counted(duration_ms // DAY_MS, "day")

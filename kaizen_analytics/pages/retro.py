@@ -1,0 +1,351 @@
+"""The sections of a retro's report, each a function from a `Retro` to a block: HTML, Markdown and plain text at once.
+
+The notebook `20_retro_summary` calls them in order, and so does `page`, whose Markdown and text are made to be pasted
+into a pull request or a chat. Every sentence is computed.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from kaizen_analytics.core.metrics import REGISTRY
+from kaizen_analytics.core.model import Window
+from kaizen_analytics.core.words import counted, format_day, format_minute, format_p_value, listed
+from kaizen_analytics.pages import blocks, charts, design, sentences
+from kaizen_analytics.pages.blocks import Block, Mark, Tone
+from kaizen_analytics.pages.charts import ForestRow
+from kaizen_analytics.pages.documents import retro_document
+from kaizen_analytics.retro.followup import Standing
+from kaizen_analytics.retro.retro import describe_window
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kaizen_analytics.retro.findings import Finding
+    from kaizen_analytics.retro.followup import Followed
+    from kaizen_analytics.retro.kinds import Change
+    from kaizen_analytics.retro.retro import Retro
+
+_SHOWN_FINDINGS = 3
+_NO_SESSION = (
+    "If you expected some, read them with 'kaizen-analytics ingest', or take another window: "
+    "'kaizen-analytics sessions list' says when the last sessions ran."
+)
+_PATCH = {False: " --patch` prints the diff", True: "` shows where"}
+_TONES = {Standing.APPLIED: Tone.GOOD, Standing.DECIDED: Tone.GOOD, Standing.PROPOSED: Tone.UNCLEAR}
+
+
+def whole(retro: Retro) -> Block:
+    """Return everything that a retro says, as one block.
+
+    >>> whole(analysis.retro("2026-W38")).markdown.startswith("# Retro, week 2026-W38")
+    True
+    """
+    return blocks.stack(*page(retro))
+
+
+def page(retro: Retro) -> list[Block]:
+    """Return the title, the first box and every section with its heading.
+
+    >>> len(page(analysis.retro("2026-W38"))) == 2 + 2 * len(SECTIONS)
+    True
+    """
+    parts = [part for name, section in SECTIONS for part in (blocks.section(name), section(retro))]
+    return [heading(retro), totals(retro), *parts]
+
+
+def summarise(retro: Retro) -> Block:
+    """Return the findings as one small table; in a terminal, the whole retro.
+
+    >>> summarise(analysis.retro("2026-W38")).plain.splitlines()[0]
+    'Retro, week 2026-W38'
+    """
+    told = blocks.paragraph(f"{describe_totals(retro)}. {_describe_findings(retro)}")
+    shown = blocks.stack(_table(retro.findings, f"Retro, {retro.label}"), told) if retro.findings else told
+    return Block(html=shown.html, markdown=shown.markdown, plain=whole(retro).plain)
+
+
+def heading(retro: Retro) -> Block:
+    """Return the title.
+
+    >>> heading(analysis.retro("2026-W38")).plain.splitlines()[0]
+    'Retro, week 2026-W38'
+    """
+    where = retro.repository or "all repositories"
+    return blocks.title(f"Retro, {retro.label}", f"{where} \u00b7 data as of {format_minute(retro.as_of_ms)}")
+
+
+def totals(retro: Retro) -> Block:
+    """Return the first box: the window in one line, and how many changes it suggests.
+
+    >>> totals(analysis.retro("2026-W38")).plain.splitlines()[0].startswith("115 sessions")
+    True
+    """
+    headline = describe_totals(retro) if retro.totals.sessions else "No session started in this window"
+    told = _describe_findings(retro) if retro.totals.sessions else _NO_SESSION
+    return blocks.callout(Tone.NEUTRAL, headline, blocks.paragraph(told))
+
+
+def findings(retro: Retro) -> Block:
+    """Return the dearest findings with what to do, and the others in one line each.
+
+    >>> findings(analysis.retro("2026-W38")).plain.splitlines()[0]
+    'Sessions start with 20,977 tokens; the leanest with 12,384'
+    """
+    if not retro.findings:
+        return blocks.paragraph("Nothing recurs that is worth a change.")
+    cards = [_card(finding, several=retro.repository is None) for finding in retro.findings[:_SHOWN_FINDINGS]]
+    others = retro.findings[_SHOWN_FINDINGS:]
+    rest = _table(others, "Also found; 'kaizen-analytics retro show ID' tells more") if others else blocks.nothing()
+    return blocks.stack(*cards, rest)
+
+
+def show(finding: Finding) -> Block:
+    """Return everything about one finding.
+
+    >>> show  # doctest: +ELLIPSIS
+    <function show at ...>
+    """
+    facts = [
+        ("id", finding.id),
+        ("repository", finding.repository),
+        ("seen", finding.seen),
+        ("cost in the window", _cost(finding)),
+        ("saves", finding.saving),
+        ("test", finding.test),
+        ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
+    ]
+    moments = [
+        (moment.session_id, str(moment.seq), format_minute(moment.ts_ms), moment.text) for moment in finding.evidence
+    ]
+    return blocks.stack(
+        blocks.subheading(finding.title, code=True),
+        blocks.facts(facts),
+        _do(finding.change),
+        blocks.table(
+            ["session", "event", "time", "what"],
+            moments,
+            caption="The latest moments; 'kaizen-analytics sessions show SESSION' lists a session's events",
+        ),
+    )
+
+
+def followed(retro: Retro) -> Block:
+    """Return what became of earlier findings, and what earlier versions proposed.
+
+    >>> followed(analysis.retro("2026-W38")).plain
+    'No earlier retro of this store found anything.'
+    """
+    if not retro.followed and not retro.former_bets:
+        return blocks.paragraph("No earlier retro of this store found anything.")
+    rows = [
+        (
+            one.title.replace("`", ""),
+            Mark(tone=_TONES.get(one.standing, Tone.NEUTRAL), text=one.standing.value),
+            describe_followed(one),
+        )
+        for one in retro.followed
+    ]
+    table = (
+        blocks.table(["finding", "state", "seen since"], rows, caption="Earlier findings") if rows else blocks.nothing()
+    )
+    return blocks.stack(table, _former(retro))
+
+
+def experiments(retro: Retro) -> Block:
+    """Return the experiments that run or concluded in the window, as a forest plot and in words.
+
+    >>> "Do not decide yet" in experiments(analysis.retro("2026-W38")).plain
+    True
+    """
+    if not retro.experiments:
+        return blocks.paragraph("No experiment ran or concluded in this window.")
+    rows = [
+        (
+            f"{line.name} ({line.state.lower()}; {REGISTRY[line.metric].label.lower()})",
+            "\u2013" if line.evaluation is None else design.grade_name(line.grade, exploratory=line.exploratory),
+            sentences.experiment(line),
+        )
+        for line in retro.experiments
+    ]
+    words = blocks.table(["experiment", "design", "what it shows"], rows, caption="Experiments")
+    drawn = [
+        ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision])
+        for line in retro.experiments
+        if line.percent is not None and line.decision is not None
+    ]
+    caption = "Percent change of each experiment's primary metric with its interval. The mark is the decision."
+    return blocks.stack(blocks.figure(charts.forest(drawn), caption), words) if drawn else words
+
+
+def unknown(retro: Retro) -> Block:
+    """Return what the numbers leave out, and which classes of findings could not be evaluated.
+
+    >>> "115 sessions count" in unknown(analysis.retro("2026-W38")).plain
+    True
+    """
+    return blocks.bullets(list_unknown(retro))
+
+
+def provenance(retro: Retro) -> Block:
+    """Return what the retro was computed from.
+
+    >>> "fingerprint" in provenance(analysis.retro("2026-W38")).plain
+    True
+    """
+    start, end = format_minute(retro.window.start_ms), format_minute(retro.window.end_ms)
+    items = [("retro", retro.id), ("window", f"{start} to {end}, days of {retro.timezone}")]
+    items += [(name.replace("_", " "), str(value)) for name, value in retro.provenance.items() if value is not None]
+    return blocks.facts(items)
+
+
+def document(retro: Retro) -> Block:
+    """Return the whole retro for `report.json`; it shows nothing.
+
+    >>> document(analysis.retro("2026-W38")).plain
+    ''
+    """
+    return blocks.data(retro_document(retro))
+
+
+SECTIONS: tuple[tuple[str, Callable[[Retro], Block]], ...] = (
+    ("What to change", findings),
+    ("What came of earlier findings", followed),
+    ("Experiments", experiments),
+    ("What is not known", unknown),
+    ("Where the numbers come from", provenance),
+)
+"""The sections after the first box, in order."""
+
+
+def describe_totals(retro: Retro) -> str:
+    """Return a window's totals in one line.
+
+    >>> describe_totals(analysis.retro("2026-W38")).partition(",")[0]
+    '115 sessions'
+    """
+    found = retro.totals
+    cost = "cost unknown" if found.cost_usd is None else f"${found.cost_usd:,.2f}"
+    known = found.responses - found.unpriced_responses
+    share = f" for {100 * known / found.responses:.0f}\u00a0% of the responses" if found.unpriced_responses else ""
+    return f"{counted(found.sessions, 'session')}, {counted(found.prompts, 'prompt')}, {cost}{share}"
+
+
+def describe_change(change: Change) -> str:
+    """Return what to do, with code between backticks.
+
+    >>> from kaizen_analytics.retro.kinds import Change
+    >>> describe_change(Change(file="AGENTS.md", line="Run `make`."))
+    'add to `AGENTS.md`: Run `make`.'
+    """
+    if change.habit:
+        return change.habit
+    if change.line:
+        return f"add to `{change.file}`: {change.line}"
+    return f"set in `{change.file}`: `{change.merge}`"
+
+
+def describe_followed(one: Followed) -> str:
+    """Return how often a finding was seen since its change was applied or it was made, against the rate before.
+
+    >>> from kaizen_analytics.retro.followup import Followed
+    >>> words = {"id": "f", "kind": "k", "repository": "/w", "title": "t", "note": "commit 1a"}
+    >>> counts = {"since_ms": 0, "hit": 0, "exposed": 31, "former_hit": 8, "former_exposed": 27}
+    >>> describe_followed(Followed(**words, **counts, standing=Standing.APPLIED, expected=9.2, p_value=0.0001))
+    '0 of 31 sessions since 1 January 1970 (commit 1a); 9.2 expected at the former rate, p = 0.0001'
+    """
+    note = f" ({one.note})" if one.note else ""
+    since = f"since {format_day(one.since_ms)}{note}"
+    if not one.exposed:
+        return f"no session was exposed {since}"
+    told = f"{one.hit} of {counted(one.exposed, 'session')} {since}"
+    if one.expected is None:
+        return told
+    return f"{told}; {one.expected:.1f} expected at the former rate, p = {format_p_value(one.p_value)}"
+
+
+def list_unknown(retro: Retro) -> list[str]:
+    """Return what the numbers leave out, one sentence each.
+
+    >>> list_unknown(analysis.retro("2026-W38"))[0]
+    '115 sessions count.'
+    """
+    found = retro.totals
+    inside = f", with {counted(found.sub_agents, 'sub-agent')} inside them" if found.sub_agents else ""
+    told = [f"{counted(found.sessions, 'session')} {'counts' if found.sessions == 1 else 'count'}{inside}."]
+    if found.orphans:
+        told.append(f"{counted(found.orphans, 'sub-agent')} count nowhere: their parents are missing.")
+    if found.unpriced_responses:
+        told.append(f"{counted(found.unpriced_responses, 'response')} without a price; sums leave them out.")
+    by_reason = sorted(retro.not_evaluable, key=lambda item: (item.reason, item.repository, item.kind))
+    for reason, group in groupby(by_reason, key=lambda item: item.reason):
+        items = list(group)
+        kinds = listed(list(dict.fromkeys(item.kind.replace("_", " ") for item in items)))
+        places = list(dict.fromkeys(item.repository for item in items))
+        where = f" in {listed(places)}" if retro.repository is None else ""
+        told.append(f"Not evaluable{where}, because {reason}: {kinds}.")
+    return told
+
+
+def _describe_findings(retro: Retro) -> str:
+    found = retro.findings
+    if not found:
+        return "Nothing recurs that is worth a change."
+    known = sum(one.usd_per_week or 0.0 for one in found)
+    cost = f" Together they cost ${known:,.2f} a week or more." if known >= 0.005 else ""
+    new = sum(1 for one in found if one.is_new)
+    fresh = f", {new} new in the last week" if new else ""
+    return f"{counted(len(found), 'change')} worth making{fresh}.{cost}"
+
+
+def _card(finding: Finding, *, several: bool) -> Block:
+    where = f" in `{finding.repository}`" if several else ""
+    more = f"`kaizen-analytics retro show {finding.id}{_PATCH[bool(finding.change.habit)]}"
+    return blocks.stack(
+        blocks.subheading(finding.title, code=True),
+        _do(finding.change),
+        blocks.paragraph(f"{finding.seen}{where}{_weekly(finding)}. {more}.", quiet=True, code=True),
+    )
+
+
+def _weekly(finding: Finding) -> str:
+    return "" if finding.usd_per_week is None else f"; ${finding.usd_per_week:,.2f} a week or more"
+
+
+def _do(change: Change) -> Block:
+    return blocks.paragraph(describe_change(change), label="Do:", code=True)
+
+
+def _cost(finding: Finding) -> str:
+    if finding.cost_usd is None:
+        return "Its cost is not known."
+    low = "" if finding.usd_per_week is None else f", ${finding.usd_per_week:,.2f} a week or more"
+    tokens = "" if finding.tokens is None else f" ({finding.tokens:,} tokens)"
+    return f"It cost ${finding.cost_usd:,.2f}{tokens}{low}."
+
+
+def _table(found: tuple[Finding, ...], caption: str) -> Block:
+    rows = [
+        (
+            one.title.replace("`", ""),
+            f"{one.sessions} of {one.exposed}",
+            "\u2013" if one.usd_per_week is None else f"{one.usd_per_week:,.2f}",
+            one.id,
+        )
+        for one in found
+    ]
+    return blocks.table(["finding", "sessions", "USD a week, at least", "id"], rows, caption=caption, numeric=(1, 2))
+
+
+def _former(retro: Retro) -> Block:
+    if not retro.former_bets:
+        return blocks.nothing()
+    rows = [
+        (
+            describe_window(Window(start_ms=bet.window_start_ms, end_ms=bet.window_end_ms)),
+            bet.title.replace("`", ""),
+        )
+        for bet in retro.former_bets
+    ]
+    return blocks.table(["window", "what it proposed"], rows, caption="Bets of former versions, which are not followed")

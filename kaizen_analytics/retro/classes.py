@@ -1,0 +1,703 @@
+"""The classes of findings: what each keeps of its query's rows, and how it words them.
+
+A class is a query in `sql/retro/` and one declaration in `CLASSES`. Its judge gets the moments of one subject in one
+repository and returns None where they are no reason to change anything. Text that goes into a change comes from
+commands that worked and from people's prompts, never from a tool's output.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from kaizen_analytics.core.words import counted
+from kaizen_analytics.outcomes.commands import classify, split_command
+from kaizen_analytics.retro.kinds import (
+    NEEDS_NO_TEST,
+    PROVEN_BY_LOT,
+    Change,
+    Exposure,
+    FindingClass,
+    FindingText,
+    Group,
+)
+from kaizen_analytics.retro.material import is_fixer, read_rules, started_in
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+_UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
+_LONGEST = 120
+_SETTINGS = ".claude/settings.json"
+
+
+_SHELL = Exposure("sessions that ran commands", "no session ran a command", "calls", pl.col("command").is_not_null())
+_CALLS = Exposure("sessions that called tools", "no session called a tool", "calls")
+_EDITS = Exposure("sessions that edited files", "no session edited a file", "calls", pl.col("is_edit"))
+_PRICED = Exposure(
+    "sessions with known costs",
+    "no response has a price and a count of cached tokens",
+    "responses",
+    pl.col("read_usd").is_not_null() & pl.col("read_tokens").is_not_null(),
+)
+_ANSWERED = Exposure("sessions with an answer", "no session has an answer", "responses")
+_PROMPTS = Exposure(
+    "sessions with several prompts",
+    "no session has more than one prompt",
+    "prompts",
+    pl.len().over("session_id") > 1,
+)
+_CHECKED = Exposure("sessions that ran a check", "no session ran a check", "calls", pl.col("check").is_not_null())
+_DELEGATED = Exposure(
+    "sessions with sub-agents",
+    "no session started a sub-agent",
+    "calls",
+    pl.col("tool").str.to_lowercase().is_in(["task", "agent", "spawn_agent"])
+    | (pl.col("session_id") != pl.col("root_id")),
+)
+
+
+def name_instructions(rows: pl.DataFrame, sessions: pl.DataFrame) -> str:
+    """Return the file that the agents of these sessions read: CLAUDE.md for Claude Code alone, else AGENTS.md.
+
+    >>> sessions = pl.DataFrame({"session_id": ["s"], "agent": ["codex"]})
+    >>> name_instructions(sessions, sessions)
+    'AGENTS.md'
+    """
+    return "CLAUDE.md" if _agents(rows, sessions) == ["claude_code"] else "AGENTS.md"
+
+
+def _agents(rows: pl.DataFrame, sessions: pl.DataFrame) -> list[str]:
+    return sessions.join(rows.select("session_id").unique(), on="session_id", how="semi")["agent"].unique().to_list()
+
+
+def _set_for_claude(group: Group, rows: pl.DataFrame, values: Mapping[str, object]) -> Change | None:
+    """Return a change of Claude Code's settings, where no other agent is concerned."""
+    if _agents(rows, group.material.sessions) != ["claude_code"]:
+        return None
+    return Change(file=_SETTINGS, merge=json.dumps(values))
+
+
+def _quote(text: str) -> str | None:
+    """Return a command or path as code for a line of instructions; None where it could say more than itself.
+
+    >>> _quote("go test ./..."), _quote("true; rm -rf /") is None
+    ('`go test ./...`', True)
+    """
+    plain = " ".join(text.split())
+    return None if not plain or len(plain) > _LONGEST or _UNSAFE.search(text) else f"`{plain}`"
+
+
+def _plain_parts(command: str) -> list[str]:
+    return [shlex.join(part.words) for part in split_command(command)]
+
+
+def _most_common(items: Iterable[str]) -> tuple[str, int]:
+    counts = Counter(items)
+    if not counts:
+        return "", 0
+    return min(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _pair(command: str, later: Sequence[str], what: str) -> tuple[str, str] | None:
+    """Return the part of a command that failed over `what`, and the most similar part that worked soon after."""
+    bad = next((part for part in _plain_parts(command) if what in part), None)
+    if bad is None:
+        return None
+    parts = [part for other in later for part in _plain_parts(other)]
+    similar = [(difflib.SequenceMatcher(None, bad, part).ratio(), part) for part in parts if part != bad]
+    best = max(similar, default=(0.0, ""), key=lambda item: item[0])
+    return (bad, best[1]) if best[0] > 0.6 else None
+
+
+_PROGRAMS_AT = re.compile(r"(?:/usr/local|/opt|~|\$HOME)(?:/[\w.+-]+)*/bin")
+"""Folders of programs that may be put on a PATH."""
+
+
+def _word_wrong_command(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    problem, program, what = group.subject.split(":", 2)
+    if problem == "sibling":
+        return FindingText(
+            title="Calls are cancelled because one beside them fails",
+            line="Run checks that may fail one after the other in one call (`make lint; make test`), not side by side: "
+            "one that fails cancels the others.",
+        )
+    if problem == "folder":
+        return _word_wrong_folder(rows)
+    if problem == "not_found" and (found := _word_path(group, rows, what)):
+        return found
+    pairs = [_pair(row["detail"], row["remedy"], what or program) for row in rows.iter_rows(named=True)]
+    (bad, good), times = Counter(pair for pair in pairs if pair).most_common(1)[0] if any(pairs) else (("", ""), 0)
+    bad_code, good_code = _quote(bad), _quote(good)
+    if times < 2 or bad_code is None or good_code is None:
+        return None
+    reasons = {
+        "not_found": f"there is no program `{what}`",
+        "option": f"`{bad.split()[0]}` has no `{what}`",
+        "task": f"there is no task `{what}`",
+        "module": f"there is no module `{what}`",
+        "syntax": "this shell does not take it",
+    }
+    return FindingText(
+        title=f"{bad_code} does not work here; {good_code} does",
+        more=f"; {times} times {good_code} then worked",
+        line=f"Run {good_code}, not {bad_code}: {reasons[problem]}.",
+    )
+
+
+def _word_path(group: Group, rows: pl.DataFrame, what: str) -> FindingText | None:
+    """Word a program that is installed but not on the PATH: a later command found it in a folder of programs."""
+    words = [word.rpartition("/") for row in rows["remedy"] for text in row for word in text.split()]
+    folder, times = _most_common(at for at, _, name in words if name == what and _PROGRAMS_AT.fullmatch(at))
+    code = _quote(what)
+    if times < 2 or code is None or ".." in folder.split("/"):
+        return None
+    export = f'echo \'export PATH="$PATH:{folder}"\' >> "$CLAUDE_ENV_FILE"'
+    hook = {"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": export}]}]}}
+    change = _set_for_claude(group, rows, hook)
+    return FindingText(
+        title=f"{code} is not on the agent's PATH",
+        more=f"; `{folder}/{what}` then worked",
+        line=f"Run `{folder}/{what}`, not {code}: it is not on the PATH.",
+        change=change,
+        test=PROVEN_BY_LOT if change is None else NEEDS_NO_TEST,
+    )
+
+
+def _word_wrong_folder(rows: pl.DataFrame) -> FindingText | None:
+    """Word a command that worked once it ran in another folder of the repository."""
+    pairs: list[tuple[str, str]] = []
+    for row in rows.iter_rows(named=True):
+        failed = set(_plain_parts(row["detail"]))
+        for later in row["remedy"]:
+            parts = [part.words for part in split_command(later)]
+            again = [shlex.join(words) for words in parts if shlex.join(words) in failed and words[0] != "cd"]
+            if parts and parts[0][0] == "cd" and len(parts[0]) == 2 and again:
+                pairs.append((again[0], parts[0][1]))
+                break
+    (command, folder), times = Counter(pairs).most_common(1)[0] if pairs else (("", ""), 0)
+    code, place = _quote(command), _quote(folder)
+    if times < 2 or code is None or place is None:
+        return None
+    return FindingText(
+        title=f"{code} fails in the root; it works in {place}",
+        line=f"Run {code} in {place}, not in the root of the repository.",
+    )
+
+
+def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    if group.subject == "guess":
+        paths = rows["remedy"].list.first()
+        if paths.n_unique() < 3:
+            return None
+        return FindingText(
+            title="Agents open paths that they guess",
+            more=f"; {paths.n_unique()} different paths were not there",
+            line="Before you open a file that you have not seen listed, find it: `rg --files | rg NAME`.",
+        )
+    path = _quote(group.subject)
+    if path is None or re.search(r"[*?\[\]{}()]", group.subject):
+        return None
+    return FindingText(
+        title=f"Agents look for {path}, which does not exist",
+        line=f"There is no {path} in this repository: do not look for it.",
+    )
+
+
+def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+    tool, _, name = group.subject.partition(":")
+    code, noun = _quote(name), "skill" if tool == "Skill" else "agent type"
+    if code is None:
+        return None
+    return FindingText(
+        title=f"Agents call the {noun} {code}, which does not exist",
+        line=f"There is no {noun} {code} here: do what was asked without it.",
+    )
+
+
+_EDIT_LINES = {
+    "edit_unread": (
+        "Edits are refused because the file was not read",
+        "Read a file in this session before you edit it, and again after a compaction.",
+    ),
+    "edit_changed": (
+        "Edits are refused because the file changed after it was read",
+        "After a formatter or another command has written a file, read it again before you edit it.",
+    ),
+    "edit_missing": (
+        "Edits are refused because the text to replace is not in the file",
+        "Copy the text to replace from a fresh read of the file, and read those lines again after each edit.",
+    ),
+    "edit_ambiguous": (
+        "Edits are refused because the text to replace stands in the file several times",
+        "Give enough lines around the text to replace that it stands in the file once.",
+    ),
+}
+_MIN_REFUSED = 0.05
+"""The share of a repository's edits below which a refusal is not worth a line."""
+
+
+def _word_edit_refused(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    edits = _in_window(group, group.material.calls.filter(_EDITS.condition)).height
+    if rows.height < _MIN_REFUSED * edits:
+        return None
+    title, line = _EDIT_LINES[group.subject]
+    return FindingText(title=title, more=f", {100 * rows.height / edits:.0f} % of {edits} edits", line=line)
+
+
+def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    fixers = [part for row in rows["remedy"] for part in _plain_parts(row[0]) if is_fixer(part)]
+    fixer, times = _most_common(fixers)
+    if group.subject == "any":
+        checks = {part for row in rows["detail"] for part in _plain_parts(row) if classify(shlex.split(part)) == "lint"}
+        named = sorted({code for part in fixers if (code := _quote(" ".join(part.split()[:3])))})
+        if len(checks) < 2 or not named:
+            return None
+        return FindingText(
+            title="Checks of the format fail, and a fixer is run next",
+            more=f": {', '.join(named)}",
+            line=f"Before a lint or format check, run the fixer on the files that you changed: {', '.join(named[:3])}.",
+        )
+    fixer_code, check_code = _quote(fixer), _quote(group.subject)
+    if times < 2 or fixer_code is None or check_code is None:
+        return None
+    return FindingText(
+        title=f"{check_code} fails, and {fixer_code} is run next",
+        line=f"Run {fixer_code} before {check_code}: it repairs what it can by itself.",
+    )
+
+
+_OUTPUTS = {
+    "search": (
+        "searches",
+        "List the files first (`rg -l`), then search in those few; end a broad search with `| head -50`.",
+    ),
+    "list": ("lists of files", "Limit lists of files to a folder, and end them with `| head -100`."),
+    "log": ("logs of CI runs", "Read CI logs with `gh run view ID --log-failed | tail -100`, not whole."),
+    "diff": ("diffs", "Look at `git diff --stat` first, then at the diff of the files that matter."),
+    "gh": (
+        "answers of `gh`",
+        "Ask `gh` for the fields you need (`--json FIELDS --jq EXPRESSION`) and for at most 20 items.",
+    ),
+    "check": ("outputs of checks", "Run checks quietly (no `-v`), or end them with `| tail -40`."),
+}
+
+
+def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    program = _quote(group.subject.removeprefix("of:"))
+    known = _OUTPUTS.get(group.subject)
+    if known is None and program is None:
+        return None
+    noun, line = known or (f"outputs of {program}", f"End what {program} prints with `| tail -60`, or ask it for less.")
+    chars = _in_window(group, group.material.calls).join(
+        rows.select("session_id", "seq"), on=["session_id", "seq"], how="semi"
+    )["chars"]
+    return FindingText(
+        title=f"Large {noun} are carried through whole sessions",
+        more=f"; half of them have {_half_of(chars):,} characters or more",
+        line=line,
+    )
+
+
+_SHOWN_FILES = 3
+
+
+def _keep_reread(group: Group) -> pl.DataFrame:
+    """Keep the files that several sessions read whole."""
+    return group.rows.filter(pl.col("root_id").n_unique().over("detail") >= 2)
+
+
+def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    sizes = rows.group_by("detail").agg(pl.len().alias("times"))
+    top = sizes.sort(["times", "detail"], descending=[True, False]).head(_SHOWN_FILES)
+    # What lies outside of the repository has another path on each machine.
+    inside = [(_quote(file), times) for file, times in top.iter_rows() if not file.startswith(("/", "~"))]
+    files = [(code, times) for code, times in inside if code]
+    told = f": {', '.join(f'{code} {times} times' for code, times in files)}" if files else ""
+    if group.subject == "guidance":
+        habit = "shorten them to what every use needs, and move the rest into files that they name"
+        title = f"{counted(sizes.height, 'long file')} of skills and instructions read whole again and again"
+        return FindingText(title=title, more=told, change=Change(habit=habit), test=NEEDS_NO_TEST)
+    if not files:
+        return None
+    return FindingText(
+        title=f"{counted(sizes.height, 'large file')} read whole again and again",
+        line=f"Long files: {', '.join(code for code, _ in files)}. Find the place with `rg -n`, and read only the "
+        "lines around it.",
+    )
+
+
+_LONE_LINES = {
+    "list": (
+        "The list of tasks is kept in answers of its own",
+        "Change the list of tasks in the same answer as the next call, never alone.",
+    ),
+    "wait": (
+        "Agents ask again and again whether something is done",
+        "Wait for a running command or agent with the longest pause that the tool takes; do not ask every few seconds.",
+    ),
+}
+
+
+def _word_lone_calls(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    title, line = _LONE_LINES[group.subject]
+    return FindingText(title=title, more=f"; half of them read {_half_of(rows['tokens']):,} tokens or more", line=line)
+
+
+def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    start = _half_of(rows["detail"].cast(pl.Int64))
+    lean = min(int(tokens) for (tokens,) in rows["remedy"])
+    title = f"Sessions start with {start:,} tokens; the leanest with {lean:,}"
+    tools = _in_window(group, group.material.calls)["tool"].unique()
+    unused = [
+        name
+        for name in group.material.servers.get(group.repository, ())
+        if not tools.str.starts_with(f"mcp__{name}__").any()
+    ]
+    if unused and (change := _set_for_claude(group, rows, {"disabledMcpjsonServers": unused})):
+        named = ", ".join(f"`{name}`" for name in unused)
+        return FindingText(
+            title=title, more=f"; no session used {named} of `.mcp.json`", change=change, test=NEEDS_NO_TEST
+        )
+    habit = (
+        "run `kaizen-analytics guidance` there, and remove the servers, skills and instructions that no session used"
+    )
+    return FindingText(title=title, change=Change(habit=habit), test=NEEDS_NO_TEST)
+
+
+def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    if group.subject != "5":
+        return FindingText(
+            title="Work goes on after breaks that outlast the cache",
+            more=f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again",
+            line="End a piece of work with a note of at most 20 lines on what is open: the next request can then start "
+            "a new session from it.",
+        )
+    saved = _save_by_hour(group, rows)
+    change = _set_for_claude(group, rows, {"promptCacheTtl": "1h"})
+    if saved <= 0 or change is None:
+        return None
+    return FindingText(
+        title="Breaks outlast the 5 minutes of the cache; a cache of an hour would cost less",
+        more=" the whole context was written anew after a longer break",
+        change=change,
+        test="Needs no experiment: the counts decide. Claude Code knows the setting from version 2.1.243 on.",
+        cost_usd=saved,
+    )
+
+
+def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
+    """Return the dollars that a cache of an hour would have saved in the window; negative where it would cost more."""
+    responses = _in_window(group, group.material.responses).filter(pl.col("life_ms") == 300_000)
+    kept = rows.filter(pl.col("detail").cast(pl.Int64) < 60)
+    spared = responses.join(kept.select("session_id", "seq", "tokens"), on=["session_id", "seq"], how="left")
+    rewritten = pl.col("tokens").fill_null(0)
+    written = (pl.col("write_tokens") - rewritten).clip(lower_bound=0)
+    saved = rewritten * (pl.col("write_usd") - pl.col("read_usd")) - written * (
+        pl.col("hour_usd") - pl.col("write_usd")
+    )
+    return float(spared.select(saved.sum()).item() or 0.0)
+
+
+_CACHE_LINES = {
+    "compaction": (
+        "Sessions run into a compaction in the middle of their work",
+        "When a step is done and the context is half full, write what is open into a note and propose `/clear`.",
+    ),
+    "model": (
+        "The model is changed inside of a session, and the whole context is written anew",
+        "When you are asked to go on with another model, propose `/clear` and a note of what is open first.",
+    ),
+    "tools": (
+        "Tools are loaded in the middle of a session, and the whole context is written anew",
+        "Load the tools that you will need in one call at the very beginning, before you read any file.",
+    ),
+}
+"""By the cause; where a transcript shows none, there is nothing to propose."""
+
+
+def _word_cache_lost(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    if group.subject not in _CACHE_LINES:
+        return None
+    title, line = _CACHE_LINES[group.subject]
+    before = _half_of(rows["detail"].cast(pl.Int64))
+    return FindingText(title=title, more=f"; half of them carried {before:,} tokens or more", line=line)
+
+
+def _word_carried_context(_group: Group, rows: pl.DataFrame) -> FindingText | None:
+    carried = _half_of(rows["detail"].cast(pl.Int64))
+    return FindingText(
+        title="Sessions go on with a large context where a new one would have cost less",
+        more=f", at a later request; half of them carried {carried:,} tokens or more",
+        line="When a request opens other work than the one before, first write what is open into a note of at most 20 "
+        "lines and propose `/clear`.",
+    )
+
+
+_MOST_WORDS = 4
+"""Longer prompts, and those that name a file or a number, are about one task."""
+_MIN_PROMPTED = 0.3
+"""The share of sessions below which a repeated prompt is no habit."""
+_MIN_STEPS = 3
+"""How often a session's person must say no more than to go on, on average, for it to be step by step."""
+
+
+def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    words = group.subject.split()
+    if group.subject == "go on":
+        if rows.height < _MIN_STEPS * rows["root_id"].n_unique():
+            return None
+        return FindingText(
+            title="People tell agents to go on, step by step",
+            line="Go on from one step to the next without asking for confirmation; stop where a decision is open.",
+        )
+    asked = rows.filter(~pl.col("detail").str.contains(r"[?/@_\d]|\w\.\w"))
+    code = _quote(group.subject)
+    if (
+        code is None
+        or asked.height < rows.height
+        or len(words) > _MOST_WORDS
+        or set(words) <= read_rules().acknowledged
+        or not words[0].isascii()
+        or rows["root_id"].n_unique() < _MIN_PROMPTED * group.exposed
+    ):
+        return None
+    return FindingText(
+        title=f"People ask for it each time: {code}",
+        line=f"When a piece of work is done and its checks pass, do this without being asked: {code}.",
+    )
+
+
+def _keep_asked(group: Group) -> pl.DataFrame:
+    """Keep all prompts of a wording, but of those with next to none only the ones that say yes or go on."""
+    if group.subject != "go on":
+        return group.rows
+    words = [set(re.findall(r"[^\W\d_]+", text.lower())) for text in group.rows["detail"]]
+    kept = [found <= read_rules().acknowledged or max(map(len, found)) == 1 for found in words]
+    return group.rows.filter(pl.Series(kept, dtype=pl.Boolean))
+
+
+def _keep_unchecked(group: Group) -> pl.DataFrame:
+    return group.rows.filter(pl.col("remedy").list.len() == 0)
+
+
+_MIN_CHECKED = 0.5
+"""The share of sessions that must run a check for it to be the repository's custom."""
+
+
+def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    checked = group.rows.filter(pl.col("remedy").list.len() > 0)
+    check, times = _most_common(name for names in checked["remedy"] for name in set(names))
+    code = _quote(check)
+    if code is None or checked.height < _MIN_CHECKED * group.rows.height or times < 2:
+        return None
+    return FindingText(
+        title="Sessions that edit code end without a check",
+        seen=(
+            f"{rows['root_id'].n_unique()} of {group.rows.height} sessions that edited code ran none after their last "
+            f"edit; most often the others ran {code}"
+        ),
+        line=f"After your last edit, run {code}, and say what it showed.",
+    )
+
+
+def _word_rework(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+    if group.subject == "undone":
+        return FindingText(
+            title="Half or more of what sessions write is replaced or reverted within 14 days",
+            line="Before you end, name the test that fails without your change; without one, ask whether to write it.",
+        )
+    code = _quote(group.subject)
+    if code is None:
+        return None
+    return FindingText(
+        title=f"{code} fails again and again between edits: which rule or test is missing beforehand?",
+        line=f"When {code} has failed twice in a row, stop editing: read the failing test and the code that it calls, "
+        "and say what the cause is before the next edit.",
+    )
+
+
+_DELEGATION_LINES = {
+    "copy": (
+        "Sub-agents start with a copy of the whole conversation",
+        "Start a sub-agent without this conversation: give it the question, the commit and the files to look at.",
+    ),
+    "reread": (
+        "Files that a sub-agent has read are read again",
+        "Ask a sub-agent for the lines that matter, with file and line numbers, and do not read those files again.",
+    ),
+    "explored": (
+        "Sessions read files themselves after a sub-agent has explored",
+        "Ask an exploring sub-agent for the lines that matter, with file and line numbers, and read only those.",
+    ),
+    "lost": (
+        "Sub-agents end without a result",
+        "Give a sub-agent one question, the files to look at and a limit, and ask for at most 20 lines.",
+    ),
+}
+
+
+def _word_delegation(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+    title, line = _DELEGATION_LINES[group.subject]
+    return FindingText(title=title, line=line)
+
+
+def _word_service(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    if group.subject == "truncated":
+        return FindingText(
+            title="Answers end at the limit of their length",
+            line="Write a long file in several edits of at most 300 lines.",
+            change=_set_for_claude(group, rows, {"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "64000"}}),
+            test=NEEDS_NO_TEST,
+        )
+    if group.subject != "rate_limit":
+        return None
+    habit = "see `kaizen-analytics usage --by window`, and start long work after a window has turned"
+    return FindingText(title="The limit of the plan ends sessions", change=Change(habit=habit), test=NEEDS_NO_TEST)
+
+
+_MIN_SAVED = 0.02
+"""The share of the repository's cost below which another model is not worth an experiment."""
+
+
+def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    who, model, smaller = group.subject.split(":", 2)
+    if _agents(rows, group.material.sessions) != ["claude_code"] or _quote(model) is None:
+        return None
+    paid, saved = float(rows["detail"].cast(pl.Float64).sum()), float(rows["cost_usd"].sum())
+    if saved < _MIN_SAVED * float(_in_window(group, group.material.responses)["cost_usd"].sum()):
+        return None
+    more = f"; they cost ${paid:,.2f} on `{model}`, and the same tokens ${paid - saved:,.2f} on `{smaller}`"
+    if who == "agents":
+        change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_SUBAGENT_MODEL": smaller}})
+        return FindingText(title=f"Sub-agents that only read run on `{model}`", more=more, change=change)
+    kind = smaller.split("-")[1]
+    return FindingText(
+        title=f"Requests that need only reading run on `{model}`",
+        more=more,
+        line=f"When a request needs only reading, let one sub-agent with `model: {kind}` read, and answer from its "
+        "report.",
+    )
+
+
+def _allowed(command: str) -> str | None:
+    """Return the rule that allows a command, if a fixed list calls it harmless and it is nothing but that command."""
+    if _UNSAFE.search(command):
+        return None
+    parts = split_command(command)
+    if len(parts) != 1:
+        return None
+    words = parts[0].words
+    if words[0] in read_rules().harmless:
+        return f"Bash({words[0]}:*)"
+    if words[0] == "git" and len(words) > 1 and words[1] in read_rules().harmless_git:
+        return f"Bash(git {words[1]}:*)"
+    return None
+
+
+def _keep_allowed(group: Group, *, harmless: bool) -> pl.DataFrame:
+    kept = [(_allowed(command) is not None) == harmless for command in group.rows["detail"]]
+    return group.rows.filter(pl.Series(kept, dtype=pl.Boolean))
+
+
+def _word_approval(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    rules = sorted({rule for command in rows["detail"] if (rule := _allowed(command))})
+    change = _set_for_claude(group, rows, {"permissions": {"allow": rules}})
+    if change is None:
+        return None
+    return FindingText(title=f"Commands that only read wait for approval: `{group.subject}`", change=change)
+
+
+def _word_refused(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+    code = _quote(group.subject)
+    if code is None:
+        return None
+    return FindingText(
+        title=f"People refuse {code}",
+        line=f"Do not run {code} unless you are asked to; say what you would run instead.",
+    )
+
+
+def _half_of(values: pl.Series) -> int:
+    """Return the largest value that at least half of them reach."""
+    return int(values.quantile(0.5, interpolation="lower") or 0)
+
+
+def _in_window(group: Group, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a frame that belong to this repository's sessions of the window."""
+    sessions = group.material.sessions
+    inside = sessions.filter(pl.col("repository") == group.repository, started_in(group.window))
+    return frame.join(inside.select("session_id"), on="session_id", how="semi")
+
+
+_TO_THE_END = "carrying three quarters of it, to the end of each session"
+_ASK = "Ask the people who prompt so whether they want it; then draw the line by lot and count such prompts."
+_MODEL = "A randomised experiment on the model: what it saves counts only if as many checks pass."
+
+CLASSES: tuple[FindingClass, ...] = (
+    FindingClass("wrong_command", _SHELL, _word_wrong_command),
+    FindingClass("missing_path", _CALLS, _word_missing_path),
+    FindingClass("unknown_helper", _CALLS, _word_unknown_helper),
+    FindingClass("edit_refused", _EDITS, _word_edit_refused),
+    FindingClass("fix_before_check", _SHELL, _word_fix_before_check, "the failed check and one answer, each time"),
+    FindingClass("large_output", _SHELL, _word_large_output, _TO_THE_END),
+    FindingClass("whole_file", _CALLS, _word_whole_file, _TO_THE_END, keep=_keep_reread),
+    FindingClass("lone_calls", _CALLS, _word_lone_calls, "reading the whole context once more, each time"),
+    FindingClass("start_context", _PRICED, _word_start_context, "carrying the difference through each session"),
+    FindingClass(
+        "cache_expired", _PRICED, _word_cache_expired, "writing the context anew, less what a longer life costs"
+    ),
+    FindingClass("cache_lost", _PRICED, _word_cache_lost, "writing the context anew, each time"),
+    FindingClass(
+        "carried_context",
+        _PRICED,
+        _word_carried_context,
+        "carrying the old context on; a new session is taken to read a quarter of it again",
+    ),
+    FindingClass(
+        "repeated_prompt",
+        _PROMPTS,
+        _word_repeated_prompt,
+        "one prompt and the answer that reads the whole context for it, each time",
+        _ASK,
+        _keep_asked,
+    ),
+    FindingClass(
+        "unchecked_end",
+        _EDITS,
+        _word_unchecked_end,
+        "what an unchecked change costs later; transcripts do not tell it",
+        keep=_keep_unchecked,
+    ),
+    FindingClass(
+        "rework", _CHECKED, _word_rework, "the answers between two failures, or what was lost of the session's cost"
+    ),
+    FindingClass("delegation", _DELEGATED, _word_delegation, "carrying the copy, or reading the file once more"),
+    FindingClass("service", _ANSWERED, _word_service, "the answer that was cut; what a limit costs is not known"),
+    FindingClass(
+        "smaller_model", _PRICED, _word_smaller_model, "the difference of the two prices for the same tokens", _MODEL
+    ),
+    FindingClass(
+        "approval", _SHELL, _word_approval, test=NEEDS_NO_TEST, keep=lambda group: _keep_allowed(group, harmless=True)
+    ),
+    FindingClass("refused", _SHELL, _word_refused, keep=lambda group: _keep_allowed(group, harmless=False)),
+)
+"""Every class, in the order in which they are evaluated."""
+
+OWN_SETTINGS = frozenset({"promptCacheTtl", "permissions", "env"})
+"""Settings of which every value is one of our own lists: they name nothing of a store."""
+
+_LINES = (_OUTPUTS, _EDIT_LINES, _LONE_LINES, _CACHE_LINES, _DELEGATION_LINES)
+PUBLIC_CODE = frozenset(
+    {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "/clear", "rg -n", "rg --files | rg NAME", "| tail -60"}
+    | {"kaizen-analytics guidance", "kaizen-analytics usage --by window"}
+    | {f"model: {kind}" for kind in ("sonnet", "haiku")}
+    | {piece for lines in _LINES for _, line in lines.values() for piece in line.split("`")[1::2]}
+)
+"""What the classes themselves put between backticks: it names nothing of a store."""

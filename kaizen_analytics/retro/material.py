@@ -1,0 +1,498 @@
+"""What findings are found in: what the sessions of one span of time did and said, as frames.
+
+The frames are read in one consistent state of the store. What a frame adds to its query is worked out here: the
+repository that a folder belongs to, why a call failed, which checks a command ran, and the price of a token.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from kaizen_analytics.core.folders import in_folders
+from kaizen_analytics.core.queries import Query, Schema
+from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.records import Tokens
+from kaizen_analytics.outcomes.commands import classify, read_command, split_command
+from kaizen_analytics.store.location import find_workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from kaizen_analytics.core.model import Window
+    from kaizen_analytics.store import Store
+
+_TEXT, _WHOLE, _REAL, _FLAG = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
+
+SESSIONS: Schema = {
+    "session_id": _TEXT,
+    "root_id": _TEXT,
+    "agent": _TEXT,
+    "model": _TEXT,
+    "workspace": _TEXT,
+    "started_at_ms": _WHOLE,
+    "root_started_at_ms": _WHOLE,
+    "is_orphan": _FLAG,
+}
+RESPONSES: Schema = {
+    "session_id": _TEXT,
+    "seq": _WHOLE,
+    "ts_ms": _WHOLE,
+    "model": _TEXT,
+    "context_tokens": _WHOLE,
+    "input_tokens": _WHOLE,
+    "write_tokens": _WHOLE,
+    "read_tokens": _WHOLE,
+    "output_tokens": _WHOLE,
+    "cost_usd_e6": _WHOLE,
+    "stop_reason": _TEXT,
+    "segment": _WHOLE,
+}
+CALLS: Schema = {
+    "session_id": _TEXT,
+    "seq": _WHOLE,
+    "ts_ms": _WHOLE,
+    "tool": _TEXT,
+    "command": _TEXT,
+    "path": _TEXT,
+    "helper": _TEXT,
+    "result_seq": _WHOLE,
+    "failed": _FLAG,
+    "rejected": _FLAG,
+    "error": _TEXT,
+    "says": _TEXT,
+    "made_commit": _FLAG,
+    "chars": _WHOLE,
+    "lines": _WHOLE,
+}
+PROMPTS: Schema = {"session_id": _TEXT, "seq": _WHOLE, "ts_ms": _WHOLE, "text": _TEXT, "chars": _WHOLE}
+ERRORS: Schema = {"session_id": _TEXT, "seq": _WHOLE, "ts_ms": _WHOLE, "error": _TEXT}
+OUTCOMES: Schema = {"session_id": _TEXT, "lost_share": _REAL}
+
+_ROOTS = {"session_roots": "staging/session_roots.sql"}
+_SESSIONS = Query(path="retro/sessions.sql", schema=SESSIONS, reads=_ROOTS)
+_RESPONSES = Query(path="retro/responses.sql", schema=RESPONSES)
+_CALLS = Query(
+    path="retro/calls.sql", schema=CALLS, reads=MappingProxyType({"tool_results": "staging/tool_results.sql"})
+)
+_PROMPTS = Query(path="retro/prompts.sql", schema=PROMPTS)
+_ERRORS = Query(path="retro/errors.sql", schema=ERRORS)
+_OUTCOMES = Query(path="retro/outcomes.sql", schema=OUTCOMES)
+
+_WORKTREE = re.compile(r"(?:/\.(?:claude/)?worktrees/|__worktrees/).*$")
+_HEADERS = re.compile(
+    r"\A(?:Exit code:? -?\d+|Command: .*|Chunk ID: .*|Wall time: .*|Process exited .*|Original token .*|Output:)\n?"
+)
+_ASSIGNMENT = re.compile(r"\w+=")
+_PRICED_TOKENS = 100_000
+"""A size of context below every step of today's prices."""
+_FIVE_MINUTES_MS, _HOUR_MS = 300_000, 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """The frames of one span; `orphans` are the sub-agents whose root is missing, which are in no other frame.
+
+    `servers` are the MCP servers that each repository on this machine names in its `.mcp.json`.
+    """
+
+    sessions: pl.DataFrame
+    responses: pl.DataFrame
+    calls: pl.DataFrame
+    prompts: pl.DataFrame
+    errors: pl.DataFrame
+    outcomes: pl.DataFrame
+    orphans: pl.DataFrame
+    servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def relations(self) -> dict[str, pl.DataFrame]:
+        """Return the frames by the names under which queries read them; `calls` gets its costs there."""
+        names = ("sessions", "responses", "prompts", "errors", "outcomes")
+        return {**{name: getattr(self, name) for name in names}, "tool_calls": self.calls}
+
+
+def read_material(store: Store, span: Window, *, repository: str | None = None) -> Material:
+    """Read the sessions that started in a span, and everything in them.
+
+    Args:
+        store: An open store; it is only read.
+        span: The root sessions that started in it count, with their sub-agents.
+        repository: Only sessions of this folder, those below it and its worktrees; None for all.
+
+    >>> from kaizen_analytics.core.model import Window
+    >>> read_material(store, Window(start_ms=0, end_ms=1)).sessions.height
+    0
+    """
+    with store.snapshot():
+        sessions = _SESSIONS.run(store, from_ms=span.start_ms, to_ms=span.end_ms)
+        frames = [query.run(store) for query in (_RESPONSES, _CALLS, _PROMPTS, _ERRORS, _OUTCOMES)]
+    material = build_material(sessions, *frames, repository=repository)
+    places = material.sessions["repository"].unique().sort()
+    return replace(material, servers={place: list_servers(Path(place)) for place in places})
+
+
+def started_in(window: Window) -> pl.Expr:
+    """Return the condition that the root of a session started in a window.
+
+    >>> from kaizen_analytics.core.model import Window
+    >>> starts = pl.DataFrame({"root_started_at_ms": [0, 1, 2]})
+    >>> starts.filter(started_in(Window(start_ms=1, end_ms=2)))["root_started_at_ms"].to_list()
+    [1]
+    """
+    return pl.col("root_started_at_ms").is_between(window.start_ms, window.end_ms, closed="left")
+
+
+def read_responses(store: Store, session_ids: Collection[str]) -> pl.DataFrame:
+    """Return the responses of some sessions, with dollars per token read from, written to or kept out of a cache.
+
+    >>> read_responses(store, []).height
+    0
+    """
+    if not session_ids:
+        return _add_prices(pl.DataFrame(schema=RESPONSES))
+    return _add_prices(_RESPONSES.run(store).filter(pl.col("session_id").is_in(list(session_ids))))
+
+
+def build_material(
+    sessions: pl.DataFrame,
+    responses: pl.DataFrame,
+    calls: pl.DataFrame,
+    prompts: pl.DataFrame,
+    errors: pl.DataFrame,
+    outcomes: pl.DataFrame,
+    *,
+    repository: str | None = None,
+) -> Material:
+    """Return material of frames with the columns of `SESSIONS`, `RESPONSES`, `CALLS`, `PROMPTS`, `ERRORS`, `OUTCOMES`.
+
+    >>> schemas = (SESSIONS, RESPONSES, CALLS, PROMPTS, ERRORS, OUTCOMES)
+    >>> build_material(*[pl.DataFrame(schema=schema) for schema in schemas]).calls.columns[-2:]
+    ['check_failed', 'folder']
+    """
+    named = _name_repositories([*sessions["workspace"].unique(), *([] if repository is None else [repository])])
+    sessions = sessions.with_columns(
+        pl.col("workspace").replace_strict(named, default=None, return_dtype=pl.String).alias("repository")
+    )
+    if repository is not None:
+        sessions = sessions.filter(in_folders([repository]) | (pl.col("repository") == named[repository]))
+    kept = sessions.filter(~pl.col("is_orphan") & (pl.col("repository") != ""))
+    owners = kept.select("session_id", "root_id", "repository", "agent", "workspace")
+    facts = _add_facts(calls.join(owners, on="session_id"))
+    same = pl.col("repository").replace(_find_clones(facts))
+    kept, facts, owners = (frame.with_columns(same) for frame in (kept, facts, owners))
+    return Material(
+        sessions=kept,
+        responses=_add_prices(responses.join(owners.drop("workspace"), on="session_id")),
+        calls=facts,
+        prompts=prompts.join(owners.drop("workspace"), on="session_id"),
+        errors=errors.join(owners.drop("workspace"), on="session_id"),
+        outcomes=outcomes.join(owners.drop("workspace"), on="session_id"),
+        orphans=sessions.filter("is_orphan"),
+    )
+
+
+def _name_repositories(workspaces: Iterable[str]) -> dict[str, str]:
+    """Return the repository of each folder: its root on this machine, else the folder without a worktree's part.
+
+    Worktrees and clones of one remote count as one, by the first of their roots.
+
+    >>> _name_repositories(["/gone/shop/.worktrees/2", "/gone/shop"])
+    {'/gone/shop/.worktrees/2': '/gone/shop', '/gone/shop': '/gone/shop'}
+    """
+    roots = {folder: _find_root(folder) for folder in workspaces}
+    first: dict[str, str] = {}
+    for root in sorted(set(roots.values())):
+        first.setdefault(_read_remote(Path(root)) or root, root)
+    return {folder: first[_read_remote(Path(root)) or root] for folder, root in roots.items()}
+
+
+_ORIGIN = re.compile(r'^\[remote "origin"\]\n(?:[ \t]+.*\n)*?[ \t]+url *= *(\S+)', re.MULTILINE)
+
+
+@cache
+def _read_remote(root: Path) -> str | None:
+    """Return the address of a repository's remote without what clones spell differently; None where there is none."""
+    try:
+        found = _ORIGIN.search((root / ".git" / "config").read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return None if found is None else re.sub(r"^\w+://|^[^@/]*@|\.git/?$", "", found[1]).replace(":", "/").lower()
+
+
+def _find_root(folder: str) -> str:
+    plain = _WORKTREE.sub("", folder)
+    root = find_workspace(Path(plain)) if plain.startswith("/") and Path(plain).is_dir() else None
+    return plain if root is None else str(root)
+
+
+_MIN_SHARED = 3
+"""Files that lie at the same place in two folders of one name, two levels deep or more, for these to be clones."""
+
+
+def _find_clones(calls: pl.DataFrame) -> dict[str, str]:
+    """Return the first of each set of repositories that are clones of one, as far as the calls of their sessions show.
+
+    Transcripts do not name the remote, and on other machines the same repository lies elsewhere: clones have the same
+    name and hold the same files. Folders on this machine are told apart by their remotes already.
+
+    >>> files = [f"src/shop/{name}.py" for name in "abc"]
+    >>> rows = [(f"/{user}/shop", f"/{user}/shop/", f"/{user}/shop/{file}") for user in "ab" for file in files]
+    >>> names = ["repository", "folder", "path"]
+    >>> _find_clones(pl.DataFrame(rows, schema=names, orient="row").with_columns(reads=pl.lit(None, pl.String)))
+    {'/b/shop': '/a/shop'}
+    """
+    places: dict[str, set[str]] = {}
+    for repository, folder, path, read in calls.select("repository", "folder", "path", "reads").iter_rows():
+        inside = (path or read or "").removeprefix(folder)
+        if inside.count("/") >= 2 and not inside.startswith(("/", "~", "..")):
+            places.setdefault(repository, set()).add(inside)
+    here = {root for root in places if Path(root).is_dir()}
+    clones: dict[str, str] = {}
+    for one in sorted(places, key=lambda root: (root not in here, root)):
+        for other in sorted(places.keys() - here - {one, *clones}):
+            alike = one.rpartition("/")[2] == other.rpartition("/")[2] and one not in clones
+            if alike and len(places[one] & places[other]) >= _MIN_SHARED:
+                clones[other] = one
+                places[one] |= places[other]
+    return clones
+
+
+def list_servers(root: Path) -> tuple[str, ...]:
+    """Return the names of the MCP servers in a repository's `.mcp.json`; none where the file cannot be read.
+
+    >>> list_servers(tmp)
+    ()
+    """
+    file = root / ".mcp.json"
+    try:
+        return tuple(sorted(json.loads(file.read_text(encoding="utf-8")).get("mcpServers", {})))
+    except (OSError, ValueError, AttributeError):
+        # A broken file tells its agents nothing; other commands say what is wrong with it.
+        return ()
+
+
+def _clean_error(text: str | None) -> str:
+    r"""Return the text of a failed result without what an agent puts in front of it.
+
+    >>> _clean_error("Exit code 127\nzsh: command not found: gr")
+    'zsh: command not found: gr'
+    """
+    rest = (text or "").replace("<tool_use_error>", "").replace("</tool_use_error>", "")
+    while match := _HEADERS.match(rest):
+        rest = rest[match.end() :]
+    return rest.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """The rules of `rules.toml`."""
+
+    problems: tuple[tuple[str, re.Pattern[str]], ...]
+    acknowledged: frozenset[str]
+    harmless: frozenset[str]
+    harmless_git: frozenset[str]
+    reading_tools: frozenset[str]
+    reading_programs: frozenset[str]
+    editing_tools: frozenset[str]
+    smaller: Mapping[str, str]
+
+
+@cache
+def read_rules() -> Rules:
+    """Return the rules of this installation.
+
+    >>> "ls" in read_rules().harmless, "rm" in read_rules().harmless
+    (True, False)
+    """
+    document = tomllib.loads(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
+    return Rules(
+        problems=tuple((row["kind"], re.compile(row["pattern"])) for row in document["problem"]),
+        acknowledged=frozenset(document["acknowledged"]["words"]),
+        harmless=frozenset(document["harmless"]["programs"]),
+        harmless_git=frozenset(document["harmless"]["git"]),
+        reading_tools=frozenset(document["reading"]["tools"]),
+        reading_programs=frozenset(document["reading"]["programs"]),
+        editing_tools=frozenset(document["editing"]["tools"]),
+        smaller=document["smaller"],
+    )
+
+
+def _classify_error(text: str | None) -> tuple[str, str] | None:
+    r"""Return why a call failed, as (kind, thing), by the table `rules.toml`; None for any other failure.
+
+    >>> _classify_error("Exit code 2\nerror: unrecognized subcommand 'bun'")
+    ('option', 'bun')
+    >>> _classify_error("1 failed, 3 passed") is None
+    True
+    """
+    cleaned = _clean_error(text)
+    for kind, pattern in read_rules().problems:
+        if found := pattern.search(cleaned):
+            return kind, next((group for group in found.groups() if group), "")
+    return None
+
+
+def _add_facts(calls: pl.DataFrame) -> pl.DataFrame:
+    problems = [
+        _classify_error(error) if failed else None for failed, error in calls.select("failed", "error").iter_rows()
+    ]
+    facts = [_read_parts(command) for command in calls["command"]]
+    folder = pl.col("workspace").str.strip_suffix("/") + "/"
+    rules, tool = read_rules(), pl.col("tool").str.to_lowercase()
+    return (
+        calls.with_columns(
+            pl.Series("problem", [None if found is None else found[0] for found in problems], pl.String),
+            pl.Series("what", [None if found is None else found[1] for found in problems], pl.String),
+            *pl.DataFrame([asdict(fact) for fact in facts], schema=_FACTS).get_columns(),
+            tool.is_in(list(rules.editing_tools)).alias("is_edit"),
+            pl.Series("check_failed", _judge_checks(calls, facts), pl.Boolean),
+        )
+        .with_columns(
+            (pl.col("is_reading") | tool.is_in(list(rules.reading_tools))).alias("is_reading"), folder.alias("folder")
+        )
+        .drop("workspace")
+    )
+
+
+_FIXERS = re.compile(r"(?:^|[\s:._-])(?:--fix|--write|fix|fmt|format)(?:$|[\s:._-])")
+_READERS = frozenset({"cat", "sed", "nl", "head", "tail", "bat", "less", "more"})
+_RANGE = re.compile(r"[\d,$]+p?")
+_WORD = re.compile(r"[a-z][a-z-]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _CommandParts:
+    """What the text of a shell command says.
+
+    `program` is its first but `cd`, `action` the program with its sub-command, `check` its last check. It `reads` the
+    only file that it names, if it only prints files (`is_reader`); one that `is_reading` changes nothing.
+    """
+
+    program: str | None = None
+    action: str | None = None
+    check: str | None = None
+    check_kind: str | None = None
+    is_fix: bool = False
+    reads: str | None = None
+    is_reader: bool = False
+    is_reading: bool = False
+
+
+_FACTS: Schema = {
+    **dict.fromkeys(("program", "action", "check", "check_kind"), _TEXT),
+    "is_fix": _FLAG,
+    "reads": _TEXT,
+    "is_reader": _FLAG,
+    "is_reading": _FLAG,
+}
+
+
+def _judge_checks(calls: pl.DataFrame, facts: Sequence[_CommandParts]) -> list[bool | None]:
+    """Return whether a check of each call failed, also where a filter hid its exit status; None without a check."""
+    rows = calls.select("command", "failed", "says").iter_rows()
+    passed = [
+        read_command(command, failed=failed, says=says).passed if fact.check else None
+        for (command, failed, says), fact in zip(rows, facts, strict=True)
+    ]
+    return [None if one is None else not one for one in passed]
+
+
+def _read_parts(command: str | None) -> _CommandParts:
+    parts = [part.words for part in split_command(command)] if command else []
+    if not parts:
+        return _CommandParts()
+    rules, checks = read_rules(), [words for words in parts if classify(words)]
+    acting = [words for words in parts if words[0] != "cd"] or parts
+    words = [word for part in acting for word in part if not _ASSIGNMENT.match(word)] or list(parts[0])
+    program = words[0].rpartition("/")[2]
+    programs = {part[0] for part in acting}
+    read = [word for part in acting for word in part[1:] if not word.startswith("-") and not _RANGE.fullmatch(word)]
+    git = all(part[1:2] and part[1] in rules.harmless_git for part in acting if part[0] == "git")
+    changes = any(word.startswith(("-i", "-delete", "-exec")) for part in acting for word in part[1:])
+    return _CommandParts(
+        program=program,
+        action=f"{program} {words[1]}" if len(words) > 1 and _WORD.fullmatch(words[1]) else program,
+        check=" ".join(checks[-1]) if checks else None,
+        check_kind=classify(checks[-1]) if checks else None,
+        is_fix=any(is_fixer(" ".join(words)) for words in parts),
+        reads=read[0] if programs <= _READERS and len(read) == 1 else None,
+        is_reader=programs <= _READERS,
+        is_reading=programs <= rules.reading_programs and git and not changes and ">" not in (command or ""),
+    )
+
+
+def is_fixer(command: str) -> bool:
+    """Return whether a command repairs what checks find, by its words.
+
+    >>> is_fixer("bun run lint:fix"), is_fixer("bun run lint")
+    (True, False)
+    """
+    return _FIXERS.search(command) is not None
+
+
+def _add_prices(responses: pl.DataFrame) -> pl.DataFrame:
+    """Add dollars per token read from, written to or kept out of a cache, and how long a written cache lives."""
+    prices = PriceList()
+    keys = responses.select(
+        "model", "ts_ms", "write_tokens", "input_tokens", "read_tokens", "output_tokens", "cost_usd_e6"
+    )
+    rows = [_price_row(prices, *row) for row in keys.iter_rows()]
+    prices_of = pl.DataFrame(rows, schema=_PRICES, orient="row").get_columns()
+    return responses.with_columns(*prices_of, (pl.col("cost_usd_e6") / 1e6).alias("cost_usd"))
+
+
+_PRICES: Schema = {
+    **dict.fromkeys(("input_usd", "read_usd", "write_usd", "hour_usd"), _REAL),
+    "life_ms": _WHOLE,
+    "smaller": _TEXT,
+    "smaller_usd": _REAL,
+}
+_PriceRow = tuple[float | None, float | None, float | None, float | None, int | None, str | None, float | None]
+
+
+def _price_row(
+    prices: PriceList,
+    model: str | None,
+    at_ms: int,
+    written: int | None,
+    given: int | None,
+    read: int | None,
+    output: int,
+    cost_usd_e6: int | None,
+) -> _PriceRow:
+    price = None if model is None else prices.find(model, at_ms)
+    if price is None or model is None:
+        return None, None, None, None, None, None, None
+
+    def per_token(tokens: Tokens) -> float | None:
+        cost = price.cost_e6(tokens)
+        return None if cost is None else cost / 1e6 / _PRICED_TOKENS
+
+    n = _PRICED_TOKENS
+    life = None
+    if written and cost_usd_e6 is not None:
+        # The store keeps no lifetime, but its cost tells: an hour costs more to write than five minutes.
+        short, long = (price.cost_e6(Tokens(given, written, read, output, None, hour)) for hour in (0, written))
+        life = _FIVE_MINUTES_MS if cost_usd_e6 == short != long else _HOUR_MS if cost_usd_e6 == long != short else None
+    smaller = next((name for start, name in read_rules().smaller.items() if model.startswith(start)), None)
+    cheaper = None if smaller is None else prices.find(smaller, at_ms)
+    in_hour = (written or 0) if life == _HOUR_MS else 0
+    spent = None if cheaper is None else cheaper.cost_e6(Tokens(given, written, read, output, None, in_hour))
+    return (
+        per_token(Tokens(n, None, None, None, None)),
+        per_token(Tokens(None, None, n, None, None)),
+        per_token(Tokens(None, n, None, None, None)),
+        per_token(Tokens(None, n, None, None, None, n)),
+        life,
+        smaller,
+        None if spent is None else spent / 1e6,
+    )

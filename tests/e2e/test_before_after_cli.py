@@ -1,0 +1,199 @@
+"""A change in a repository, judged from transcripts before and after it, through the command line alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HISTORY_DAYS, AFTER_DAYS = 56, 28
+DAY_S = 86_400
+OPUS, SONNET = "claude-opus-4-1-20250805", "claude-sonnet-4-5-20250929"
+
+
+def write_repository(folder: Path, moments: list[float]) -> list[str]:
+    """Make a repository with one empty commit at each moment and return their ids."""
+
+    def git(*arguments: str, **environment: str) -> str:
+        identity = {
+            f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        }
+        merged = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, **environment}
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], env=merged, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    folder.mkdir(parents=True)
+    git("init", "-q", "-b", "main")
+    made = []
+    for moment in moments:
+        date = f"{int(moment)} +0000"
+        git("commit", "-q", "--allow-empty", "-m", "change", GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
+        made.append(git("rev-parse", "HEAD"))
+    return made
+
+
+def write_session(home: Path, folder: Path, start: float, tokens: float, model: str, number: int) -> None:
+    session = str(uuid.UUID(int=number + 1, version=4))
+
+    def line(seconds: float, **fields: Any) -> str:
+        moment = datetime.fromtimestamp(start + seconds, UTC).isoformat(timespec="milliseconds")
+        envelope = {
+            "uuid": f"{session[:24]}{int(seconds):012x}",
+            "parentUuid": None,
+            "sessionId": session,
+            "timestamp": moment.replace("+00:00", "Z"),
+            "cwd": str(folder),
+            "gitBranch": "main",
+            "version": "2.1.100",
+            "isSidechain": False,
+        }
+        return json.dumps({**envelope, **fields}, separators=(",", ":")) + "\n"
+
+    message = {
+        "id": f"msg_{number}",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [{"type": "text", "text": "Done."}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": max(1, round(tokens)), "output_tokens": 20, "service_tier": "standard"},
+    }
+    projects = home / ".claude" / "projects" / "-repo"
+    projects.mkdir(parents=True, exist_ok=True)
+    prompt = line(0, type="user", message={"role": "user", "content": "Fix the test."})
+    answer = line(30, type="assistant", requestId=f"req_{number}", message=message)
+    (projects / f"{session}.jsonl").write_text(prompt + answer, encoding="utf-8")
+
+
+@pytest.fixture
+def evaluate(tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return a function that writes a history with a change 28 days ago and evaluates it; options of `exp evaluate`."""
+    change = float(int(time.time()) - AFTER_DAYS * DAY_S - 3600)
+    repository, home, store = tmp_path / "repo", tmp_path / "home", str(tmp_path / "kaizen.db")
+    before, after = write_repository(repository, [change - 100 * DAY_S, change - 60])
+    monkeypatch.chdir(repository)
+
+    def make(
+        *options: str, sessions: int, effect: float = 0.0, weekly: float = 0.0, models: tuple[str, str] = (OPUS, OPUS)
+    ) -> str:
+        rng = np.random.default_rng(11)
+        days = np.sort(rng.uniform(-HISTORY_DAYS, AFTER_DAYS, sessions))
+        logs = 10 + math.log1p(weekly) * days / 7 + math.log1p(effect) * (days >= 0) + rng.normal(0, 1.05, sessions)
+        for number, (day, log) in enumerate(zip(days, logs, strict=True)):
+            start = change + DAY_S * float(day)
+            write_session(home, repository, start, math.exp(log), models[int(day >= 0)], number)
+        run("ingest", "--home", str(home), "--store", store)
+        commits = ("--control-commit", before, "--treatment-commit", after)
+        target = ("--metric", "tokens_per_session", "--target-pct", "-10", "--duration-days", str(AFTER_DAYS))
+        run(
+            "exp",
+            "new",
+            "--name",
+            "Shorter rules",
+            "--id",
+            "rules",
+            "--bind",
+            "git",
+            *commits,
+            *target,
+            "--store",
+            store,
+        )
+        moment = datetime.fromtimestamp(change, UTC).isoformat()
+        run("exp", "start", "rules", "--at", moment, "--store", store)
+        return run("exp", "evaluate", "rules", "--store", store, *options)
+
+    return make
+
+
+def test_a_steady_drift_is_not_claimed(evaluate: Callable[..., str]) -> None:
+    found = json.loads(evaluate("--json", sessions=2241, weekly=-0.02))
+    assert found["decision"]["headline"] == "undecided"
+    assert found["decision"]["grade"] == "before_after"
+    assert found["decision"]["claim"] in ("no_difference", "drift", "common_jump")
+    assert found["history"]["found"]["history_days"] in (HISTORY_DAYS, HISTORY_DAYS + 1)
+    assert found["verdict"] == "inconclusive"
+    assert "hip" not in found["decision"]["sentence"]
+    assert found["settle"].startswith("kaizen-analytics exp new --name 'Shorter rules, by lot'")
+
+
+def test_a_model_that_changed_with_the_commit_makes_the_arms_incomparable(evaluate: Callable[..., str]) -> None:
+    box = " ".join(evaluate(sessions=1200, effect=-0.3, models=(OPUS, SONNET)).replace("│", " ").split())
+    assert "Decision Do not decide on these data: the model changed with the change" in box
+    assert "The arms cannot be compared." in box
+    assert f"History The model was {OPUS} before and {SONNET} after." in box
+
+
+def test_a_large_step_is_claimed_without_a_cause(evaluate: Callable[..., str]) -> None:
+    box = " ".join(evaluate(sessions=2241, effect=-0.4).replace("│", " ").split())
+    assert "Decision Lower after the change; the cause is not shown." in box
+    assert "so this is exploratory" in box
+    assert "a jump of this size was seen 0 times (windows of 14 days)" in box
+    assert "To explain the difference, it would have to change by \N{MINUS SIGN}" in box
+    assert "The target of a fall of at least 10 % is reached." in box
+
+
+@pytest.mark.parametrize("bind", ["git", "manual"])
+def test_few_sessions_are_warned_about_and_never_both_too_few_and_too_many(
+    bind: str, tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 past control sessions and 80 treatment sessions that cost 86 % less."""
+    repository, home, store = tmp_path / "repo", tmp_path / "home", ("--store", str(tmp_path / "kaizen.db"))
+    start = float(int(time.time()) - 20 * DAY_S)
+    before, after = write_repository(repository, [start - 30 * DAY_S, start - 60])
+    monkeypatch.chdir(repository)
+    rng = np.random.default_rng(5)
+    past, later = np.linspace(-13, -0.5, 20), np.linspace(0.1, 13.9, 80)
+    tokens = rng.lognormal(10, 1.05, 100) * np.where(np.arange(100) < 20, 1.0, 0.14)
+
+    def collect(until: float) -> None:
+        for number, (day, amount) in enumerate(zip([*past, *later], tokens, strict=True)):
+            if day < until:
+                write_session(home, repository, start + day * DAY_S, amount, OPUS, number)
+        moment_ns = int((start + until * DAY_S) * 1e9)
+        monkeypatch.setattr(time, "time_ns", lambda: moment_ns)
+        run("ingest", "--home", str(home), *store)
+
+    def tag(days: Sequence[float], first: int, arm: str) -> None:
+        if bind == "manual" and len(days):
+            names = [str(uuid.UUID(int=first + i + 1, version=4)) for i in range(len(days))]
+            run("exp", "tag", "rules", *names, "--variant", arm, *store)
+
+    collect(0)
+    commits = ("--control-commit", before, "--treatment-commit", after) if bind == "git" else ()
+    target = ("--metric", "tokens_per_session", "--target-pct", "-10")
+    new = ("--name", "Shorter rules", "--id", "rules", "--bind", bind, *commits, *target, "--json", *store)
+    planned = json.loads(run("exp", "new", *new))["plan"]
+    assert planned["cluster"] == ("day" if bind == "git" else "none")
+    started = json.loads(run("exp", "start", "rules", "--json", *store))
+    tag(past, 0, "control")
+    warned = (started["warning"] or "").startswith(("No difference will be claimed", "Too few sessions", "The plan"))
+    steps = []
+    for day in (2, 7, 11, 14.1):
+        collect(day)
+        tag(later[later < day], 20, "treatment")
+        answer = run("exp", "evaluate", "rules", "--json", *store)
+        box = " ".join(run("exp", "evaluate", "rules", *store).replace("│", " ").split())
+        found = json.loads(answer)
+        steps.append(found["next_step"])
+        said = box + answer
+        too_few = any(words in said for words in ("Too early", "too early", "says nothing below", "Collect more"))
+        too_many = any(words in said for words in ("experiment is over", "of the planned information", "after_planned"))
+        assert not (too_few and too_many), box
+    assert steps[0] == "collect"
+    assert steps[-1] != "collect"
+    assert warned or found["verdict"] == "met"
+    assert found["percent"]["high"] < -50
+    assert found["decision"]["headline"] == "undecided"

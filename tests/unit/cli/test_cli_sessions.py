@@ -1,0 +1,150 @@
+"""`sessions search`, `annotate` and `show --tree` on sessions that a reader can check by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from kaizen_analytics.cli import main
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.search import read_tree
+from kaizen_analytics.store.sessions import write_sessions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+START_MS = 1_790_000_000_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A session with a sub-agent that has one of its own; the first runs three commands."""
+    ids = ["root", "child", "grandchild"]
+    sessions = pl.DataFrame(
+        {
+            "id": ids,
+            "agent": "codex",
+            "workspace": "/w",
+            "started_at_ms": [START_MS, START_MS + 1, START_MS + 2],
+            "ended_at_ms": [START_MS + 90_000, None, None],
+            "status": "Done",
+            "trace_path": "",
+            "repo_binding_source": "",
+            "parent_session_id": [None, "root", "child"],
+        }
+    )
+    rows = [
+        ("root", "Message", None, None, {"role": "user", "prompt": True, "text": "Mend the FLAKY test"}, 0),
+        ("root", "ToolCall", "exec", "c1", {"input": {"command": "pytest tests/flaky.py"}}, 1_000),
+        ("root", "ToolResult", "exec", "c1", {"is_error": True, "error": "1 failed"}, 3_500),
+        ("root", "ToolCall", "exec", "c2", {"input": {"cmd": "ls"}}, 4_000),
+        ("root", "ToolCall", "edit", "c3", {"path": "/w/flaky.py"}, 5_000),
+        ("child", "Message", None, None, {"role": "assistant", "text": "done"}, 6_000),
+        ("grandchild", "Message", None, None, {"role": "assistant"}, 7_000),
+    ]
+    events = pl.DataFrame(
+        {
+            "session_id": [row[0] for row in rows],
+            "seq": range(len(rows)),
+            "ts_ms": [START_MS + row[5] for row in rows],
+            "kind": [row[1] for row in rows],
+            "source": "Tail",
+            "tool": [row[2] for row in rows],
+            "tool_call_id": [row[3] for row in rows],
+            "payload": [json.dumps(row[4]) for row in rows],
+            "ts_exact": 1,
+            "tokens_in": [None, None, None, None, None, 100, 7],
+            "tokens_out": [None, None, None, None, None, 20, None],
+            "cost_usd_e6": [None, None, None, None, None, 500_000, None],
+        }
+    )
+    path = tmp_path / "store.db"
+    with Store.open(path, create=True) as store:
+        write_sessions(store, sessions, {"events": events})
+    return path
+
+
+@pytest.fixture
+def run(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "sessions", *arguments, "--store", str(path)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        printed = capsys.readouterr()
+        return int(end.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+Run = "Callable[..., tuple[int, str, str]]"
+
+
+def test_a_tree_shows_what_each_agent_and_tool_took(run: Run) -> None:
+    code, out, _ = run("show", "root", "--tree")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "root  codex  1.5 min",
+            "├─ exec: 2 calls, 1 failed, 2.5 s",
+            "├─ edit: 1 call",
+            "└─ child  codex  120 tokens  $0.50",
+            "   └─ grandchild  codex  7 tokens",
+        ],
+    )
+    assert json.loads(run("show", "root", "--tree", "--json")[1])["children"][0]["children"][0]["new_tokens"] == 7
+
+
+def test_a_result_that_stands_twice_is_one_call(path: Path) -> None:
+    with Store.open(path) as store, store.write():
+        copied = "session_id, ts_ms, kind, source, tool, tool_call_id, payload, ts_exact"
+        store.native(f"insert into events (seq, {copied}) select 99, {copied} from events where seq = 2 returning 1")
+    with Store.open(path, read_only=True) as store:
+        assert read_tree(store, "root").tools[0] == ("exec", 2, 1, 2.5)
+
+
+def test_parents_in_a_circle_end(path: Path) -> None:
+    with Store.open(path) as store, store.write():
+        store.native("update sessions set parent_session_id = ? where id = ? returning 1", "grandchild", "root")
+    with Store.open(path, read_only=True) as store:
+        assert read_tree(store, "root").children[0].children[0].children == ()
+
+
+def test_a_text_is_found_in_prompts_commands_and_paths(run: Run) -> None:
+    found = json.loads(run("search", "Flaky", "--json")[1])["matches"]
+    assert [(row["session_id"], row["place"]) for row in found] == [
+        ("root", "prompt"),
+        ("root", "command"),
+        ("root", "path"),
+    ]
+    assert "3 places in 1 session" in run("search", "flaky")[1]
+    assert "0 places in 0 sessions" in run("search", "nowhere")[1]
+    assert run("search", " ")[0] == 2
+
+
+def test_a_shared_search_is_redacted(run: Run, path: Path) -> None:
+    secret = "ghp_" + "a1B2" * 9
+    with Store.open(path) as store, store.write():
+        payload = json.dumps({"input": {"command": f"curl -H 'Authorization: Bearer {secret}' x"}})
+        store.native("update events set payload = ? where seq = 3 returning 1", payload)
+    assert secret in run("search", "curl", "--json")[1]
+    assert secret not in run("search", "curl", "--json", "--share")[1]
+
+
+def test_judgements_are_kept_beside_each_other(run: Run, path: Path) -> None:
+    assert run("annotate", "root", "--score", "2", "--label", "bad")[0] == 0
+    assert run("annotate", "roo", "--note", "again")[0] == 0
+    with Store.open(path, read_only=True) as store:
+        rows = store.native("select session_id, score, label, note from session_feedback order by created_at_ms, id")
+    assert sorted(rows, key=str) == sorted([("root", "2", "bad", None), ("root", None, None, "again")], key=str)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--score", "6"), ("--label", "fine")])
+def test_a_judgement_that_says_nothing_or_too_much_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("annotate", "root", *arguments)[0] == 2
+    assert run("annotate", "nobody", "--score", "3")[0] == 2

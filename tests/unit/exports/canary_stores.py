@@ -1,0 +1,170 @@
+"""A store in which every text that somebody wrote holds the canary, and how to find it in bytes of any format."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from kaizen_analytics.core.model import (
+    Classification,
+    Delta,
+    Direction,
+    Experiment,
+    GuardrailSpec,
+    ManualTag,
+    Metric,
+    Window,
+)
+from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start, tag
+from kaizen_analytics.experiments.plan import Plan
+from kaizen_analytics.retro.retro import compute_retro, save_retro
+from kaizen_analytics.store.sessions import write_sessions
+
+if TYPE_CHECKING:
+    from kaizen_analytics.store import Store
+
+CANARY = "zqcanary"
+DAY_MS = 86_400_000
+START_MS = 1_790_553_600_000
+"""2026-09-28, a Monday."""
+WEEK = Window(start_ms=START_MS, end_ms=START_MS + 7 * DAY_MS)
+NOW_MS = WEEK.end_ms + DAY_MS
+WORKSPACE = f"/srv/{CANARY}/shop"
+STRUCTURE = frozenset({"status", "source", "kind", "state", "variant", "action", "repo_binding_source"})
+"""Columns that hold words, hashes and numbers of ours."""
+
+
+def text(number: int = 0) -> str:
+    """A text as people write it: words, a path, a name, markup, none of it shaped like a secret."""
+    return f"{CANARY}{number} wrote *{CANARY}* in /srv/{CANARY}/x_{number}.py `{CANARY}` =1+1 <b>{CANARY}</b>"
+
+
+def fill_store(store: Store) -> None:
+    """Sessions of one week, a concluded experiment and a retro with findings about them."""
+    sessions, events, touched = [], [], []
+    for number in range(24):
+        name = f"s{number}-{CANARY}"
+        sessions.append(_session(name, number))
+        events += _events(name, number)
+        touched += [{"session_id": name, "path": f"{WORKSPACE}/{part}/{CANARY}.py"} for part in ("src", "web")]
+    children = {"events": pl.DataFrame(events, infer_schema_length=None), "files_touched": pl.DataFrame(touched)}
+    for table, column in (("skills_used", "skill"), ("rules_used", "rule")):
+        children[table] = pl.DataFrame([{"session_id": row["id"], column: text()} for row in sessions])
+    write_sessions(store, pl.DataFrame(sessions, infer_schema_length=None), children)
+    with store.write():
+        for row in sessions:
+            values = (str(row["id"]), f"{CANARY} person", f"{CANARY} company")
+            store.native("insert into ka_session_attributes values (?, ?, ?) returning 1", *values)
+        texts = ("session_id", "commit_ids", "pull_request", "reason", "branch_tip", "mark")
+        outcome = f"insert into ka_outcomes (checks, computed_at_ms, {', '.join(texts)}) "
+        store.native(f"{outcome} values (0, 0, ?, ?, ?, ?, ?, ?) returning 1", *([CANARY] * len(texts)))
+        store.native("insert into ka_lines values (?, ?, 1) returning 1", *([CANARY] * 2))
+        store.native("insert into session_feedback values (?, ?, 1, ?, ?, 0) returning 1", *([CANARY] * 4))
+        store.native("insert into ka_arms values (?, ?, ?) returning 1", *([CANARY] * 3))
+        store.native("insert into ka_draws values (?, ?, ?, ?, ?, 0) returning 1", *([CANARY] * 5))
+        store.native("insert into ka_exposures values (?, ?, 1) returning 1", *([CANARY] * 2))
+        store.native("insert into ka_spools values (?, 0, 0) returning 1", f"/srv/{CANARY}")
+    _add_experiment(store, [str(row["id"]) for row in sessions])
+    save_retro(store, compute_retro(store, WEEK, now_ms=NOW_MS))
+
+
+def find_canaries(raw: bytes) -> list[str]:
+    """Return the canaries in bytes, also inside a Parquet file."""
+    readable = [raw]
+    if raw[:4] == b"PAR1":
+        frame = pl.read_parquet(io.BytesIO(raw))
+        readable.append(json.dumps(frame.to_dicts()).encode())
+    return [CANARY for part in readable if CANARY.encode() in part.lower()]
+
+
+def text_columns(store: Store) -> list[tuple[str, str]]:
+    """Return every column of text in the store, but those that hold words of ours."""
+    rows = store.native(
+        "select m.name as table_name, c.name as column_name from sqlite_master as m "
+        "join pragma_table_info(m.name) as c "
+        "where m.type = 'table' and upper(c.type) = 'TEXT' and m.name not like 'sqlite_%' order by 1, 2"
+    )
+    return [(str(table), str(column)) for table, column in rows if column not in STRUCTURE]
+
+
+def _session(name: str, number: int) -> dict[str, object]:
+    at_ms = START_MS + number * 14_400_000
+    columns = ("start_commit", "end_commit", "branch", "prompt_fingerprint", "agent_version", "os", "arch")
+    return {
+        **{column: f"{CANARY} {column}" for column in columns},
+        "id": name,
+        "agent": f"{CANARY} agent",
+        "model": f"{CANARY} model",
+        "workspace": WORKSPACE,
+        "started_at_ms": at_ms,
+        "ended_at_ms": at_ms + 600_000,
+        "status": "Done",
+        "trace_path": f"{WORKSPACE}/{CANARY}.jsonl",
+        "parent_session_id": f"s{number - 1}-{CANARY}" if number % 6 == 5 else None,
+        "repo_binding_source": "",
+    }
+
+
+def _events(name: str, number: int) -> list[dict[str, object]]:
+    at_ms = START_MS + number * 14_400_000
+    rows: list[tuple[str, str | None, str, dict[str, object]]] = [
+        ("Message", None, "", {"role": "user", "prompt": True, "text": text(number)}),
+        ("Message", None, "", {"role": "assistant", "model": f"{CANARY} model", "text": text(number)}),
+        ("Error", None, "", {"error": text(number)}),
+    ]
+    for step in range(9):
+        for folder, file in (("src", f"{CANARY}.py"), ("web", f"{CANARY}_form.ts")):
+            path = f"{WORKSPACE}/{folder}/{file}"
+            rows.append(("ToolCall", "Edit", f"{folder}{step}", {"path": path, "input": {"path": path}}))
+        rows.append(("ToolCall", f"{CANARY}tool", f"t{step}", {"input": {"text": text(step)}}))
+        rows.append(("ToolResult", f"{CANARY}tool", f"t{step}", {"is_error": True, "error": text(step)}))
+        rows.append(("ToolCall", "Bash", f"b{step}", {"input": {"command": f"{CANARY}ctl --{CANARY}"}}))
+        rows.append(("ToolResult", "Bash", f"b{step}", {"is_error": True, "error": f"unknown flag: --{CANARY}"}))
+    rows += [
+        ("ToolCall", "Bash", "ok", {"input": {"command": f"{CANARY}ctl {CANARY}"}}),
+        ("ToolResult", "Bash", "ok", {"is_error": False, "chars": 10}),
+        ("ToolCall", "Read", "r", {"path": f"{WORKSPACE}/src/{CANARY}.md"}),
+        ("ToolResult", "Read", "r", {"is_error": False, "chars": 40_000}),
+        ("Message", None, "", {"role": "user", "prompt": True, "text": f"ship {CANARY}"}),
+        ("Message", None, "", {"role": "assistant", "model": f"{CANARY} model", "text": text(number)}),
+    ]
+    return [
+        {
+            "session_id": name,
+            "seq": seq,
+            "ts_ms": at_ms + 1000 * seq,
+            "ts_exact": 1,
+            "source": "Tail",
+            "kind": kind,
+            "tool": tool,
+            "tool_call_id": f"{CANARY}-{call}" if call else None,
+            "stop_reason": f"{CANARY} stop",
+            "payload": json.dumps(payload | {"note": CANARY}),
+            "tokens_in": 40_000 + number if payload.get("role") == "assistant" else None,
+            "cost_usd_e6": 90_000 if payload.get("role") == "assistant" else None,
+        }
+        for seq, (kind, tool, call, payload) in enumerate(rows)
+    ]
+
+
+def _add_experiment(store: Store, sessions: list[str]) -> None:
+    experiment = Experiment(
+        id=f"exp-{CANARY}",
+        name=f"=1+1 {text()}",
+        hypothesis=text(1),
+        change_description=text(2),
+        metric=Metric.TOKENS_PER_SESSION,
+        binding=ManualTag(variant_field=CANARY),
+        duration_days=7,
+        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10.0),
+        guardrails=(GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5.0),),
+        created_at_ms=START_MS,
+    )
+    new_experiment(store, experiment, Plan(planned_n=12, workspaces=(WORKSPACE,)))
+    start(store, experiment.id, now_ms=START_MS)
+    for arm, chosen in ((Classification.CONTROL, sessions[::2]), (Classification.TREATMENT, sessions[1::2])):
+        tag(store, experiment.id, chosen, arm, now_ms=START_MS)
+    conclude(store, experiment.id, now_ms=WEEK.end_ms - 1)

@@ -1,0 +1,278 @@
+"""Where Cursor keeps sessions, and which folder they belong to: the window's databases and the command line's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from ingest_lines import START_MS, iso, lines, rows, write
+
+from kaizen_analytics.ingest.pipeline import run_ingest
+
+USER = ".config/Cursor/User"
+
+
+def make_state(path, *, listed=(), conversations=(), log=False):
+    """Write a `state.vscdb` with a list of composers and conversations of two bubbles."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    if log:
+        connection.execute("pragma journal_mode = wal")
+    connection.execute("create table ItemTable (key text unique, value blob)")
+    connection.execute("create table cursorDiskKV (key text unique, value blob)")
+    listing = json.dumps({"allComposers": [{"composerId": name} for name in listed]})
+    connection.execute("insert into ItemTable values ('composer.composerData', ?)", [listing])
+    for name in conversations:
+        heads = [{"bubbleId": "b1", "type": 1}, {"bubbleId": "b2", "type": 2}]
+        composer = {"composerId": name, "createdAt": START_MS, "fullConversationHeadersOnly": heads}
+        bubbles = [
+            {"bubbleId": "b1", "type": 1, "text": "go", "createdAt": iso(0)},
+            {"bubbleId": "b2", "type": 2, "text": "ok", "createdAt": iso(5)}
+            | {"tokenCount": {"inputTokens": 10, "outputTokens": 5}},
+        ]
+        pairs = [(f"composerData:{name}", composer), *((f"bubbleId:{name}:{b['bubbleId']}", b) for b in bubbles)]
+        connection.executemany("insert into cursorDiskKV values (?, ?)", [(k, json.dumps(v)) for k, v in pairs])
+    connection.commit()
+    return connection
+
+
+FORMS = [
+    ({"folder": "file:///home/dev/my%20repo"}, "/home/dev/my repo"),
+    ({"folder": "file:///home/dev/repo/"}, "/home/dev/repo"),
+    ({"folder": "file:///c%3A/Users/dev/repo"}, "C:/Users/dev/repo"),
+    ({"folder": "vscode-remote://ssh-remote%2Bhost/srv/repo"}, "/srv/repo"),
+    ({"folder": "vscode-remote://wsl%2Bubuntu/home/dev/repo"}, "/home/dev/repo"),
+    ({"folder": "vscode-remote://dev-container%2B7b22/workspaces/repo"}, "/workspaces/repo"),
+    ({"folder": "vscode-remote://ssh-remote%2Bhost/c%3A/src/repo"}, "C:/src/repo"),
+    ({"folder": "file:///D:/src/repo"}, "D:/src/repo"),
+    ({"folder": "file:///home/dev/d%C3%A9mo%231"}, "/home/dev/d\u00e9mo#1"),
+    ({"folder": "file://server/share/repo"}, "//server/share/repo"),
+    ({"folder": "file://wsl.localhost/Ubuntu/home/dev/repo"}, "//wsl.localhost/Ubuntu/home/dev/repo"),
+]
+
+
+@pytest.mark.parametrize(("told", "folder"), FORMS)
+def test_a_conversation_of_the_window_belongs_to_the_folder_that_lists_it(store, home, told, folder):
+    for name, listed, beside in (("h1", ["c1"], told), ("h2", ["c2"], {"folder": "file:///other"})):
+        storage = home / USER / "workspaceStorage" / name
+        make_state(storage / "state.vscdb", listed=listed).close()
+        (storage / "workspace.json").write_text(json.dumps(beside))
+    make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1", "c2", "c3"]).close()
+
+    run_ingest(store, [home])
+
+    found = rows(store, "select id, workspace from sessions order by id")
+    assert found == [("c1", folder), ("c2", "/other"), ("c3", "")]
+
+
+def test_several_folders_that_are_open_together_are_known_by_the_first(store, home, tmp_path):
+    listing = tmp_path / "team.code-workspace"
+    listing.write_text(json.dumps({"folders": [{"path": "app"}, {"path": "docs"}]}))
+    storage = home / USER / "workspaceStorage/h1"
+    make_state(storage / "state.vscdb", listed=["c1"]).close()
+    (storage / "workspace.json").write_text(json.dumps({"workspace": listing.as_uri()}))
+    make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1"]).close()
+
+    run_ingest(store, [home])
+
+    assert rows(store, "select workspace from sessions") == [(str(tmp_path / "app"),)]
+
+
+def test_only_the_wanted_folders_conversations_are_taken(store, home):
+    storage = home / USER / "workspaceStorage/h1"
+    make_state(storage / "state.vscdb", listed=["c1"]).close()
+    (storage / "workspace.json").write_text(json.dumps({"folder": "file:///home/dev/repo"}))
+    make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1", "c2"]).close()
+
+    run_ingest(store, [home], workspace=Path("/home/dev/repo"))
+
+    assert rows(store, "select id from sessions") == [("c1",)]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_nothing_is_created_beside_a_database_that_cursor_has_open(store, home, log):
+    path = home / USER / "globalStorage/state.vscdb"
+    with closing(make_state(path, conversations=["c1"], log=log)) as open_by_cursor:
+        before = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+        summary = run_ingest(store, [home]).agents["cursor"]
+        after = {file.name: file.stat().st_mtime_ns for file in path.parent.iterdir()}
+        assert open_by_cursor.execute("select count(*) from cursorDiskKV").fetchone() == (3,)
+
+    assert (summary.sessions, summary.responses) == (1, 1)
+    assert after == before
+    assert ("state.vscdb-wal" in before) == log
+
+
+READ = """
+import sys
+from pathlib import Path
+from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.store import Store
+try:
+    Path(sys.argv[1], ".config/Cursor/User/globalStorage/new").touch()
+except PermissionError:
+    with Store.open(Path(sys.argv[2]), create=True) as opened:
+        print(run_ingest(opened, [Path(sys.argv[1])]).agents["cursor"].sessions)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("log", [False, True])
+def test_a_home_that_may_only_be_read_is_read(tmp_path, home, need_tool, log):
+    path = home / USER / "globalStorage/state.vscdb"
+    # Permissions do not bind root, unless it gives that right away.
+    bound = [need_tool("setpriv"), "--bounding-set", "-dac_override"] if os.getuid() == 0 else []
+    with closing(make_state(path, conversations=["c1"], log=log)):
+        folders = path.parents[: len(path.relative_to(home).parts)]
+        for folder in folders:
+            folder.chmod(0o555)
+        command = [*bound, sys.executable, "-c", READ, str(home), str(tmp_path / "store.db")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        for folder in folders:
+            folder.chmod(0o755)
+
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_database_whose_log_came_without_the_rest_is_read(store, home):
+    path = home / USER / "globalStorage/state.vscdb"
+    with closing(make_state(path, conversations=["c1"], log=True)):
+        copied = home / "copied/state.vscdb"
+        copied.parent.mkdir()
+        for suffix in ("", "-wal"):
+            copied.with_name(copied.name + suffix).write_bytes(path.with_name(path.name + suffix).read_bytes())
+
+    summary = run_ingest(store, [copied.parent]).agents["cursor"]
+
+    assert summary.sessions == 1
+    assert {file.name for file in copied.parent.iterdir()} == {"state.vscdb", "state.vscdb-wal"}
+
+
+def test_a_cell_that_is_no_text_spoils_only_itself(store, home):
+    path = home / USER / "globalStorage/state.vscdb"
+    with closing(make_state(path, conversations=["c1", "c2"])) as connection:
+        connection.execute("update cursorDiskKV set value = x'7B22FF' where key = 'composerData:c2'")
+        connection.commit()
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, summary.rejects) == (1, {"not_json": 1})
+
+
+def transcript(home, name, slug="w-app"):
+    said = {"role": "user", "message": {"content": [{"type": "text", "text": "<user_query>\ngo\n</user_query>"}]}}
+    called = {"type": "tool_use", "name": "Read", "input": {"path": "/w/app/a.py"}}
+    told = {"role": "assistant", "message": {"content": [{"type": "text", "text": "ok"}, called]}}
+    return write(home, f".cursor/projects/{slug}/agent-transcripts/{name}/{name}.jsonl", lines(said, told))
+
+
+@pytest.mark.parametrize("first", ["transcript", "database", "both"])
+def test_a_conversation_in_two_forms_is_one_with_the_tokens_of_one_and_the_folder_of_the_other(store, home, first):
+    def say():
+        transcript(home, "c1")
+
+    def keep():
+        make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1"]).close()
+
+    for step in {"transcript": (say, keep), "database": (keep, say), "both": (say, keep)}[first]:
+        step()
+        if first != "both":
+            run_ingest(store, [home])
+    run_ingest(store, [home])
+
+    found = rows(store, "select id, workspace, started_at_ms from sessions")
+    assert found == [("c1", "/w/app", str(START_MS))]
+    assert rows(store, "select sum(tokens_in), count(*) from events") == [("10", "2")]
+    next(home.rglob("*.jsonl")).unlink()
+    run_ingest(store, [home], full=True)
+    assert rows(store, "select sum(tokens_in), count(*) from events") == [("10", "2")]
+    assert rows(store, "select workspace from sessions") == [("/w/app",)]
+
+
+def field(number, data):
+    assert len(data) < 128 or number == 4
+    size = bytes([len(data)]) if len(data) < 128 else bytes([len(data) & 0x7F | 0x80, len(data) >> 7])
+    return bytes([number << 3 | 2]) + size + data
+
+
+def make_chat(home, name, messages, *, cwd="/w/app", meta_json=True, log=False):
+    folder = home / ".cursor/chats/0a1b" / name
+    folder.mkdir(parents=True)
+    blobs = {}
+
+    def keep(data):
+        digest = hashlib.sha256(data).digest()
+        blobs[digest.hex()] = data
+        return digest
+
+    plain = [keep(json.dumps(message).encode()) for message in messages[:-1]]
+    wrapped = keep(field(1, b"\x0a\x01x") + field(4, json.dumps(messages[-1]).encode()))
+    root = keep(b"".join(field(1, digest) for digest in [*plain, wrapped]) + bytes([5 << 3, 7]))
+    told = {"agentId": name, "latestRootBlobId": root.hex(), "createdAt": START_MS, "lastUsedModel": "gpt-5"}
+    connection = sqlite3.connect(folder / "store.db")
+    if log:
+        connection.execute("pragma journal_mode = wal")
+    connection.execute("create table blobs (id text primary key, data blob)")
+    connection.execute("create table meta (key text primary key, value text)")
+    connection.execute("insert into meta values ('0', ?)", [json.dumps(told).encode().hex()])
+    connection.executemany("insert into blobs values (?, ?)", list(blobs.items()))
+    connection.commit()
+    if meta_json:
+        beside = {"cwd": cwd, "createdAtMs": START_MS, "updatedAtMs": START_MS + 60_000}
+        (folder / "meta.json").write_text(json.dumps(beside))
+    return connection
+
+
+CHAT = [
+    {"role": "system", "content": "You are"},
+    {"role": "user", "content": [{"type": "text", "text": "<user_query>\ngo\n</user_query>"}]},
+    {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "ok"},
+            {"type": "tool-call", "toolCallId": "t1", "toolName": "Shell", "args": {"command": "ls"}},
+        ],
+    },
+    {"role": "tool", "content": [{"type": "tool-result", "toolCallId": "t1", "toolName": "Shell", "result": "x"}]},
+    {"role": "assistant", "content": "done"},
+]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_session_of_the_command_line_is_read_from_its_database(store, home, log):
+    with closing(make_chat(home, "chat-1", CHAT, log=log)):
+        summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, summary.prompts, summary.tool_calls, summary.tool_results) == (1, 1, 1, 1)
+    found = rows(store, "select id, workspace, started_at_ms, ended_at_ms from sessions")
+    assert found == [("chat-1", "/w/app", str(START_MS), str(START_MS + 60_000))]
+    kinds = [kind for (kind,) in rows(store, "select kind from events order by seq")]
+    assert kinds == ["Message", "Message", "ToolCall", "ToolResult", "Message"]
+
+
+def test_a_session_of_the_command_line_with_a_transcript_is_one(store, home):
+    make_chat(home, "chat-1", CHAT, meta_json=False).close()
+    transcript(home, "chat-1")
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, summary.prompts, summary.events) == (1, 1, 5)
+    assert rows(store, "select workspace from sessions") == [("/w/app",)]
+
+
+@pytest.mark.parametrize("meta", ["zz", "5b5d", "7b"])
+def test_a_description_that_cannot_be_read_is_a_reject(store, home, meta):
+    with closing(make_chat(home, "chat-1", CHAT)) as connection:
+        connection.execute("update meta set value = ?", [meta])
+        connection.commit()
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, sum(summary.rejects.values())) == (0, 1)

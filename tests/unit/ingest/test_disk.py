@@ -1,0 +1,78 @@
+"""What `doctor` says of the transcripts on disk: not stored yet, soon deleted, or in the store alone."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from ingest_lines import claude_file, codex_file, lines, meta, prompt
+from typer.testing import CliRunner
+
+from kaizen_analytics.cli import app
+from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.store import Store
+
+DAY = 86_400
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    for n, stem in enumerate(("s1", "s2")):
+        path = claude_file(folder, stem, lines(*(prompt(f"{stem}{m}", m, session=stem) for m in (1, 2))))
+        os.utime(path, (1_767_225_600 + n * DAY,) * 2)
+    return folder
+
+
+@pytest.fixture
+def path(tmp_path, home):
+    with Store.open(tmp_path / "store.db", create=True) as store:
+        run_ingest(store, [home])
+    return tmp_path / "store.db"
+
+
+def doctor(path, home):
+    run = CliRunner().invoke(app, ["doctor", "--store", str(path), "--home", str(home), "--json"])
+    found = json.loads(run.stdout)
+    return found["not_stored"], found["only_stored"]
+
+
+def test_what_is_stored_is_neither(path, home):
+    assert doctor(path, home) == (
+        {"files": 0, "deleted_at_ms": None},
+        {"sessions": 0, "events": 0, "prompts": 0},
+    )
+
+
+@pytest.mark.parametrize(("days", "until"), [(None, 30), (7, 7), ("x", 30)])
+def test_transcripts_that_are_new_or_grew_are_counted_with_the_day_the_first_goes(path, home, days, until):
+    if days is not None:
+        (home / ".claude/settings.json").write_text(json.dumps({"cleanupPeriodDays": days}))
+    grown = claude_file(home, "s1", lines(*(prompt(f"s1{m}", m) for m in (1, 2, 3))))
+    os.utime(grown, (1_767_225_600 + 9 * DAY,) * 2)
+    fresh = claude_file(home, "s3", lines(prompt("d", 3)))
+    os.utime(fresh, (1_767_225_600 + 5 * DAY,) * 2)
+    codex_file(home, "c1", lines(meta("c1")))
+
+    pending, _ = doctor(path, home)
+
+    assert pending == {"files": 3, "deleted_at_ms": (1_767_225_600 + (5 + until) * DAY) * 1000}
+    text = CliRunner().invoke(app, ["doctor", "--store", str(path), "--home", str(home)]).stdout
+    assert "3 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in text
+    only = ["ingest", "--store", str(path), "--home", str(home), "--agent", "codex"]
+    left = CliRunner().invoke(app, only).stdout
+    assert "2 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in left
+
+
+def test_what_only_the_store_has_is_counted(path, home):
+    (home / ".claude/projects/-work-demo/s1.jsonl").unlink()
+    claude_file(home, "s2", lines(prompt("z", 9, session="s2")))
+    with Store.open(path) as store:
+        run_ingest(store, [home])
+
+    _, kept = doctor(path, home)
+
+    assert kept == {"sessions": 1, "events": 4, "prompts": 4}
+    text = CliRunner().invoke(app, ["doctor", "--store", str(path), "--home", str(home)]).stdout
+    assert "4 events live only in the store: 1 sessions have no file any more" in text

@@ -1,0 +1,82 @@
+"""Reading: complete lines only, with a hash of everything that was understood."""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaizen_analytics.ingest import reading
+from kaizen_analytics.ingest.reading import _feed_lines
+
+
+class Lines:
+    def __init__(self):
+        self.fed = []
+        self.skipped = []
+
+    def feed(self, offset, text):
+        self.fed.append((offset, text))
+
+    def skip(self, offset):
+        self.skipped.append(offset)
+
+
+def read(content):
+    lines = Lines()
+    return lines, _feed_lines(lines, io.BytesIO(content), size=len(content))
+
+
+def test_a_torn_last_line_waits():
+    lines, found = read(b'{"a":1}\n{"b":')
+
+    assert lines.fed == [(0, b'{"a":1}')]
+    assert found[0] == 8
+
+
+def test_a_last_line_that_is_whole_needs_no_line_end():
+    lines, found = read(b'{"a":1}\n{"b":2}')
+
+    assert len(lines.fed) == 2
+    assert found[0] == 15
+
+
+def test_a_line_over_the_cap_is_skipped_and_the_next_one_read(monkeypatch):
+    monkeypatch.setattr(reading, "_CHUNK_BYTES", 7)
+    monkeypatch.setattr(reading, "LINE_CAP_BYTES", 20)
+
+    lines, found = read(b"x" * 50 + b'\n{"a":1}\n')
+
+    assert (lines.skipped, lines.fed, found[0]) == ([0], [(51, b'{"a":1}')], 59)
+
+
+def test_a_line_of_fifty_megabytes_is_one_reject_and_holds_no_memory():
+    import tracemalloc
+
+    content = b'{"a":"' + b"x" * 50_000_000 + b'"}\n{"b":1}\n'
+    tracemalloc.start()
+    lines, _ = read(content)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (lines.skipped, len(lines.fed)) == ([0], 1)
+    assert peak < 90_000_000
+
+
+PIECES = st.lists(st.sampled_from([b'{"a":1}', b"\n", b"\n", b"x" * 30, b'{"b":', b" ", b"\r\n"]), max_size=12)
+
+
+@given(pieces=PIECES, chunk=st.integers(1, 60))
+def test_what_is_read_does_not_depend_on_the_pieces_it_comes_in(pieces, chunk):
+    content = b"".join(pieces)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "LINE_CAP_BYTES", 20)
+        whole, expected = read(content)
+        patch.setattr(reading, "_CHUNK_BYTES", chunk)
+        lines, found = read(content)
+
+    assert (lines.fed, lines.skipped, found) == (whole.fed, whole.skipped, expected)
+    assert expected[1] == reading._hash_text(zlib.crc32(content[: expected[0]]))

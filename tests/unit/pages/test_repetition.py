@@ -1,0 +1,44 @@
+"""A page says a sentence once, and a page that does not say "ship" has no good marks."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kaizen_analytics.pages import conclusion
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+PAGES = sorted(GOLDEN.glob("*.md"))
+VALUES = [100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0]
+
+
+def sentences(text: str) -> list[str]:
+    """Return the sentences of six words or more; what only readers of Markdown get of a chart is left out."""
+    lines = [line.strip("> -") for line in text.splitlines() if not line.startswith(("*", "|"))]
+    found = [sentence for line in lines for sentence in re.split(r"(?<=[.:;])\s+", line)]
+    return [sentence for sentence in found if len(sentence.split()) >= 6]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.stem.startswith("conclusion")], ids=lambda page: page.stem
+)
+def test_no_sentence_is_said_twice(page: Path) -> None:
+    said = Counter(sentences(page.read_text(encoding="utf-8")))
+    assert [sentence for sentence, times in said.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_what_is_not_shipped_has_no_good_mark_and_is_not_met(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "**Ship**" not in text, "the sample ships nothing"
+    assert "✓" not in text
+    assert not re.search(r"\bmet\b", text)
+
+
+def test_a_violated_guardrail_takes_every_good_mark_from_the_page(evaluate) -> None:
+    halved, harm = [value / 2 for value in VALUES], {"total_tokens_per_session": None}
+    evaluation = evaluate(VALUES, halved, columns=harm)
+    html = "".join(part(evaluation).html for part in (conclusion.decision, conclusion.trust, conclusion.effects))
+    assert 'class="state good"' not in html
+    assert "callout good" not in html
