@@ -12,7 +12,7 @@ import typer
 
 from kaizen_analytics.cli.lake import LakeKeyOption, default_key
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
-from kaizen_analytics.cli.output import print_json, print_table
+from kaizen_analytics.cli.output import print_answer, print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
 from kaizen_analytics.cli.retro import parse_window
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
@@ -23,6 +23,7 @@ from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
 from kaizen_analytics.exports.files import Format, deliver
 from kaizen_analytics.exports.lake.catalogue import load_lake_key, make_lake_key
 from kaizen_analytics.exports.lake.export import LakeExport, export_lake
+from kaizen_analytics.exports.otlp import find_collector, send_totals
 from kaizen_analytics.exports.tables import Export, export_retro, export_table
 from kaizen_analytics.redact import Redactor
 from kaizen_analytics.reports.sharing import list_tracked
@@ -35,6 +36,12 @@ Examples:
   kaizen-analytics export lake --make-key
   kaizen-analytics export lake --to /mnt/team/lake
   kaizen-analytics export lake --to s3://team/lake --preview
+"""
+
+_METRICS_EXAMPLES = """\b
+Examples:
+  kaizen-analytics export metrics --to metrics.parquet
+  kaizen-analytics export metrics --to otlp://localhost:4318
 """
 
 _ToOption = Annotated[
@@ -101,7 +108,7 @@ def _sessions(
     _export("sessions", to, store, form, key, with_text=with_text, as_json=as_json)
 
 
-@_group.command("metrics", epilog="Example: kaizen-analytics export metrics --to metrics.parquet")
+@_group.command("metrics", epilog=_METRICS_EXAMPLES)
 def _metrics(
     *,
     to: _ToOption,
@@ -110,8 +117,23 @@ def _metrics(
     key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write every metric of every session, sub-agents counted with the session that started them."""
-    _export("metrics", to, store, form, key, with_text=False, as_json=as_json)
+    """Write every metric of every session, sub-agents counted with the session that started them.
+
+    With --to otlp://HOST[:PORT], otlps:// or https://, send the tokens and cost of each session to an OpenTelemetry
+    collector instead. This needs the extra [otel].
+    """
+    collector = find_collector(to)
+    if collector is None:
+        _export("metrics", to, store, form, key, with_text=False, as_json=as_json)
+        return
+    if form is not None:
+        raise ConfigError("--format is for files; leave it out for a collector.")
+    redactor, now_ms = open_redactor(key), read_clock()
+    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
+        made = export_table(opened, "sessions", redactor, now_ms=now_ms)
+    points = send_totals(made, collector, redactor.scanner, now_ms=now_ms)
+    document = {"schema": made.table.label, "sessions": made.frame.height, "points": points, "out": collector}
+    print_answer(document, f"Sent {points:,} totals of {made.frame.height:,} sessions to {collector}", as_json=as_json)
 
 
 @_group.command("experiments", epilog="Example: kaizen-analytics export experiments --to experiments.parquet")
