@@ -20,12 +20,11 @@ import polars as pl
 
 from benchmarks.designs import Rng, Tally, Totals, share_of
 from benchmarks.worlds import WORLDS, draw_world
-from kaizen_analytics.core.model import Metric
+from kaizen_analytics.core.model import Delta, Direction, Metric
 from kaizen_analytics.experiments import power
-from kaizen_analytics.experiments.dated_power import plan_dated
 from kaizen_analytics.experiments.decide import Claim, judge_claim
-from kaizen_analytics.experiments.plan import DAY_MS
-from kaizen_analytics.experiments.power import compute_power
+from kaizen_analytics.experiments.plan import DAY_MS, Plan
+from kaizen_analytics.experiments.power import _Histories, _Rule, compute_power
 from kaizen_analytics.stats import Design, DesignKind
 from kaizen_analytics.stats.before_after import compare_before_after
 from kaizen_analytics.stats.medians import median_reaches
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 _NOW_MS = 8_640_000_000
 _TOKENS = Metric.TOKENS_PER_SESSION
 _FALL = -30.0
+_RULE = _Rule(metric=_TOKENS, criterion=Delta(Direction.DECREASE, 0.0), plan=Plan(), guardrails=())
 _EXPERIMENTS, _REAL_EXPERIMENTS = 100, 1_000
 """Experiments of the planned size for each history, of its own sessions and of new ones."""
 
@@ -123,7 +123,7 @@ def count_dated(rng: Rng, repetitions: int, world: str, per_day: int) -> Tally:
         past = past.where(past.days < 0)
         starts = _NOW_MS + past.days * DAY_MS + np.arange(past.days.size) % 1000
         frame = pl.DataFrame({_TOKENS.column: past.values, "started_at_ms": starts})
-        promised = plan_dated(frame, _TOKENS, now_ms=_NOW_MS).probability(_FALL, 28, 20)
+        promised = _Histories.of(_RULE, frame, _NOW_MS, None, after_days=28, power=0.8).probability(_FALL, 28, 20)
         tally["histories"] += 1
         tally["promised"] += promised
         tally["promised squared"] += promised**2

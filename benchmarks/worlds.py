@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kaizen_analytics.stats.timeline import Timeline
+from kaizen_analytics.stats.before_after import Timeline
 
 _SIGMA = 1.05
 _LEVEL = 11.3

@@ -28,7 +28,7 @@ from kaizen_analytics.core.resources import cache_folder, find_folder
 from kaizen_analytics.core.times import parse_time, read_clock
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.compare import compare_arms
-from kaizen_analytics.experiments.plan import Cluster, Statistic
+from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
 from kaizen_analytics.experiments.portfolio import read_portfolio
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import check_value
@@ -309,10 +309,12 @@ class Analysis:
             now_ms=newest_ms if until is None else _milliseconds(until),
             days=days,
             target_pct=target_pct,
-            alpha=alpha,
             power=power,
-            design=_member(DesignKind, "design", design),
-            statistic=_member(Statistic, "statistic", statistic),
+            plan=Plan(
+                alpha=alpha,
+                design=_member(DesignKind, "design", design),
+                statistic=_member(Statistic, "statistic", statistic),
+            ),
         )
 
     def experiments(self) -> pl.DataFrame:

@@ -55,16 +55,14 @@ from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted, format_moment
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import count_units, load_contents
-from kaizen_analytics.experiments.dated_power import compute_dated_power
 from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
 from kaizen_analytics.experiments.evaluation import Evaluation
-from kaizen_analytics.experiments.guards import default_guardrails
 from kaizen_analytics.experiments.lifecycle import new_experiment
 from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic, get_plan
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.experiments.sizing import expect_reach
-from kaizen_analytics.experiments.tasks import add_up_past
+from kaizen_analytics.experiments.tasks import add_up_past, default_guardrails
 from kaizen_analytics.exports.engines import choose_engine
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.pages import lots, plans, sentences
@@ -627,40 +625,28 @@ def _power(
         statistic=statistic,
         alpha=alpha,
     )
-    asked: dict[str, Any] = {
-        "now_ms": read_clock(),
-        "target_pct": target_pct,
-        "power": power,
-        "guardrails": [parse_guardrail(text) for text in guardrail or ()],
-        "progress": None if as_json else lambda line: typer.echo(line, err=True),
-    }
     with open_store(store) as opened:
         sessions = add_up_past(read_scope(opened, plan.workspaces), plan.unit)
-    if bind is None and duration_days is None:
-        table = compute_power(
-            sessions,
-            parse_metric(metric),
-            days=28 if days is None else days,
-            alpha=plan.alpha,
-            design=plan.design,
-            cluster=plan.cluster,
-            statistic=plan.statistic,
-            **asked,
-        )
-    elif bind != "git" or design != "planned":
-        raise ConfigError(
-            f"--bind is {bind!r}, --design {design!r}: 'exp power' plans arms drawn by lot (no --bind), or arms before "
-            "and after a commit (--bind git), which are judged once; --duration-days belongs to the latter."
-        )
-    else:
-        table = compute_dated_power(
-            sessions,
-            parse_metric(metric),
-            days=days,
-            after_days=28 if duration_days is None else duration_days,
-            plan=plan,
-            **asked,
-        )
+    after_days = None
+    if bind is not None or duration_days is not None:
+        after_days = 28 if duration_days is None else duration_days
+        if bind != "git" or design != "planned":
+            raise ConfigError(
+                f"--bind is {bind!r}, --design {design!r}: 'exp power' plans arms drawn by lot (no --bind), or arms "
+                "before and after a commit (--bind git), which are judged once; --duration-days belongs to the latter."
+            )
+    table = compute_power(
+        sessions,
+        parse_metric(metric),
+        now_ms=read_clock(),
+        days=days,
+        after_days=after_days,
+        target_pct=target_pct,
+        plan=plan,
+        power=power,
+        guardrails=[parse_guardrail(text) for text in guardrail or ()],
+        progress=None if as_json else lambda line: typer.echo(line, err=True),
+    )
     print_answer(power_document(table), render_text(table), as_json=as_json)
 
 

@@ -1,6 +1,6 @@
 """From a sample to an `Evaluation`: pure, and the same for a live sample and a frozen one.
 
-The arms and their deltas come from `deltas` (Polars), the effects from `stats`, the verdict and the decision from
+The arms and their deltas come from `compare` (Polars), the effects from `stats`, the verdict and the decision from
 `decide`.
 """
 
@@ -16,9 +16,19 @@ from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY, MetricKind
 from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit, Metric, WorkUnit
 from kaizen_analytics.core.work import unit_of_work
 from kaizen_analytics.experiments.binding import NOT_DRAWN, Exclusion, Flag
-from kaizen_analytics.experiments.compare import cluster_key, compare_arms
+from kaizen_analytics.experiments.compare import (
+    ARMS,
+    cluster_key,
+    compare_arms,
+    compare_with_criterion,
+    compute_arms,
+    compute_deltas,
+    find_shared_units,
+)
 from kaizen_analytics.experiments.decide import (
+    Grade,
     GuardrailStatus,
+    compute_grade,
     decide,
     improves,
     judge,
@@ -26,7 +36,6 @@ from kaizen_analytics.experiments.decide import (
     opposes,
     restrain,
 )
-from kaizen_analytics.experiments.deltas import ARMS, compare_with_criterion, compute_arms, compute_deltas
 from kaizen_analytics.experiments.evaluation import (
     ArmQuality,
     ArmStats,
@@ -43,12 +52,10 @@ from kaizen_analytics.experiments.evaluation import (
     SeriesPoint,
     TaskCheck,
 )
-from kaizen_analytics.experiments.grade import Grade, compute_grade
-from kaizen_analytics.experiments.guards import guardrail_unit
 from kaizen_analytics.experiments.history import compare_with_history, confirm_guardrail, judge_dated
 from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Statistic
 from kaizen_analytics.experiments.randomisation import Unit
-from kaizen_analytics.experiments.tasks import add_up, check_tasks
+from kaizen_analytics.experiments.tasks import add_up, check_tasks, guardrail_unit
 from kaizen_analytics.stats import (
     Design,
     DesignKind,
@@ -145,8 +152,7 @@ def _find_cluster(frame: pl.DataFrame, plan: Plan, unit: WorkUnit) -> Cluster:
     planned = unit is WorkUnit.SESSION or (unit is WorkUnit.TASK and plan.cluster is not Cluster.NONE)
     if plan.randomisation is None and planned:
         return plan.cluster
-    units = frame.filter(pl.col("variant").is_in(ARMS))["unit"].drop_nulls()
-    return Cluster.UNIT if units.n_unique() < units.len() else Cluster.NONE
+    return find_shared_units(frame)
 
 
 def _has_companion(metric: Metric, role: Role) -> bool:

@@ -9,7 +9,7 @@ import polars as pl
 
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Classification, Delta, GuardrailSpec, Metric
-from kaizen_analytics.experiments.compare import cluster_key, statistic_of
+from kaizen_analytics.experiments.compare import ARMS, cluster_key, statistic_of
 from kaizen_analytics.experiments.decide import (
     Claim,
     GuardrailStatus,
@@ -20,12 +20,14 @@ from kaizen_analytics.experiments.decide import (
     judge_claim,
     judge_dated_guardrail,
 )
-from kaizen_analytics.experiments.deltas import ARMS
 from kaizen_analytics.experiments.evaluation import Elsewhere, History, Mismatch
 from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Statistic
-from kaizen_analytics.stats.before_after import compare_before_after
-from kaizen_analytics.stats.strata import compute_stratified_effect, find_common_strata
-from kaizen_analytics.stats.timeline import Timeline
+from kaizen_analytics.stats.before_after import (
+    Timeline,
+    compare_before_after,
+    compute_stratified_effect,
+    find_common_strata,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -74,7 +74,7 @@ def new_experiment(
 
     Raises:
         ConfigError: the experiment makes no sense, or its arms cannot be told apart.
-        ExperimentError: the id is taken, the experiment is no draft, or each arm would be a single task.
+        ExperimentError: the id is taken, or the experiment is no draft.
 
     >>> from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric
     >>> criterion = Delta(Direction.DECREASE, -10)
@@ -112,7 +112,7 @@ def edit(
 
     Raises:
         ConfigError: the changed experiment makes no sense.
-        ExperimentError: the experiment is no draft, or each arm would be a single task.
+        ExperimentError: the experiment is no draft.
 
     >>> import shutil
     >>> from kaizen_analytics.store import Store
@@ -432,7 +432,7 @@ def _check_arms(experiment: Experiment, plan: Plan) -> None:
     if isinstance(binding, Branch) and binding.control_branch == binding.treatment_branch:
         raise ConfigError(f"Both arms are the branch {binding.control_branch!r}; expected two branches.")
     if isinstance(binding, Branch) and plan.unit is WorkUnit.TASK:
-        raise ExperimentError(
+        raise ConfigError(
             "With one branch per arm, each arm would be a single task; leave --unit task out, or assign arms otherwise."
         )
     if isinstance(binding, PromptFingerprint) and binding.control_fingerprint == binding.treatment_fingerprint:

@@ -115,7 +115,7 @@ class Plan:
         _check("design_effect", self.design_effect, 0.0, math.inf)
         _check("planned_n", self.planned_n, 0, math.inf)
         if self.unit is WorkUnit.DAY and self.cluster is not Cluster.NONE:
-            raise ExperimentError("A day adds up the sessions of every workspace and user; leave the cluster out.")
+            raise ConfigError("A day adds up the sessions of every workspace and user; leave the cluster out.")
         if self.cluster is Cluster.UNIT:
             raise ConfigError("What is drawn by lot is the cluster by itself; expected another cluster, or none.")
         _check("lookback_days", self.lookback_days, -1, math.inf)

@@ -16,9 +16,8 @@ from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Plan
 from kaizen_analytics.experiments.power import expected_design_effect
 from kaizen_analytics.experiments.sample import read_sample, read_scope
 from kaizen_analytics.experiments.tasks import add_up, add_up_past
-from kaizen_analytics.stats.drift import MIN_WEEKS_AFTER
+from kaizen_analytics.stats.before_after import MIN_SESSIONS, MIN_WEEKS_AFTER
 from kaizen_analytics.stats.sequential import MIN_SEQUENTIAL_N
-from kaizen_analytics.stats.strata import MIN_SESSIONS
 
 if TYPE_CHECKING:
     from kaizen_analytics.core.model import Experiment

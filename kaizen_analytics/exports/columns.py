@@ -23,9 +23,8 @@ import polars as pl
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.model import Classification, Direction, Metric, State
-from kaizen_analytics.experiments.decide import GuardrailStatus, Headline, Verdict
+from kaizen_analytics.experiments.decide import Grade, GuardrailStatus, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Role
-from kaizen_analytics.experiments.grade import Grade
 from kaizen_analytics.experiments.plan import Cluster
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.redact import Category

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.experiments.evaluation import Curve, SeriesPoint
     from kaizen_analytics.stats import Interval
-    from kaizen_analytics.stats.placebo import Placebo
+    from kaizen_analytics.stats.before_after import Placebo
 
 _WIDE, _NARROW = 700, 330
 _WIDEST_DOMAIN = (-100.0, 100.0)
@@ -169,7 +169,7 @@ def course(points: Sequence[SeriesPoint], target_pct: float | None) -> Figure:
 def placebo(found: Placebo) -> Figure:
     """Return the jump at the change among the jumps at earlier dates, one dot for each date.
 
-    >>> from kaizen_analytics.stats.placebo import Placebo
+    >>> from kaizen_analytics.stats.before_after import Placebo
     >>> placebo(Placebo(window_days=7, days=(-28, -21), jumps=(0.5, -1.0), jump=2.0, as_large=0)).alt[:45]
     'The jump at the change, +2 standard errors, a'
     """

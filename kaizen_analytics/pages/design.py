@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.model import Delta
 from kaizen_analytics.core.words import clean, join_lines
-from kaizen_analytics.experiments.grade import Grade
+from kaizen_analytics.experiments.decide import Grade
 
 if TYPE_CHECKING:
     from kaizen_analytics.experiments.decide import Decision

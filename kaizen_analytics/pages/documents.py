@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.words import format_moment
-from kaizen_analytics.experiments.next_step import choose_next_step
+from kaizen_analytics.experiments.evaluation import choose_next_step
 from kaizen_analytics.pages import design, effect_text, history, lots, sentences
 
 if TYPE_CHECKING:

@@ -21,9 +21,7 @@ from kaizen_analytics.experiments.evaluation import History, percent_of
 if TYPE_CHECKING:
     from kaizen_analytics.experiments.decide import Decision
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.stats.drift import Drift, DriftBound
-    from kaizen_analytics.stats.placebo import Placebo
-    from kaizen_analytics.stats.strata import StratifiedEffect
+    from kaizen_analytics.stats.before_after import Drift, DriftBound, Placebo, StratifiedEffect
 
 HEADLINES = {
     Claim.TOO_EARLY: "Too early to say",
@@ -100,7 +98,7 @@ def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
 def placebo_caption(placebo: Placebo) -> str:
     """Return what the picture of the placebo dates shows.
 
-    >>> from kaizen_analytics.stats.placebo import Placebo
+    >>> from kaizen_analytics.stats.before_after import Placebo
     >>> placebo_caption(Placebo(window_days=7, days=(-9,), jumps=(0.1,), jump=2.0, as_large=0)).partition(". ")[0]
     'At 1 other date, a jump of this size was seen 0 times (windows of 7 days)'
     """

@@ -28,15 +28,14 @@ from kaizen_analytics.experiments.decide import (
     IMPROVED,
     MIN_HISTORY_DAYS,
     Claim,
+    Grade,
     GuardrailStatus,
     Headline,
     Verdict,
     gain_of,
     worst_of,
 )
-from kaizen_analytics.experiments.evaluation import CautionKind
-from kaizen_analytics.experiments.grade import Grade
-from kaizen_analytics.experiments.next_step import NextStep, choose_next_step, is_over
+from kaizen_analytics.experiments.evaluation import CautionKind, NextStep, choose_next_step, is_over
 from kaizen_analytics.experiments.power import REACH_DAYS, lies_beyond
 from kaizen_analytics.experiments.sizing import MIN_DAYS_AFTER
 from kaizen_analytics.pages import design, effect_text, history, lots

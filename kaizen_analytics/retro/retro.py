@@ -41,9 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kaizen_analytics.core.model import Experiment, Metric
-    from kaizen_analytics.experiments.decide import Headline
+    from kaizen_analytics.experiments.decide import Grade, Headline
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.experiments.grade import Grade
     from kaizen_analytics.retro.findings import Evidence
     from kaizen_analytics.retro.material import Material
     from kaizen_analytics.stats import Interval

@@ -18,7 +18,7 @@ from pathlib import Path
 from laboratory import Laboratory
 
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.grade import Grade
+from kaizen_analytics.experiments.decide import Grade
 from kaizen_analytics.hook import draw
 from kaizen_analytics.retro.followup import Standing
 from kaizen_analytics.store import Store

@@ -34,10 +34,9 @@ from kaizen_analytics.experiments.assess import (
     choose_design,
     trim_to_plan,
 )
-from kaizen_analytics.experiments.decide import Claim, Decision, GuardrailStatus, Headline, Verdict
-from kaizen_analytics.experiments.deltas import compute_deltas
+from kaizen_analytics.experiments.compare import compute_deltas
+from kaizen_analytics.experiments.decide import Claim, Decision, Grade, GuardrailStatus, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation, Role
-from kaizen_analytics.experiments.grade import Grade
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA

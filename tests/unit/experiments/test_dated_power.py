@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from experiment_cases import DAY_MS
+from experiment_cases import DAY_MS, make_experiment
 
 from benchmarks.worlds import WORLDS, draw_world
 from kaizen_analytics.core.errors import ExperimentError
-from kaizen_analytics.core.model import Direction, GuardrailSpec, Metric
-from kaizen_analytics.experiments import dated_power, power
-from kaizen_analytics.experiments.dated_power import compute_dated_power
-from kaizen_analytics.experiments.decide import Claim, judge_claim
-from kaizen_analytics.experiments.power import PowerTable
+from kaizen_analytics.core.model import Delta, Direction, GitCommit, GuardrailSpec, Metric, WorkUnit
+from kaizen_analytics.experiments import power
+from kaizen_analytics.experiments.assess import assess
+from kaizen_analytics.experiments.decide import Claim, Headline, Verdict, judge_claim
+from kaizen_analytics.experiments.plan import Plan, Start
+from kaizen_analytics.experiments.power import PowerTable, _Histories, _Rule, compute_power
+from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.pages.summary import render_text
 from kaizen_analytics.stats.before_after import compare_before_after
 
@@ -23,8 +25,8 @@ TOKENS = Metric.TOKENS_PER_SESSION
 
 @pytest.fixture
 def few_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"_SIMULATIONS": 20, "_HISTORIES": 2, "_OF_HISTORY": 10, "_OF_LENGTH": 10}.items():
-        monkeypatch.setattr(dated_power, name, value)
+    for name, value in {"_SIMULATIONS": 20, "_HISTORIES": 2, "_OF_DATED_HISTORY": 10, "_OF_LENGTH": 10}.items():
+        monkeypatch.setattr(power, name, value)
     monkeypatch.setattr(power, "EFFECTS_PCT", (10.0, 50.0))
 
 
@@ -38,7 +40,12 @@ def history(world: str = "calm", *, per_day: int = 20, days: int = 56, seed: int
 
 
 def table(sessions: pl.DataFrame, **options: object) -> PowerTable:
-    return compute_dated_power(sessions, TOKENS, now_ms=NOW_MS, **options)
+    return compute_power(sessions, TOKENS, now_ms=NOW_MS, **{"after_days": 28, **options})
+
+
+def planner(sessions: pl.DataFrame, *guardrails: GuardrailSpec) -> _Histories:
+    rule = _Rule(metric=TOKENS, criterion=Delta(Direction.DECREASE, 0.0), plan=Plan(), guardrails=guardrails)
+    return _Histories.of(rule, sessions, NOW_MS, None, after_days=28, power=0.8)
 
 
 @pytest.mark.slow
@@ -110,10 +117,35 @@ def test_what_is_promised_comes_out_on_average_over_histories() -> None:
             line = draw_world(rng, WORLDS[name], history=56, after=28, per_day=20, effect=-0.3)
             found = compare_before_after(line, by_median=True)
             claims += judge_claim(found) is Claim.HOLDS and found.effect.log_ratio < 0
-        promised = [
-            dated_power.plan_dated(history(name, seed=seed), TOKENS, now_ms=NOW_MS).probability(-30.0, 28, 10)
-            for seed in range(12)
-        ]
+        promised = [planner(history(name, seed=seed)).probability(-30.0, 28, 10) for seed in range(12)]
         gaps.append(float(np.mean(promised)) - claims / 200)
     assert abs(np.mean(gaps)) <= 0.05 + 0.06
     assert max(map(abs, gaps)) <= 0.25
+
+
+def as_sample(drawn: pl.DataFrame) -> pl.DataFrame:
+    named = drawn.with_columns(session_id=pl.int_range(pl.len()).cast(pl.String), responses=1, flags=pl.lit(""))
+    columns = {name: named[name] if name in named.columns else None for name in SAMPLE_SCHEMA}
+    return pl.DataFrame(columns, SAMPLE_SCHEMA)
+
+
+def test_work_that_must_not_fall_is_planned_as_it_is_judged() -> None:
+    """Per day: most sessions have no commit, and days differ little."""
+    rng = np.random.default_rng(3)
+    sessions = history()
+    commits = rng.permutation(np.arange(sessions.height) % 3 == 0).astype(float)
+    spec = GuardrailSpec(Metric.COMMITS_PER_SESSION, Direction.DECREASE, 20.0)
+    plans = planner(sessions.with_columns(commits_per_session=pl.Series(commits)), spec)
+    criterion = Delta(Direction.DECREASE, 0.0)
+    experiment = make_experiment(binding=GitCommit("c", "t"), success_criterion=criterion, guardrails=(spec,))
+    start = Start(started_at_ms=NOW_MS, window_start_ms=NOW_MS - 28 * DAY_MS, window_end_ms=NOW_MS + 28 * DAY_MS)
+    plan = Plan(rule=experiment, started=start)
+    decisions = []
+    for true_pct in (-10.0, -30.0, -50.0):
+        frame, around = plans.draw_arms(rng, true_pct, 28)
+        times = {"as_of_ms": start.window_end_ms, "around": as_sample(around)}
+        judged = assess(as_sample(frame), experiment, plan, start, provenance={}, **times)
+        decisions.append(judged.decision.headline is Headline.BETTER and judged.verdict is Verdict.MET)
+        assert plans.decides(frame, around) == decisions[-1]
+        assert judged.guardrails[0].result.per is WorkUnit.DAY
+    assert set(decisions) == {True, False}

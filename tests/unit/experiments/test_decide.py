@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Absolute, Delta, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments.decide import (
+    Grade,
     GuardrailStatus,
     Headline,
     Judgement,
@@ -20,7 +21,6 @@ from kaizen_analytics.experiments.decide import (
     judge_guardrails,
     opposes,
 )
-from kaizen_analytics.experiments.grade import Grade
 from kaizen_analytics.stats import (
     ArmSummary,
     Design,

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from kaizen_analytics.core.model import Absolute, Delta, Direction, Metric
-from kaizen_analytics.experiments.deltas import compare_with_criterion, compute_arms, compute_deltas
+from kaizen_analytics.experiments.compare import compare_with_criterion, compute_arms, compute_deltas
 
 TOKENS, SUCCESS = Metric.TOKENS_PER_SESSION, Metric.SUCCESS_RATE
 SAMPLE = pl.DataFrame(

@@ -13,7 +13,7 @@ from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Delta, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments import power
 from kaizen_analytics.experiments.decide import Verdict, judge
-from kaizen_analytics.experiments.plan import Cluster, Statistic
+from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
 from kaizen_analytics.experiments.power import PowerRow, PowerTable, compute_power, expected_design_effect
 from kaizen_analytics.stats import Design, DesignKind, median_effect
 from kaizen_analytics.stats.medians import median_reaches
@@ -69,7 +69,7 @@ def test_a_target_needs_a_truth_beyond_it() -> None:
 
 @pytest.mark.slow
 def test_interim_analyses_cost_sessions() -> None:
-    assert table().rows[0].n_per_arm >= table(design=DesignKind.FIXED).rows[0].n_per_arm
+    assert table().rows[0].n_per_arm >= table(plan=Plan(design=DesignKind.FIXED)).rows[0].n_per_arm
 
 
 @pytest.mark.slow
@@ -78,7 +78,10 @@ def test_sessions_that_resemble_each_other_are_worth_less(cluster: Cluster, colu
     names = [f"name-{i}" for i in np.arange(240) // 12]
     alike = history(240).sort("tokens_per_session").with_columns(pl.Series(column, names))
     mixed = history(240).with_columns(pl.Series(column, np.random.default_rng(1).permutation(names)))
-    rows = [compute_power(frame, TOKENS, now_ms=NOW_MS, days=10, cluster=cluster).rows[1] for frame in (alike, mixed)]
+    rows = [
+        compute_power(frame, TOKENS, now_ms=NOW_MS, days=10, plan=Plan(cluster=cluster)).rows[1]
+        for frame in (alike, mixed)
+    ]
     assert rows[0].probability < rows[1].probability - 0.2
 
 
@@ -142,8 +145,8 @@ def test_too_little_history_is_an_error() -> None:
 def test_the_detectable_change_lies_on_the_line_between_two_simulated_ones() -> None:
     shared = {"low": 0.0, "high": 1.0, "n_per_arm": None, "days": None}
     rows = [PowerRow(true_pct=pct, probability=p, **shared) for pct, p in ((-10.0, 0.2), (-20.0, 0.6), (-30.0, 1.0))]
-    assert power.interpolate(rows, 0.8) == pytest.approx(-25.0)
-    assert power.interpolate(rows[:2], 0.8) is None
+    assert power._interpolate(rows, 0.8) == pytest.approx(-25.0)
+    assert power._interpolate(rows[:2], 0.8) is None
 
 
 def test_the_design_effect_of_past_sessions_is_that_of_their_clusters() -> None:

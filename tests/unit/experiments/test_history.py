@@ -13,9 +13,8 @@ from experiment_cases import DAY_MS, make_experiment
 
 from kaizen_analytics.core.model import Delta, Direction, GitCommit, GuardrailSpec, Metric, State
 from kaizen_analytics.experiments.assess import assess
-from kaizen_analytics.experiments.decide import Claim, GuardrailStatus, Headline, Verdict, judge_claim
+from kaizen_analytics.experiments.decide import Claim, Grade, GuardrailStatus, Headline, Verdict, judge_claim
 from kaizen_analytics.experiments.evaluation import Evaluation, Mismatch
-from kaizen_analytics.experiments.grade import Grade
 from kaizen_analytics.experiments.history import _find_change, compare_with_history
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
@@ -23,10 +22,7 @@ from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.pages import charts, conclusion, sentences
 from kaizen_analytics.pages import history as words
 from kaizen_analytics.stats import DesignKind
-from kaizen_analytics.stats.before_after import BeforeAfter
-from kaizen_analytics.stats.drift import Drift
-from kaizen_analytics.stats.placebo import Placebo
-from kaizen_analytics.stats.strata import StratifiedEffect
+from kaizen_analytics.stats.before_after import BeforeAfter, Drift, Placebo, StratifiedEffect
 
 CHANGE_MS = 100 * DAY_MS
 END_MS = CHANGE_MS + 28 * DAY_MS

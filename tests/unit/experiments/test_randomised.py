@@ -13,9 +13,8 @@ from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import count_units
-from kaizen_analytics.experiments.decide import Verdict
+from kaizen_analytics.experiments.decide import Grade, Verdict
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
-from kaizen_analytics.experiments.grade import Grade
 from kaizen_analytics.experiments.plan import Plan, get_plan
 from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA, restore_sample, sample_records

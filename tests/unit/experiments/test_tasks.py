@@ -21,10 +21,9 @@ from kaizen_analytics.core.model import (
 )
 from kaizen_analytics.experiments.assess import compare_metric, trim_to_plan
 from kaizen_analytics.experiments.decide import improves
-from kaizen_analytics.experiments.guards import default_guardrails, guardrail_unit
 from kaizen_analytics.experiments.plan import DAY_MS, Plan
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
-from kaizen_analytics.experiments.tasks import add_up, check_tasks
+from kaizen_analytics.experiments.tasks import add_up, check_tasks, default_guardrails, guardrail_unit
 from kaizen_analytics.stats import Design, DesignKind
 
 DRAFT = make_experiment(id="e", success_criterion=Delta(Direction.DECREASE, -10))

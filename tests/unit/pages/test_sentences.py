@@ -10,10 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kaizen_analytics.core.model import Absolute, Delta, Direction, GitCommit, GuardrailSpec, ManualTag, Metric, State
-from kaizen_analytics.experiments.decide import Claim, Decision, GuardrailStatus, Headline, Verdict, decide
-from kaizen_analytics.experiments.evaluation import Caution, CautionKind
-from kaizen_analytics.experiments.grade import Grade
-from kaizen_analytics.experiments.next_step import NextStep, choose_next_step
+from kaizen_analytics.experiments.decide import Claim, Decision, Grade, GuardrailStatus, Headline, Verdict, decide
+from kaizen_analytics.experiments.evaluation import Caution, CautionKind, NextStep, choose_next_step
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start, Statistic
 from kaizen_analytics.experiments.power import PowerTable
 from kaizen_analytics.pages import conclusion, design, effect_text, lots, sentences

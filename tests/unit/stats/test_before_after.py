@@ -15,12 +15,24 @@ from statsmodels.tools import add_constant
 
 from benchmarks.worlds import WORLDS, World, draw_world
 from kaizen_analytics.core.errors import StatisticsError
-from kaizen_analytics.stats import drift as drift_module
-from kaizen_analytics.stats.before_after import compare_before_after
-from kaizen_analytics.stats.drift import _RHO, SLOPE_SD, bound_drift, compute_drift
-from kaizen_analytics.stats.placebo import compute_placebo
-from kaizen_analytics.stats.strata import _compute_median_limits, compute_stratified_effect, find_common_strata
-from kaizen_analytics.stats.timeline import Timeline, compute_scores
+from kaizen_analytics.stats import before_after
+from kaizen_analytics.stats.before_after import (
+    _RHO,
+    _SLOPE_SD,
+    _TAUS,
+    StratifiedEffect,
+    Timeline,
+    _bound_drift,
+    _Cells,
+    _compute_drift,
+    _compute_median_limits,
+    _compute_placebo,
+    _weigh,
+    compare_before_after,
+    compute_scores,
+    compute_stratified_effect,
+    find_common_strata,
+)
 
 
 def timeline(days, values, *, after=None, strata=None, weights=None, window=28) -> Timeline:
@@ -81,7 +93,7 @@ def test_coverage_is_the_smaller_share_of_an_arm(mixed):
 
 def test_the_limits_of_a_median_are_a_t_interval_of_the_share_below_it(mixed):
     days, values = mixed.days[:200], mixed.values[:200]
-    median, low, high = _compute_median_limits(days, values)
+    median, low, high = _compute_median_limits(days, values, 0.05)
     sums = [
         sum((0.5 if y > median else -0.5) for d, y in zip(days, values, strict=True) if d == day) for day in set(days)
     ]
@@ -177,7 +189,7 @@ def fit_by_hand(cells, tau: float) -> tuple[float, float, float, float, float]:
     fixed = np.column_stack([cells.weeks >= 0, *(cells.labels == label for label in labels)]).astype(float)
     time = (cells.weeks - cells.weeks.mean())[:, None]
     design = np.hstack([fixed, time])
-    prior = np.diag([1e4] * fixed.shape[1] + [SLOPE_SD**2])
+    prior = np.diag([1e4] * fixed.shape[1] + [_SLOPE_SD**2])
     noise = tau**2 * _RHO ** np.abs(time - time.T) + np.diag(cells.noise)
     total = design @ prior @ design.T + noise
     gain = prior @ design.T @ np.linalg.inv(total)
@@ -188,26 +200,27 @@ def fit_by_hand(cells, tau: float) -> tuple[float, float, float, float, float]:
 
 def test_the_drift_test_is_the_posterior_of_its_model(mixed):
     scores = compute_scores(mixed, by_median=True)
-    found = compute_drift(mixed, scores, (0, 1))
-    cells = drift_module.read_cells(mixed, scores, (0, 1))
-    rows = np.array([fit_by_hand(cells, tau) for tau in drift_module._TAUS])
-    mass = np.exp(rows[:, 0] - rows[:, 0].max()) * drift_module._WIDTHS
-    mass /= mass.sum()
+    found = _compute_drift(mixed, scores, (0, 1))
+    cells = _Cells.of(mixed, scores, (0, 1))
+    rows = np.array([fit_by_hand(cells, tau) for tau in _TAUS])
+    mass = _weigh(rows[:, 0], _TAUS)
     assert found.step == pytest.approx(mass @ rows[:, 1], rel=1e-3)
     assert found.p_value == pytest.approx(mass @ (2 * stats.norm.sf(np.abs(rows[:, 1]) / rows[:, 2])), rel=0.01)
     assert found.slope == pytest.approx(mass @ rows[:, 3], rel=1e-3)
     spread = mass @ (rows[:, 4] ** 2 + (rows[:, 3] - mass @ rows[:, 3]) ** 2)
     assert found.slope_error == pytest.approx(math.sqrt(spread), rel=1e-3)
-    assert found.wander == pytest.approx(mass @ drift_module._TAUS, rel=1e-3)
+    assert found.wander == pytest.approx(mass @ _TAUS, rel=1e-3)
 
 
 def test_with_a_fixed_wander_the_step_is_that_of_generalised_least_squares(mixed, monkeypatch):
-    monkeypatch.setattr(drift_module, "_TAUS", np.array([0.2]))
-    monkeypatch.setattr(drift_module, "_WIDTHS", np.array([1.0]))
+    monkeypatch.setattr(before_after, "_TAUS", np.array([0.2]))
+    monkeypatch.setattr(before_after, "_weigh", lambda *_: np.ones(1))
     scores = compute_scores(mixed, by_median=False)
-    found, cells = compute_drift(mixed, scores, (0, 1)), drift_module.read_cells(mixed, scores, (0, 1))
+    found, cells = _compute_drift(mixed, scores, (0, 1)), _Cells.of(mixed, scores, (0, 1))
     time = cells.weeks - cells.weeks.mean()
-    covariance = 0.04 * _RHO ** np.abs(time[:, None] - time) + SLOPE_SD**2 * np.outer(time, time) + np.diag(cells.noise)
+    covariance = (
+        0.04 * _RHO ** np.abs(time[:, None] - time) + _SLOPE_SD**2 * np.outer(time, time) + np.diag(cells.noise)
+    )
     fit = GLS(cells.means, add_constant(np.column_stack([cells.weeks >= 0, cells.labels])), covariance).fit()
     assert found.step == pytest.approx(fit.params[1])
     error = fit.bse[1] / math.sqrt(fit.scale)
@@ -215,7 +228,7 @@ def test_with_a_fixed_wander_the_step_is_that_of_generalised_least_squares(mixed
 
 
 def test_cells_keep_the_mean_of_their_sessions(mixed):
-    cells = drift_module.read_cells(mixed, np.log(mixed.values), (0, 1))
+    cells = _Cells.of(mixed, np.log(mixed.values), (0, 1))
     first = (mixed.days // 7 == cells.weeks[0]) & (mixed.strata == cells.labels[0])
     assert cells.means[0] == pytest.approx(np.log(mixed.values[first]).mean())
     assert len(cells.means) == 24
@@ -234,17 +247,18 @@ def test_a_steady_drift_is_no_step():
 def test_a_short_history_has_no_drift_test(mixed):
     scores = compute_scores(mixed, by_median=True)
     for kept in (mixed.days >= -21, mixed.days < 7):
-        assert compute_drift(mixed.where(kept), scores[kept], (0, 1)) is None
+        assert _compute_drift(mixed.where(kept), scores[kept], (0, 1)) is None
 
 
 def test_a_stratum_of_one_arm_tells_nothing_about_the_step(mixed):
     alone = replace(mixed, strata=mixed.after.astype(int))
-    assert compute_drift(alone, compute_scores(alone, by_median=True), ()) is None
+    assert _compute_drift(alone, compute_scores(alone, by_median=True), ()) is None
 
 
 @pytest.mark.parametrize(("low", "high", "significance"), [(-0.6, -0.2, -0.05), (0.2, 0.6, 0.05), (-0.1, 0.3, 0.0)])
 def test_the_bound_is_the_slope_that_explains_the_difference(low, high, significance):
-    assert bound_drift((low + high) / 2, low, high, 4.0).significance == pytest.approx(significance)
+    effect = StratifiedEffect(log_ratio=(low + high) / 2, low=low, high=high, coverage=1.0, common=(0,))
+    assert _bound_drift(effect, 4.0).significance == pytest.approx(significance)
 
 
 # Placebo dates.
@@ -266,7 +280,7 @@ def jump_by_hand(days, scores, date: int, width: int) -> float:
 def test_placebo_dates_are_what_a_loop_over_days_gives(mixed):
     line = replace(mixed, strata=np.zeros_like(mixed.strata))
     scores = compute_scores(line, by_median=True)
-    found = compute_placebo(line, scores)
+    found = _compute_placebo(line, scores)
     assert (found.window_days, found.days) == (14, tuple(range(-42, -13)))
     by_hand = [jump_by_hand(line.days, scores, date, 14) for date in (*found.days, 0)]
     assert (*found.jumps, found.jump) == pytest.approx(by_hand)
@@ -278,7 +292,7 @@ def test_a_jump_in_the_history_is_found_at_its_date():
     days = np.repeat(np.arange(-70, 14), 40)
     rng = np.random.default_rng(6)
     line = timeline(days, np.exp(rng.normal(0, 0.5, days.size) - 0.8 * (days >= -35) - 0.2 * (days >= 0)), window=14)
-    found = compute_placebo(line, compute_scores(line, by_median=True))
+    found = _compute_placebo(line, compute_scores(line, by_median=True))
     assert found.days[int(np.argmax(np.abs(found.jumps)))] == -35
     assert found.as_large > 0
     assert found.rank > 0.05
@@ -289,14 +303,14 @@ def test_the_levels_of_strata_are_no_jump():
     rng = np.random.default_rng(7)
     strata = (days >= -28).astype(int)
     line = timeline(days, np.exp(rng.normal(0, 0.5, days.size) + 2.0 * strata), strata=strata, window=14)
-    found = compute_placebo(line, compute_scores(line, by_median=True))
+    found = _compute_placebo(line, compute_scores(line, by_median=True))
     assert max(abs(jump) for jump in found.jumps) < 4
 
 
 def test_a_history_shorter_than_its_windows_has_no_placebo_dates(mixed):
     for kept in (mixed.days >= -14, mixed.days < 5):
         part = mixed.where(kept)
-        assert compute_placebo(part, compute_scores(part, by_median=True)) is None
+        assert _compute_placebo(part, compute_scores(part, by_median=True)) is None
 
 
 def test_a_session_on_the_wrong_side_of_the_change_says_nothing_about_time(mixed):
