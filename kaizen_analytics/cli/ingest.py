@@ -12,6 +12,7 @@ import typer
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, locate
 from kaizen_analytics.cli.output import Bar, is_quiet, print_json, print_next, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
+from kaizen_analytics.core.resources import cache_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.ingest.disk import Pending, find_pending
@@ -85,7 +86,7 @@ def _ingest(
         return
     now_ms = read_clock()
     since_ms = parse_optional_time(since, now_ms)
-    price_list = PriceList.load(prices)
+    price_list = PriceList.load(prices, cache=cache_folder(os.environ, Path.home()))
     with (
         Store.open(location.path, create=True, ours=True) as opened,
         Bar("Reading", unit="MB", scale=1e6) as bar,

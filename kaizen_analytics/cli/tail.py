@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from kaizen_analytics.cli.ingest import AgentOption, HomeOption, PricesOption
 from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, locate
 from kaizen_analytics.cli.output import clean, json_text
 from kaizen_analytics.cli.sessions import payload_of, render_event
+from kaizen_analytics.core.resources import cache_folder
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.tail import LiveEvent, follow
@@ -48,7 +50,7 @@ def _tail(
             home,
             agents=parse_agents(agent or ()),
             workspace=Path(workspace) if workspace else location.workspace,
-            prices=PriceList.load(prices),
+            prices=PriceList.load(prices, cache=cache_folder(os.environ, Path.home())),
         ):
             if session is None or str(event.columns["session_id"]).startswith(session):
                 print(_as_json(event) if as_json else _as_text(event), flush=True)

@@ -11,25 +11,27 @@ import json
 import math
 import re
 import tomllib
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from operator import mul
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.records import MAX_INTEGER
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from genai_prices.types import ModelInfo, PriceCalculation, PriceVariant
 
     from kaizen_analytics.ingest.records import Tokens
     from kaizen_analytics.store import Store
 
+_ALIASES = "price_aliases.toml"
 _NOT_RECORDED = "(not recorded)"
 """Stands for the model of responses whose transcript does not name it."""
 
@@ -120,30 +122,26 @@ def _price_at(steps: tuple[tuple[int, int], ...], input_tokens: int) -> int:
 
 
 class PriceList:
-    """Prices by model and day. `unknown` collects the models that had none; `used` the prices that were applied."""
+    """Prices by model and day. `unknown` collects the models that had none."""
 
-    def __init__(self, overrides: dict[str, ModelPrice] | None = None) -> None:
+    def __init__(self, overrides: dict[str, ModelPrice] | None = None, memory: Path | None = None) -> None:
         self._overrides = overrides or {}
-        self._found: dict[tuple[str, int], ModelPrice | None] = {}
+        self._memory = memory
+        self._found: dict[tuple[str, int], ModelPrice | None] = {} if memory is None else _read_memory(memory)
         self.unknown: set[str] = set()
 
     @classmethod
-    def load(cls, path: Path | None) -> PriceList:
+    def load(cls, path: Path | None, *, cache: Path | None = None) -> PriceList:
         """Return the price list, with the user's own prices from a JSON file in front, if given.
 
         The file is an object: model name -> dollars per million tokens, with `input` and `output` and, where they
-        differ, `cache_read`, `cache_write_5m`, `cache_write_1h`.
+        differ, `cache_read`, `cache_write_5m`, `cache_write_1h`. What genai-prices answers is kept in the folder
+        `cache`, because it takes a quarter of a second to import.
 
         Raises:
             ConfigError: the file cannot be read or a price in it is not a number >= 0.
         """
-        return cls() if path is None else cls(_read_overrides(path))
-
-    @property
-    def used(self) -> list[ModelPrice]:
-        """The prices applied so far, by model."""
-        found = {price.model: price for price in self._found.values() if price is not None}
-        return [found[model] for model in sorted(found)]
+        return cls({} if path is None else _read_overrides(path), None if cache is None else cache / _memory_name())
 
     def find(self, model: str, at_ms: int, speed: str | None = None) -> ModelPrice | None:
         """Return a model's prices on the day of `at_ms`, or None (and remember the model) where nobody knows them.
@@ -153,12 +151,17 @@ class PriceList:
         """
         day = at_ms // _DAY_MS
         key = (name_at_speed(model, speed), day)
-        if key not in self._found:
-            price = self._overrides.get(key[0]) or _look_up(model, day, speed) or _assumed(model, day, speed)
-            if price is None:
-                self.unknown.add(key[0])
-            self._found[key] = price
-        return self._found[key]
+        if key[0] in self._overrides:
+            return self._overrides[key[0]]
+        if key in self._found:
+            price = self._found[key]
+        else:
+            price = self._found[key] = _look_up(model, day, speed) or _assumed(model, day, speed)
+            if self._memory is not None:
+                _remember(self._memory, key, price)
+        if price is None:
+            self.unknown.add(key[0])
+        return price
 
     def cost_e6(
         self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None, *, is_sum: bool = False
@@ -174,6 +177,36 @@ class PriceList:
             return None
         price = self.find(model, at_ms, speed)
         return None if price is None else price.cost_e6(tokens, is_sum=is_sum)
+
+
+def _memory_name() -> str:
+    """Return the name of the file of prices that were looked up, which changes with everything that they rest on."""
+    place = find_spec("genai_prices")
+    listed = Path(place.origin or "").parent if place is not None else Path()
+    looks = [path.stat() for path in (listed / "data.py", Path(__file__), Path(__file__).with_name(_ALIASES))]
+    text = " ".join(f"{look.st_size}:{look.st_mtime_ns}" for look in looks)
+    return f"prices-{zlib.crc32(text.encode()):08x}.jsonl"
+
+
+def _read_memory(memory: Path) -> dict[tuple[str, int], ModelPrice | None]:
+    """Read what `_remember` wrote; lines that another program broke are looked up again."""
+    found: dict[tuple[str, int], ModelPrice | None] = {}
+    with suppress(OSError, ValueError, TypeError, ArithmeticError):
+        for line in memory.read_text(encoding="utf-8").splitlines():
+            name, day, model, source, told = json.loads(line)
+            rates = {field: Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()}
+            found[name, day] = ModelPrice(model=model, source=source, rates=rates) if rates else None
+    return found
+
+
+def _remember(memory: Path, key: tuple[str, int], price: ModelPrice | None) -> None:
+    rates = {} if price is None else price.rates
+    told = {name: [(start, str(usd)) for start, usd in rate.steps] for name, rate in rates.items()}
+    line = json.dumps([*key, price and price.model, price and price.source, told])
+    with suppress(OSError):  # a cache that cannot be written costs time only
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        with memory.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def name_at_speed(model: str | None, speed: str | None) -> str:
@@ -216,7 +249,7 @@ def _assumed(model: str, day: int, speed: str | None) -> ModelPrice | None:
 
 @cache
 def _aliases() -> dict[str, list[dict[str, Any]]]:
-    text = (files(__package__ or "") / "price_aliases.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name(_ALIASES).read_text(encoding="utf-8")
     found: dict[str, list[dict[str, Any]]] = tomllib.loads(text)
     for entries in found.values():
         entries.sort(key=_since)

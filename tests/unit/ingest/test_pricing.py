@@ -67,8 +67,6 @@ def test_a_response_without_tokens_costs_nothing_and_one_without_counts_is_unkno
 
 
 def test_a_price_is_looked_up_once_for_each_model_and_day(monkeypatch):
-    from kaizen_analytics.ingest import pricing
-
     asked = []
     real = pricing._look_up
     monkeypatch.setattr(pricing, "_look_up", lambda *key: asked.append(key) or real(*key))
@@ -78,7 +76,21 @@ def test_a_price_is_looked_up_once_for_each_model_and_day(monkeypatch):
         prices.cost_e6("gpt-5.5", at_ms, Tokens(1, None, None, 1, None))
 
     assert len(asked) == 2
-    assert [price.model for price in prices.used] == ["gpt-5.5"]
+
+
+def test_prices_that_were_looked_up_are_kept_for_the_next_run(monkeypatch, tmp_path):
+    names = ["gpt-5.5", "claude-sonnet-4-5", "claude-opus-4-8-fast", "nobody-knows-this"]
+    looked_up = {name: PriceList.load(None, cache=tmp_path).find(name, AT_MS) for name in names}
+    [memory] = tmp_path.iterdir()
+    monkeypatch.setattr(pricing, "_look_up", lambda *_: pytest.fail("the price is known"))
+
+    kept = PriceList.load(None, cache=tmp_path)
+
+    assert {name: kept.find(name, AT_MS) for name in names} == looked_up
+    assert kept.unknown == {"nobody-knows-this"}
+    monkeypatch.undo()
+    memory.write_text(memory.read_text().replace("[", "{"))
+    assert PriceList.load(None, cache=tmp_path).find("gpt-5.5", AT_MS) == looked_up["gpt-5.5"]
 
 
 def test_a_cost_beyond_sqlites_integers_is_none(own_prices):
