@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean
-from kaizen_analytics.core.folders import in_folders
 from kaizen_analytics.core.metrics import parse_metric
 from kaizen_analytics.core.resources import cache_folder, find_folder
 from kaizen_analytics.core.times import parse_time, read_clock
@@ -101,9 +100,8 @@ class Analysis:
         Raises:
             ConfigError: a time has no time zone, or is no time.
         """
-        within = _within(since, until)
-        frame = session_metrics(self.store, rollup=rollup)
-        return _with_times(frame.filter(within, _belongs(workspace, agent)).sort("started_at_ms", "session_id"))
+        chosen = _chosen(since, until, workspace, agent)
+        return _with_times(chosen.select(session_metrics(self.store, rollup=rollup)))
 
     def events(self, session_id: str) -> pl.DataFrame:
         """Return the events of one session in order, empty for an unknown session.
@@ -457,17 +455,6 @@ def _chosen(
     )
 
 
-def _within(since: datetime | str | None, until: datetime | str | None) -> pl.Expr:
-    import polars as pl
-
-    condition = pl.lit(value=True)
-    if since is not None:
-        condition &= pl.col("started_at_ms") >= _milliseconds(since)
-    if until is not None:
-        condition &= pl.col("started_at_ms") < _milliseconds(until)
-    return condition
-
-
 def _with_times(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame with its starts and ends as times in UTC, before the numbers that hold them."""
     import polars as pl
@@ -477,13 +464,6 @@ def _with_times(frame: pl.DataFrame) -> pl.DataFrame:
         at = frame[f"{name}_ms"].cast(pl.Datetime("ms")).dt.replace_time_zone("UTC").alias(name)
         frame = frame.insert_column(place, at)
     return frame
-
-
-def _belongs(workspace: str | None, agent: str | None) -> pl.Expr:
-    import polars as pl
-
-    inside = in_folders([] if workspace is None else [workspace])
-    return inside if agent is None else inside & (pl.col("agent") == agent)
 
 
 def _choose_cluster(frame: pl.DataFrame, by: str) -> Cluster:

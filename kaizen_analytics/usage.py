@@ -102,6 +102,14 @@ class Chosen:
             **parameters,
         )
 
+    def select(self, sessions: pl.DataFrame) -> pl.DataFrame:
+        """Return the sessions that started in the period, by their start."""
+        conditions = [in_folders([] if self.workspace is None else [self.workspace])]
+        conditions += [pl.col("started_at_ms") >= self.since_ms] if self.since_ms is not None else []
+        conditions += [pl.col("started_at_ms") < self.until_ms] if self.until_ms is not None else []
+        conditions += [pl.col("agent") == self.agent] if self.agent is not None else []
+        return sessions.filter(*conditions).sort("started_at_ms", "session_id")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:

@@ -26,55 +26,37 @@ from kaizen_analytics.core.errors import KaizenError, StoreWarning
 
 class _Commands(LazyGroup):
     index: ClassVar = {
-        "init": ("store", "Create a store, or bring an existing one up to date."),
-        "backup": (
-            "store",
-            "Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' checks it.",
-        ),
-        "import": (
-            "store",
-            (
-                "Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; "
-                "its file is only read."
-            ),
-        ),
-        "ingest": ("ingest", "Read new sessions into the store; a second run reads only what was added since."),
-        "tail": ("tail", "Show events of running sessions as they are written, and store them."),
-        "prices": (
-            "prices",
-            "Show the prices of a store's models, in dollars per million tokens, on the day each was last used.",
-        ),
-        "usage": ("usage", "Show what was used: tokens by kind, and cost."),
-        "outcomes": ("outcomes", "Find out what came of the sessions, from their commands and from git, and store it."),
-        "metrics": ("metrics", "Compute every metric of every session."),
-        "run": (
-            "hooks",
-            "Draw an arm, and start an agent with what its sessions get: arguments, environment, settings.",
-        ),
-        "hook": ("hooks", "Draw the arm of a session that an agent starts, and answer with its text."),
-        "guidance": (
-            "guidance",
-            "List what agents are told in a repository: instructions, rules, skills, agents, commands and servers.",
-        ),
-        "mcp": (
-            "mcp",
-            (
-                "Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard input "
-                "and output."
-            ),
-        ),
-        "doctor": (
-            "doctor",
-            "Check a store and say what to do about each problem; compare it with the transcripts on disk.",
-        ),
-        "redact": ("redact", "Replace secrets and identities on standard input by placeholders, on standard output."),
-        "sessions": ("sessions", "List, show, search and judge sessions."),
-        "exp": ("exp", "Plan, run, judge and conclude experiments."),
-        "hooks": ("hooks", "Install the hook through which agents take part in experiments."),
-        "retro": ("retro", "Look at past sessions and say what to change."),
-        "export": ("export", "Write what may leave this machine to files, redacted."),
-        "notebooks": ("notebooks", "Copy the notebooks for analysts."),
-        "report": ("reports", "Make reports, list the runs, show one."),
+        "init": "Create a store, or bring an existing one up to date.",
+        "backup": "Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' "
+        "checks it.",
+        "import": "Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; its file "
+        "is only read.",
+        "ingest": "Read new sessions into the store; a second run reads only what was added since.",
+        "tail": "Show events of running sessions as they are written, and store them.",
+        "prices": "Show the prices of a store's models, in dollars per million tokens, on the day each was last used.",
+        "usage": "Show what was used: tokens by kind, and cost.",
+        "outcomes": "Find out what came of the sessions, from their commands and from git, and store it.",
+        "metrics": "Compute every metric of every session.",
+        "run": "Draw an arm, and start an agent with what its sessions get: arguments, environment, settings.",
+        "hook": "Draw the arm of a session that an agent starts, and answer with its text.",
+        "guidance": "List what agents are told in a repository: instructions, rules, skills, agents, commands and "
+        "servers.",
+        "mcp": "Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard "
+        "input and output.",
+        "doctor": "Check a store and say what to do about each problem; compare it with the transcripts on disk.",
+        "redact": "Replace secrets and identities on standard input by placeholders, on standard output.",
+        "sessions": "List, show, search and judge sessions.",
+        "exp": "Plan, run, judge and conclude experiments.",
+        "hooks": "Install the hook through which agents take part in experiments.",
+        "retro": "Look at past sessions and say what to change.",
+        "export": "Write what may leave this machine to files, redacted.",
+        "notebooks": "Copy the notebooks for analysts.",
+        "report": "Make reports, list the runs, show one.",
+    }
+    modules: ClassVar = {
+        **dict.fromkeys(("init", "backup", "import"), "store"),
+        **dict.fromkeys(("run", "hook"), "hooks"),
+        "report": "reports",
     }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store, parse_member
-from kaizen_analytics.cli.output import clean, print_json, print_table
+from kaizen_analytics.cli.options import StoreOption, command, open_store, parse_member
+from kaizen_analytics.cli.output import clean, print_table
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.model import State
 from kaizen_analytics.core.words import format_moment
@@ -18,36 +19,31 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The experiment, o
 app = typer.Typer()
 
 
-@app.command("list", epilog="Example: kaizen-analytics exp list --json")
+@command(app, "list", "exp list --json")
 def _list_all(
     *,
     state: Annotated[
         str | None, typer.Option(metavar="STATE", help="Only Draft, Running, Concluded or Archived.")
     ] = None,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """List the experiments of a store, newest first, and the rows that cannot be read."""
     wanted = None if state is None else parse_member(State, "--state", state.capitalize())
     with open_store(store) as opened:
         found, unreadable = list_experiments(opened), unreadable_experiments(opened)
     chosen = [item for item in found if wanted in (None, item.state)]
-    if as_json:
-        broken = [{"id": item.id, "reason": item.reason} for item in unreadable]
-        print_json({"experiments": codec.plain(chosen), "unreadable": broken})
-        return
+    broken = [{"id": item.id, "reason": item.reason} for item in unreadable]
+    yield {"experiments": codec.plain(chosen), "unreadable": broken}
     rows = [(item.id, item.name, item.state, item.metric.column, format_moment(item.created_at_ms)) for item in chosen]
     print_table(["id", "name", "state", "metric", "created"], rows)
     for item in unreadable:
         print(clean(f"unreadable: {item.id}: {item.reason}"))
 
 
-@app.command("tags", epilog="Example: kaizen-analytics exp tags 3f2a --json")
-def _tags(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(app, "tags", "exp tags 3f2a --json")
+def _tags(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """List the tagged sessions of an experiment."""
     with open_store(store) as opened:
         found = manual_tags(opened, get_experiment(opened, experiment_id).id)
-    if as_json:
-        print_json({session: variant.value for session, variant in found.items()})
-    else:
-        print_table(["session", "variant"], list(found.items()))
+    yield {session: variant.value for session, variant in found.items()}
+    print_table(["session", "variant"], list(found.items()))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import sys
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,13 +31,14 @@ from kaizen_analytics.cli.options import (
     JsonOption,
     ShareOption,
     StoreOption,
+    command,
     locate,
     open_store,
     parse_member,
     repeat_store,
     resolve_folder,
 )
-from kaizen_analytics.cli.output import has_colour, print_answer, print_json, print_table, terminal_width
+from kaizen_analytics.cli.output import has_colour, print_lines, print_table, terminal_width
 from kaizen_analytics.cli.reports import (
     DEFAULT_FORMATS,
     DEFAULT_OUT,
@@ -128,21 +131,21 @@ _WorkspaceOption = Annotated[
 ]
 _AllWorkspacesOption = Annotated[bool, typer.Option("--all-workspaces", help="Sessions of every workspace count.")]
 
-_NEW_EXAMPLES = """\b
-Examples:
-  kaizen-analytics exp new --name "Testing rule" --metric cost_per_session --target-pct -10 \\
-    --assign session --treatment-file .claude/rules/testing.md
-  kaizen-analytics exp new --name "Shorter CLAUDE.md" --metric tokens_per_session --target-pct -10 \\
-    --bind git --control-commit v1.4 --treatment-commit v1.5 --guardrail success_rate:decrease:5
-  kaizen-analytics exp new --name "Plan first" --metric cost_per_session --target-pct -15 --bind manual
-  kaizen-analytics exp new --from-finding wrong-command-8d0b13
-"""
 _LATE = "The change is older than a day, so the result is exploratory; 'exp start --at now' begins anew instead."
 
 app = typer.Typer()
 
 
-@app.command("new", epilog=_NEW_EXAMPLES)
+@command(
+    app,
+    "new",
+    'exp new --name "Testing rule" --metric cost_per_session --target-pct -10 \\\n'
+    "    --assign session --treatment-file .claude/rules/testing.md",
+    'exp new --name "Shorter CLAUDE.md" --metric tokens_per_session --target-pct -10 \\\n'
+    "    --bind git --control-commit v1.4 --treatment-commit v1.5 --guardrail success_rate:decrease:5",
+    'exp new --name "Plan first" --metric cost_per_session --target-pct -15 --bind manual',
+    "exp new --from-finding wrong-command-8d0b13",
+)
 def _new(
     *,
     from_finding: Annotated[
@@ -214,8 +217,7 @@ def _new(
     all_workspaces: _AllWorkspacesOption = False,
     experiment_id: Annotated[str | None, typer.Option("--id", help="The id. Default: a random one.")] = None,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Plan an experiment: one change, one metric, one rule for success, fixed before the data.
 
     Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-finding nothing. Defaults of your
@@ -293,21 +295,17 @@ def _new(
             added = default_guardrails(past, experiment, now_ms=experiment.created_at_ms)
         experiment = replace(experiment, guardrails=(*experiment.guardrails, *added))
         new_experiment(opened, experiment, plan, contents)
+    yield {**_describe(experiment, plan), "finding": None if proposal is None else proposal.finding}
     lines = [f"Created {experiment.id}: {experiment.name}"]
     lines += [f"Guardrail: {plans.guardrail_rule(spec)}." for spec in experiment.guardrails]
     if added:
         lines.append(f"By default: {counted(len(added), 'guardrail')}; --no-default-guardrails leaves them out.")
     if proposal is not None:
         lines.append(f"It is to prove the finding {proposal.finding}. {proposal.note}")
-    print_answer(
-        {**_describe(experiment, plan), "finding": None if proposal is None else proposal.finding},
-        *lines,
-        then=f"kaizen-analytics exp start {experiment.id}{repeat_store(store)}",
-        as_json=as_json,
-    )
+    print_lines(*lines, then=f"kaizen-analytics exp start {experiment.id}{repeat_store(store)}")
 
 
-@app.command("edit", epilog="Example: kaizen-analytics exp edit 3f2a --duration-days 21")
+@command(app, "edit", "exp edit 3f2a --duration-days 21")
 def _edit(
     experiment_id: IdArgument,
     *,
@@ -320,8 +318,7 @@ def _edit(
     guardrail: _GuardrailOption = None,
     planned_n: _PlannedOption = None,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Change a draft. Guardrails that are given replace all of them. How arms are assigned takes a new draft."""
     given = {"name": name, "hypothesis": hypothesis, "change_description": change, "duration_days": duration_days}
     changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
@@ -337,7 +334,8 @@ def _edit(
         if target_pct is not None:
             changes |= {"metric": measured, "success_criterion": build_criterion(measured, target_pct=target_pct)}
         edited, plan = lifecycle.edit(opened, experiment_id, changes, plan_changes)
-    print_answer(_describe(edited, plan), f"Changed {edited.id}: {edited.name}", as_json=as_json)
+    yield _describe(edited, plan)
+    print_lines(f"Changed {edited.id}: {edited.name}")
 
 
 def _check_id(text: str) -> str:
@@ -387,7 +385,7 @@ def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]
     return asked
 
 
-@app.command("start", epilog="Example: kaizen-analytics exp start 3f2a --at 2026-09-01")
+@command(app, "start", "exp start 3f2a --at 2026-09-01")
 def _start(
     experiment_id: IdArgument,
     *,
@@ -403,8 +401,7 @@ def _start(
     workspace: _WorkspaceOption = None,
     all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Start a draft: its plan is frozen now, with commits and branches resolved to full ids.
 
     A running experiment that was imported gets its plan: its window begins with --at, or when it was created. The scope
@@ -430,6 +427,8 @@ def _start(
         reach = expect_reach(opened, experiment, plan, now_ms)
         units = None if plan.randomisation is None else count_units(opened, plan, plan.randomisation.unit, now_ms)
     warning = None if reach is None else sentences.reach(reach)
+    done = {"reach": codec.plain(reach), "past_units": codec.plain(units), "warning": warning}
+    yield {**_describe(experiment, plan), **done}
     part = []
     if plan.randomisation is not None and units is not None:
         part = [
@@ -438,25 +437,18 @@ def _start(
         ]
     window = plan.require_start(found).window
     size = "" if plan.planned_n is None else f", {plan.planned_n} sessions per arm"
-    print_answer(
-        {
-            **_describe(experiment, plan),
-            "reach": codec.plain(reach),
-            "past_units": codec.plain(units),
-            "warning": warning,
-        },
+    print_lines(
         f"Started {found}: sessions from {format_moment(window.start_ms)} to {format_moment(window.end_ms)}, "
         f"{plan.design} design{size}",
         *([] if made_ms is None else [_LATE]),
         *part,
         *([] if warning is None else [f"Warning: {warning}"]),
         then=f"kaizen-analytics exp evaluate {found}{repeat_store(store)}",
-        as_json=as_json,
     )
 
 
-@app.command("show", epilog="Example: kaizen-analytics exp show 3f2a")
-def _show(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(app, "show", "exp show 3f2a")
+def _show(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Show an experiment, its plan and how many sessions are tagged."""
     with open_store(store) as opened:
         experiment = get_experiment(opened, experiment_id)
@@ -464,10 +456,8 @@ def _show(experiment_id: IdArgument, *, store: StoreOption = None, as_json: Json
         tagged = len(manual_tags(opened, experiment.id))
         drawn = read_draws(opened, experiment.id)
         contents = load_contents(opened, experiment.id)
-    document = _describe(experiment, plan)
-    if as_json:
-        print_json({**document, "tags": tagged, "draws": codec.plain(drawn), "arms": codec.plain(contents)})
-        return
+    more = {"tags": tagged, "draws": codec.plain(drawn), "arms": codec.plain(contents)}
+    yield {**_describe(experiment, plan), **more}
     rows = [
         ("Id", experiment.id),
         ("Name", experiment.name),
@@ -483,7 +473,7 @@ def _show(experiment_id: IdArgument, *, store: StoreOption = None, as_json: Json
     print_table(["field", "value"], rows, wrapped="value")
 
 
-@app.command("evaluate", epilog="Example: kaizen-analytics exp evaluate 3f2a --json")
+@command(app, "evaluate", "exp evaluate 3f2a --json")
 def _evaluate(
     experiment_id: IdArgument,
     *,
@@ -493,8 +483,7 @@ def _evaluate(
     engine: EngineOption = None,
     spark_remote: RemoteOption = None,
     share: ShareOption = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Judge an experiment now; a concluded one as it was frozen.
 
     With --lake, on the sessions of all machines that export there. Arms that are assigned by commits need the
@@ -513,10 +502,10 @@ def _evaluate(
         evaluation = guard.project(evaluation)
         text = json.dumps(evaluation_document(evaluation)) + render_box(evaluation)
         guard.refuse_leaks({"evaluation": text.encode()})
-    _print_evaluation(evaluation, as_json=as_json)
+    yield from _show_evaluation(evaluation)
 
 
-@app.command("report", epilog="Example: kaizen-analytics exp report 3f2a --out reports --format html,md")
+@command(app, "report", "exp report 3f2a --out reports --format html,md")
 def _report(
     experiment_id: IdArgument,
     *,
@@ -544,46 +533,45 @@ def _report(
     raise typer.Exit(code)
 
 
-@app.command("conclude", epilog="Example: kaizen-analytics exp conclude 3f2a")
-def _conclude(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(app, "conclude", "exp conclude 3f2a")
+def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Conclude a running experiment: its sample and its result are frozen and can no longer change."""
     with open_store(store) as opened:
         evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=_read_name())
         publish_running(opened)
-    _print_evaluation(evaluation, as_json=as_json)
+    yield from _show_evaluation(evaluation)
 
 
-@app.command("cancel", epilog="Example: kaizen-analytics exp cancel 3f2a --reason 'wrong commit'")
+@command(app, "cancel", "exp cancel 3f2a --reason 'wrong commit'")
 def _cancel(
     experiment_id: IdArgument,
     *,
     reason: Annotated[str, typer.Option(help="Why; it is kept with the experiment.")],
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Withdraw a running experiment while one of its arms has no session. This is final."""
     with open_store(store) as opened:
         cancelled = lifecycle.cancel(opened, experiment_id, reason, now_ms=read_clock())
         publish_running(opened)
-    print_answer(codec.plain(cancelled), f"Cancelled {cancelled.id}: {cancelled.name}", as_json=as_json)
+    yield codec.plain(cancelled)
+    print_lines(f"Cancelled {cancelled.id}: {cancelled.name}")
 
 
-@app.command("archive", epilog="Example: kaizen-analytics exp archive 3f2a")
-def _archive(experiment_id: IdArgument, *, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(app, "archive", "exp archive 3f2a")
+def _archive(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Archive a concluded experiment, or a draft. This is final."""
     with open_store(store) as opened:
         archived = lifecycle.archive(opened, experiment_id, now_ms=read_clock())
-    print_answer(codec.plain(archived), f"Archived {archived.id}: {archived.name}", as_json=as_json)
+    yield codec.plain(archived)
+    print_lines(f"Archived {archived.id}: {archived.name}")
 
 
-_POWER_EXAMPLES = """\b
-Examples:
-  kaizen-analytics exp power --metric cost_per_session --target-pct -10
-  kaizen-analytics exp power --metric tokens_per_session --bind git --duration-days 28
-"""
-
-
-@app.command("power", epilog=_POWER_EXAMPLES)
+@command(
+    app,
+    "power",
+    "exp power --metric cost_per_session --target-pct -10",
+    "exp power --metric tokens_per_session --bind git --duration-days 28",
+)
 def _power(
     *,
     metric: Annotated[str, typer.Option(help="What the experiment is to move.")],
@@ -609,8 +597,7 @@ def _power(
     workspace: _WorkspaceOption = None,
     all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Say how many sessions and days an experiment needs, by simulating whole experiments from the store's history."""
     usual = _read_defaults()
     design, statistic = design or usual["design"], statistic or usual["statistic"]
@@ -645,9 +632,10 @@ def _power(
         plan=plan,
         power=power,
         guardrails=[parse_guardrail(text) for text in guardrail or ()],
-        progress=None if as_json else lambda line: typer.echo(line, err=True),
+        progress=None if "--json" in sys.argv else lambda line: typer.echo(line, err=True),
     )
-    print_answer(power_document(table), render_text(table), as_json=as_json)
+    yield power_document(table)
+    print_lines(render_text(table))
 
 
 def _read_scope(workspaces: list[str] | None, *, every: bool) -> tuple[tuple[str, ...], str | None]:
@@ -706,8 +694,6 @@ def _read_name() -> str:
     return (None if here is None else here.read_setting("user.name")) or getpass.getuser()
 
 
-def _print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
-    if as_json:
-        print_json(evaluation_document(evaluation))
-    else:
-        print(render_box(evaluation, terminal_width(), colour=has_colour()))
+def _show_evaluation(evaluation: Evaluation) -> Iterator[object]:
+    yield evaluation_document(evaluation)
+    print(render_box(evaluation, terminal_width(), colour=has_colour()))

@@ -1,4 +1,4 @@
-"""`export`: what may leave this machine, as files."""
+"""`export`: what may leave this machine, as files, in a lake, or to a collector."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ from typing import Annotated
 import typer
 
 from kaizen_analytics.cli.lake import LakeKeyOption, default_key
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
-from kaizen_analytics.cli.output import print_answer, print_json, print_table
+from kaizen_analytics.cli.options import (
+    JsonOption,
+    StoreOption,
+    WorkspaceOption,
+    choose_scope,
+    command,
+    find_repository,
+    locate,
+)
+from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
 from kaizen_analytics.cli.retro import parse_window
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
-from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
@@ -27,22 +34,9 @@ from kaizen_analytics.exports.otlp import find_collector, send_totals
 from kaizen_analytics.exports.tables import Export, export_retro, export_table
 from kaizen_analytics.redact import Redactor
 from kaizen_analytics.reports.sharing import list_tracked
-from kaizen_analytics.retro.retro import Retro, compute_retro
+from kaizen_analytics.retro.retro import compute_retro
 from kaizen_analytics.retro.wording import Wording
 from kaizen_analytics.store import Store
-
-_LAKE_EXAMPLES = """\b
-Examples:
-  kaizen-analytics export lake --make-key
-  kaizen-analytics export lake --to /mnt/team/lake
-  kaizen-analytics export lake --to s3://team/lake --preview
-"""
-
-_METRICS_EXAMPLES = """\b
-Examples:
-  kaizen-analytics export metrics --to metrics.parquet
-  kaizen-analytics export metrics --to otlp://localhost:4318
-"""
 
 _ToOption = Annotated[
     str,
@@ -61,13 +55,12 @@ _TextOption = Annotated[
     bool, typer.Option("--with-text", help="Let names and free text leave too, without secrets and people.")
 ]
 
-
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True, help="Write what may leave this machine to files, redacted.")
 app.add_typer(_group, name="export")
 
 
-@_group.command("retro", epilog="Example: kaizen-analytics export retro --week 2026-W47 --to retro.md")
+@command(_group, "retro", "export retro --week 2026-W47 --to retro.md")
 def _retro(
     *,
     to: _ToOption,
@@ -85,16 +78,21 @@ def _retro(
     Files that git tracks in this repository and common tools are named; every other name becomes a pseudonym
     such as name-3fa94b1c22, unless --with-text. The retro is not stored.
     """
-    redactor = open_redactor(key)
-    found, tracked = _compute_retro(store, parse_window(days, week, read_clock()), workspace)
-    wording = Wording(redactor=redactor, with_text=with_text, tracked=tracked)
-    made = export_retro(found, wording)
+    redactor, now_ms = open_redactor(key), read_clock()
+    window, location = parse_window(days, week, now_ms), locate(store)
+    scope = choose_scope(location, workspace)
+    root = find_repository(scope)
+    with Store.open(location.path, read_only=True, ours=True) as opened:
+        repository = None if scope is None else str(scope)
+        found = compute_retro(opened, window, now_ms=now_ms, repository=repository, root=root)
+    tracked = frozenset() if root is None else list_tracked(root)
+    made = export_retro(found, Wording(redactor=redactor, with_text=with_text, tracked=tracked))
     _deliver(made, to, form, redactor, as_json=as_json)
     if any("name-" in str(row["title"]) for row in made.frame.iter_rows(named=True)):
         print("note: names that are not public are pseudonyms; --with-text shows them, redacted", file=sys.stderr)
 
 
-@_group.command("sessions", epilog="Example: kaizen-analytics export sessions --to sessions.parquet")
+@command(_group, "sessions", "export sessions --to sessions.parquet")
 def _sessions(
     *,
     to: _ToOption,
@@ -108,7 +106,7 @@ def _sessions(
     _export("sessions", to, store, form, key, with_text=with_text, as_json=as_json)
 
 
-@_group.command("metrics", epilog=_METRICS_EXAMPLES)
+@command(_group, "metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
 def _metrics(
     *,
     to: _ToOption,
@@ -132,11 +130,13 @@ def _metrics(
     with Store.open(locate(store).path, read_only=True, ours=True) as opened:
         made = export_table(opened, "sessions", redactor, now_ms=now_ms)
     points = send_totals(made, collector, redactor.scanner, now_ms=now_ms)
-    document = {"schema": made.table.label, "sessions": made.frame.height, "points": points, "out": collector}
-    print_answer(document, f"Sent {points:,} totals of {made.frame.height:,} sessions to {collector}", as_json=as_json)
+    if as_json:
+        print_json({"schema": made.table.label, "sessions": made.frame.height, "points": points, "out": collector})
+    else:
+        print(f"Sent {points:,} totals of {made.frame.height:,} sessions to {collector}")
 
 
-@_group.command("experiments", epilog="Example: kaizen-analytics export experiments --to experiments.parquet")
+@command(_group, "experiments", "export experiments --to experiments.parquet")
 def _experiments(
     *,
     to: _ToOption,
@@ -150,7 +150,13 @@ def _experiments(
     _export("experiments", to, store, form, key, with_text=with_text, as_json=as_json)
 
 
-@_group.command("lake", epilog=_LAKE_EXAMPLES)
+@command(
+    _group,
+    "lake",
+    "export lake --make-key",
+    "export lake --to /mnt/team/lake",
+    "export lake --to s3://team/lake --preview",
+)
 def _lake(
     *,
     to: Annotated[
@@ -175,73 +181,17 @@ def _lake(
     key_file = lake_key or default_key()
     if make_key:
         make_lake_key(key_file)
-        _announce_key(key_file, as_json=as_json and to is None)
+        if as_json and to is None:
+            print_json({"lake_key": str(key_file)})
+        else:  # beside the result of an export, which may be one JSON document
+            copy = "Copy it to every machine of the lake, and keep it private."
+            print(f"Made the lake key {key_file}. {copy}", file=sys.stderr)
+    elif to is None:
+        raise ConfigError("export lake needs --to URL: a folder or an object store.")
     if to is None:
-        if not make_key:
-            raise ConfigError("export lake needs --to URL: a folder or an object store.")
         return
-    _export_lake(to, locate(store).path, load_lake_key(key_file), preview=preview, as_json=as_json)
-
-
-def _export(
-    name: str,
-    to: str,
-    store: Path | None,
-    form: str | None,
-    key: Path | None,
-    *,
-    with_text: bool,
-    as_json: bool,
-) -> None:
-    redactor = open_redactor(key)
-    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
-        made = export_table(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
-    _deliver(made, to, form, redactor, as_json=as_json)
-
-
-def _compute_retro(store: Path | None, window: Window, workspace: str | None) -> tuple[Retro, frozenset[str]]:
-    location = locate(store)
-    scope = choose_scope(location, workspace)
-    root = find_repository(scope)
-    with Store.open(location.path, read_only=True, ours=True) as opened:
-        found = compute_retro(
-            opened,
-            window,
-            now_ms=read_clock(),
-            repository=None if scope is None else str(scope),
-            root=root,
-        )
-    return found, frozenset() if root is None else list_tracked(root)
-
-
-def _deliver(made: Export, to: str, form: str | None, redactor: Redactor, *, as_json: bool) -> None:
-    place, written = deliver(made, to, _parse_form(form), redactor.scanner)
-    if place is None:
-        sys.stdout.buffer.write(written)
-        sys.stdout.buffer.flush()
-    elif as_json:
-        print_json({"schema": made.table.label, "rows": made.frame.height, "out": place, "bytes": len(written)})
-    else:
-        print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
-
-
-def _parse_form(name: str | None) -> Format | None:
-    names = [form.value for form in Format]
-    if name is not None and name.lower() not in names:
-        raise ConfigError(f"--format is {name!r}; expected {', '.join(names)}.{did_you_mean(name, names)}")
-    return None if name is None else Format(name.lower())
-
-
-def _announce_key(path: Path, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"lake_key": str(path)})
-    else:
-        # Beside the result of an export, which may be one JSON document.
-        print(f"Made the lake key {path}. Copy it to every machine of the lake, and keep it private.", file=sys.stderr)
-
-
-def _export_lake(to: str, path: Path, key: bytes, *, preview: bool, as_json: bool) -> None:
-    done = export_lake(path, to, key, home=find_home(os.environ, Path.home()), preview=preview)
+    home = find_home(os.environ, Path.home())
+    done = export_lake(locate(store).path, to, load_lake_key(key_file), home=home, preview=preview)
     if as_json:
         print_json(_describe_lake(to, done))
     elif preview:
@@ -251,6 +201,29 @@ def _export_lake(to: str, path: Path, key: bytes, *, preview: bool, as_json: boo
             f"Wrote {len(done.files):,} files with {done.rows:,} rows ({done.bytes / 1e6:,.1f} MB) to {to}; "
             f"{done.files_kept:,} were up to date, {done.files_removed:,} replaced or left over were removed."
         )
+
+
+def _export(
+    name: str, to: str, store: Path | None, form: str | None, key: Path | None, *, with_text: bool, as_json: bool
+) -> None:
+    redactor = open_redactor(key)
+    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
+        made = export_table(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
+    _deliver(made, to, form, redactor, as_json=as_json)
+
+
+def _deliver(made: Export, to: str, form: str | None, redactor: Redactor, *, as_json: bool) -> None:
+    names = [one.value for one in Format]
+    if form is not None and form.lower() not in names:
+        raise ConfigError(f"--format is {form!r}; expected {', '.join(names)}.{did_you_mean(form, names)}")
+    place, written = deliver(made, to, None if form is None else Format(form.lower()), redactor.scanner)
+    if place is None:
+        sys.stdout.buffer.write(written)
+        sys.stdout.buffer.flush()
+    elif as_json:
+        print_json({"schema": made.table.label, "rows": made.frame.height, "out": place, "bytes": len(written)})
+    else:
+        print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
 
 
 def _describe_lake(to: str, done: LakeExport) -> dict[str, object]:

@@ -19,18 +19,20 @@ class LazyGroup(TyperGroup):
     compares them.
     """
 
-    index: ClassVar[Mapping[str, tuple[str, str]]] = {}
-    """The module in this package and the help line of each command, in the order of the help page."""
+    index: ClassVar[Mapping[str, str]] = {}
+    """The help line of each command, in the order of the help page."""
+    modules: ClassVar[Mapping[str, str]] = {}
+    """The module in this package of each command that is not in the module of its own name."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - what Typer knows of the group
         super().__init__(**settings)
-        self.commands.update({name: TyperCommand(name, help=line) for name, (_, line) in self.index.items()})
+        self.commands.update({name: TyperCommand(name, help=line) for name, line in self.index.items()})
 
     def get_command(self, _: Any, name: str) -> Any:  # noqa: ANN401 - classes that Typer keeps to itself
         """Import the module of a command and return the command; None for an unknown name."""
         if name not in self.index:
             return None
-        module = importlib.import_module(f"{__package__}.{self.index[name][0]}")
+        module = importlib.import_module(f"{__package__}.{self.modules.get(name, name)}")
         group = get_group_from_info(
             TyperInfo(module.app),
             pretty_exceptions_short=False,

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, check_source, read_key
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
-from kaizen_analytics.cli.output import is_quiet, print_json, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.output import is_quiet, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.core.folders import in_folders
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.engines import choose_engine
 from kaizen_analytics.exports.files import write_table
 from kaizen_analytics.exports.lake.reading import name_workspace, read_metrics
 from kaizen_analytics.store.frames import session_metrics
+from kaizen_analytics.usage import Chosen
 
 if TYPE_CHECKING:
     import polars as pl
 
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics metrics --since 7d
-  kaizen-analytics metrics --agent codex --json
-  kaizen-analytics metrics --since 2026-10-01 --out october.parquet
-  kaizen-analytics metrics --lake /mnt/team/lake --engine spark --spark-remote sc://127.0.0.1:50051
-"""
-
-
 app = typer.Typer()
 
 
-@app.command("metrics", epilog=_EXAMPLES)
+@command(
+    app,
+    "metrics",
+    "metrics --since 7d",
+    "metrics --agent codex --json",
+    "metrics --since 2026-10-01 --out october.parquet",
+    "metrics --lake /mnt/team/lake --engine spark --spark-remote sc://127.0.0.1:50051",
+)
 def _metrics(
     *,
     store: StoreOption = None,
@@ -51,8 +50,7 @@ def _metrics(
     lake_key: LakeKeyOption = None,
     engine: EngineOption = None,
     spark_remote: RemoteOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Compute every metric of every session.
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
@@ -66,18 +64,12 @@ def _metrics(
         chosen_engine = choose_engine(engine, spark_remote)
         frame = read_metrics(lake, rollup=not apart, engine=chosen_engine, key=read_key(lake_key))
         workspace = None if workspace is None else _disguise(workspace, lake_key)
-    chosen = _filter(
-        frame,
-        since_ms=parse_optional_time(since, now_ms),
-        until_ms=parse_optional_time(until, now_ms),
-        workspace=workspace,
-        agent=agent,
-    )
+    since_ms, until_ms = parse_optional_time(since, now_ms), parse_optional_time(until, now_ms)
+    chosen = Chosen(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent).select(frame)
     if out is not None:
         write_table(chosen, out)
-    if as_json:
-        print_json({"out": None if out is None else str(out), "sessions": chosen.to_dicts()})
-    elif out is not None:
+    yield {"out": None if out is None else str(out), "sessions": chosen.to_dicts()}
+    if out is not None:
         print(f"Wrote {chosen.height:,} sessions to {out}")
     else:
         _print_summary(chosen)
@@ -89,23 +81,6 @@ def _disguise(workspace: str, lake_key: Path | None) -> str:
     if key is None:
         raise ConfigError("A lake holds pseudonyms of workspaces; --workspace needs --lake-key FILE to find one.")
     return name_workspace(workspace, key)
-
-
-def _filter(
-    frame: pl.DataFrame,
-    *,
-    since_ms: int | None,
-    until_ms: int | None,
-    workspace: str | None,
-    agent: str | None,
-) -> pl.DataFrame:
-    import polars as pl
-
-    conditions = [in_folders([] if workspace is None else [workspace])]
-    conditions += [pl.col("started_at_ms") >= since_ms] if since_ms is not None else []
-    conditions += [pl.col("started_at_ms") < until_ms] if until_ms is not None else []
-    conditions += [pl.col("agent") == agent] if agent is not None else []
-    return frame.filter(*conditions).sort("started_at_ms", "session_id")
 
 
 def _print_summary(frame: pl.DataFrame) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate
-from kaizen_analytics.cli.output import print_answer
+from kaizen_analytics.cli.options import StoreOption, command, locate
+from kaizen_analytics.cli.output import print_lines
 from kaizen_analytics.reports.catalogue import copy_notebooks
 
 _group = typer.Typer(no_args_is_help=True, help="Copy the notebooks for analysts.")
@@ -16,14 +17,13 @@ app = typer.Typer()
 app.add_typer(_group, name="notebooks")
 
 
-@_group.command("copy", epilog="Example: kaizen-analytics notebooks copy analysis")
+@command(_group, "copy", "notebooks copy analysis")
 def _copy(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put them; it is made if it is missing.")],
     *,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Copy the notebooks of this installation, with the store of this command filled in. A file is never replaced."""
     copied = copy_notebooks(folder, locate(store).path.resolve())
-    document = {"notebooks": [str(path) for path in copied]}
-    print_answer(document, *(f"Wrote {path}" for path in copied), then=f"jupyter lab {folder}", as_json=as_json)
+    yield {"notebooks": [str(path) for path in copied]}
+    print_lines(*(f"Wrote {path}" for path in copied), then=f"jupyter lab {folder}")

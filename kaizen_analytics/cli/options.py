@@ -1,15 +1,19 @@
-"""Options that several commands share, and how a command finds its store."""
+"""How a command is declared, the options that several commands share, and how a command finds its store."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import shlex
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from kaizen_analytics.cli.output import print_json
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.settings import read_settings
@@ -30,6 +34,55 @@ ShareOption = Annotated[
     bool,
     typer.Option("--share", help="Redact secrets and identities, and write nothing in which one is left."),
 ]
+
+
+def command(group: typer.Typer, name: str, *examples: str, after: str = "") -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator that makes a function a command, with examples (and a text after them) below its help.
+
+    A generator gets the option `--json`. It yields its one JSON document, or `document, exit code`, and then prints the
+    same for people: with `--json` it goes no further than the document.
+
+    >>> app = typer.Typer()
+    >>> @command(app, "count", "count")
+    ... def _count() -> Iterator[object]:
+    ...     yield {"sessions": 2}
+    ...     print("2 sessions")
+    >>> typer.main.get_command(app)(["--json"], standalone_mode=False)
+    {
+      "sessions": 2
+    }
+    """
+    one, *more = (f"kaizen-analytics {example}" for example in examples)
+    epilog = "\n  ".join(["\b\nExamples:", one, *more]) + "\n" if more or after else f"Example: {one}"
+
+    def register(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the group makes of it
+        run = _answering(function) if inspect.isgeneratorfunction(function) else function
+        return group.command(name, epilog=f"{epilog}{after}")(run)
+
+    return register
+
+
+def _answering(function: Callable[..., Iterator[object]]) -> Callable[..., None]:
+    """Return a command that prints what a generator yields, or lets it print."""
+    signature = inspect.signature(function, eval_str=True)
+    option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
+    parameters = [*signature.parameters.values(), option]
+
+    @functools.wraps(function)
+    def run(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 - the values of any options
+        answer = function(**given)
+        found = next(answer, None)
+        document, code = found if isinstance(found, tuple) else (found, 0)
+        if as_json and document is not None:
+            print_json(document)
+        else:
+            next(answer, None)
+        if code:
+            raise typer.Exit(code)
+
+    run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 def resolve_folder(text: str) -> str:

@@ -10,25 +10,11 @@ import sys
 import textwrap
 from typing import TYPE_CHECKING, Self, TextIO
 
-from kaizen_analytics.core.words import clean, escape_json
+from kaizen_analytics.core.words import clean as clean  # noqa: PLC0414 - handed on to the commands
+from kaizen_analytics.core.words import escape_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-__all__ = [
-    "Bar",
-    "clean",
-    "has_colour",
-    "is_quiet",
-    "json_text",
-    "print_answer",
-    "print_json",
-    "print_next",
-    "print_note",
-    "print_table",
-    "print_unreliable",
-    "terminal_width",
-]
 
 _GAP = 2
 _TIME = re.compile(r"\d{4}-\d\d-\d\d")
@@ -150,15 +136,13 @@ def print_unreliable(unreliable: int, responses: int | None = None, *, who: str 
         print_note(f"{who}{many} responses have an output count that is too low, because the agent never completed it.")
 
 
-def print_answer(document: object, *lines: str, then: str = "", as_json: bool) -> None:
-    """Print a document, or the lines that say the same to a person, and the command that follows.
+def print_lines(*lines: str, then: str = "") -> None:
+    """Print what a command has done, and the command that follows.
 
-    >>> print_answer({"finding": "f1"}, "Declined f1.", as_json=False)
+    >>> print_lines("Declined f1.", then="kaizen-analytics retro")
     Declined f1.
+    Next: kaizen-analytics retro
     """
-    if as_json:
-        print_json(document)
-        return
     print_note("\n".join(lines))
     if then:
         print_next(then)
@@ -215,15 +199,6 @@ def _is_number(cell: str) -> bool:
     return cell == "-" or cell.strip("+-\N{MINUS SIGN}$% ").replace(",", "").replace(".", "").isdigit()
 
 
-def _is_numeric(cells: Sequence[str]) -> bool:
-    return bool(cells) and all(_is_number(cell) for cell in cells)
-
-
-def _is_fixed(cells: Sequence[str]) -> bool:
-    """Return whether the cells are numbers or times, which must not be shortened."""
-    return all(_is_number(cell) or _TIME.match(cell) for cell in cells)
-
-
 def _width(name: str, cells: Sequence[str]) -> int:
     return max(len(text) for text in [name, *cells])
 
@@ -243,7 +218,11 @@ def _fit(table: dict[str, list[str]], droppable: Sequence[str], wrapped: str | N
     if wrapped in table and excess() > 0:
         _wrap(table, wrapped, max(_SHORTEST_TEXT, _width(wrapped, table[wrapped]) - excess()))
     while excess() > 0:
-        texts = {name: _width(name, cells) for name, cells in table.items() if not _is_fixed(cells)}
+        texts = {  # numbers and times must not be shortened
+            name: _width(name, cells)
+            for name, cells in table.items()
+            if not all(_is_number(cell) or _TIME.match(cell) for cell in cells)
+        }
         name = max(texts, key=texts.__getitem__, default="")
         shorter = max(_SHORTEST_TEXT, len(name), texts.get(name, 0) - excess())
         if not texts or shorter >= texts[name]:
@@ -268,21 +247,11 @@ def _shorten(text: str, width: int) -> str:
 
 
 def _print_columns(table: dict[str, list[str]], *, ruled: bool) -> None:
-    widths = {name: _width(name, cells) for name, cells in table.items()}
-    right = {name: _is_numeric(cells) for name, cells in table.items()}
-    header = _join([name.rjust(widths[name]) if right[name] else name.ljust(widths[name]) for name in table])
-    print(f"\x1b[1m{header}\x1b[0m" if has_colour() else header)
-    lines = [
-        _join([
-            cell.rjust(widths[name]) if right[name] else cell.ljust(widths[name])
-            for name, cell in zip(table, row, strict=True)
-        ])
-        for row in zip(*table.values(), strict=True)
-    ]  # fmt: skip
+    columns = []
+    for name, cells in table.items():
+        pad = str.rjust if cells and all(map(_is_number, cells)) else str.ljust
+        columns.append([pad(text, _width(name, cells)) for text in (name, *cells)])
+    header, *lines = [(" " * _GAP).join(row).rstrip() for row in zip(*columns, strict=True)]
     if ruled:
-        lines.insert(-1, _join(["-" * width for width in widths.values()]))
-    print(*lines, sep="\n", end="\n" if lines else "")
-
-
-def _join(cells: Sequence[str]) -> str:
-    return (" " * _GAP).join(cells).rstrip()
+        lines.insert(-1, (" " * _GAP).join("-" * len(column[0]) for column in columns))
+    print(f"\x1b[1m{header}\x1b[0m" if has_colour() else header, *lines, sep="\n")

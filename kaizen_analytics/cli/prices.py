@@ -1,30 +1,28 @@
-"""`prices`: which price each model of a store was billed at, and which models have none."""
+"""`prices`: what the models of a store were billed at, and which models have none."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import typer
 
 from kaizen_analytics.cli.ingest import PricesOption
-from kaizen_analytics.cli.options import JsonOption, StoreOption, open_store
-from kaizen_analytics.cli.output import print_json, print_table
+from kaizen_analytics.cli.options import StoreOption, command, open_store
+from kaizen_analytics.cli.output import print_table
 from kaizen_analytics.ingest.pricing import ModelPrice, PriceList, last_use_of_models, name_at_speed
 
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics prices
-  kaizen-analytics prices --prices mine.json
-
+_PRICE_FILE = """
 \b
 A price file holds dollars per million tokens for each model:
   {"my-model": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6}}
 """
-
+_RATES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
 app = typer.Typer()
 
 
-@app.command("prices", epilog=_EXAMPLES)
-def _prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: JsonOption = False) -> None:
+@command(app, "prices", "prices", "prices --prices mine.json", after=_PRICE_FILE)
+def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterator[object]:
     """Show the prices of a store's models, in dollars per million tokens, on the day each was last used.
 
     A model without a price has no cost; 'ingest --prices FILE --full' applies prices of your own.
@@ -36,9 +34,7 @@ def _prices(*, store: StoreOption = None, prices: PricesOption = None, as_json: 
         (name_at_speed(model, speed), responses, listed.find(model, at_ms, speed))
         for model, speed, responses, at_ms in used
     ]
-    if as_json:
-        print_json({"models": [_as_json(*row) for row in found]})
-        return
+    yield {"models": [_as_json(*row) for row in found]}
     columns = ("model", "responses", "input", "output", "cache read", "write 5 min", "write 1 h", "source")
     print_table(columns, [(model, responses, *_cells(price)) for model, responses, price in found])
 
@@ -52,7 +48,6 @@ def _as_json(model: str, responses: int, price: ModelPrice | None) -> dict[str, 
 
 def _cells(price: ModelPrice | None) -> tuple[object, ...]:
     if price is None:
-        return (None, None, None, None, None, "unknown: these responses have no cost")
-    names = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
-    steps = (price.rates[name].steps if name in price.rates else () for name in names)
+        return (*[None] * len(_RATES), "unknown: these responses have no cost")
+    steps = (price.rates[name].steps if name in price.rates else () for name in _RATES)
     return (*(" / ".join(f"{usd:g}" for _, usd in rate) or None for rate in steps), price.source)

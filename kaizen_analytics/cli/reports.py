@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import typer
 from cronsim import CronSim
 
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, fold_waiting, locate
+from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, command, fold_waiting, locate
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
@@ -29,7 +29,7 @@ from kaizen_analytics.reports.ledger import RunRecord, find_records
 from kaizen_analytics.reports.notify import check_urls, notify
 from kaizen_analytics.reports.parameters import parse_parameters
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, ignore_progress
-from kaizen_analytics.reports.schedules import DueSlot, Schedule, load_schedules
+from kaizen_analytics.reports.schedules import Schedule, load_schedules
 from kaizen_analytics.reports.units import UNITS, due_command
 from kaizen_analytics.store.location import find_workspace
 
@@ -49,7 +49,7 @@ _group = typer.Typer(no_args_is_help=True, help="Make reports, list the runs, sh
 app.add_typer(_group, name="report")
 
 
-@_group.command("run", epilog="Example: kaizen-analytics report run experiment_conclusion -p experiment_id=exp-1")
+@command(_group, "run", "report run experiment_conclusion -p experiment_id=exp-1")
 def _run(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A report ('report list' names them), or a notebook file.")
@@ -137,44 +137,47 @@ def make_reports(
     return result.exit_code
 
 
-@_group.command("list", epilog="Example: kaizen-analytics report list --json")
-def _list(*, out: OutOption = DEFAULT_OUT, as_json: JsonOption = False) -> None:
+@command(_group, "list", "report list --json")
+def _list(*, out: OutOption = DEFAULT_OUT) -> Iterator[object]:
     """List the reports that can be made, and the runs that were."""
     reports = [load_report(name) for name in list_notebooks()]
     runs = sorted((record for _, record in find_records(out)), key=lambda run: run.started_at_ms, reverse=True)
-    if as_json:
-        described = [{"name": item.name, "title": item.title, "parameters": _describe(item)} for item in reports]
-        print_json({"reports": described, "runs": [_run_json(run) for run in runs]})
-        return
+    described = [{"name": item.name, "title": item.title, "parameters": _describe(item)} for item in reports]
+    yield {"reports": described, "runs": [_run_json(run) for run in runs]}
     print_table(
         ["report", "title", "parameters"], [[item.name, item.title, ", ".join(_describe(item))] for item in reports]
     )
     print()
-    rows = [[run.run_id, run.report, run.subject, run.state, _seconds(run.duration_ms), run.error] for run in runs]
+    rows = [
+        [run.run_id, run.report, run.subject, run.state, run.duration_ms and run.duration_ms / 1000, run.error]
+        for run in runs
+    ]
     print_table(["run", "report", "subject", "state", "seconds", "error"], rows, title=f"Runs in {out}")
 
 
-@_group.command("show", epilog="Example: kaizen-analytics report show 20260105T060000Z-1c0ffee0")
+@command(_group, "show", "report show 20260105T060000Z-1c0ffee0")
 def _show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, or a unique beginning of it.")],
     *,
     out: OutOption = DEFAULT_OUT,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Show the record of one run and where its files lie."""
     found = [(folder, record) for folder, record in find_records(out) if record.run_id.startswith(run_id)]
     if len(found) != 1:
         known = "no run begins" if not found else f"{len(found)} runs begin"
         raise ReportError(f"In {out} {known} with {run_id!r}; 'report list' names them.")
     folder, record = found[0]
-    if as_json:
-        print_json({"folder": str(folder), **_run_json(record)})
-        return
-    facts = [[name, _plain(value)] for name, value in _run_json(record).items() if value is not None]
-    print_table(["field", "value"], [["folder", str(folder)], *facts], wrapped="value")
+    facts = {"folder": str(folder), **_run_json(record)}
+    yield facts
+    rows = [
+        [name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+        for name, value in facts.items()
+        if value is not None
+    ]
+    print_table(["field", "value"], rows, wrapped="value")
 
 
-@_group.command("due", epilog="Example: kaizen-analytics report due --schedules reports.toml --dry-run")
+@command(_group, "due", "report due --schedules reports.toml --dry-run")
 def _due(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
@@ -190,8 +193,7 @@ def _due(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Make every report that is due and not made yet; to be called by cron, systemd, CI or Airflow.
 
     Exit codes: 0 all made or nothing due, else that of the first report that failed.
@@ -204,27 +206,27 @@ def _due(
     outcomes = [] if dry_run else make_slots(slots, out, partial(run_batch, jobs=jobs))
     for problem in notify(outcomes, notify_urls or []):
         print(f"warning: {problem}", file=sys.stderr)
-    rows = [[slot.schedule.name, slot.schedule.report, _iso(slot), slot.attempt] for slot in slots]
     states = [_outcome_words(outcome) for outcome in outcomes] or ["due"] * len(slots)
-    if as_json:
-        names = ("schedule", "report", "slot", "attempt", "state")
-        print_json([dict(zip(names, [*row, state], strict=True)) for row, state in zip(rows, states, strict=True)])
-    elif rows:
-        lines = [[*row, state] for row, state in zip(rows, states, strict=True)]
-        print_table(["schedule", "report", "slot", "attempt", "state"], lines)
+    names = ["schedule", "report", "slot", "attempt", "state"]
+    rows = [
+        [slot.schedule.name, slot.schedule.report, slot.at.strftime("%Y-%m-%dT%H:%M:%SZ"), slot.attempt, state]
+        for slot, state in zip(slots, states, strict=True)
+    ]
+    code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0)
+    yield [dict(zip(names, row, strict=True)) for row in rows], code
+    if rows:
+        print_table(names, rows)
     else:
         print("Nothing is due.")
-    raise typer.Exit(next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0))
 
 
-@_group.command("schedule", epilog="Example: kaizen-analytics report schedule --emit cron | crontab -")
+@command(_group, "schedule", "report schedule --emit cron | crontab -")
 def _schedule(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
     out: OutOption = DEFAULT_OUT,
     emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """List the schedules with their next times, or print a unit that makes the platform call 'report due'."""
     found = load_schedules(schedules)
     if emit and emit not in UNITS:
@@ -234,10 +236,8 @@ def _schedule(
         return
     rows = [[item.name, item.report, item.cron, item.timezone, _next_time(item)] for item in found]
     names = ["schedule", "report", "cron", "timezone", "next"]
-    if as_json:
-        print_json([dict(zip(names, row, strict=True)) for row in rows])
-    else:
-        print_table(names, rows)
+    yield [dict(zip(names, row, strict=True)) for row in rows]
+    print_table(names, rows)
 
 
 def _with_store(schedule: Schedule, schedules: Path) -> Schedule:
@@ -250,10 +250,6 @@ def _with_store(schedule: Schedule, schedules: Path) -> Schedule:
         return schedule  # the report says that it needs a store
     store = locate(None, folder).path.resolve()
     return replace(schedule, parameters={**schedule.parameters, "store": str(store)})
-
-
-def _iso(slot: DueSlot) -> str:
-    return slot.at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _outcome_words(outcome: Outcome) -> str:
@@ -332,11 +328,3 @@ def _run_json(record: RunRecord) -> dict[str, object]:
 
 def _describe(report: Report) -> list[str]:
     return [parameter.describe() for parameter in report.parameters.values()]
-
-
-def _seconds(duration_ms: int | None) -> float | None:
-    return None if duration_ms is None else duration_ms / 1000
-
-
-def _plain(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

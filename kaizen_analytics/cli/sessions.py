@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, WorkspaceOption, open_store
-from kaizen_analytics.cli.output import clean, print_json, print_note, print_table, print_unreliable, terminal_width
+from kaizen_analytics.cli.options import ShareOption, StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.output import clean, print_note, print_table, print_unreliable, terminal_width
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
@@ -20,33 +20,6 @@ from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.redact import collect_identities, open_redactor
 from kaizen_analytics.store.listing import INSTRUCTIONS, find_session, list_sessions, read_timeline
 from kaizen_analytics.store.search import SessionNode, add_feedback, read_tree, search_sessions
-
-_LIST_EXAMPLES = """\b
-Examples:
-  kaizen-analytics sessions list --since 7d
-  kaizen-analytics sessions list --agent codex --json
-"""
-_SHOW_EXAMPLES = """\b
-Examples:
-  kaizen-analytics sessions show 5bea7345
-  kaizen-analytics sessions show 5bea7345 --tree
-  kaizen-analytics sessions show 5bea7345 --json
-"""
-_INSTRUCTIONS_EXAMPLES = """\b
-Examples:
-  kaizen-analytics sessions instructions
-  kaizen-analytics sessions instructions --json
-"""
-_SEARCH_EXAMPLES = """\b
-Examples:
-  kaizen-analytics sessions search "flaky test"
-  kaizen-analytics sessions search src/billing.py --json
-"""
-_ANNOTATE_EXAMPLES = """\b
-Examples:
-  kaizen-analytics sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"
-"""
-
 
 _ABOUT, _WHO, _WIDE = 90, 14, 80
 """Characters that a line of an event gives to what it was about, and, in a terminal below `_WIDE` columns, to who."""
@@ -56,7 +29,7 @@ _group = typer.Typer(no_args_is_help=True, help="List, show, search and judge se
 app.add_typer(_group, name="sessions")
 
 
-@_group.command("list", epilog=_LIST_EXAMPLES)
+@command(_group, "list", "sessions list --since 7d", "sessions list --agent codex --json")
 def _list(
     *,
     store: StoreOption = None,
@@ -65,8 +38,7 @@ def _list(
     workspace: WorkspaceOption = None,
     agent: Annotated[str | None, typer.Option(help="Only claude_code, codex or cursor.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 50,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """List sessions, newest first. A dash stands for what the transcript does not tell.
 
     A session is Running when its last event is less than 5 minutes old, Idle below an hour, else Done.
@@ -82,10 +54,8 @@ def _list(
             workspace=workspace,
             now_ms=now_ms,
         )
-    if as_json:
-        print_json({"sessions": frame.to_dicts()})
-        return
-    columns = (
+    yield {"sessions": frame.to_dicts()}
+    columns = [
         "session",
         "started",
         "status",
@@ -97,7 +67,7 @@ def _list(
         "failures",
         "tokens",
         "USD",
-    )
+    ]
     droppable = ("branch", "failures", "calls", "prompts", "status", "agent", "model", "started")
     print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable)
     print_unreliable(int(frame["unreliable_responses"].sum()))
@@ -105,42 +75,36 @@ def _list(
         print_note(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
 
 
-@_group.command("show", epilog=_SHOW_EXAMPLES)
+@command(_group, "show", "sessions show 5bea7345", "sessions show 5bea7345 --tree", "sessions show 5bea7345 --json")
 def _show(
     session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
     *,
     store: StoreOption = None,
     tree: Annotated[bool, typer.Option("--tree", help="Show sub-agents and tools with time, tokens and cost.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Show the timeline of one session, or with --tree what its sub-agents and tools took."""
     with open_store(store, read_only=True) as opened:
         found = find_session(opened, session)
         if tree:
             node = read_tree(opened, found)
-            if as_json:
-                print_json(asdict(node))
-            else:
-                print("\n".join(_draw_tree(node)))
+            yield asdict(node)
+            print("\n".join(_draw_tree(node)))
             return
         events = read_timeline(opened, found).to_dicts()
-    if as_json:
-        print_json({"session_id": found, "events": [row | {"payload": payload_of(row)} for row in events]})
-        return
+    yield {"session_id": found, "events": [row | {"payload": payload_of(row)} for row in events]}
     print(clean(found))
     for row in events:
         print(render_event(row))
 
 
-@_group.command("search", epilog=_SEARCH_EXAMPLES)
+@command(_group, "search", 'sessions search "flaky test"', "sessions search src/billing.py --json")
 def _search(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for; case does not matter.")],
     *,
     store: StoreOption = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
     share: ShareOption = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Find the sessions whose prompts, commands, paths or errors hold a text.
 
     The store keeps the beginning of each text, so a text may be missed further down.
@@ -148,19 +112,13 @@ def _search(
     with open_store(store, read_only=True) as opened:
         found = search_sessions(opened, text).to_dicts()
     if share:
-        found = _redacted(found)
-    if as_json:
-        print_json({"matches": found})
-        return
+        redactor = open_redactor(collect_identities([Path.cwd()]))
+        found = [row | {"text": redactor.redact(row["text"])} for row in found]
+    yield {"matches": found}
     rows = [(row["session_id"], render_time(row["ts_ms"]), row["place"], _around(row["text"], text)) for row in found]
     print_table(("session", "time (UTC)", "place", "text"), rows[:limit], droppable=("place", "time (UTC)"))
     sessions = len({row["session_id"] for row in found})
     print(f"{len(found):,} places in {sessions:,} sessions" + (f"; {limit} are shown." if len(found) > limit else "."))
-
-
-def _redacted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    redactor = open_redactor(collect_identities([Path.cwd()]))
-    return [row | {"text": redactor.redact(row["text"])} for row in rows]
 
 
 def _around(text: str, wanted: str) -> str:
@@ -169,8 +127,8 @@ def _around(text: str, wanted: str) -> str:
     return ("…" if place else "") + " ".join(text[place : place + 90].split())
 
 
-@_group.command("instructions", epilog=_INSTRUCTIONS_EXAMPLES)
-def _instructions(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(_group, "instructions", "sessions instructions", "sessions instructions --json")
+def _instructions(*, store: StoreOption = None) -> Iterator[object]:
     """List the instructions that sessions ran under, by fingerprint, with their first and last session.
 
     Two fingerprints are the arms of 'exp new --bind prompt'. One that begins with git- is inferred from the instruction
@@ -178,9 +136,7 @@ def _instructions(*, store: StoreOption = None, as_json: JsonOption = False) -> 
     """
     with open_store(store) as opened:
         found = INSTRUCTIONS.run(opened).to_dicts()
-    if as_json:
-        print_json({"instructions": found})
-        return
+    yield {"instructions": found}
     rows = [
         (
             one["fingerprint"], one["agent"], one["workspace"], one["sessions"],
@@ -191,7 +147,7 @@ def _instructions(*, store: StoreOption = None, as_json: JsonOption = False) -> 
     print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows)
 
 
-@_group.command("annotate", epilog=_ANNOTATE_EXAMPLES)
+@command(_group, "annotate", 'sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"')
 def _annotate(
     session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
     *,
@@ -199,16 +155,13 @@ def _annotate(
     label: Annotated[str | None, typer.Option(help="good, bad, interesting, bug or regression.")] = None,
     note: Annotated[str | None, typer.Option(metavar="TEXT", help="A sentence.")] = None,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Say what a session was worth. Earlier judgements stay."""
     with open_store(store) as opened:
         found = find_session(opened, session)
         made = add_feedback(opened, found, score=score, label=label, note=note, now_ms=read_clock())
-    if as_json:
-        print_json({"id": made, "session_id": found})
-    else:
-        print(f"Noted for session {clean(found)}.")
+    yield {"id": made, "session_id": found}
+    print(f"Noted for session {clean(found)}.")
 
 
 def _draw_tree(node: SessionNode) -> list[str]:
@@ -294,21 +247,24 @@ def _input_of(payload: Mapping[str, Any]) -> str:
 
 
 def _usage_of(row: Mapping[str, Any], *, priced: bool = True) -> str:
-    counts = [row[name] for name in ("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens")]
-    known = [count for count in counts if count is not None]
-    if not known:
+    tokens = _new_tokens(row)
+    if tokens is None:
         return ""
     cost = "no price" if row["cost_usd_e6"] is None else f"${row['cost_usd_e6'] / 1e6:.4f}"
-    return f"[{sum(known):,} tokens, {cost}]" if priced else f"[{sum(known):,} tokens]"
+    return f"[{tokens:,} tokens, {cost}]" if priced else f"[{tokens:,} tokens]"
+
+
+def _new_tokens(row: Mapping[str, Any]) -> int | None:
+    counts = [row[name] for name in ("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:
-    counts = [row[name] for name in ("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens")]
-    known = [count for count in counts if count is not None]
     started = render_time(row["started_at_ms"])[:16]
     return (
         row["session_id"], started, row["status"], row["agent"], row["model"], row["branch"], row["prompts"],
-        row["tool_calls"], row["failures"], sum(known) if known else None, _cost_of(row),
+        row["tool_calls"], row["failures"], _new_tokens(row), _cost_of(row),
     )  # fmt: skip
 
 

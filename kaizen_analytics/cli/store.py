@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, locate, open_store
-from kaizen_analytics.cli.output import clean, print_json
+from kaizen_analytics.cli.options import StoreOption, command, locate, open_store
+from kaizen_analytics.cli.output import clean
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.store import Store
@@ -21,45 +22,39 @@ from kaizen_analytics.store.open import copy_file
 app = typer.Typer()
 
 
-@app.command("init", epilog="Example: kaizen-analytics init --store team.db")
-def _init(*, store: StoreOption = None, as_json: JsonOption = False) -> None:
+@command(app, "init", "init --store team.db")
+def _init(*, store: StoreOption = None) -> Iterator[object]:
     """Create a store, or bring an existing one up to date."""
-    location = locate(store)
-    existed = location.path.exists()
-    Store.open(location.path, create=True, ours=True).close()
-    if as_json:
-        print_json({"store": str(location.path), "created": not existed})
-    else:
-        print(f"{'Store is up to date' if existed else 'Created a store'}: {location.path}")
+    path = locate(store).path
+    existed = path.exists()
+    Store.open(path, create=True, ours=True).close()
+    yield {"store": str(path), "created": not existed}
+    print(f"{'Store is up to date' if existed else 'Created a store'}: {path}")
 
 
-@app.command("backup", epilog="Example: kaizen-analytics backup ~/backups/analytics-2026-11-30.db")
+@command(app, "backup", "backup ~/backups/analytics-2026-11-30.db")
 def _backup(
     file: Annotated[Path, typer.Argument(help="Where the copy goes; nothing may be there yet.", show_default=False)],
     *,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' checks it."""
     with open_store(store) as opened:
         path = opened.path
     copy_file(path, file)
     size_bytes = file.stat().st_size
-    if as_json:
-        print_json({"store": str(path), "file": str(file), "size_bytes": size_bytes})
-    else:
-        print(clean(f"Copied {path} to {file}: {size_bytes / 1e6:,.1f} MB"))
+    yield {"store": str(path), "file": str(file), "size_bytes": size_bytes}
+    print(clean(f"Copied {path} to {file}: {size_bytes / 1e6:,.1f} MB"))
 
 
-@app.command("import", epilog="Example: kaizen-analytics import ~/.kaizen/projects/home-dev-app/kaizen.db")
+@command(app, "import", "import ~/.kaizen/projects/home-dev-app/kaizen.db")
 def _import(
     file: Annotated[
         Path | None, typer.Argument(help="The database of kaizen-cli. Default: this repository's.", show_default=False)
     ] = None,
     *,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; its file is only read.
 
     A second import adds only what is new. Sessions are not taken over: 'ingest' reads them from the transcripts.
@@ -70,9 +65,7 @@ def _import(
     path = file or location.path.with_name(KAIZEN_NAME)
     with Store.open(location.path, create=True, ours=True) as opened:
         summary = import_kaizen(opened, path, now_ms=read_clock())
-    if as_json:
-        print_json({"store": str(location.path), "file": str(path), **asdict(summary)})
-        return
+    yield {"store": str(location.path), "file": str(path), **asdict(summary)}
     for item in summary.unreadable:
         print(clean(f"warning: {item.reason}"), file=sys.stderr)
     parts = [f"{summary.experiments:,} experiments", f"{summary.tags:,} tags"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -13,28 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaizen_analytics import usage as usages
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
-from kaizen_analytics.cli.output import print_json, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.output import print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, choose_timezone, parse_optional_time, start_of_month
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.retro.carrying import KINDS, compute_carried
-from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Budget, Chosen, compute_budget, compute_tools
+from kaizen_analytics.usage import (
+    RESPONSES,
+    TOOL_CALLS,
+    Chosen,
+    check_keys,
+    compute_budget,
+    compute_tools,
+    compute_total,
+    compute_usage,
+)
 
 if TYPE_CHECKING:
     import polars as pl
-
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics usage
-  kaizen-analytics usage --by month,model --since 2026-01-01
-  kaizen-analytics usage --by workspace --last 7d --sort cost
-  kaizen-analytics usage --by tool --last 30d
-  kaizen-analytics usage --by mcp-server --last 30d
-  kaizen-analytics usage --budget 200 && echo "within the budget"
-"""
 
 _LABELS = {
     "tokens_in": "input",
@@ -54,7 +52,16 @@ _NEXT_MONTH_MS = 32 * 86_400_000
 app = typer.Typer()
 
 
-@app.command("usage", epilog=_EXAMPLES)
+@command(
+    app,
+    "usage",
+    "usage",
+    "usage --by month,model --since 2026-01-01",
+    "usage --by workspace --last 7d --sort cost",
+    "usage --by tool --last 30d",
+    "usage --by mcp-server --last 30d",
+    'usage --budget 200 && echo "within the budget"',
+)
 def _usage(
     *,
     store: StoreOption = None,
@@ -85,8 +92,7 @@ def _usage(
         ),
     ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Show what was used: tokens by kind, and cost.
 
     A response counts at its own time and under its own model. A sub-agent's responses count with the session that
@@ -94,20 +100,22 @@ def _usage(
     """
     now_ms = read_clock()
     zone = choose_timezone(timezone)
-    chosen = _choose(usages.Chosen, since, until, last, now_ms, zone, workspace, agent)
+    chosen = _choose(since, until, last, now_ms, zone, workspace, agent)
+    key = by.replace("-", "_")
     if budget is not None:
-        _show_budget(chosen, store, budget, now_ms, zone, as_json=as_json)
-    elif by == "tool":
-        _show_tools(chosen, store, as_csv=as_csv, as_json=as_json)
-    elif by.replace("-", "_") in KINDS:
-        _show_carried(by.replace("-", "_"), chosen, store, as_csv=as_csv, as_json=as_json)
-    else:
-        keys = by.replace("-", "_").split(",")
-        usages.check_keys(keys)
-        with open_store(store, read_only=True) as opened:
-            responses = chosen.read(usages.RESPONSES, opened)
-        frame = _sorted(usages.compute_usage(responses, keys, timezone=zone, groups=_read_groups(keys)), sort)
-        _show_usage(frame, usages.compute_total(responses), keys, zone, as_csv=as_csv, as_json=as_json)
+        yield from _show_budget(chosen, store, budget, now_ms, zone)
+        return
+    with open_store(store, read_only=True) as opened:
+        if key == "tool":
+            yield from _show_tools(compute_tools(chosen.read(TOOL_CALLS, opened)), as_csv=as_csv)
+        elif key in KINDS:
+            yield from _show_carried(key, compute_carried(opened, key, chosen), as_csv=as_csv)
+        else:
+            keys = key.split(",")
+            check_keys(keys)
+            responses = chosen.read(RESPONSES, opened)
+            frame = _sorted(compute_usage(responses, keys, timezone=zone, groups=_read_groups(keys)), sort)
+            yield from _show_usage(frame, compute_total(responses), keys, zone, as_csv=as_csv)
 
 
 def _read_groups(keys: list[str]) -> Mapping[str, Sequence[str]]:
@@ -121,7 +129,6 @@ def _read_groups(keys: list[str]) -> Mapping[str, Sequence[str]]:
 
 
 def _choose(
-    kind: type[Chosen],
     since: str | None,
     until: str | None,
     last: str | None,
@@ -136,7 +143,7 @@ def _choose(
     until_ms = parse_optional_time(until, now_ms, zone)
     if since_ms is not None and until_ms is not None and until_ms <= since_ms:
         raise ConfigError(f"--until {until} is not after --since {since or last}; there is nothing between them.")
-    return kind(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent)
+    return Chosen(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent)
 
 
 def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:
@@ -147,11 +154,9 @@ def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:
 
 
 def _show_usage(
-    frame: pl.DataFrame, total: pl.DataFrame, keys: list[str], zone: str, *, as_csv: bool, as_json: bool
-) -> None:
-    if as_json:
-        print_json({"timezone": zone, "by": keys, "usage": _plain(frame), "total": _plain(total)[0]})
-        return
+    frame: pl.DataFrame, total: pl.DataFrame, keys: list[str], zone: str, *, as_csv: bool
+) -> Iterator[object]:
+    yield {"timezone": zone, "by": keys, "usage": _plain(frame), "total": _plain(total)[0]}
     if as_csv:
         _print_csv(frame)
         return
@@ -187,60 +192,43 @@ def _cell(name: str, value: Any) -> object:  # noqa: ANN401 - a value of any col
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
 
 
-def _show_tools(chosen: Chosen, store: Path | None, *, as_csv: bool, as_json: bool) -> None:
-    with open_store(store, read_only=True) as opened:
-        frame = compute_tools(chosen.read(TOOL_CALLS, opened))
-    if as_json:
-        print_json({"by": ["tool"], "usage": _plain(frame)})
-    elif as_csv:
+def _show_tools(frame: pl.DataFrame, *, as_csv: bool) -> Iterator[object]:
+    yield {"by": ["tool"], "usage": _plain(frame)}
+    if as_csv:
         _print_csv(frame)
-    else:
-        labels = {"tool": "tool", "calls": "calls", "sessions": "sessions", "failures": "failures"}
-        labels |= {"error_share": "failed", "median_seconds": "median s", "p95_seconds": "p95 s"}
-        rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
-        print_table(list(labels.values()), rows, droppable=("failures", "sessions"))
+        return
+    labels = {name: name for name in ("tool", "calls", "sessions", "failures")}
+    labels |= {"error_share": "failed", "median_seconds": "median s", "p95_seconds": "p95 s"}
+    rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
+    print_table(list(labels.values()), rows, droppable=("failures", "sessions"))
 
 
-def _show_carried(kind: str, chosen: Chosen, store: Path | None, *, as_csv: bool, as_json: bool) -> None:
-    with open_store(store, read_only=True) as opened:
-        frame = compute_carried(opened, kind, chosen)
-    if as_json:
-        print_json({"by": [kind], "usage": _plain(frame)})
-    elif as_csv:
+def _show_carried(kind: str, frame: pl.DataFrame, *, as_csv: bool) -> Iterator[object]:
+    yield {"by": [kind], "usage": _plain(frame)}
+    if as_csv:
         _print_csv(frame)
-    else:
-        names = (kind, "uses", "sessions", "tokens", "carried_tokens", "cost_usd")
-        labels = [_LABELS.get(name, name.replace("_", " ")) for name in names]
-        print_table(labels, [_cells(row, list(names)) for row in frame.to_dicts()], droppable=("sessions", "tokens"))
-        print_note(
-            "USD is for carrying the texts in the context, at list prices; definitions of tools are not recorded."
-        )
+        return
+    names = (kind, "uses", "sessions", "tokens", "carried_tokens", "cost_usd")
+    labels = [_LABELS.get(name, name.replace("_", " ")) for name in names]
+    print_table(labels, [_cells(row, list(names)) for row in frame.to_dicts()], droppable=("sessions", "tokens"))
+    print_note("USD is for carrying the texts in the context, at list prices; definitions of tools are not recorded.")
 
 
-def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int, zone: str, *, as_json: bool) -> None:
+def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int, zone: str) -> Iterator[object]:
     start_ms = start_of_month(now_ms, zone) if chosen.since_ms is None else chosen.since_ms
     month_end_ms = start_of_month(start_of_month(now_ms, zone) + _NEXT_MONTH_MS, zone)
     end_ms = month_end_ms if chosen.until_ms is None else chosen.until_ms
     with open_store(store, read_only=True) as opened:
         responses = replace(chosen, since_ms=start_ms, until_ms=end_ms).read(RESPONSES, opened)
     found = compute_budget(responses, budget, start_ms=start_ms, end_ms=end_ms, now_ms=now_ms)
-    if as_json:
-        print_json(asdict(found) | {"will_be_passed": found.will_be_passed, "start_ms": start_ms, "end_ms": end_ms})
-    else:
-        print(_describe_budget(found))
-    if found.will_be_passed:
-        raise typer.Exit(_BUDGET_PASSED)
-
-
-def _describe_budget(budget: Budget) -> str:
-    lines = [
-        f"Spent     ${budget.spent_usd:,.2f} of ${budget.budget_usd:,.2f}",
-        f"Forecast  ${budget.forecast_usd:,.2f} at the present rate: "
-        + ("the budget will be passed." if budget.will_be_passed else "within the budget."),
-    ]
-    if budget.unpriced_responses:
-        lines.append(f"{budget.unpriced_responses:,} responses have no price and are not in these figures.")
-    return "\n".join(lines)
+    passed = found.will_be_passed
+    document = asdict(found) | {"will_be_passed": passed, "start_ms": start_ms, "end_ms": end_ms}
+    yield document, _BUDGET_PASSED if passed else 0
+    print(f"Spent     ${found.spent_usd:,.2f} of ${found.budget_usd:,.2f}")
+    outlook = "the budget will be passed." if passed else "within the budget."
+    print(f"Forecast  ${found.forecast_usd:,.2f} at the present rate: {outlook}")
+    if found.unpriced_responses:
+        print(f"{found.unpriced_responses:,} responses have no price and are not in these figures.")
 
 
 def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
