@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean
 from kaizen_analytics.core.metrics import parse_metric
-from kaizen_analytics.core.resources import cache_folder, find_folder
+from kaizen_analytics.core.settings import cache_folder, find_folder
 from kaizen_analytics.core.times import parse_time, read_clock
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.compare import compare_arms

@@ -15,9 +15,8 @@ import polars as pl
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.folders import folder_prefix, in_folders
 from kaizen_analytics.core.model import WorkUnit
-from kaizen_analytics.core.queries import Query
+from kaizen_analytics.core.queries import Query, unit_of_work
 from kaizen_analytics.core.settings import check_timezone
-from kaizen_analytics.core.work import unit_of_work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -28,7 +28,7 @@ from kaizen_analytics.hook import assignments_folder
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
-from kaizen_analytics.store.listing import find_session
+from kaizen_analytics.store.frames import find_session
 
 AssignOption = Annotated[
     str | None,

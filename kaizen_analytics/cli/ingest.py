@@ -12,7 +12,7 @@ import typer
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, locate
 from kaizen_analytics.cli.output import Bar, is_quiet, print_json, print_next, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
-from kaizen_analytics.core.resources import cache_folder
+from kaizen_analytics.core.settings import cache_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.ingest.disk import Pending, find_pending

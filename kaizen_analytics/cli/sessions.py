@@ -18,8 +18,16 @@ from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.redact import collect_identities, open_redactor
-from kaizen_analytics.store.listing import INSTRUCTIONS, find_session, list_sessions, read_timeline
-from kaizen_analytics.store.search import SessionNode, add_feedback, read_tree, search_sessions
+from kaizen_analytics.store.frames import (
+    INSTRUCTIONS,
+    SessionNode,
+    add_feedback,
+    find_session,
+    list_sessions,
+    read_timeline,
+    read_tree,
+    search_sessions,
+)
 
 _ABOUT, _WHO, _WIDE = 90, 14, 80
 """Characters that a line of an event gives to what it was about, and, in a terminal below `_WIDE` columns, to who."""
@@ -167,7 +175,7 @@ def _annotate(
 def _draw_tree(node: SessionNode) -> list[str]:
     r"""Return the lines of a session's tree.
 
-    >>> from kaizen_analytics.store.search import SessionNode
+    >>> from kaizen_analytics.store.frames import SessionNode
     >>> inner = SessionNode(session_id="b", agent="codex", model=None, minutes=None, new_tokens=None, cost_usd=None,
     ...     tools=(), children=())
     >>> print("\n".join(_draw_tree(SessionNode(session_id="a", agent="codex", model="m", minutes=1.5, new_tokens=1200,

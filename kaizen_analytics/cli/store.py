@@ -15,9 +15,9 @@ from kaizen_analytics.cli.output import clean
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.store import Store
+from kaizen_analytics.store.connection import copy_file
 from kaizen_analytics.store.importing import import_kaizen
 from kaizen_analytics.store.location import KAIZEN_NAME
-from kaizen_analytics.store.open import copy_file
 
 app = typer.Typer()
 

@@ -12,7 +12,7 @@ from kaizen_analytics.cli.ingest import AgentOption, HomeOption, PricesOption
 from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, locate
 from kaizen_analytics.cli.output import clean, json_text
 from kaizen_analytics.cli.sessions import payload_of, render_event
-from kaizen_analytics.core.resources import cache_folder
+from kaizen_analytics.core.settings import cache_folder
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.tail import LiveEvent, follow

@@ -3,7 +3,6 @@
     KaizenError
     ├── StoreError              the SQLite file: missing, foreign, damaged, newer, locked
     │   ├── StoreMissingError   no store where one was expected
-    │   └── NotUtf8Error        a cell that is not UTF-8, where it cannot be replaced
     ├── IngestError             a source as a whole cannot be read (a bad line is a Reject, not an error)
     ├── ExperimentError         an experiment, its tags or its lifecycle
     │   ├── ExperimentNotFoundError
@@ -46,10 +45,6 @@ class StoreError(KaizenError):
 
 class StoreMissingError(StoreError):
     """No store lies where one was expected."""
-
-
-class NotUtf8Error(StoreError):
-    """A cell holds bytes that are not UTF-8."""
 
 
 class StoreWarning(UserWarning):

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from kaizen_analytics.core.errors import QueryError, did_you_mean
-from kaizen_analytics.core.model import Metric
-from kaizen_analytics.core.resources import find_folder
+from kaizen_analytics.core.model import Metric, WorkUnit
+from kaizen_analytics.core.settings import find_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
 
 Schema = dict[str, pl.DataType]
 
@@ -202,3 +203,25 @@ VARIANT_VALUES = Query(
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
 )
 """The values of a manual variant field; the parameter is `$json_path`."""
+
+
+_DEFAULT_BRANCHES = ("main", "master", "trunk", "develop", "HEAD")
+
+
+def unit_of_work(unit: WorkUnit) -> pl.Expr:
+    """Return what names the unit of work of a session.
+
+    Reads the columns `session_id`; for a task also `pull_request`, `workspace` and `branch` (text or null), for a day
+    `started_at_ms`. A branch of the same name in another folder is another task.
+
+    >>> row = {"session_id": "s", "pull_request": None, "workspace": "/w", "branch": "topic", "started_at_ms": 0}
+    >>> pl.DataFrame(row).select(unit_of_work(unit).alias(unit) for unit in WorkUnit).row(0)
+    ('s', '/w topic', '1970-01-01')
+    """
+    session = pl.col("session_id")
+    if unit is WorkUnit.SESSION:
+        return session
+    if unit is WorkUnit.DAY:
+        return pl.from_epoch("started_at_ms", time_unit="ms").dt.strftime("%Y-%m-%d")
+    branch = pl.when(~pl.col("branch").is_in(_DEFAULT_BRANCHES)).then(pl.col("workspace") + " " + pl.col("branch"))
+    return pl.coalesce(pl.col("pull_request").cast(pl.String), branch, session)

@@ -13,6 +13,7 @@ from kaizen_analytics.core.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+
 _NAME = "kaizen.toml"
 _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "store": (str, "a path"),
@@ -133,3 +134,36 @@ def check_timezone(name: str) -> None:
         pl.Series([0], dtype=pl.Datetime("ms", "UTC")).dt.convert_time_zone(name)
     except pl.exceptions.PolarsError:
         raise ConfigError(f"There is no time zone {name!r}; expected a name such as Europe/Berlin or UTC.") from None
+
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def find_folder(name: str) -> Path:
+    """Return the folder `sql` or `notebooks`.
+
+    Raises:
+        ConfigError: the installation lacks it.
+
+    >>> find_folder("sql").name
+    'sql'
+    """
+    for parent in (_PACKAGE, _PACKAGE.parent):
+        folder = parent / name
+        if folder.is_dir():
+            return folder
+    raise ConfigError(
+        f"This installation lacks the folder {name!r} (looked in {_PACKAGE} and beside it); install "
+        "kaizen_analytics again.",
+    )
+
+
+def cache_folder(environment: Mapping[str, str], home: Path) -> Path:
+    """Return the folder of all that can be computed again: `kaizen_analytics` in `$XDG_CACHE_HOME` or `~/.cache`.
+
+    >>> cache_folder({}, Path("/home/dev")).as_posix()
+    '/home/dev/.cache/kaizen_analytics'
+    """
+    given = Path(environment.get("XDG_CACHE_HOME", ""))
+    base = given if given.is_absolute() else home / ".cache"
+    return base / "kaizen_analytics"

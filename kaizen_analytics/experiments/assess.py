@@ -14,7 +14,7 @@ import polars as pl
 
 from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY, MetricKind
 from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit, Metric, WorkUnit
-from kaizen_analytics.core.work import unit_of_work
+from kaizen_analytics.core.queries import unit_of_work
 from kaizen_analytics.experiments.binding import NOT_DRAWN, Exclusion, Flag
 from kaizen_analytics.experiments.compare import (
     ARMS,

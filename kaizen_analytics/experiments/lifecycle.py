@@ -38,13 +38,16 @@ from kaizen_analytics.store.assignments import write_arms
 from kaizen_analytics.store.experiments import (
     get_experiment,
     load_experiment,
+    load_result,
+    load_sample,
     manual_tags,
     require_unfrozen,
     tag_sessions,
     untag_session,
     write_experiment,
+    write_plan,
+    write_result,
 )
-from kaizen_analytics.store.plans import load_result, load_sample, write_plan, write_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

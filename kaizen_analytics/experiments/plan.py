@@ -15,7 +15,7 @@ from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.model import DesignKind, Experiment, GitCommit, Window, WorkUnit
 from kaizen_analytics.experiments.randomisation import Randomisation
-from kaizen_analytics.store.plans import load_plan
+from kaizen_analytics.store.experiments import load_plan
 
 if TYPE_CHECKING:
     from kaizen_analytics.store import Store

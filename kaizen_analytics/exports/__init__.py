@@ -2,8 +2,7 @@
 
     columns      every table and column of files and lakes, and the reference page
     project      the projection of frames
-    tables       the tables of files, read from a store
-    summaries    Markdown, to paste
+    tables       the tables of files, read from a store, and their Markdown
     files        formats, and where a file goes
     places       folders and object stores
     lake         the facts of many stores in one place

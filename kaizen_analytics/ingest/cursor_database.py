@@ -24,7 +24,7 @@ from kaizen_analytics.ingest.cursor_chat import Chat
 from kaizen_analytics.ingest.discover import CHAT_NAME, DATABASE_NAME, Source
 from kaizen_analytics.ingest.reading import Work
 from kaizen_analytics.ingest.records import LINE_CAP_BYTES, Agent, Json, Malformed, Reason, Reject, decode
-from kaizen_analytics.store.open import load_duckdb
+from kaizen_analytics.store.connection import load_duckdb
 from kaizen_analytics.store.sql import quote_text
 
 if TYPE_CHECKING:

@@ -25,8 +25,7 @@ from kaizen_analytics.ingest.rows import (
     most_frequent,
     stored_row,
 )
-from kaizen_analytics.store.digests import digest, write_digests
-from kaizen_analytics.store.sessions import delete_sessions
+from kaizen_analytics.store.sessions import delete_sessions, digest, write_digests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

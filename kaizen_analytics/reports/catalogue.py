@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ReportError, did_you_mean
-from kaizen_analytics.core.resources import find_folder
+from kaizen_analytics.core.settings import find_folder
 from kaizen_analytics.reports.parameters import read_parameters
 
 if TYPE_CHECKING:

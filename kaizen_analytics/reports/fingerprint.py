@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.core.resources import find_folder
+from kaizen_analytics.core.settings import find_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.queries import Query, load_sql
-from kaizen_analytics.core.resources import find_folder
+from kaizen_analytics.core.settings import find_folder
 from kaizen_analytics.store.assignments import count_waiting
 from kaizen_analytics.store.cells import find_bad_cells
-from kaizen_analytics.store.digests import count_without_digest, find_changed
+from kaizen_analytics.store.sessions import count_without_digest, find_changed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,41 +14,46 @@ These rules keep them out, and only this module can break them:
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
+import re
+import stat
 import threading
+import time
 import warnings
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from kaizen_analytics.core.errors import NotUtf8Error, StoreError, StoreWarning
-from kaizen_analytics.store import cells
-from kaizen_analytics.store.open import (
-    BUSY_TIMEOUT_MS,
-    check_path,
-    first_line,
-    is_lock_error,
-    look_at,
-    open_file,
-    reopen_file,
-    store_error,
-    wait_for_lock,
-)
-from kaizen_analytics.store.sql import ATTACHED, native_call, quote_name, run_query
+from kaizen_analytics.core.errors import StoreError, StoreMissingError, StoreWarning
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.store import cells, schema
+from kaizen_analytics.store.sql import ATTACHED, hide_progress_bar, native_call, quote_name, quote_text, run_query
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import duckdb
     import polars as pl
     import pyarrow as pa
 
-    from kaizen_analytics.store.open import JournalMode
     from kaizen_analytics.store.sql import Parameter, Row
 
+
 _T = TypeVar("_T")
+JournalMode = Literal["WAL", "DELETE"]
+
+_BUSY_TIMEOUT_MS = 60_000
+"""How long to wait for another program's lock; a minute lets eight writers of batches pass."""
+
+_LOCKED = "database is locked"
+
+# Creating a file opens and closes it, which would drop the locks of another thread that has just attached it.
+_creating = threading.Lock()
 
 _WRONG_TYPE = "Invalid type in column"
 _NOT_UTF8 = ("Invalid unicode", "Invalid UTF8", "invalid UTF-8", "invalid UTF8", "codec can't decode")
@@ -59,8 +64,8 @@ class _Block(Enum):
     WRITE = "write"
 
 
-class _NotUtf8CellsError(NotUtf8Error):
-    """The same with the cells that were found, so that nobody has to look for them again."""
+class _NotUtf8Error(StoreError):
+    """Cells hold bytes that are not UTF-8; `cells` are those that were found."""
 
     def __init__(self, text: str, found: tuple[cells.BadCell, ...]) -> None:
         super().__init__(text)
@@ -112,7 +117,7 @@ class Store:
         """
         path = Path(path).absolute()
         store = cls(path, read_only=read_only)
-        store._connection = open_file(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode)
+        store._connection = _open_file(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode)
         return store
 
     def close(self) -> None:
@@ -131,7 +136,7 @@ class Store:
         """Run one statement as native SQLite and return its rows, every value as text.
 
         The statement must return rows (add `RETURNING 1` to a write), and must be a single one: SQLite ignores what
-        follows the first. A write waits up to `BUSY_TIMEOUT_MS` for the lock and is committed on return, or belongs to
+        follows the first. A write waits up to `_BUSY_TIMEOUT_MS` for the lock and is committed on return, or belongs to
         the surrounding `write` block. SQLite writes a REAL with 15 digits only; `read` returns it exactly.
 
         Raises:
@@ -238,7 +243,7 @@ class Store:
         with self._lock:
             if block is _Block.READ:
                 self._state = look_at(self.path)
-            wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
+            _wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
             self._block = block
 
     def _start(self, block: _Block) -> None:
@@ -272,8 +277,8 @@ class Store:
 
         with self._lock:
             try:
-                return wait_for_lock(run) if self._block is None else run()
-            except _NotUtf8CellsError as error:
+                return _wait_for_lock(run) if self._block is None else run()
+            except _NotUtf8Error as error:
                 changed = self._block is _Block.READ and self._state != look_at(self.path)
                 if self._replaced is not None or changed or self._block is _Block.WRITE:
                     raise
@@ -317,24 +322,24 @@ class Store:
     def _explain(self, error: Exception) -> StoreError:
         not_utf8 = any(mark in str(error) for mark in _NOT_UTF8)
         if not not_utf8 and _WRONG_TYPE not in str(error):
-            return store_error(self.path, error)
+            return _store_error(self.path, error)
         with Store(self.path, read_only=True) as other:
             found = list(cells.find_bad_cells(other))
         named = [cell for cell in found if f'"{cell.column}"' in str(error)] or found
         where = f"table {named[0].table}, column {named[0].column}, row {named[0].row_id}" if named else "unknown place"
         text = (
             f"{self.path} holds a value that does not have its column's type: {where} "
-            f"({first_line(error)}). 'kaizen-analytics doctor --deep' lists all such values."
+            f"({_first_line(error)}). 'kaizen-analytics doctor --deep' lists all such values."
         )
-        return _NotUtf8CellsError(text, tuple(cell for cell in found if cell.is_text)) if not_utf8 else StoreError(text)
+        return _NotUtf8Error(text, tuple(cell for cell in found if cell.is_text)) if not_utf8 else StoreError(text)
 
     def _require_connection(self) -> duckdb.DuckDBPyConnection:
         if self._closed:
             raise StoreError(f"{self.path} is closed; open it again with Store.open.")
         if self._block is None:
-            check_path(self.path)  # a query on a file that is gone would make an empty one
+            _check_path(self.path)  # a query on a file that is gone would make an empty one
             if self._connection is None:
-                self._connection = reopen_file(self.path, read_only=self.read_only, replaced=self._replaced or ())
+                self._connection = _reopen_file(self.path, read_only=self.read_only, replaced=self._replaced or ())
         if self._connection is None:
             raise StoreError(f"{self.path}: a statement of this block failed, so all of the block was rolled back.")
         return self._connection
@@ -358,7 +363,7 @@ def _decode(row: tuple[Any, ...]) -> Row:
 
 def _is_harmless(error: Exception) -> bool:
     """Whether DuckDB has ended the statement's own transaction; a commit that fails leaves it open, with its locks."""
-    return is_lock_error(error) and "COMMIT" not in str(error)
+    return _is_lock_error(error) and "COMMIT" not in str(error)
 
 
 def _first_statements(block: _Block) -> tuple[str, ...]:
@@ -366,7 +371,7 @@ def _first_statements(block: _Block) -> tuple[str, ...]:
     if block is _Block.READ:
         return ("select 1 from sqlite_master",)
     # A commit cannot be tried again, so SQLite itself has to wait for readers there.
-    wait = f"pragma busy_timeout = {BUSY_TIMEOUT_MS}"
+    wait = f"pragma busy_timeout = {_BUSY_TIMEOUT_MS}"
     return ("update ka_migrations set version = version where 0 returning 1", wait)
 
 
@@ -378,3 +383,349 @@ def _take_table(connection: duckdb.DuckDBPyConnection) -> pa.Table:
     table = connection.to_arrow_table()
     table.validate(full=True)  # DuckDB passes invalid UTF-8 on, and Polars would trust it
     return table
+
+
+class _LockedError(StoreError):
+    """Another program holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """Native statements on a file that is attached, but not yet a store."""
+
+    path: Path
+    read_only: bool
+    connection: duckdb.DuckDBPyConnection
+
+    def native(self, sql: str, *parameters: Parameter) -> list[Row]:
+        """Return the rows of one statement, every value as text."""
+        import duckdb
+
+        try:
+            return self.connection.execute(native_call(sql, *parameters)).fetchall()
+        except duckdb.Error as error:
+            raise _store_error(self.path, error) from error
+
+
+def _open_file(
+    path: Path, *, create: bool, read_only: bool, ours: bool, journal_mode: JournalMode
+) -> duckdb.DuckDBPyConnection:
+    """Check the file of a store, bring its schema up to date, and return a DuckDB that it is attached to.
+
+    See `Store.open` for the arguments and errors.
+    """
+    with _creating:
+        if not _check_path(path, create=create):
+            _create(path)
+    if not read_only:
+        _check_writable(path)
+    return _wait_for_lock(lambda: _open(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode))
+
+
+def _open(
+    path: Path, *, create: bool, read_only: bool, ours: bool, journal_mode: JournalMode
+) -> duckdb.DuckDBPyConnection:
+    connection = load_duckdb()
+    try:
+        if not read_only and _beside(path, "-journal").exists():
+            _attach(connection, path)  # undoes what a killed writer left half done; a read-only probe cannot
+            connection.execute(f"detach {ATTACHED}")
+        _attach(connection, path, "read_only")
+        _prepare(_Probe(path, read_only, connection), journal_mode, create=create, ours=ours)
+        _lock_down(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(probe: _Probe, journal_mode: JournalMode, *, create: bool, ours: bool) -> None:
+    """Look into the file, attached read-only so far; migrate it where it must be, and attach it as it was asked for."""
+    _check_size(probe)
+    if ours:
+        schema.refuse_kaizen(probe)
+    pending = schema.pending(probe, create=create)
+    [(current_mode,)] = probe.native("pragma journal_mode")
+    if probe.read_only and pending and not ours:
+        schema.refuse_outdated(probe)
+    if probe.read_only and not (pending and ours):
+        return
+    if probe.read_only:
+        _check_writable(probe.path)  # a store of an older version is brought up to date, once
+    path, connection = probe.path, probe.connection
+    connection.execute(f"detach {ATTACHED}")
+    if pending or current_mode != journal_mode.lower():
+        _migrate(probe, journal_mode, pending)
+        connection.execute(f"detach {ATTACHED}")
+    _attach(connection, path, "read_only" if probe.read_only else "read_write")
+
+
+def _migrate(probe: _Probe, journal_mode: JournalMode, pending: tuple[schema.Migration, ...]) -> None:
+    script = schema.script(pending, now_ms=read_clock())
+    try:
+        # The extension hands the journal mode to SQLite as written: its only way to run native DDL.
+        _attach(probe.connection, probe.path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
+    except _LockedError:
+        raise
+    except StoreError:
+        # Another process may have made the same steps in the meantime.
+        probe.connection.execute(f"detach database if exists {ATTACHED}")
+        _attach(probe.connection, probe.path, "read_only")
+        if schema.pending(probe, create=True):
+            raise
+
+
+def _reopen_file(path: Path, *, read_only: bool, replaced: Iterable[cells.BadCell]) -> duckdb.DuckDBPyConnection:
+    """Return a new DuckDB that a store which was open before is attached to.
+
+    Text in the columns of `replaced` cells is read with U+FFFD in the place of bytes that are not UTF-8.
+
+    Raises:
+        StoreError: the file is gone or cannot be attached.
+    """
+    connection = load_duckdb()
+    try:
+        _attach(connection, path, "read_only" if read_only else "read_write")
+        _lock_down(connection)
+        cells.define_replacing(connection, replaced)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def copy_file(path: Path, target: Path) -> None:
+    """Write a consistent copy of a store, also while others write to it; the copy appears whole or not at all.
+
+    Raises:
+        StoreError: `target` exists or cannot be written, or the store is missing or damaged.
+
+    >>> copy_file(store.path, tmp / "backup.db")
+    >>> (tmp / "backup.db").exists()
+    True
+    """
+    _check_path(path)
+    if os.path.lexists(target):
+        raise StoreError(f"{target} exists; a copy never replaces a file. Name one that does not exist.")
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    _create(draft)
+    connection = load_duckdb()
+    try:
+        # The extension hands the journal mode to SQLite as written. Without quotes, because it doubles them.
+        place = "||".join(f"char({ord(character)})" for character in str(draft.absolute()))
+        _attach(connection, path, "read_only", f"journal_mode {quote_text(f'WAL; vacuum into {place}')}")
+        _sync(draft)
+        os.link(draft, target)  # fails where another program has just put a file
+        _sync(target.parent)
+    except OSError as error:
+        raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
+    finally:
+        connection.close()
+        draft.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def look_at(path: Path) -> tuple[int, ...]:
+    """Return sizes and times of a store and of its WAL: the same twice means that nobody wrote in between.
+
+    >>> look_at(store.path) == look_at(store.path)
+    True
+    """
+    numbers: list[int] = []
+    for place in (path, _beside(path, "-wal")):
+        with contextlib.suppress(FileNotFoundError):  # the last program that closes a store removes its WAL
+            found = place.stat()
+            numbers += (found.st_size, found.st_mtime_ns) if found.st_size else ()
+    return tuple(numbers)
+
+
+def _check_path(path: Path, *, create: bool = False) -> bool:
+    """Whether a file lies at `path`; anything else there is an error, and so is nothing without `create`."""
+    if "\0" in str(path) or os.fsencode(path).decode(errors="ignore") != str(path):
+        raise StoreError(f"{str(path)!r} is not a file name that SQLite can open: expected UTF-8 without NUL.")
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise StoreError(f"{path} is a symbolic link to {path.readlink()}, which does not exist.") from None
+        if create:
+            return False
+        raise StoreMissingError(
+            f"No store at {path}. Create one with 'kaizen-analytics init --store {path}', "
+            "or let 'kaizen-analytics ingest' create it.",
+        ) from None
+    except OSError as error:
+        raise StoreError(f"Cannot look at {path}: {error.strerror}.") from error
+    if not stat.S_ISREG(mode):
+        kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+        raise StoreError(f"{path} is {kind}; expected a SQLite file. Name the file itself with --store.")
+    return True
+
+
+def _create(path: Path) -> None:
+    """Make an empty file, which SQLite takes for an empty database; only its owner may read it."""
+    try:
+        for folder in reversed([parent for parent in path.parents if not parent.exists()]):
+            folder.mkdir(mode=0o700, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        return  # another process has just created it
+    except OSError as error:
+        raise StoreError(f"Cannot create a store at {path}: {error.strerror}.") from error
+
+
+def _check_writable(path: Path) -> None:
+    # SQLite keeps a journal beside the file, so both must be writable.
+    real = path.resolve()
+    for place in (real, real.parent):
+        if not os.access(place, os.W_OK):
+            raise StoreError(f"{path} cannot be opened for writing: {place} is not writable. Change its rights.")
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """Return the path of one of the files that SQLite keeps beside a database."""
+    real = path.resolve()
+    return real.with_name(real.name + suffix)
+
+
+def _check_size(probe: _Probe) -> None:
+    """Refuse a file that is shorter than its own header says, unless the rest may still be in the WAL."""
+    [(pages,)] = probe.native("pragma page_count")
+    [(page_bytes,)] = probe.native("pragma page_size")
+    wal = _beside(probe.path, "-wal")
+    expected = int(pages or 0) * int(page_bytes or 0)
+    actual = probe.path.stat().st_size
+    if actual < expected and not (wal.exists() and wal.stat().st_size):
+        raise StoreError(
+            f"{probe.path} is truncated: {actual} bytes where its header says {expected}. "
+            "Restore it from a backup, or ingest into a new store.",
+        )
+
+
+def _extension_path() -> Path | None:
+    """Where the sqlite extension of the installed wheel lies, or None where no wheel exists for this platform."""
+    try:
+        import duckdb_extension_sqlite_scanner as wheel
+    except ModuleNotFoundError:
+        return None
+    return next(Path(str(wheel.__file__)).parent.rglob("sqlite_scanner.duckdb_extension"), None)
+
+
+def load_duckdb() -> duckdb.DuckDBPyConnection:
+    """Return a private DuckDB with its sqlite extension.
+
+    Raises:
+        StoreError: the extension does not fit the installed DuckDB.
+
+    >>> load_duckdb().close()
+    """
+    import duckdb
+
+    extension = _extension_path()
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # Checking the signature of 35 MB takes a third of a second at every start. The wheel's extension lies among
+            # the packages that pip checked, next to the code that loads it; one that DuckDB fetched is checked here.
+            "allow_unsigned_extensions": extension is not None,
+            # What does not fit into memory would be written, readable to all, into the folder we run in.
+            "temp_directory": "",
+        },
+    )
+    hide_progress_bar(connection)
+    try:
+        if extension is None:  # Intel macOS has no wheel: DuckDB's own copy, fetched once by DuckDB itself
+            connection.execute("install sqlite")
+            connection.execute("load sqlite")
+        else:
+            connection.execute(f"load {quote_text(str(extension))}")
+    except duckdb.Error as error:
+        connection.close()
+        raise StoreError(
+            f"DuckDB {duckdb.__version__} cannot load its sqlite extension: {error}. "
+            "Install the exact pair of duckdb and duckdb-extension-sqlite-scanner that pyproject.toml names.",
+        ) from error
+    return connection
+
+
+def _attach(connection: duckdb.DuckDBPyConnection, path: Path, *options: str) -> None:
+    import duckdb
+
+    # SQLite itself would wait in steps of a whole second; `_wait_for_lock` does it better.
+    clauses = ", ".join(["type sqlite", "busy_timeout 0", *options])
+    try:
+        connection.execute(f"attach {quote_text(str(path))} as {ATTACHED} ({clauses})")
+        # Attaching validates nothing: the first query opens the file.
+        connection.execute(native_call("select 1 from sqlite_master")).fetchall()
+    except duckdb.Error as error:
+        raise _store_error(path, error) from error
+
+
+def _wait_for_lock(action: Callable[[], _T]) -> _T:
+    """Repeat an action while another program's lock stops it, at growing and random intervals.
+
+    Raises:
+        StoreError: it was still locked after `_BUSY_TIMEOUT_MS`.
+    """
+    deadline = time.monotonic() + _BUSY_TIMEOUT_MS / 1000
+    pause_s = 0.004
+    while True:
+        try:
+            return action()
+        except _LockedError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that waiting programs do not move in step
+        pause_s = min(2 * pause_s, 0.25)
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(f"use {ATTACHED}")
+    connection.execute("create temp macro ka_text(x) as x")
+    # Scans on several connections would each see another state of the file.
+    connection.execute("set sqlite_disable_multithreaded_scans = true")
+    # While one thread scans, every other one would be busy waiting for it: the same time, twice the work on two cores.
+    connection.execute("set threads = 1")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+_HINTS = {
+    "file is not a database": "Name a SQLite file with --store.",
+    "malformed": "The file is damaged. Restore it from a backup, or ingest into a new store.",
+    "unable to open": "SQLite cannot open it. Check its rights and its folder's: a WAL is kept beside the file.",
+    "readonly database": "Check its rights and its folder's. If its last writer was killed, open it for writing once.",
+    _LOCKED: f"Another program held its lock for {_BUSY_TIMEOUT_MS // 1000} s. Try again when that has ended.",
+    "disk is full": "Nothing of this step was stored. Make room, and try again.",
+    "disk I/O error": "Nothing of this step was stored. Check the disk, then run 'kaizen-analytics doctor'.",
+    "no such table: ka_": "Run 'kaizen-analytics init' on it once; it adds the tables of this version.",
+    "Out of Memory": "The query needs more memory than this machine has.",
+}
+"""What to do about an error, by a part of its text."""
+
+
+def _store_error(path: Path, error: Exception) -> StoreError:
+    """Return an error of DuckDB as one that says what to do."""
+    text = _first_line(error)
+    hint = next((hint for part, hint in _HINTS.items() if part in text), "")
+    kind = _LockedError if _LOCKED in text else StoreError
+    return kind(f"{path}: {text}. {hint}".rstrip())
+
+
+def _is_lock_error(error: Exception) -> bool:
+    """Whether another program's lock stopped a statement."""
+    return _LOCKED in str(error)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error of DuckDB, without the query."""
+    text = re.sub(r'Failed to \w+ query ".*": ', "", str(error), flags=re.DOTALL)
+    return text.split("\n", 1)[0].rstrip(".")

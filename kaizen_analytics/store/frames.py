@@ -1,19 +1,24 @@
-"""What analysis reads of a store, as Polars frames: sessions, staged events, and the metrics of every session."""
+"""Sessions of a store as Polars frames: to analyse, to list, to look into and to search."""
 
 from __future__ import annotations
 
 import json
+import uuid
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
 
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.folders import folder_prefix
 from kaizen_analytics.core.queries import SESSION_METRICS, SESSION_METRICS_APART, Query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kaizen_analytics.store.connection import Store
+
 
 _EVENT_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),
@@ -104,3 +109,287 @@ def read_events(store: Store, session_ids: Sequence[str] | None = None) -> pl.Da
     if session_ids is None:
         return _EVENTS.run(store)
     return _EVENTS_OF_SESSIONS.run(store, session_ids=json.dumps(list(session_ids), ensure_ascii=False))
+
+
+_RUNNING_MS = 5 * 60_000
+"""A session whose last event is younger is running: the same pause that ends active time."""
+
+_IDLE_MS = 60 * 60_000
+"""One that is younger than this is idle, an older one is done: an hour is the longest life of a cached prompt."""
+
+_LISTING = Query(
+    path="sessions/session_listing.sql",
+    schema={
+        "session_id": pl.String(),
+        "agent": pl.String(),
+        "model": pl.String(),
+        "workspace": pl.String(),
+        "branch": pl.String(),
+        "started_at_ms": pl.Int64(),
+        "ended_at_ms": pl.Int64(),
+        "parent_session_id": pl.String(),
+        "status": pl.String(),
+        "events": pl.Int64(),
+        "prompts": pl.Int64(),
+        "tool_calls": pl.Int64(),
+        "failures": pl.Int64(),
+        "unreliable_responses": pl.Int64(),
+        "tokens_in": pl.Int64(),
+        "cache_creation_tokens": pl.Int64(),
+        "cache_read_tokens": pl.Int64(),
+        "tokens_out": pl.Int64(),
+        "reasoning_tokens": pl.Int64(),
+        "cost_usd": pl.Float64(),
+        "priced_share": pl.Float64(),
+    },
+    reads=MappingProxyType({"staged_events": "staging/events.sql"}),
+)
+"""What each session is and what it used."""
+
+INSTRUCTIONS = Query(
+    path="sessions/session_instructions.sql",
+    schema={
+        "workspace": pl.String(),
+        "agent": pl.String(),
+        "fingerprint": pl.String(),
+        "sessions": pl.Int64(),
+        "first_started_at_ms": pl.Int64(),
+        "last_started_at_ms": pl.Int64(),
+    },
+)
+"""Which instructions were in force, and when."""
+
+_TIMELINE = Query(
+    path="sessions/session_timeline.sql",
+    schema={
+        "seq": pl.Int64(),
+        "ts_ms": pl.Int64(),
+        "ts_exact": pl.Int64(),
+        "kind": pl.String(),
+        "tool": pl.String(),
+        "tool_call_id": pl.String(),
+        "tokens_in": pl.Int64(),
+        "cache_creation_tokens": pl.Int64(),
+        "cache_read_tokens": pl.Int64(),
+        "tokens_out": pl.Int64(),
+        "reasoning_tokens": pl.Int64(),
+        "cost_usd_e6": pl.Int64(),
+        "stop_reason": pl.String(),
+        "payload": pl.String(),
+    },
+)
+"""What happened in one session, event by event."""
+
+
+def list_sessions(
+    store: Store,
+    *,
+    agent: str | None = None,
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+    workspace: str | None = None,
+    now_ms: int | None = None,
+) -> pl.DataFrame:
+    """Return the sessions of a store, newest first, with the columns of `_LISTING`.
+
+    A transcript does not say that its session ended, so `status` is told by the age of the last event at `now_ms`:
+    `Running` below `_RUNNING_MS`, `Idle` below `_IDLE_MS`, else `Done`. Ingestion always stores `Done`: what a store
+    holds must not depend on when it was written.
+
+    Args:
+        store: The open store.
+        agent: Only this agent (`claude_code`, `codex`, `cursor`).
+        since_ms: Only sessions that started at or after this time (milliseconds since the epoch).
+        until_ms: Only sessions that started before this time.
+        workspace: Only this folder and below.
+        now_ms: The time now (milliseconds since the epoch); None gives the stored `status`.
+
+    >>> list_sessions(store, agent="codex")["agent"].unique().to_list()
+    ['codex']
+    """
+    return _LISTING.run(
+        store,
+        agent=agent,
+        since_ms=since_ms,
+        until_ms=until_ms,
+        folder=folder_prefix(workspace),
+        now_ms=now_ms,
+        running_ms=_RUNNING_MS,
+        idle_ms=_IDLE_MS,
+    )
+
+
+def read_timeline(store: Store, session_id: str) -> pl.DataFrame:
+    """Return the events of one session in order, with the columns of `_TIMELINE`.
+
+    >>> read_timeline(store, "no such session").height
+    0
+    """
+    return _TIMELINE.run(store, session_id=session_id)
+
+
+def find_session(store: Store, prefix: str) -> str:
+    """Return the id of the one session that begins with `prefix`.
+
+    Raises:
+        ConfigError: no session does, or several do and none is called exactly so.
+
+    >>> find_session(store, "no such session")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ConfigError: No session is called 'no such session'; ...
+    """
+    pattern = prefix.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    rows = store.native("select id from sessions where id like ? escape '\\' order by id", pattern)
+    found = [str(session) for (session,) in rows]
+    if prefix in found or len(found) == 1:
+        return prefix if prefix in found else found[0]
+    if found:
+        raise ConfigError(
+            f"{prefix!r} begins {len(found)} session ids, such as {', '.join(found[:3])}; give more of it."
+        )
+    known = [
+        str(session) for (session,) in store.native("select id from sessions order by started_at_ms desc limit 500")
+    ]
+    raise ConfigError(
+        f"No session is called {prefix!r}; 'kaizen-analytics sessions list' shows them.{did_you_mean(prefix, known)}"
+    )
+
+
+_LABELS = ("good", "bad", "interesting", "bug", "regression")
+"""What a person may call a session; kaizen-cli's words."""
+
+_SCORES = range(1, 6)
+
+_TREE = Query(
+    path="sessions/session_tree.sql",
+    schema={
+        "session_id": pl.String(),
+        "parent_id": pl.String(),
+        "n_above": pl.Int64(),
+        "agent": pl.String(),
+        "model": pl.String(),
+        "n_minutes": pl.Float64(),
+        "new_tokens": pl.Int64(),
+        "cost_usd": pl.Float64(),
+    },
+)
+_TOOLS = Query(
+    path="sessions/tree_tools.sql",
+    schema={
+        "session_id": pl.String(),
+        "tool": pl.String(),
+        "calls": pl.Int64(),
+        "failures": pl.Int64(),
+        "seconds": pl.Float64(),
+    },
+    reads=MappingProxyType({"tool_results": "staging/tool_results.sql"}),
+)
+_SEARCH = Query(
+    path="sessions/session_search.sql",
+    schema={
+        "session_id": pl.String(),
+        "started_at_ms": pl.Int64(),
+        "seq": pl.Int64(),
+        "ts_ms": pl.Int64(),
+        "place": pl.String(),
+        "body": pl.String(),
+    },
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionNode:
+    """One session of a tree with what it used itself, its tools and its sub-agents.
+
+    `minutes` is None without an end, `new_tokens` without usage, `cost_usd` (US dollars) without a price. A tool is
+    (name, calls, failures, seconds or None).
+    """
+
+    session_id: str
+    agent: str
+    model: str | None
+    minutes: float | None
+    new_tokens: int | None
+    cost_usd: float | None
+    tools: tuple[tuple[str, int, int, float | None], ...]
+    children: tuple[SessionNode, ...]
+
+
+def read_tree(store: Store, session_id: str) -> SessionNode:
+    """Return a session with its tools and the sub-agents below it.
+
+    Args:
+        store: The open store.
+        session_id: A whole id of a stored session (`listing.find_session` completes one).
+
+    >>> first = store.native("select id from sessions order by id limit 1")[0][0]
+    >>> read_tree(store, first).session_id == first
+    True
+    """
+    sessions = _TREE.run(store, root_id=session_id)
+    tools = _TOOLS.run(store, session_ids=json.dumps(sessions["session_id"].to_list()))
+    nodes: dict[str, SessionNode] = {}
+    for row in reversed(sessions.to_dicts()):
+        children = [node for name, node in nodes.items() if _parent(sessions, name) == row["session_id"]]
+        nodes[row["session_id"]] = SessionNode(
+            session_id=row["session_id"],
+            agent=row["agent"],
+            model=row["model"],
+            minutes=row["n_minutes"],
+            new_tokens=row["new_tokens"],
+            cost_usd=row["cost_usd"],
+            tools=tuple(tools.filter(session_id=row["session_id"]).drop("session_id").iter_rows()),
+            children=tuple(reversed(children)),
+        )
+    return nodes[session_id]
+
+
+def _parent(sessions: pl.DataFrame, session_id: str) -> str | None:
+    parent: str | None = sessions.filter(session_id=session_id)["parent_id"].item()
+    return parent
+
+
+def search_sessions(store: Store, text: str) -> pl.DataFrame:
+    """Return the events whose prompt, message, command, path or error holds a text, in any case, newest session first.
+
+    Columns: `session_id`, `started_at_ms`, `seq`, `ts_ms` (times in milliseconds since the Unix epoch), `place`
+    (`prompt`, `message`, `command`, `path` or `error`) and `text`: what the store keeps of it.
+
+    Raises:
+        ConfigError: the text is empty.
+
+    >>> search_sessions(store, "a text that nobody wrote").height
+    0
+    """
+    if not text.strip():
+        raise ConfigError("The text to look for is empty.")
+    return _SEARCH.run(store, text=text).rename({"body": "text"})
+
+
+def add_feedback(
+    store: Store, session_id: str, *, score: int | None, label: str | None, note: str | None, now_ms: int
+) -> str:
+    """Store a person's judgement of a session and return its id; earlier ones stay.
+
+    Raises:
+        ConfigError: nothing is said, the score is not 1 to 5, or the label is not one of `_LABELS`.
+
+    >>> add_feedback(store, "s", score=9, label=None, note=None, now_ms=0)
+    Traceback (most recent call last):
+    ...
+    kaizen_analytics.core.errors.ConfigError: The score is 9; expected a whole number from 1 (bad) to 5 (good).
+    """
+    if score is None and label is None and not note:
+        raise ConfigError("Nothing is said; give --score, --label or --note.")
+    if score is not None and score not in _SCORES:
+        raise ConfigError(f"The score is {score}; expected a whole number from 1 (bad) to 5 (good).")
+    if label is not None and label not in _LABELS:
+        raise ConfigError(f"The label is {label!r}; expected one of {', '.join(_LABELS)}.")
+    made = str(uuid.uuid4())
+    with store.write():
+        store.native(
+            "insert into session_feedback (id, session_id, score, label, note, created_at_ms) "
+            "values (?, ?, ?, ?, ?, ?) returning 1",
+            *(made, session_id, score, label, note, now_ms),
+        )
+    return made

@@ -16,13 +16,13 @@ from kaizen_analytics.store.experiments import (
     Unreadable,
     list_experiments,
     load_experiment,
+    load_plan,
     manual_tags,
     parse_experiment,
     tag_sessions,
     unreadable_experiments,
     write_experiment,
 )
-from kaizen_analytics.store.plans import load_plan
 from kaizen_analytics.store.sql import encode_list, quote_name
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from kaizen_analytics.core.resources import find_folder
+from kaizen_analytics.core.settings import find_folder
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.checks import Severity, run_check, run_checks
 from kaizen_analytics.store.sessions import write_sessions

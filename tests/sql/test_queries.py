@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from kaizen_analytics.core import queries, resources
+from kaizen_analytics.core import queries, settings
 from kaizen_analytics.core.errors import ConfigError, QueryError
 from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters, load_sql
 from kaizen_analytics.store import Store
@@ -51,4 +51,4 @@ def test_staging_files_are_read_from_where_the_package_lies(path: str) -> None:
 
 def test_a_folder_that_the_installation_lacks_is_named() -> None:
     with pytest.raises(ConfigError, match="lacks the folder 'sequel'"):
-        resources.find_folder("sequel")
+        settings.find_folder("sequel")

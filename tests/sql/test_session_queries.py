@@ -14,14 +14,14 @@ from kaizen_analytics import usage
 from kaizen_analytics.core.queries import Query, find_parameters
 from kaizen_analytics.outcomes import sessions as outcomes
 from kaizen_analytics.retro import carrying
-from kaizen_analytics.store import Store, search
+from kaizen_analytics.store import Store, frames
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 QUERIES = {
     query.path: query
-    for module in (usage, carrying, outcomes, search)
+    for module in (usage, carrying, outcomes, frames)
     for _, query in inspect.getmembers(module, lambda member: isinstance(member, Query))
 }
 

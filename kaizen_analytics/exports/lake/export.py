@@ -12,13 +12,25 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
 from filelock import FileLock, Timeout
 
 from kaizen_analytics.core.errors import LakeError
-from kaizen_analytics.exports.columns import LAKE_TABLES, LAKE_VERSION, LakeTable
+from kaizen_analytics.core.model import Branch, Delta, GitCommit, ManualTag, PromptFingerprint, WorkUnit
+from kaizen_analytics.core.queries import Query
+from kaizen_analytics.experiments.plan import get_plan
+from kaizen_analytics.experiments.sample import read_values
+from kaizen_analytics.exports.columns import (
+    ARM_VALUES,
+    LAKE_TABLES,
+    LAKE_VERSION,
+    PARTITIONED,
+    PLAN_NUMBERS,
+    LakeTable,
+)
 from kaizen_analytics.exports.lake.catalogue import (
     CATALOGUES,
     MARKER,
@@ -29,20 +41,33 @@ from kaizen_analytics.exports.lake.catalogue import (
     make_marker,
     read_entries,
 )
-from kaizen_analytics.exports.lake.facts import PARTITION, read_sessions, read_tables, stage_sessions
+from kaizen_analytics.exports.lake.reading import find_roots
 from kaizen_analytics.exports.places import open_place
-from kaizen_analytics.exports.project import ID_DIGITS, project
+from kaizen_analytics.exports.project import ID_DIGITS, LATEST_MS, make_frame, project
 from kaizen_analytics.redact import Pseudonyms, Scanner, collect_identities, refuse_leaks
-from kaizen_analytics.store import Store
+from kaizen_analytics.store import Store, frames
+from kaizen_analytics.store.experiments import list_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from kaizen_analytics.core.model import Binding, Experiment
+    from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.exports.places import Storage
+
 
 _LOCK_TIMEOUT_S = 600
 _BUCKETS = 4
 _EVENTS_A_TIME = 300_000
+
+_PARTITION = ("bucket", "day")
+"""What divides the large tables: a hash of the root session, and the day of its start."""
+_CHECKS = Query(
+    path="lake/session_checks.sql",
+    schema={"session_id": pl.String(), "events": pl.Int64(), "row_checks": pl.UInt64()},
+    reads=MappingProxyType({"staged_events": "staging/events.sql"}),
+)
+_ARMS = {"a": "control", "control": "control", "b": "treatment", "treatment": "treatment"}
 
 _Partition = tuple[int, str]
 
@@ -196,17 +221,17 @@ def _find_own(place: Storage, source: str) -> dict[str, int]:
 def _stage(store_path: Path, staging: _Staging, former: list[Entry]) -> list[Entry]:
     """Make the files that changed since the former export, scan them, and return all entries that count."""
     with Store.open(store_path, read_only=True, ours=True) as store, store.snapshot():
-        sessions = read_sessions(store, lambda root: _bucket(staging, root))
+        sessions = _read_sessions(store, lambda root: _bucket(staging, root))
         wanted = _fingerprint_partitions(staging, sessions)
         kept = [entry for entry in former if wanted.get((entry.bucket or 0, entry.day or "")) == entry.fingerprint]
         intact = {(entry.bucket, entry.day) for entry in kept}
         for group in _group(sessions, [partition for partition in wanted if partition not in intact]):
-            for name, raw in stage_sessions(store, group, staging.identity).items():
-                frame = project(LAKE_TABLES[name], raw, staging.pseudonyms).with_columns(raw.select(PARTITION))
-                parts = frame.partition_by(*PARTITION, as_dict=True, include_key=False, maintain_order=True)
+            for name, raw in _stage_sessions(store, group, staging.identity).items():
+                frame = project(LAKE_TABLES[name], raw, staging.pseudonyms).with_columns(raw.select(_PARTITION))
+                parts = frame.partition_by(*_PARTITION, as_dict=True, include_key=False, maintain_order=True)
                 for (bucket, day), part in parts.items():
                     staging.add(name, part, (bucket, day), wanted[bucket, day])
-        for name, raw in read_tables(store, staging.identity).items():
+        for name, raw in _read_tables(store, staging.identity).items():
             staging.add(name, project(LAKE_TABLES[name], raw, staging.pseudonyms))
     refuse_leaks(dict(_texts_of(staging.paths)), staging.scanner)
     return [*kept, *staging.entries]
@@ -233,7 +258,7 @@ def _bucket(staging: _Staging, root_id: str) -> int:
 def _fingerprint_partitions(staging: _Staging, sessions: pl.DataFrame) -> dict[_Partition, str]:
     """Return for each partition a keyed hash of everything that its files depend on."""
     fingerprints = {}
-    for (bucket, day), rows in sessions.partition_by(*PARTITION, as_dict=True, maintain_order=True).items():
+    for (bucket, day), rows in sessions.partition_by(*_PARTITION, as_dict=True, maintain_order=True).items():
         message = f"{LAKE_VERSION}\n{rows.write_ndjson()}".encode()
         fingerprints[bucket, day] = hmac.new(staging.pseudonyms.key, message, hashlib.sha256).hexdigest()[:32]
     return fingerprints
@@ -244,9 +269,9 @@ def _group(sessions: pl.DataFrame, changed: list[_Partition]) -> Iterator[pl.Dat
     if not changed:
         return
     keys = pl.DataFrame(sorted(changed), schema={"bucket": pl.Int64, "day": pl.String}, orient="row")
-    rows = sessions.join(keys, on=PARTITION, how="semi").sort(*PARTITION, "id")
+    rows = sessions.join(keys, on=_PARTITION, how="semi").sort(*_PARTITION, "id")
     before = pl.col("events").fill_null(0).cum_sum() // _EVENTS_A_TIME
-    numbered = rows.with_columns(before.max().over(PARTITION).alias("group"))
+    numbered = rows.with_columns(before.max().over(_PARTITION).alias("group"))
     yield from numbered.partition_by("group", include_key=False, maintain_order=True)
 
 
@@ -272,3 +297,166 @@ def _publish_frame(place: Storage, name: str, frame: pl.DataFrame, staging: _Sta
     frame.write_parquet(staged, compression="zstd")
     refuse_leaks(dict(_texts_of({name: staged})), staging.scanner)
     place.write(name, staged)
+
+
+def _read_sessions(store: Store, bucket_of: Callable[[str], int]) -> pl.DataFrame:
+    """Return every session of a store, one row each, ordered by id.
+
+    Columns: those of sql/staging/sessions.sql, `root_id`, `bucket`, `day`, `events`, `row_checks` and `paths` (sorted),
+    which together tell whether anything that leaves of a session changed. A tree of sub-agents is never divided.
+    """
+    sessions = frames.read_sessions(store).drop_nulls("id")
+    roots = find_roots(sessions)
+    distinct = roots["root_id"].unique()
+    buckets = pl.DataFrame({"root_id": distinct, "bucket": [bucket_of(root) for root in distinct]})
+    started = sessions.select(root_id="id", day=_day(pl.col("started_at_ms")))
+    touched = store.read("select session_id, path from files_touched").drop_nulls()
+    paths = touched.group_by("session_id").agg(pl.col("path").unique().sort().alias("paths"))
+    frame = (
+        sessions.join(roots, left_on="id", right_on="session_id")
+        .join(buckets.cast({"bucket": pl.Int64()}), on="root_id")
+        .join(started, on="root_id")
+        .join(_CHECKS.run(store), left_on="id", right_on="session_id", how="left")
+        .join(paths, left_on="id", right_on="session_id", how="left")
+    )
+    return frame.sort("id")
+
+
+def _stage_sessions(store: Store, chosen: pl.DataFrame, source: str) -> dict[LakeTable, pl.DataFrame]:
+    """Return the raw rows of the divided tables for some sessions, with `bucket` and `day`."""
+    raw = {
+        LakeTable.SESSIONS: _sessions(chosen),
+        LakeTable.EVENTS: _events(store, chosen),
+        LakeTable.FILES_TOUCHED: _files(chosen),
+    }
+    return {name: frame.with_columns(source=pl.lit(source)) for name, frame in raw.items()}
+
+
+def _read_tables(store: Store, source: str) -> dict[LakeTable, pl.DataFrame]:
+    """Return the raw rows of the tables that are not divided: started experiments, and tags.
+
+    Only what `exp start` froze leaves, so a draft stays at home.
+    """
+    rows: dict[LakeTable, list[dict[str, object]]] = {name: [] for name in LakeTable if name not in PARTITIONED}
+    for experiment in list_experiments(store):
+        plan = get_plan(store, experiment.id)
+        if plan is None or plan.started is None or plan.unit is not WorkUnit.SESSION:
+            continue  # a lake holds neither pull requests nor the names of branches that make a task
+        judged = plan.apply_rule(experiment)
+        rows[LakeTable.EXPERIMENTS].append(_experiment_row(judged, plan, plan.started))
+        rows[LakeTable.GUARDRAILS] += _guardrail_rows(judged)
+        rows[LakeTable.SCOPES] += [{"experiment_id": judged.id, "workspace": item} for item in plan.workspaces]
+        rows[LakeTable.VARIANT_VALUES] += _value_rows(store, judged)
+        rows[LakeTable.TAGS] += _tag_rows(store, judged.id)
+    return {
+        name: make_frame(LAKE_TABLES[name], [{**row, "source": source} for row in found])
+        for name, found in rows.items()
+    }
+
+
+def _day(moment: pl.Expr) -> pl.Expr:
+    return pl.from_epoch(moment.clip(0, LATEST_MS), "ms").dt.strftime("%Y-%m-%d")
+
+
+def _sessions(chosen: pl.DataFrame) -> pl.DataFrame:
+    return chosen.with_columns(
+        pl.col("branch").str.strip_prefix("refs/heads/"),
+        (pl.col("dirty_start") == 1).fill_null(value=False).alias("is_dirty"),
+        (pl.col("repo_binding_source") == "inferred").fill_null(value=False).alias("is_inferred"),
+        pl.col("user").alias("user_name"),
+        pl.col("events").fill_null(0),
+    )
+
+
+def _events(store: Store, chosen: pl.DataFrame) -> pl.DataFrame:
+    placed = chosen.select("id", *_PARTITION)
+    rows = frames.read_events(store, chosen["id"].to_list()).join(placed, left_on="session_id", right_on="id")
+    # A join gives its rows in no fixed order; equal content must give equal bytes.
+    return rows.sort("session_id", "seq", "ts_ms", "kind", "tool")
+
+
+def _files(chosen: pl.DataFrame) -> pl.DataFrame:
+    rows = chosen.select("root_id", *_PARTITION, session_id="id", path="paths").explode("path").drop_nulls("path")
+    # The mart only counts distinct files of one root session, so nobody can follow a file from there to another.
+    return rows.with_columns(path=pl.concat_str("root_id", pl.lit("\0"), "path")).sort("session_id", "path")
+
+
+def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[str, object]:
+    criterion = experiment.success_criterion
+    delta = criterion if isinstance(criterion, Delta) else None
+    target = criterion.target_pct if isinstance(criterion, Delta) else criterion.metric_value
+    control, treatment = _arms(experiment.binding)
+    binding = experiment.binding
+    return {
+        "experiment_id": experiment.id,
+        "state": experiment.state.value,
+        "metric": experiment.metric.value,
+        "binding": type(binding).__name__,
+        "control": control,
+        "treatment": treatment,
+        "has_variant_field": isinstance(binding, ManualTag) and bool(binding.variant_field),
+        "criterion": type(criterion).__name__,
+        "direction": None if delta is None else delta.direction.value,
+        "target": target,
+        "duration_days": experiment.duration_days,
+        "created_at_ms": experiment.created_at_ms,
+        "concluded_at_ms": experiment.concluded_at_ms,
+        **{name: getattr(plan, name) for name in PLAN_NUMBERS},
+        "cluster": plan.cluster.value,
+        "design": plan.design.value,
+        "started_at_ms": start.started_at_ms,
+        "window_start_ms": start.window_start_ms,
+        "window_end_ms": start.window_end_ms,
+        "control_ref": start.control_ref,
+        "treatment_ref": start.treatment_ref,
+        "is_retrospective": start.retrospective,
+        "is_adopted": start.adopted,
+    }
+
+
+def _arms(binding: Binding) -> tuple[str | None, str | None]:
+    match binding:
+        case Branch():
+            names = (binding.control_branch, binding.treatment_branch)
+            return names[0].removeprefix("refs/heads/"), names[1].removeprefix("refs/heads/")
+        case GitCommit():
+            return binding.control_commit, binding.treatment_commit
+        case PromptFingerprint():
+            return binding.control_fingerprint, binding.treatment_fingerprint
+        case ManualTag():
+            return None, None
+
+
+def _guardrail_rows(experiment: Experiment) -> list[dict[str, object]]:
+    return [
+        {
+            "experiment_id": experiment.id,
+            "position": position,
+            "metric": spec.metric.value,
+            "regression_direction": spec.regression_direction.value,
+            "threshold_pct": spec.threshold_pct,
+        }
+        for position, spec in enumerate(experiment.guardrails)
+    ]
+
+
+def _value_rows(store: Store, experiment: Experiment) -> list[dict[str, object]]:
+    values = read_values(store, experiment.binding)
+    return [
+        {"experiment_id": experiment.id, "session_id": session_id, "value": _summarise(found)}
+        for session_id, found in sorted(values.items())
+    ]
+
+
+def _summarise(values: frozenset[str]) -> str:
+    """Return the one arm that the values name, `mixed` for several, and `other` for one that names none."""
+    words = {_ARMS.get(value.strip().lower(), "other") for value in values}
+    is_one = len(words) == 1 and (len(values) == 1 or "other" not in words)
+    return words.pop() if is_one else ARM_VALUES[2]
+
+
+def _tag_rows(store: Store, experiment_id: str) -> list[dict[str, object]]:
+    rows = store.native(
+        "select session_id, variant from experiment_tags where experiment_id = ? order by session_id", experiment_id
+    )
+    return [{"experiment_id": experiment_id, "session_id": name, "variant": variant} for name, variant in rows]

@@ -10,7 +10,7 @@ import pytest
 
 from kaizen_analytics.cli import main
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.search import read_tree
+from kaizen_analytics.store.frames import read_tree
 from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:

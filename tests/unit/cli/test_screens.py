@@ -17,7 +17,7 @@ from kaizen_analytics.cli import main, tail
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.tail import LiveEvent
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.listing import list_sessions, read_timeline
+from kaizen_analytics.store.frames import list_sessions, read_timeline
 
 ROOT = Path(__file__).resolve().parents[3]
 SCREENS = ROOT / "tests" / "golden" / "screens"

@@ -42,8 +42,14 @@ from kaizen_analytics.experiments.evaluation import CautionKind, Evaluation
 from kaizen_analytics.experiments.plan import Cluster, Plan, get_plan
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.experiments import load_experiment, manual_tags, save_experiment, set_state, tag_session
-from kaizen_analytics.store.plans import load_result
+from kaizen_analytics.store.experiments import (
+    load_experiment,
+    load_result,
+    manual_tags,
+    save_experiment,
+    set_state,
+    tag_session,
+)
 
 NOW_MS = 100 * DAY_MS
 LATER_MS = NOW_MS + 14 * DAY_MS

@@ -9,8 +9,7 @@ from canary_stores import NOW_MS, WEEK
 
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.exports.columns import TABLES
-from kaizen_analytics.exports.summaries import RENDERERS
-from kaizen_analytics.exports.tables import export_retro, export_table
+from kaizen_analytics.exports.tables import _RENDERERS, export_retro, export_table
 from kaizen_analytics.redact import Redactor
 from kaizen_analytics.retro.retro import compute_retro
 from kaizen_analytics.retro.wording import Wording
@@ -56,7 +55,7 @@ def test_text_of_others_stays_text(canary_store: Store, redactor: Redactor):
 
 def test_metrics_are_told_with_what_is_known():
     rows = [row("metrics", cost_per_session=cost, success_rate=1.0) for cost in (1.0, 2.0, 6.0, None)]
-    text = RENDERERS["metrics"](rows)
+    text = _RENDERERS["metrics"](rows)
     assert "- Cost per session: median 2, mean 3 USD (3 sessions)" in text
     assert "- Sessions without an error or interruption: median 100\u00a0%, mean 100\u00a0% (4 sessions)" in text
     assert "- Tool loops: not known for any session" in text
@@ -68,7 +67,7 @@ def test_sessions_are_told_by_agent_and_model():
         row("sessions", agent="codex", model="gpt-5", tokens_in=500),
         row("sessions", agent="cursor"),
     ]
-    assert RENDERERS["sessions"](rows).splitlines()[2:] == [
+    assert _RENDERERS["sessions"](rows).splitlines()[2:] == [
         "- codex, gpt-5: 2 sessions, 2 k new tokens, 0.25 USD (1 without a price)",
         "- cursor, model not recorded: 1 session, tokens not known, cost not known",
     ]
@@ -81,7 +80,7 @@ def test_an_experiment_tells_decision_grade_and_guardrails():
     primary = common | {"role": "primary", "metric": "CostPerSession", "change": -12.5, "change_low": -20.0}
     guardrail = common | {"role": "guardrail", "metric": "ToolErrorRate", "guardrail_status": "violated",
                           "control_mean": 0.125, "treatment_mean": 0.25}  # fmt: skip
-    text = RENDERERS["experiments"]([row("experiments", **primary), row("experiments", **guardrail)])
+    text = _RENDERERS["experiments"]([row("experiments", **primary), row("experiments", **guardrail)])
     assert text.splitlines()[2:] == [
         "- `Plans 'first'` (running): do not ship (randomised)",
         "  - Cost per session \N{MINUS SIGN}12.5 % (\N{MINUS SIGN}20.0 to unbounded), 40 against 38 sessions",
@@ -90,9 +89,9 @@ def test_an_experiment_tells_decision_grade_and_guardrails():
 
 
 def test_a_store_without_experiments_says_so():
-    assert "No experiment is in the store." in RENDERERS["experiments"]([])
+    assert "No experiment is in the store." in _RENDERERS["experiments"]([])
 
 
 def test_a_draft_is_listed_as_not_evaluated():
     draft = row("experiments", experiment="0123456789abcdef0123", state="Draft", is_evaluated=False, role="primary")
-    assert RENDERERS["experiments"]([draft]).splitlines()[2] == "- `name-0123456789` (draft): not evaluated"
+    assert _RENDERERS["experiments"]([draft]).splitlines()[2] == "- `name-0123456789` (draft): not evaluated"

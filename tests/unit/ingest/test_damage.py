@@ -19,7 +19,7 @@ from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.rows import EVENT_COLUMNS, SESSION_COLUMNS
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.checks import run_deep_checks
-from kaizen_analytics.store.open import copy_file
+from kaizen_analytics.store.connection import copy_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

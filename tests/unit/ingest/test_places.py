@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 from kaizen_analytics.cli import app
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.store.listing import list_sessions
+from kaizen_analytics.store.frames import list_sessions
 from kaizen_analytics.store.location import find_workspace
 
 

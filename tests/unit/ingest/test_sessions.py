@@ -12,7 +12,7 @@ from kaizen_analytics.cli import app
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.listing import find_session, list_sessions, read_timeline
+from kaizen_analytics.store.frames import find_session, list_sessions, read_timeline
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from kaizen_analytics.core.model import Classification, State
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.store import Store, manual_tags, save_experiment, tag_session
 from kaizen_analytics.store.assignments import count_waiting, fold_spool, read_draws, spool_beside
-from kaizen_analytics.store.plans import write_result
+from kaizen_analytics.store.experiments import write_result
 
 CONTROL, TREATMENT = Classification.CONTROL, Classification.TREATMENT
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from store_cases import make_experiment, run_foreign
 
-from kaizen_analytics.core.errors import NotUtf8Error, StoreError, StoreWarning
+from kaizen_analytics.core.errors import StoreError, StoreWarning
 from kaizen_analytics.store import Store, list_experiments, save_experiment
 from kaizen_analytics.store.cells import BadCell, find_bad_cells
 from kaizen_analytics.store.frames import read_events
@@ -158,7 +158,7 @@ def test_the_error_names_the_cell_of_the_column_that_was_read(spoiled: Store):
     ("column", "value", "error", "named"),
     [
         ("ts_ms", "'yesterday'", StoreError, "column ts_ms"),
-        ("payload", NOT_UTF8, NotUtf8Error, "table events, column payload, row 2"),
+        ("payload", NOT_UTF8, StoreError, "table events, column payload, row 2"),
     ],
 )
 def test_a_bad_cell_inside_a_write_block_undoes_the_block(

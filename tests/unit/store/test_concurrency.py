@@ -21,7 +21,7 @@ from kaizen_analytics.store import Store, load_experiment, manual_tags, save_exp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.store.open import JournalMode
+    from kaizen_analytics.store.connection import JournalMode
 
 CONTROL, TREATMENT, _ = Classification
 

@@ -21,9 +21,9 @@ from kaizen_analytics.store import (
     tag_session,
     untag_session,
 )
+from kaizen_analytics.store.experiments import load_plan, write_plan
 from kaizen_analytics.store.importing import ImportSummary, import_kaizen
 from kaizen_analytics.store.location import Location, locate_store, move_former_store, slug
-from kaizen_analytics.store.plans import load_plan, write_plan
 
 if TYPE_CHECKING:
     from pathlib import Path

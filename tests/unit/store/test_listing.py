@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from kaizen_analytics.core.folders import folder_prefix, in_folders, is_in_folder
 from kaizen_analytics.outcomes.sessions import update_outcomes
 from kaizen_analytics.store import Store, write_sessions
-from kaizen_analytics.store.frames import session_metrics
-from kaizen_analytics.store.listing import list_sessions
+from kaizen_analytics.store.frames import list_sessions, session_metrics
 from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Chosen
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, run_scri
 
 from kaizen_analytics.core.errors import StoreError, StoreMissingError
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.open import JournalMode
+from kaizen_analytics.store.connection import JournalMode
 
 WAYS = ({}, {"create": True}, {"read_only": True})
 PAGE = 4096
@@ -280,7 +280,7 @@ import os, sys
 from pathlib import Path
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.open import JournalMode
+from kaizen_analytics.store.connection import JournalMode
 
 def answer(path, **options):
     try:
@@ -374,7 +374,7 @@ def test_migrating_waits_for_another_program(path: Path):
 
 
 def test_a_lock_that_never_comes_free_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("kaizen_analytics.store.open.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("kaizen_analytics.store.connection._BUSY_TIMEOUT_MS", 100)
     Store.open(path, create=True, journal_mode="DELETE").close()
     with hold(path, "begin exclusive"), pytest.raises(StoreError, match="Another program held its lock"):
         Store.open(path, journal_mode="DELETE")

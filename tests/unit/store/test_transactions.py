@@ -22,7 +22,7 @@ from kaizen_analytics.store.sql import quote_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.store.open import JournalMode
+    from kaizen_analytics.store.connection import JournalMode
     from kaizen_analytics.store.sql import Parameter
 
 ADD = "insert into ka_session_attributes (session_id) values (?) returning 1"

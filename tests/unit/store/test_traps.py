@@ -19,7 +19,7 @@ from store_cases import ENVIRONMENT, hold, release, run_foreign, run_script, try
 
 from kaizen_analytics.core.errors import StoreError, StoreMissingError
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.open import load_duckdb
+from kaizen_analytics.store.connection import load_duckdb
 from kaizen_analytics.store.sql import encode_list, quote_text
 
 if TYPE_CHECKING:
@@ -266,8 +266,7 @@ def test_trap_a_failed_commit_keeps_its_locks(store: Store, path: Path):
 def test_after_a_failed_commit_the_store_is_free_and_usable(
     path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Store, str], object]
 ):
-    for room in ("open", "connection"):
-        monkeypatch.setattr(f"kaizen_analytics.store.{room}.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("kaizen_analytics.store.connection._BUSY_TIMEOUT_MS", 100)
     with Store.open(path, create=True, journal_mode="DELETE") as store:
         with hold(path, "begin", "select * from experiments"), pytest.raises(StoreError, match="held its lock"):
             write(store, "insert into ka_session_attributes values ('a', 'b', 'c') returning 1")
