@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from store_cases import Crew
 
 from kaizen_analytics.store import Store
 
@@ -24,3 +25,11 @@ def store(path: Path) -> Iterator[Store]:
     """Return a new, empty store."""
     with Store.open(path, create=True) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def crew() -> Iterator[Crew]:
+    """Return eight processes that open stores when they are told to."""
+    made = Crew()
+    yield made
+    made.close()

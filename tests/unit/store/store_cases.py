@@ -5,13 +5,15 @@ Python's sqlite3 never runs in a process that has the store open: closing its ha
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import kaizen_analytics
 from kaizen_analytics.core.model import (
@@ -71,20 +73,30 @@ create table session_evals (id TEXT PRIMARY KEY, session_id TEXT NOT NULL, judge
 
 _FOREIGN = """
 import json, sqlite3, sys
-path, timeout, mode = sys.argv[1], float(sys.argv[2]), sys.argv[3]
-connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
-statements = json.load(sys.stdin)
-if mode == "dump":
-    rows = list(connection.iterdump())
-elif mode == "script":
-    connection.executescript(statements)
-    rows = []
-else:
-    connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
-    rows = [connection.execute(sql).fetchall() for sql in statements][-1]
-connection.close()
-print(json.dumps(rows))
+for line in sys.stdin:
+    path, timeout, mode, statements = json.loads(line)
+    connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+    try:
+        rows = []
+        if mode == "dump":
+            rows = list(connection.iterdump())
+        elif mode == "script":
+            connection.executescript(statements)
+        else:
+            connection.text_factory = lambda raw: raw.decode("utf-8", "backslashreplace")
+            rows = [connection.execute(sql).fetchall() for sql in statements][-1]
+        answer = rows, None
+    except sqlite3.Error as error:
+        answer = None, str(error)
+    finally:
+        connection.close()
+    print(json.dumps(answer), flush=True)
 """
+
+
+class ForeignError(Exception):
+    """What the other SQLite refused."""
+
 
 _HOLDER = """
 import sqlite3, sys
@@ -96,33 +108,49 @@ sys.stdin.readline()
 """
 
 
-def run_foreign(path: Path, *statements: str, timeout_s: float = 30) -> list[list[Any]]:
+def run_foreign(path: Path, *statements: str) -> list[list[Any]]:
     """Run statements with another SQLite library in another process and return the rows of the last one."""
-    return json.loads(_foreign(path, list(statements), timeout_s, "rows").stdout)
+    return _ask(path, list(statements), 30, "rows")
 
 
 def run_script(path: Path, script: str) -> None:
     """Run a script of statements with another SQLite library in another process."""
-    _foreign(path, script, 30, "script")
+    _ask(path, script, 30, "script")
 
 
 def dump(path: Path) -> list[str]:
     """Return everything that is in a database, as another SQLite library writes it down."""
-    return json.loads(_foreign(path, [], 30, "dump").stdout)
+    return _ask(path, [], 30, "dump")
 
 
-def try_foreign(path: Path, *statements: str, timeout_s: float = 0) -> bool:
+def try_foreign(path: Path, *statements: str) -> bool:
     """Whether another program can run the statements now."""
-    done = _foreign(path, list(statements), timeout_s, "rows", check=False)
-    assert done.returncode == 0 or "database is locked" in done.stderr
-    return done.returncode == 0
+    try:
+        _ask(path, list(statements), 0, "rows")
+    except ForeignError as error:
+        if "database is locked" not in str(error):
+            raise
+        return False
+    return True
 
 
-def _foreign(
-    path: Path, statements: object, timeout_s: float, mode: str, *, check: bool = True
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-I", "-S", "-c", _FOREIGN, str(path), str(timeout_s), mode]
-    return subprocess.run(command, input=json.dumps(statements), capture_output=True, text=True, check=check)
+@cache
+def _foreigner() -> subprocess.Popen[str]:
+    """Return the process that answers; between two questions it has no file open."""
+    command = [sys.executable, "-I", "-S", "-c", _FOREIGN]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    atexit.register(process.communicate)
+    return process
+
+
+def _ask(path: Path, statements: object, timeout_s: float, mode: str) -> Any:
+    process = _foreigner()
+    process.stdin.write(json.dumps([str(path), timeout_s, mode, statements]) + "\n")
+    process.stdin.flush()
+    rows, problem = json.loads(process.stdout.readline())
+    if problem is not None:
+        raise ForeignError(problem)
+    return rows
 
 
 @contextmanager
@@ -144,32 +172,47 @@ def release(process: subprocess.Popen[str]) -> None:
         process.stdin.close()
 
 
+_WORKER = """
+import sys
+from kaizen_analytics.core.errors import KaizenError
+from kaizen_analytics.core.model import Classification
+from kaizen_analytics.store import Store, tag_session
+def tag(path, mode, experiment, variant, first, count):
+    try:
+        with Store.open(path, journal_mode=mode) as store:
+            for number in range(int(count)):
+                tag_session(store, experiment, f"s{int(first) + number}", Classification(variant))
+    except KaizenError as error:
+        return str(error)
+    return "done"
+def make(path):
+    with Store.open(path, create=True) as store:
+        return store.native("select count(*) from ka_migrations")[0][0]
+print("ready", flush=True)
+for line in sys.stdin:
+    name, *arguments = line.rstrip().split("|")
+    print({"tag": tag, "make": make}[name](*arguments), flush=True)
+"""
+
+
 class Crew:
-    """Processes that run the same script at the same time: each answers one line for every line it is told.
+    """Eight processes that work at the same time; each answers one line for every line it is told."""
 
-    The script defines `work(line) -> str`.
-    """
-
-    def __init__(self, size: int, script: str) -> None:
-        loop = (
-            "\nimport sys\nprint('ready', flush=True)\nfor line in sys.stdin: print(work(line.rstrip()), flush=True)\n"
-        )
-        command = [sys.executable, "-c", script + loop]
+    def __init__(self) -> None:
+        command = [sys.executable, "-c", _WORKER]
         pipe = subprocess.PIPE
         self.processes = [
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) for _ in range(size)
+            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) for _ in range(8)
         ]
-        assert self._answers() == ["ready"] * size
+        assert self._answers() == ["ready"] * 8
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Let the processes end."""
         for process in self.processes:
             process.communicate()
 
     def tell(self, *lines: str) -> list[str]:
-        """Send each process its line (all of them the same one if only one is given) and return the answers."""
+        """Send each process its line (`tag|…` or `make|…`; one line may do for several) and return the answers."""
         for place, process in enumerate(self.processes):
             process.stdin.write(lines[place % len(lines)] + "\n")
             process.stdin.flush()

@@ -294,6 +294,7 @@ def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: JournalMode):
 @example(-(2**63))
 def test_parameters_come_back_as_they_were(store: Store, value: str | int | None):
     assert store.native("select ?1", value) == [(None if value is None else str(value),)]
+    assert store.read("select $a as a, $b as b", {"a": value, "b": 1}).row(0) == (value, 1)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
