@@ -326,12 +326,18 @@ def _measure_cpu_s(flag: Callable[[list[str]], object], texts: list[str]) -> flo
     return sum(os.times()[:4]) - begin
 
 
+_SCANNED = {0, 1, 200, 205}
+"""Exit codes of a scan that came to its end: betterleaks found something (1), kingfisher did (200, 205)."""
+
+
 def _flag_with_program(command: tuple[str, ...], texts: list[str]) -> set[int]:
     with tempfile.TemporaryDirectory() as folder:
         for number, text in enumerate(texts):
             (Path(folder) / f"{number}.txt").write_text(text + "\n", encoding="utf-8")
         filled = [part.replace("{folder}", folder) for part in command]
         done = subprocess.run(filled, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if done.returncode not in _SCANNED:
+        raise RuntimeError(f"{command[0]} exited with {done.returncode}: {done.stderr[-500:]}")
     found = [line for line in done.stdout.splitlines() if '"finding":{' in line]
     return {int(number) for line in found for number in re.findall(r"/(\d+)\.txt", line)}
 

@@ -15,11 +15,13 @@ import json
 import random
 import re
 import string
+import tomllib
 import urllib.parse
 import uuid
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -606,6 +608,14 @@ _IDENTITIES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
+_SHAPES = tomllib.loads(Path(__file__).with_name("redaction_shapes.toml").read_text("utf-8"))
+for _title, _known in (("structured", _STRUCTURES), ("identity", _IDENTITIES)):
+    for _kind, _forms in _SHAPES[_title].items():
+        _known[_kind] = tuple((template, form) for form, templates in _forms.items() for template in templates)
+_MOST_CASES = 12
+"""How many cases of one kind a round takes."""
+
+
 def _json(text: str) -> str:
     return json.dumps(text)[1:-1]
 
@@ -690,9 +700,9 @@ def _plain_secrets(rng: random.Random) -> Iterator[tuple[str, str, str]]:
         planted = _pick(rng, _TOKEN_CONTEXTS).replace("{S}", secret)
         yield kind, planted, secret.removeprefix("AccountKey=")
     for kind, cases in _STRUCTURES.items():
-        template, form = cases[rng.randrange(len(cases))]
-        secret = fill(form, rng)
-        yield kind, _plant(template, secret, rng), secret
+        for template, form in rng.sample(cases, min(len(cases), _MOST_CASES) if kind in _SHAPES["structured"] else 1):
+            secret = fill(form, rng)
+            yield kind, _plant(template, secret, rng), secret
     for names, forms, kind in (
         (NAMES_PASSWORD, _PASSWORD_VALUES, "password"),
         (NAMES_SECRET, _SECRET_VALUES, "named secret"),
@@ -705,7 +715,7 @@ def _plain_secrets(rng: random.Random) -> Iterator[tuple[str, str, str]]:
 
 def _plain_identities(rng: random.Random) -> Iterator[tuple[str, str, str]]:
     for kind, cases in _IDENTITIES.items():
-        for template, form in cases:
+        for template, form in rng.sample(cases, min(len(cases), _MOST_CASES)):
             secret = fill(form, rng)
             yield kind, _plant(template, secret, rng), secret
 
@@ -1061,6 +1071,9 @@ _NEGATIVES: dict[str, tuple[str, ...]] = {
         '<span class="hljs-attr">password</span>',
     ),
 }
+
+
+_NEGATIVES |= {kind: tuple(templates) for kind, templates in _SHAPES["negative"].items()}
 
 
 def _fill_negative(template: str, rng: random.Random) -> str:

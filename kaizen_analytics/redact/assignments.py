@@ -16,6 +16,7 @@ from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
 from kaizen_analytics.redact.values import (
     is_password,
     is_placeholder,
+    is_random_key,
     is_secret,
     is_uuid,
     measure_shape,
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 
 ANCHORS = tuple(
     b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp psk kennwort contrase senha"
-    b" sessid sid= sid: .sid _sid sid\" sid'".split(),
+    b" sessid sid= sid: .sid _sid sid\" sid' _pat= _pat: _pat\" _pat'".split(),
+)
+# What can stand between an operator and its value: an anchor, a tag, the mark of a block, the end of a line.
+_GAP = (
+    rb"(?:[&!]{1,2}[\w-]{1,30}[ \t]{1,4}|<%=[ ]?|<!\[CDATA\[|\{(?=[\"'])|[|>][+-]?[ \t]{0,4}\r?\n[ \t+>]{1,40}"
+    rb"|\\\r?\n[ \t+>]{0,40}|\(?[ \t]{0,4}\r?\n[ \t+>]{1,40}(?=[\"'`])|\s{1,20}string\(\d{1,4}\) )?"
 )
 _OPERATOR = (
     rb"(?P<close>(?:\[\d{0,6}\])?[\"'`\])}]{0,3})"
@@ -37,15 +43,19 @@ _OPERATOR = (
     rb"(?=[ ]{0,3}:?=[ ]{0,3}[@NLu]?[\"'`]))?"
     rb"(?:[ ]{0,2}:[ ]{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
     rb"(?P<op>>(?:\s|(?<=\n)[>+|-]){1,40}(?=[^<\s])"
-    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||->|<-|>)[ \t]{0,8}"
+    rb"|</(?i:key|name)>\s{0,40}<(?i:string|value|data)>"
+    rb"|\s{0,20},?\s{0,20}(?:[\"']\w{1,20}[\"']\s?:\s?[\"']?[\w./-]{0,60}[\"']?\s?,\s{0,20}){0,2}"
+    rb"[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=][ \t]{0,4}"
+    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||\?\?|\?:|->|<-|>)[ \t]{0,8}" + _GAP + rb""
     rb"|\s{0,3},\s{0,4}(?=[\"'`])"
+    rb"|\{(?=[\"'])"
+    rb"|[ \t]{0,4}\\?\r?\n[ \t+>]{1,40}"
     rb"|[ \t]{1,4}(?=[\"'`])"
-    rb"| (?:is|was|are|=) ?:?[ ]{1,2}"
-    rb"|\s{0,20},?\s{0,20}[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=][ \t]{0,4})"
+    rb"| (?:is|was|are|=) ?:?[ ]{1,2})"
 )
 _VALUE = (
     rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
-    rb"(?:[@$bBrRfFuULN]{0,2}(?:"
+    rb"(?:[@$bBrRfFuULN]{0,2}#{0,3}(?:"
     rb"\"(?P<double>(?:[^\"\\\r\n]|\\[^\r\n]){4,1000})\""
     rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
     rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
@@ -54,7 +64,7 @@ _BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
 _ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
 _ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
 _COMMAND_BEFORE = re.compile(
-    rb"\b(?:ENV|ARG|set|setx|SET|export|config:set|my|the"
+    rb"(?<![\w-])(?:ENV|ARG|set|set -\w{1,4}|setenv|setx|SET|export|config:set|--secret|--plaintext|my|the"
     rb"|(?i:with|identified|enable|(?:login|user|account|username|machine)[ \t]+\S{1,80}))[ \t]+\Z",
 )
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
@@ -62,7 +72,7 @@ _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
 _OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
 _ASSIGNING = np.zeros(256, np.bool_)
-_ASSIGNING[list(b"\"'`])}[ \t\r\n=:>,|!?+-<")] = True
+_ASSIGNING[list(b"\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
 
 
@@ -173,7 +183,7 @@ def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | Non
     operator = match["op"].strip()
     if hit.view.startswith(PLACEHOLDER_START, span[1]):
         return None
-    if not _operator_fits(hit, name, operator, quoted=quoted):
+    if not _operator_fits(hit, name, operator, value, quoted=quoted):
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
         return None
@@ -184,27 +194,37 @@ def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | Non
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
 
 
-def _operator_fits(hit: Hit, name: _Name, operator: bytes, *, quoted: bool) -> bool:
+_MIXED = re.compile(rb"(?=\S*\d)(?=\S*[a-z])(?=\S*[!#$%^&*?~+=@]|\S*[A-Z])\S{8,}")
+
+
+def _operator_fits(hit: Hit, name: _Name, operator: bytes, value: bytes, *, quoted: bool) -> bool:
     """Whether this notation assigns at all: `a > b` and `a::b` do only in some surroundings."""
-    if operator[:1] == b">":
-        before = hit.view[max(hit.low, name.start - 8) : name.start]
-        return before[-1:] in (b"<", b"/", b":") or _KEYED.search(before) is not None
+    before = hit.view[max(hit.low, name.start - 8) : name.start]
     if operator in {b":", b""} and name.text.rsplit(b" ", 1)[-1].lower() == b"pass":
-        return quoted and operator == b":"  # test runners report `PASS: name`, and one can pass `--all`
+        # Test runners report `PASS: name`, and one can pass `--all`.
+        return operator == b":" and (quoted or (name.text == b"pass" and _MIXED.match(value) is not None))
     if operator in {b"::", b"->", b"<-", b"==", b"===", b"!=", b"!=="}:
         return quoted
-    return True
+    if operator in {b"", b"\\"}:
+        return quoted or name.text[:1] == b"-"  # only an option goes on with its value on the next line
+    if operator == b",":
+        return value[:8] != name.text[:8]  # else a list of names that are alike
+    if operator == b":":
+        return before[-1:] != b":"  # `arn:aws:secretsmanager:eu-west-1:1234:secret:name`
+    return operator[:1] != b">" or before[-1:] in (b"<", b"/", b":") or _KEYED.search(before) is not None
 
 
 def _judge_argument(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | None:
     """Judge `--password VALUE` and `ENV DB_PASSWORD VALUE`: the word behind a name, without an operator."""
     flagged = hit.view[name.start : name.start + 1] == b"-"
     before = hit.view[max(hit.low, name.start - 120) : name.start]
-    alone = before[-1:] in (b"", b"\n") and hit.view[match.end() : match.end() + 1] in (b"", b"\n", b"\r")
-    if not flagged and not alone and not _COMMAND_BEFORE.search(before):
-        return None
+    ends = before[-1:], hit.view[match.end() : match.end() + 1]
+    alone = (ends[0] in (b"", b"\n") and ends[1] in (b"", b"\n", b"\r")) or ends in {(b'"', b'"'), (b"'", b"'")}
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
+    if not flagged and not alone and not _COMMAND_BEFORE.search(before):
+        # In a sentence (`use key …`, `no such token …`), what can hardly be anything but a key.
+        return span if name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value) else None
     if not flagged and not any(48 <= byte <= 57 for byte in value):
         return None
     return span if _believe(name, value, quoted=quoted or flagged) else None
@@ -215,7 +235,7 @@ def _believe(name: _Name, value: bytes, *, quoted: bool) -> bool:
     if name.promise is Promise.NOTHING:
         return _is_vendor_value(name.text, value)
     if name.promise is Promise.WEAK:
-        return _is_random_key(value)
+        return is_random_key(value)
     if b" " in value:
         return _is_sentence_secret(name.text, value)
     if is_uuid(value) and _SESSION.search(name.text):
@@ -236,22 +256,6 @@ def _is_sentence_secret(name: bytes, value: bytes) -> bool:
     shape = measure_shape(value)
     return (
         value.count(b" ") <= 3 and shape.digits >= 2 and shape.symbols - value.count(b" ") >= 2 and shape.entropy >= 3.3
-    )
-
-
-def _is_random_key(value: bytes) -> bool:
-    """Whether the value of a bare `key` or `auth` can hardly be anything but a key: long, mixed, no hash."""
-    shape = measure_shape(value)
-    return (
-        shape.size >= 20
-        and shape.digits >= 2
-        and shape.upper >= 2
-        and shape.lower >= 2
-        and shape.entropy >= 3.6
-        and not value.startswith((b"sha", b"/", b"http", b"data:"))
-        and b"." not in value
-        and not is_uuid(value)
-        and is_secret(value, quoted=True)
     )
 
 

@@ -60,6 +60,12 @@ _CONTROLS = {
     b"^[[": re.compile(rb"\^\[" + _COLOUR),
     b"\x1b]": re.compile(rb"\x1b\][^\x07\x1b\r\n]{0,256}(?:\x07|\x1b\\)"),
     b"\x1b(": re.compile(rb"\x1b\([0-9A-Z]"),
+    # As escapes of one byte left them: no part of a longer character.
+    b"\xad": re.compile(rb"(?<![\x80-\xff])\xad"),
+    b"\xa0": re.compile(rb"(?<![\x80-\xff])\xa0"),
+    # Where something took the escape character away.
+    b"[0m": re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"),
+    b"[39m": re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"),
 }
 _INVISIBLE_RANGES = (
     (0x00, 0x08),
@@ -167,7 +173,7 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     b'red'
     """
     characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    wide = _none() if raw.isascii() else _wide_invisibles(characters)
+    wide = _none() if raw.isascii() else _wide_characters(characters)
     controls = np.flatnonzero(_IS_CONTROL[characters[: len(raw)]]) if raw.translate(None, _PRINTED) else _EMPTY
     single = _Escapes(controls, controls + 1, np.full(len(controls), _DELETE))
     # Sequences come first: the control character that begins one belongs to it.
@@ -295,38 +301,42 @@ def _percents(characters: _Bytes) -> _Escapes:
     return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
 
 
-def _wide_invisibles(characters: _Bytes) -> _Escapes:
-    """Find invisible characters of two, three and four bytes."""
+def _wide_characters(characters: _Bytes) -> _Escapes:
+    """Find invisible characters of two, three and four bytes, blanks, and the wide forms of ASCII."""
     starts = np.flatnonzero(_LEADS[characters])
     if not len(starts):
         return _none()
-    code = np.zeros(len(starts), np.int64)
+    code = characters[starts].astype(np.int64)
     lengths = np.zeros(len(starts), np.int64)
-    for size, known in enumerate(_ENCODED, 2):
+    values = np.full(len(starts), _DELETE)
+    for size, (known, meant) in enumerate(_ENCODED, 2):
         # A longer code holds the shorter ones, so it is compared as a number of its own length.
-        code = (code << 8 if size > 2 else characters[starts].astype(np.int64) << 8) | characters[starts + size - 1]
-        lengths = np.where((lengths == 0) & _is_in(code, known), size, lengths)
+        code = code << 8 | characters[starts + size - 1]
+        places = np.minimum(np.searchsorted(known, code), len(known) - 1)
+        found = (lengths == 0) & (known[places] == code)
+        lengths, values = np.where(found, size, lengths), np.where(found, meant[places], values)
     real = lengths > 0
-    return _Escapes(starts[real], starts[real] + lengths[real], np.full(int(real.sum()), _DELETE))
+    return _Escapes(starts[real], starts[real] + lengths[real], values[real])
 
 
-def _is_in(codes: Indexes, known: Indexes) -> NDArray[np.bool_]:
-    """Whether each code is one of the known ones, which ascend."""
-    return np.equal(known[np.minimum(np.searchsorted(known, codes), len(known) - 1)], codes)
-
-
-def _encode_ranges() -> tuple[Indexes, ...]:
-    """Return the UTF-8 of the invisible characters of two, three and four bytes, as numbers."""
-    points = [code for first, last in _INVISIBLE_RANGES for code in range(max(first, 0x80), last + 1)]
-    encoded = [chr(code).encode() for code in points]
-    return tuple(
-        np.array([int.from_bytes(raw, "big") for raw in encoded if len(raw) == size], np.int64) for size in (2, 3, 4)
-    )
+def _encode_ranges() -> list[tuple[Indexes, Indexes]]:
+    """Return characters of two, three and four bytes of UTF-8, as numbers, and what each is read as."""
+    meant = {code: _DELETE for first, last in _INVISIBLE_RANGES for code in range(max(first, 0x80), last + 1)}
+    meant |= {int(code): _SPACE for code in _SPACES if code not in {0x2028, 0x2029}}
+    meant |= {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+    encoded = sorted((chr(code).encode(), value) for code, value in meant.items())
+    return [
+        (
+            np.array([int.from_bytes(raw, "big") for raw, _ in encoded if len(raw) == size], np.int64),
+            np.array([value for raw, value in encoded if len(raw) == size], np.int64),
+        )
+        for size in (2, 3, 4)
+    ]
 
 
 _ENCODED = _encode_ranges()
 _LEADS = np.zeros(256, np.bool_)
-_LEADS[[int(code) >> 8 * (size - 1) for size, codes in enumerate(_ENCODED, 2) for code in codes]] = True
+_LEADS[[int(code) >> 8 * (size - 1) for size, (codes, _) in enumerate(_ENCODED, 2) for code in codes]] = True
 _IS_CONTROL = np.zeros(256, np.bool_)
 _IS_CONTROL[[code for first, last in _INVISIBLE_RANGES[:4] for code in range(first, last + 1)]] = True
 _PRINTED = bytes(code for code in range(256) if not _IS_CONTROL[code])

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from kaizen_analytics.redact.values import is_password, is_placeholder, is_secret, measure_shape
+from kaizen_analytics.redact.values import is_password, is_placeholder, is_random_key, is_secret, is_uuid, measure_shape
 from kaizen_analytics.redact.vocabulary import (
     HOST_WORDS,
     MACHINE_AUTHORS,
@@ -23,7 +23,7 @@ _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.
 # Secrets
 
 _EXAMPLE_LOGIN = re.compile(
-    rb"(?i)(?:user(?:name)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+"
+    rb"(?i)(?:user(?:name|id)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+"
     rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)",
 )
 
@@ -31,9 +31,21 @@ _EXAMPLE_LOGIN = re.compile(
 def _is_login(match: re.Match[bytes]) -> bool:
     value = match["value"]
     password = value.partition(b":")[2]
+    user = value.partition(b":")[0]
     return not (
-        _EXAMPLE_LOGIN.fullmatch(value) or b"<R:" in value or password.startswith((b"$", b"{", b"<", b"%(", b"*"))
+        user == password
+        or _EXAMPLE_LOGIN.fullmatch(value)
+        or b"<R:" in value
+        or password.startswith((b"$", b"{", b"<", b"%(", b"*"))
     )
+
+
+_MASK = re.compile(rb"[xX*.]{6,}|([0-9A-Za-z])\1{9,}|(?i:your|my|example)[_-]?(?:token|key|secret)")
+
+
+def _is_drawn(match: re.Match[bytes]) -> bool:
+    """Whether what follows the mark of a vendor was drawn at random, and not masked."""
+    return _MASK.search(match[0]) is None
 
 
 def _has_digit(match: re.Match[bytes]) -> bool:
@@ -68,6 +80,7 @@ def _is_query_value(match: re.Match[bytes]) -> bool:
         shape.size >= 8
         and shape.digits >= 1
         and not is_placeholder(value)
+        and not (is_uuid(value) and b"session" in match[0].lower())
         and (shape.digits < shape.size or shape.size >= 16)
     )
 
@@ -123,7 +136,7 @@ def _is_striking(match: re.Match[bytes]) -> bool:
 
 _BETWEEN = re.compile(rb"[a-z]{2}\d{2,}[a-z]{2}")
 _NAMED = re.compile(
-    rb"(?i)(?:sha|md|pbkdf|bcrypt|scrypt|argon|aes|rsa|oauth|utf|ipv|base|http|tls|rfc|cve|iso|section|step|php|python"
+    rb"(?i)1password$|(?:sha|md|pbkdf|bcrypt|scrypt|argon|aes|rsa|oauth|utf|ipv|base|http|tls|rfc|cve|iso|section|step|php|python"
     rb"|java|node|v|s|ec|id|win|mac|vs|es|issue|#|/|\.|-|--)[-_.]?\d|[/.\\#@-]|\w+(?:[-_/.]\w+)+$|\w+\(|.*[=/\\]"
 )
 _CODE = re.compile(rb"[{}\\]|\w\.\w+\[|\[[_^-]|\]\?|->|::")
@@ -133,7 +146,8 @@ _FORMER_HOST = re.compile(rb"://[^\s\"'<>`]{0,512},$")
 # People, machines, organisations
 
 _IMPERSONAL = re.compile(
-    rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply)@.*|.*@(?:users\.noreply\.github\.com"
+    rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply|pass(?:word)?|pw|secret|token)@.*"
+    rb"|(?:support|security|info|bot)@(?:github|gitlab|npmjs|docker|google|microsoft|apple|anthropic|openai)\.com|.*@(?:users\.noreply\.github\.com"
     rb"|noreply\.\S+|sha256|v\d.*)"
     rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@"
     rb"(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
@@ -191,13 +205,18 @@ _ATTRIBUTE = re.compile(
 )
 
 
+_CONTAINER = re.compile(rb"[0-9a-f]{12}|[0-9a-f]{64}")
+
+
 def _is_machine(match: re.Match[bytes]) -> bool:
     value = match["value"].lower()
+    if _CONTAINER.fullmatch(value):
+        return False
     return value not in HOST_WORDS and value not in ROLE_ACCOUNTS and not _ATTRIBUTE.match(value)
 
 
 def _is_human(match: re.Match[bytes]) -> bool:
-    words = re.split(rb" ", match["value"].lower())
+    words = re.split(rb"[ \[]", match["value"].lower())
     return not any(word.strip(b".[]") in MACHINE_AUTHORS for word in words)
 
 
@@ -205,6 +224,7 @@ _HOME_ROOTS = frozenset(
     b"var export usr data mnt net nfs private rootfs hostfs host volumes cluster lustre gpfs nas storage san pool tank "
     b"ceph beegfs hpc ..".split()
 )
+_LINUX_ON_WINDOWS = re.compile(rb"(?i)wsl(?:\$|\.localhost|\+|%2b)")
 _AFTER_PLACEHOLDER = re.compile(rb":[0-9a-z]{2,10}>$")
 
 
@@ -212,15 +232,24 @@ def _is_home(match: re.Match[bytes]) -> bool:
     """Whether this is a home folder: `src/users/list` is not, nor are API routes such as `/users/42`."""
     before = match.string[max(0, match.start() - 14) : match.start()]
     parent = before[len(before.rstrip(_HOST_BYTES)) :]
-    if len(parent) > 1 and parent.lower() not in _HOME_ROOTS:
+    if (
+        len(parent) > 1
+        and parent.lower() not in _HOME_ROOTS
+        and not _LINUX_ON_WINDOWS.search(match.string[: match.start()][-60:])
+    ):
         return False
     if before[-1:] == b">" and _AFTER_PLACEHOLDER.search(before):
         return False
     return b"/users/" not in match[0] or before[-1:].isalpha() or before[-1:] == b":"
 
 
+_OF_EVERY_CLUSTER = (b".svc.cluster.local", b".docker.internal", b"metadata.google.internal", b"kubernetes.default.svc")
+
+
 def _is_named_host(value: bytes) -> bool:
     """Whether a dotted name is a host and not an attribute such as `threading.local` or `crate.internal`."""
+    if value.endswith(_OF_EVERY_CLUSTER):
+        return False
     first, _, rest = value.partition(b".")
     labels = value.split(b".")
     return (
@@ -287,7 +316,7 @@ def _is_phone(match: re.Match[bytes]) -> bool:
         or re.fullmatch(rb"\+?(?:19|20)\d\d[-./]\d\d?[-./]\d\d?", value)
     ):
         return False
-    if re.fullmatch(rb"\+\d+\.\d+", value):
+    if re.fullmatch(rb"\+\d+\.\d+|\+?\d{1,3}(?:\.\d{1,3}){3}", value):
         return False
     if value.startswith(b"+1") and (len(digits) != 11 or digits[1] < 2):
         return False
@@ -363,6 +392,8 @@ def _is_spanish_number(match: re.Match[bytes]) -> bool:
 
 
 CHECKS: dict[str, Check] = {
+    "drawn": _is_drawn,
+    "random-key": lambda match: is_random_key(match["value"]),
     "login": _is_login,
     "digit": _has_digit,
     "header-value": _is_header_value,

@@ -42,7 +42,7 @@ def judge_name(name: bytes) -> Promise:
         return Promise.NOTHING
     if tuple(words[-2:]) in _IDENTIFYING or words[-1] in {"sessionid", "phpsessid", "jsessionid", "sid", "sessid"}:
         return Promise.SECRET
-    if words[-1] in HARMLESS_ENDS:
+    if words[-1] in HARMLESS_ENDS and words[-2:] != ["pass", "phrase"]:
         return Promise.NOTHING
     return _judge_words(words)
 

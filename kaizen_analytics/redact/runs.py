@@ -87,7 +87,7 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
     digits = np.append(np.flatnonzero(classes == _DIGIT), len(view))
     has_digit: NDArray[np.bool_] = digits[np.searchsorted(digits, starts)] < ends
     heads = np.frombuffer(view, np.uint8)[starts[:, None] + _GROUPS]
-    text_like: NDArray[np.bool_] = np.all(_TEXT_HEADS[heads], axis=1)
+    text_like: NDArray[np.bool_] = np.count_nonzero(_TEXT_HEADS[heads], axis=1) >= _LEAST_HEADS
     characters = np.frombuffer(view, np.uint8)
     for head in _COMPRESSED:
         text_like |= (characters[starts] == head[0]) & (characters[starts + 1] == head[1])
@@ -97,6 +97,8 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
 
 
 _GROUPS = np.arange(5) * 4
+_LEAST_HEADS = 3
+"""How many of five must begin so; the others may begin inside a character beyond ASCII."""
 _TEXT_HEADS = np.zeros(256, np.bool_)
 _TEXT_HEADS[list(b"ACDEGIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")] = True
 """What every fourth character of encoded text can be: it holds the upper bits of a byte, which are few in ASCII."""
@@ -284,7 +286,7 @@ _NOBODY = re.compile(
     rb"|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
 )
 _VERSION_BEFORE = re.compile(
-    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ :=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]"
+    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ +:=v\"']{0,5}|ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@|release[ :]"
     rb"|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$",
 )
 _ADDRESS_6 = re.compile(
@@ -310,6 +312,11 @@ def _is_machine_address_6(value: bytes) -> bool:
         and any(byte in b"abcdefABCDEF" or byte == 58 for byte in value)
         and value.lower() != b"fe80::1"
     )
+
+
+def _is_card(value: bytes) -> bool:
+    """Whether a MAC form is of a network card: neither nobody nor everybody."""
+    return len(set(value.lower())) > 2
 
 
 def find_addresses(view: bytes, classes: NDArray[np.uint8]) -> Iterator[tuple[int, int, Category, str]]:
@@ -359,7 +366,11 @@ def _find_marked(view: bytes, marks: NDArray[np.int64], gap: int) -> Iterator[tu
             (_ADDRESS_6, Category.ADDRESS, "ip-address-6"),
         ):
             match = pattern.search(view, max(0, mark - 5), mark + 42)
-            if match and match.start() <= mark < match.end() and (pattern is _MAC or _is_machine_address_6(match[0])):
+            if (
+                match
+                and match.start() <= mark < match.end()
+                and (_is_card if pattern is _MAC else _is_machine_address_6)(match[0])
+            ):
                 done = match.end()
                 yield (*match.span(), category, kind)
                 break

@@ -41,7 +41,14 @@ _DEEPEST_ENCODING = 2
 _SURROUNDINGS = (250, 1200)
 """Bytes before and behind a literal that rules look at; where no escape stood in them, one view is enough."""
 _BACKSLASHED = frozenset(
-    {"home-folder", "windows-share-host", "windows-share-user", "domain-account", "named-domain-account"}
+    {
+        "home-folder",
+        "windows-share-host",
+        "windows-share-user",
+        "domain-account",
+        "named-domain-account",
+        "percent-login",
+    }
 )
 _WORD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 

@@ -23,7 +23,7 @@ _PLACEHOLDER = re.compile(
     rb"(?:\.|\[|->|::|\?\.).*"
     rb"|(?:os\.)?(?:get)?env\b.*|getenv.*|vault:.*|arn:.*|ref\+.*|op://.*|secret://.*|ssm:.*|keyring:.*|file:.*"
     rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*"
-    rb"|required|secret\w{0,3}|password\w{0,2}"
+    rb"|required|secret\w{0,3}|1?password\w{0,2}"
     rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*"
     rb"|fixme.*|insert.*|replace.*"
     rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?"
@@ -208,3 +208,23 @@ def _is_random_mixture(shape: Shape) -> bool:
     if shape.size >= 24 and shape.digits and shape.entropy >= 3.8:
         return True
     return shape.upper >= 2 and shape.lower >= 2 and shape.entropy >= 3.4
+
+
+def is_random_key(value: bytes) -> bool:
+    """Whether the value of a bare `key` or `auth` can hardly be anything but a key: long, mixed, no hash.
+
+    >>> is_random_key(b"a8Fj2kQ9zLp3Xw7Rt5Yu"), is_random_key(b"next-page-token")
+    (True, False)
+    """
+    shape = measure_shape(value)
+    return (
+        shape.size >= 20
+        and shape.digits >= 2
+        and shape.upper >= 2
+        and shape.lower >= 2
+        and shape.entropy >= 3.6
+        and not value.startswith((b"sha", b"/", b"http", b"data:"))
+        and b"." not in value
+        and not is_uuid(value)
+        and is_secret(value, quoted=True)
+    )

@@ -135,6 +135,7 @@ def measure(recipe: Recipe, seed: int, *, short: bool) -> dict[str, object]:
     with tempfile.TemporaryDirectory(prefix="kaizen-faults-") as folder:
         tally = recipe.run(Path(folder), random.Random(f"{seed}-{recipe.name}"), recipe.short if short else recipe.full)
     print(f"{recipe.name}: {time.monotonic() - begin:.1f} s, {tally}", file=sys.stderr, flush=True)
+    tally.require(held=tally.struck > 0, claim="the fault never struck")
     return {**row, **asdict(tally), "good": tally.good}
 
 

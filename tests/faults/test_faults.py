@@ -44,6 +44,7 @@ def test_nothing_is_lost_or_doubled(name: str, give_up) -> None:
         give_up(f"needs {' and '.join(row['lacks'])}")
     assert (row["lost"], row["doubled"], row["damaged"]) == (0, 0, [])
     assert row["runs"] > 0
+    assert row["struck"] > 0  # else nothing was shown
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: the recipes fork and read /proc")
