@@ -23,11 +23,11 @@ from kaizen_analytics.cli.output import clean, print_json
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
+from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.pages.documents import retro_document
 from kaizen_analytics.pages.retro import document, page, show, whole
-from kaizen_analytics.reports.publication import write_file
 from kaizen_analytics.reports.rendering import RunFacts, render_page
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.findings import Finding

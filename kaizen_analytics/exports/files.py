@@ -5,12 +5,8 @@ Every file is scanned for secrets and identities before it is written, and appea
 
 from __future__ import annotations
 
-import glob
 import io
 import json
-import shutil
-import tempfile
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.files import write_file
 from kaizen_analytics.exports.places import SCHEMES, open_place
 from kaizen_analytics.redact import refuse_leaks
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from kaizen_analytics.exports.tables import Export
     from kaizen_analytics.redact import Scanner
 
-_ABANDONED_S = 600
 _FORMULA = r"^[=+\-@\t\r]"
 
 
@@ -173,19 +169,7 @@ def _upload(made: Export, url: str, form: Format | None, scanner: Scanner) -> tu
 
 
 def _publish(data: bytes, path: Path) -> None:
-    """Put a whole file in its place, in one step; a link there is replaced, not followed.
-
-    What a killed process left beside the file goes once it is ten minutes old.
-    """
-    prefix = f".{path.name}.kaizen-draft-"
     try:
-        for stray in path.parent.glob(f"{glob.escape(prefix)}*"):
-            if time.time() - stray.lstat().st_mtime > _ABANDONED_S:
-                shutil.rmtree(stray, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            draft.touch(0o600)
-            draft.write_bytes(data)
-            draft.replace(path)
+        write_file(path, data)
     except OSError as error:
         raise ConfigError(f"Cannot write into {path.parent}: {error.strerror}.") from error

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ReportError
-from kaizen_analytics.reports.publication import RUN_FILE, write_file
+from kaizen_analytics.core.files import write_file
+from kaizen_analytics.reports.publication import RUN_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

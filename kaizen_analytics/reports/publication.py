@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written, flushed to the disk, then renamed into place.
+"""Runs of reports that appear whole or not at all: their folder is filled apart, then renamed into place.
 
 A folder of reports looks like this; everything that begins with a dot is work in progress:
 
@@ -15,9 +15,11 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.errors import ReportError
+from kaizen_analytics.core.files import open_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,45 +53,16 @@ def slug(text: str) -> str:
     return f"{plain or 'subject'}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write `data` so that `path` holds all of it or what it held before, also after a power cut.
-
-    >>> write_file(tmp / "report.md", b"whole")
-    >>> (tmp / "report.md").read_bytes()
-    b'whole'
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-    _flush_folder(path.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make renames and new names inside `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def make_staging(output: Path, run_id: str) -> Path:
     """Create and return the private folder in which a run gathers its files, beside where they will be published.
 
     >>> make_staging(tmp, "run-1").name
     '.staging-run-1'
     """
-    staging = output / f"{_STAGING}{run_id}"
-    staging.mkdir(mode=0o700)
-    return staging
+    name = f"{_STAGING}{run_id}"
+    with open_folder(output) as folder:
+        os.mkdir(name, 0o700, dir_fd=folder)
+    return output / name
 
 
 def find_staging(output: Path) -> list[Path]:
@@ -107,12 +80,16 @@ def publish(staging: Path, run_id: str) -> Path:
     >>> publish(make_staging(tmp, "run-1"), "run-1").name, resolve_latest(tmp).name
     ('run-1', 'run-1')
     """
-    output = staging.parent
-    final = output / run_id
-    staging.rename(final)
-    _flush_folder(output)
-    _point_latest(output, run_id)
-    return final
+    link = f".{_LATEST}-{run_id}"
+    with open_folder(staging.parent) as folder:
+        os.rename(staging.name, run_id, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(link, dir_fd=folder)
+        os.symlink(run_id, link, target_is_directory=True, dir_fd=folder)
+        os.replace(link, _LATEST, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    return staging.parent / run_id
 
 
 def set_aside(staging: Path, run_id: str) -> Path:
@@ -122,11 +99,13 @@ def set_aside(staging: Path, run_id: str) -> Path:
     '_failed'
     """
     failed = staging.parent / FAILED
-    failed.mkdir(mode=0o700, exist_ok=True)
-    final = failed / run_id
-    staging.rename(final)
-    _flush_folder(failed)
-    return final
+    with open_folder(staging.parent) as folder:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(FAILED, 0o700, dir_fd=folder)
+        with open_folder(failed) as put_away:
+            os.rename(staging.name, run_id, src_dir_fd=folder, dst_dir_fd=put_away)
+            os.fsync(put_away)
+    return failed / run_id
 
 
 def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
@@ -137,13 +116,12 @@ def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
     >>> [path.name for path in tmp.iterdir()]
     ['run.json']
     """
-    for path in sorted(folder.iterdir()):
-        if path.name in keep:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    with open_folder(folder) as opened:
+        for name in sorted(set(os.listdir(opened)) - keep):  # noqa: PTH208 - by its descriptor
+            if stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
+                shutil.rmtree(name, dir_fd=opened)
+            else:
+                os.unlink(name, dir_fd=opened)
 
 
 def resolve_latest(output: Path) -> Path | None:
@@ -153,15 +131,6 @@ def resolve_latest(output: Path) -> Path | None:
     """
     latest = output / _LATEST
     return latest.resolve() if latest.is_symlink() and latest.is_dir() else None
-
-
-def _point_latest(output: Path, run_id: str) -> None:
-    link = output / f".{_LATEST}-{run_id}"
-    with contextlib.suppress(FileNotFoundError):
-        link.unlink()
-    link.symlink_to(run_id, target_is_directory=True)
-    link.replace(output / _LATEST)
-    _flush_folder(output)
 
 
 def describe_failure(error: OSError) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from kaizen_analytics.core.errors import ConfigError, RedactionError, ReportError, RepositoryError, StoreMissingError
+from kaizen_analytics.core.files import hold_folder, write_file
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.reports import ledger, publication
@@ -139,7 +140,7 @@ class Runner:
         output = _find_output(request, parameters, share)
         try:
             output.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _exclusive(output):
+            with hold_folder(output), _exclusive(output):
                 _sweep(output)
                 return self._run_locked(request, parameters, output, share)
         except OSError as error:
@@ -221,7 +222,7 @@ class Runner:
         else:
             execution, outputs = _render_shared(execution, request, record, share)
         for name, data in outputs.items():
-            publication.write_file(staging / name, data)
+            write_file(staging / name, data)
         return execution, outputs
 
     def _finish(

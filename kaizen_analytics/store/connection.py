@@ -18,6 +18,7 @@ import contextlib
 import os
 import random
 import re
+import secrets
 import stat
 import threading
 import time
@@ -30,6 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kaizen_analytics.core.errors import StoreError, StoreMissingError, StoreWarning
+from kaizen_analytics.core.files import create_file, open_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.store import cells, schema
 from kaizen_analytics.store.sql import ATTACHED, hide_progress_bar, native_call, quote_name, quote_text, run_query
@@ -507,29 +509,35 @@ def copy_file(path: Path, target: Path) -> None:
     _check_path(path)
     if os.path.lexists(target):
         raise StoreError(f"{target} exists; a copy never replaces a file. Name one that does not exist.")
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
-    _create(draft)
+    draft = target.with_name(f".kaizen-copy-{secrets.token_hex(8)}")
     connection = load_duckdb()
     try:
-        # The extension hands the journal mode to SQLite as written. Without quotes, because it doubles them.
-        place = "||".join(f"char({ord(character)})" for character in str(draft.absolute()))
-        _attach(connection, path, "read_only", f"journal_mode {quote_text(f'WAL; vacuum into {place}')}")
-        _sync(draft)
-        os.link(draft, target)  # fails where another program has just put a file
-        _sync(target.parent)
+        _make_folders(target)
+        with open_folder(target.parent) as folder, _draft(folder, draft.name) as descriptor:
+            # The extension hands the journal mode to SQLite as written. Without quotes, because it doubles them.
+            place = "||".join(f"char({ord(character)})" for character in str(draft.absolute()))
+            _attach(connection, path, "read_only", f"journal_mode {quote_text(f'WAL; vacuum into {place}')}")
+            os.fsync(descriptor)
+            # Fails where another program has just put a file, or another folder.
+            os.link(draft.name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
         connection.close()
-        draft.unlink()
+        draft.unlink(missing_ok=True)  # SQLite knows only its path, so it may lie elsewhere by now
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def _draft(folder: int, name: str) -> Iterator[int]:
+    """Create a file for a copy in an open folder, and take its name away at the end."""
+    descriptor = create_file(folder, name)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
 
 
 def look_at(path: Path) -> tuple[int, ...]:
@@ -572,13 +580,17 @@ def _check_path(path: Path, *, create: bool = False) -> bool:
 def _create(path: Path) -> None:
     """Make an empty file, which SQLite takes for an empty database; only its owner may read it."""
     try:
-        for folder in reversed([parent for parent in path.parents if not parent.exists()]):
-            folder.mkdir(mode=0o700, exist_ok=True)
+        _make_folders(path)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     except FileExistsError:
         return  # another process has just created it
     except OSError as error:
         raise StoreError(f"Cannot create a store at {path}: {error.strerror}.") from error
+
+
+def _make_folders(path: Path) -> None:
+    for folder in reversed([parent for parent in path.parents if not parent.exists()]):
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _check_writable(path: Path) -> None:

@@ -39,6 +39,7 @@ from stubborn import write_surely  # noqa: E402
 
 from kaizen_analytics.cli import app  # noqa: E402
 from kaizen_analytics.core.errors import KaizenError  # noqa: E402
+from kaizen_analytics.core.files import hold_folder, write_file  # noqa: E402
 from kaizen_analytics.core.model import Classification  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
 from kaizen_analytics.experiments.plan import Plan  # noqa: E402
@@ -433,8 +434,8 @@ def kill_publish(folder: Path, rng: random.Random, hits: int) -> Tally:
             staging = publication.make_staging(out, run_id)
             page = f"page {number}".encode() * 10_000
             record = {"state": "success", "outputs": [{"path": "report.html", "sha256": sha256(page).hexdigest()}]}
-            publication.write_file(staging / "report.html", page)
-            publication.write_file(staging / "run.json", json.dumps(record).encode())
+            write_file(staging / "report.html", page)
+            write_file(staging / "run.json", json.dumps(record).encode())
             publication.publish(staging, run_id)
             log.add(run_id)
 
@@ -450,7 +451,7 @@ def kill_publish(folder: Path, rng: random.Random, hits: int) -> Tally:
     for left in publication.find_staging(out):
         publication.clear(left)
         left.rmdir()
-    stray = [path.name for path in out.iterdir() if path.name.startswith(".") and path.name != ".latest.partial"]
+    stray = [path.name for path in out.iterdir() if path.name.startswith(".") and not path.name.startswith(".latest-")]
     tally.require(held=not stray, claim=f"stray files: {stray[:3]}")
     return tally
 
@@ -685,29 +686,36 @@ def run_command(place: Path, command: list[str]) -> None:
 
 
 def swapped_links(folder: Path, _: random.Random, runs: int) -> Tally:
-    """While files are written, another process puts links to a foreign file in their place, as fast as it can."""
-    tally, victim, path = Tally(runs=runs), folder / "victim", folder / "out" / "metrics.json"
-    victim.write_text("untouched")
-    path.parent.mkdir()
+    """While files are written, another process puts links in their place and in that of their folder."""
+    tally, victim, out = Tally(runs=runs), folder / "victim", folder / "out"
+    for place in (victim, out):
+        place.mkdir()
+        (place / "metrics.json").write_text("untouched")
 
     def swap() -> None:
-        link, draft = folder / "link", path.parent / ".metrics.json.partial"
+        link, away = folder / "link", folder / "away"
         while True:
-            for place in (path, draft):
-                with suppress(OSError):
-                    link.symlink_to(victim)
-                    link.replace(place)
+            with suppress(OSError):
+                link.symlink_to(victim / "metrics.json")
+                link.replace(out / "metrics.json")
+            time.sleep(0.001)
+            out.rename(away)
+            out.symlink_to(victim, target_is_directory=True)
+            time.sleep(0.001)
+            out.unlink()
+            away.rename(out)
 
-    attacker = fork(swap)
-    for number in range(200 * runs):
-        write_table(pl.DataFrame({"version": [number]}), path)
-        with suppress(OSError):  # a link in the place of the draft is refused
-            publication.write_file(path, b"[]")
-        tally.struck += path.is_symlink()
-        tally.acknowledged += 1
-    os.kill(attacker, signal.SIGKILL)
-    finish(attacker)
-    tally.require(held=victim.read_text() == "untouched", claim="a link was followed")
+    with suppress(OSError), hold_folder(out):  # the folder may be away at the end, which is told
+        attacker = fork(swap)
+        for number in range(200 * runs):
+            with suppress(KaizenError):  # refused where the folder was swapped meanwhile
+                write_table(pl.DataFrame({"version": [number]}), out / "metrics.json")
+                tally.acknowledged += 1
+            tally.struck += out.is_symlink() or (out / "metrics.json").is_symlink()
+        os.kill(attacker, signal.SIGKILL)
+        finish(attacker)
+    found = [(path.name, path.read_text()) for path in victim.iterdir()]
+    tally.require(held=found == [("metrics.json", "untouched")], claim="a link was followed")
     return tally
 
 

@@ -64,7 +64,7 @@ RECIPES = (
     Recipe(recipes.file_limit, "RLIMIT_FSIZE", "20 to 400 kB above the size of the store", 1, 6),
     Recipe(recipes.io_error, "EIO on writes", "libfiu: 0.2 to 1 % of all writes fail", 1, 4, "fiu-run"),
     Recipe(recipes.read_error, "EIO on reads", "libfiu: 0.2 to 1 % of all reads fail", 1, 3, "fiu-run"),
-    Recipe(recipes.swapped_links, "links put in the place of files", "while they are written", 1, 3),
+    Recipe(recipes.swapped_links, "links put in the place of files and folders", "while they are written", 1, 3),
     Recipe(recipes.read_only, "read-only file system", "a tmpfs remounted after a kill", 1, 8, "mount"),
     Recipe(recipes.clock, "clock jumps", "libfaketime: up to 11 years back and forth, every 20 ms", 1, 3, "faketime"),
     Recipe(recipes.eight_writers, "8 processes, 100 writes each", "in random order, and one write for all", 1, 2),
@@ -182,8 +182,8 @@ is gone with it: tags and conclusions since the last checkpoint; sessions come b
 staging folder of a report that did not fit on the disk goes with the next run.
 
 A power cut is not made here. SQLite runs with `synchronous=FULL` in WAL mode: a commit returns when its pages were
-flushed, so a disk that keeps what it flushed keeps what was acknowledged. Reports are flushed and then renamed;
-exported files are renamed whole, and may be the former ones after a power cut.
+flushed, so a disk that keeps what it flushed keeps what was acknowledged. Reports and
+exported files are flushed and then renamed.
 
 | fault | test |
 | --- | --- |

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +17,6 @@ from kaizen_analytics.reports.publication import (
     resolve_latest,
     set_aside,
     slug,
-    write_file,
 )
 
 if TYPE_CHECKING:
@@ -44,32 +42,6 @@ def test_other_names_get_a_hash(text: str) -> None:
 @given(st.lists(st.text(max_size=8), unique=True, min_size=2, max_size=2))
 def test_two_names_never_share_a_folder(texts: list[str]) -> None:
     assert slug(texts[0]) != slug(texts[1])
-
-
-def test_a_file_is_replaced_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
-    write_file(tmp_path / "a", b"one")
-    write_file(tmp_path / "a", b"two")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"two")]
-
-
-def test_a_failed_write_keeps_the_former_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_file(tmp_path / "a", b"one")
-
-    def fail(_: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="No space left"):
-        write_file(tmp_path / "a", b"two")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a", b"one")]
-
-
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "outside").write_text("theirs")
-    (tmp_path / ".a.partial").symlink_to(tmp_path / "outside")
-    with pytest.raises(OSError, match="symbolic links"):
-        write_file(tmp_path / "a", b"ours")
-    assert (tmp_path / "outside").read_text() == "theirs"
 
 
 def test_publishing_moves_latest(tmp_path: Path) -> None:
