@@ -63,7 +63,8 @@ def clock(part, owner, name):
 
 clock("lines of files and their JSON", reading, "_feed_lines")
 clock("from records to events", records.LineParser, "feed_records")
-clock("from events to rows", writing.Batch, "_derive")
+for name in ("_prepare", "_derive"):
+    clock("from events to rows", writing.Batch, name)
 for name in ("native", "insert", "_begin", "_fetch"):
     clock("SQLite, through DuckDB", Store, name)
 clock("all else", pipeline, "run_ingest")

@@ -59,7 +59,7 @@ def measure(command: Sequence[str], *, environment: Mapping[str, str] | None = N
             [sys.executable, "-S", "-E", "-c", _LAUNCHER, str(usage), *command],
             capture_output=True,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", **(environment or {})},  # as an installed package
             check=False,
         )
         if done.returncode:

@@ -215,7 +215,7 @@ class ClaudeCodeParser(LineParser):
         known = self._responses.get(response)
         request = text_of(record, "requestId")
         if known is None or not known.goes_on(self._turn, request, text_of(record, "parentUuid")):
-            known = _Response(f"m:{response}@{uuid or self._line}", request)
+            known = _Response(f"m:{response}@{uuid or self.parsed.n_lines}", request)
             self._responses[response] = known
         known.turn = self._turn
         if uuid is not None:

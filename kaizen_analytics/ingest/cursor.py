@@ -55,7 +55,7 @@ class CursorSession(LineParser):
         self._model: str | None = None
 
     def _add(
-        self, kind: Kind, payload: Json, tool: str | None = None, call_id: str | None = None,
+        self, kind: str, payload: Json, tool: str | None = None, call_id: str | None = None,
         described: Described | None = None,
     ) -> Event:  # fmt: skip
         told = self._told_ms

@@ -33,7 +33,6 @@ class CursorTextParser(cursor.CursorParser):
     def feed(self, offset: int, line: bytes) -> None:
         """Read one line; bytes that are no text are replaced, so that nothing is rejected."""
         del offset
-        self._line += 1
         self.parsed.n_lines += 1
         text = line.decode("utf-8-sig", "replace").rstrip("\r")
         role = _ROLES.get(text.strip())

@@ -41,8 +41,8 @@ class Agent(StrEnum):
     CURSOR = "cursor"
 
 
-class Kind(StrEnum):
-    """Event kinds, as kaizen-cli names them."""
+class Kind:
+    """Event kinds, as kaizen-cli names them; plain texts, because every event has one."""
 
     TOOL_CALL = "ToolCall"
     TOOL_RESULT = "ToolResult"
@@ -141,7 +141,7 @@ class Event:
 
     key: str | None
     ts_ms: int
-    kind: Kind
+    kind: str
     payload: Json
     place: Place = NOWHERE
     ts_exact: bool = True
@@ -152,8 +152,6 @@ class Event:
     model: str | None = None
     context_used_tokens: int | None = None
     context_max_tokens: int | None = None
-    latency_ms: int | None = None
-    ttft_ms: int | None = None
     standing: RecordStanding = RecordStanding.WROTE
     paths: tuple[str, ...] = ()
     skills: tuple[str, ...] = ()
@@ -199,7 +197,7 @@ def identify_events(session: str, events: Iterable[Event], *, timed: bool) -> No
     for event in events:
         if event.key is None:
             said = event.ts_ms if timed else str(event.payload.get("text") or event.payload.get("input") or "")
-            name = (said, event.kind.value, event.tool_call_id or event.tool or "")
+            name = (said, event.kind, event.tool_call_id or event.tool or "")
             number = met[name] = met.get(name, -1) + 1
             event.key = f"{session}:{said}:{name[1]}:{name[2]}:{number}"
 
@@ -413,7 +411,6 @@ class LineParser(ABC):
         self.prompt_fingerprint: str | None = None
         self.parsed = Parsed()
         self.unknown_kinds: dict[str, int] = {}
-        self._line = 0
 
     def _note_unknown(self, kind: str) -> None:
         """Count a record of a kind that no known build writes, so that somebody hears of it."""
@@ -428,7 +425,6 @@ class LineParser(ABC):
 
     def feed_records(self, offset: int, documents: list[Json], broken: Reason | None = None) -> None:
         """Read the records of one line; `broken` is what is wrong with the line."""
-        self._line += 1
         self.parsed.n_lines += 1
         detail = ""
         for record in documents:
@@ -437,13 +433,12 @@ class LineParser(ABC):
             except Malformed as malformed:
                 broken, detail = malformed.reason, malformed.detail
         if broken is not None:
-            self.parsed.rejects.append(Reject(self._line, offset, broken, detail))
+            self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, broken, detail))
 
     def skip(self, offset: int) -> None:
         """Count a line that was too long to read."""
-        self._line += 1
         self.parsed.n_lines += 1
-        self.parsed.rejects.append(Reject(self._line, offset, Reason.TOO_LONG))
+        self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, Reason.TOO_LONG))
 
     @abstractmethod
     def _record(self, record: Json) -> None:

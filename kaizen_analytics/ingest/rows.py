@@ -13,7 +13,7 @@ from kaizen_analytics.ingest.pricing import name_at_speed
 from kaizen_analytics.ingest.records import Event, Json, Tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from kaizen_analytics.ingest.pricing import PriceList
     from kaizen_analytics.store import Store
@@ -46,8 +46,7 @@ _TOKENS_OF = itemgetter(6, 18, 19, 7, 12)
 """Input, cache writes, cache reads, output and reasoning of a row of `EVENT_COLUMNS`."""
 
 
-_SLICE = 20_000
-"""So many rows are handed over at once, which bounds the memory for a file of any size."""
+_COUNTED_KINDS = (("errors", "Error"), ("tool_calls", "ToolCall"), ("tool_results", "ToolResult"))
 
 
 def event_row(session: str, seq: int, event: Event, prices: PriceList) -> Row:
@@ -65,9 +64,9 @@ def event_row(session: str, seq: int, event: Event, prices: PriceList) -> Row:
         cost = 0 if "refused" in payload else prices.cost_e6(event.model, event.ts_ms, tokens, speed, is_sum=is_sum)
     given, written, read, output, reasoning, _ = tokens or _NO_TOKENS
     return (
-        session, seq, event.ts_ms, event.kind.value, "Tail", event.tool, given, output, cost,
+        session, seq, event.ts_ms, event.kind, "Tail", event.tool, given, output, cost,
         orjson.dumps(payload).decode(), int(event.ts_exact), event.tool_call_id, reasoning,
-        event.stop_reason, event.latency_ms, event.ttft_ms, event.context_used_tokens, event.context_max_tokens,
+        event.stop_reason, None, None, event.context_used_tokens, event.context_max_tokens,
         written, read,
     )  # fmt: skip
 
@@ -82,9 +81,7 @@ def insert_rows(store: Store, table: str, columns: Sequence[str], rows: Sequence
     import polars as pl
 
     schema = {name: pl.Int64 if {name, f"{name} in {table}"} & _INTEGERS else pl.String for name in columns}
-    for start in range(0, len(rows), _SLICE):
-        cells = zip(*rows[start : start + _SLICE], strict=True)
-        store.insert(table, pl.DataFrame(dict(zip(columns, cells, strict=True)), schema=schema))
+    store.insert(table, pl.DataFrame(dict(zip(columns, zip(*rows, strict=True), strict=True)), schema=schema))
 
 
 def stored_row(cells: tuple[str | None, ...]) -> Row:
@@ -100,21 +97,32 @@ def stored_row(cells: tuple[str | None, ...]) -> Row:
     )
 
 
-def count_rows(rows: Sequence[Row], payloads: Iterable[Json], branches: Iterable[str | None]) -> Json:
+def count_rows(
+    rows: Sequence[Row], payloads: Sequence[Json], branches: Sequence[str | None], tally: Json | None = None
+) -> Json:
     """Return the counts of a session (its tally) from its rows, with the payload and the branch of each.
 
-    `kept` and `kept_prompts` count the events that live only in the store; whoever keeps some adds them.
+    A session of many rows is counted in slices, into the `tally` of the slices before. `kept` and `kept_prompts` count
+    the events that live only in the store; whoever keeps some adds them.
 
     >>> count_rows([], [], [])["events"]
     0
     """
+    if tally is None:
+        tally = {
+            "events": 0, "start_ms": None, "end_ms": None, "models": {}, "branches": {}, "tokens": [None] * 5,
+            "cost_e6": 0, "unpriced": 0, "unpriced_tokens": 0, "unknown": {}, "unreliable": 0, "responses": 0,
+            "prompts": 0, "errors": 0, "tool_calls": 0, "tool_results": 0, "tool_errors": 0, "kept": 0,
+            "kept_prompts": 0,
+        }  # fmt: skip
+    if not rows:
+        return tally
     times, kinds = [row[2] for row in rows], Counter([row[3] for row in rows])
-    tally: Json = {
-        "events": len(rows), "start_ms": min(times, default=None), "end_ms": max(times, default=None), "models": {},
-        "branches": {}, "tokens": [None] * 5, "cost_e6": 0, "unpriced": 0, "unpriced_tokens": 0, "unknown": {},
-        "unreliable": 0, "responses": 0, "prompts": 0, "errors": kinds["Error"], "tool_calls": kinds["ToolCall"],
-        "tool_results": kinds["ToolResult"], "tool_errors": 0, "kept": 0, "kept_prompts": 0,
-    }  # fmt: skip
+    known = () if tally["start_ms"] is None else (tally["start_ms"], tally["end_ms"])
+    tally["start_ms"], tally["end_ms"] = min(*times, *known, times[0]), max(*times, *known, times[0])
+    for name, kind in _COUNTED_KINDS:
+        tally[name] += kinds[kind]
+    tally["events"] += len(rows)
     for row, payload, branch in zip(rows, payloads, branches, strict=True):
         kind = row[3]
         if kind == "Message":
@@ -151,12 +159,3 @@ def _count_response(tally: Json, row: Row, payload: Json, branch: str | None) ->
     if model != SYNTHETIC_MODEL:
         name = name_at_speed(model, payload.get("speed"))
         tally["unknown"][name] = tally["unknown"].get(name, 0) + 1
-
-
-def most_frequent(counts: dict[str, int]) -> str | None:
-    """Return the name with the highest count; the first among equals, by name.
-
-    >>> most_frequent({"b": 2, "a": 2, "c": 1})
-    'a'
-    """
-    return min(counts, key=lambda name: (-counts[name], name)) if counts else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,8 +13,7 @@ import orjson
 
 from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
-from kaizen_analytics.ingest.ownership import OwnedRecord, RecordClaim, best_report, choose_owner
-from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, Tokens
+from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
     NOT_IN_MESSAGES,
@@ -22,7 +22,6 @@ from kaizen_analytics.ingest.rows import (
     count_rows,
     event_row,
     insert_rows,
-    most_frequent,
     stored_row,
 )
 from kaizen_analytics.store.sessions import delete_sessions, digest, write_digests
@@ -39,9 +38,16 @@ _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
 
-_RECORD_COLUMNS = ("file_id", "record", "seq", "original", "tokens")
-_REJECT_COLUMNS = ("file_id", "line", "offset_bytes", "reason", "detail")
-_PLACE_COLUMNS = ("session_id", "seq", "cwd", "branch")
+_SLICE = 20_000
+"""So many rows are handed over at once, which bounds the memory for a session of any size."""
+
+_COLUMNS = {
+    "events": EVENT_COLUMNS,
+    "ka_records": ("file_id", "record", "seq", "original", "tokens"),
+    "ka_places": ("session_id", "seq", "cwd", "branch"),
+    "sessions": SESSION_COLUMNS,
+    "ka_rejects": ("file_id", "line", "offset_bytes", "reason", "detail"),
+}
 _TOUCHED = (
     ("files_touched", "path", "paths"),
     ("skills_used", "skill", "skills"),
@@ -62,19 +68,33 @@ class _Record(NamedTuple):
     report: str | None
 
 
-_Copy = tuple[int, int, int, str | None]
-"""The same before its event has a place: file, record, standing, report."""
-
-
 class _Entry(NamedTuple):
-    """One event of a session: of a file that was read, or (`row`) as only the store has it."""
+    """One event of a session: of a file that was read, or (`row`) as only the store has it.
 
-    ts_ms: int
+    `report` is what the copy says of its tokens, empty without any; None means what the event says.
+    """
+
+    event: Event
     record: int | None
     file_id: int
-    place: Place
-    event: Event | None = None
     row: Row | None = None
+    report: str | None = None
+
+
+class _Claim(NamedTuple):
+    """One file's copy of one record.
+
+    `standing`: whether the file wrote it. `last_ms`: the file's latest time. `owned`: the store has the record's event
+    from this file. `vanished`: the file, or the record in it, is gone. `report`: what it says of the response.
+    """
+
+    session: str
+    path: str
+    standing: int
+    last_ms: int
+    owned: bool = False
+    vanished: bool = False
+    report: str | None = None
 
 
 @dataclass(slots=True)
@@ -86,7 +106,12 @@ class _Session:
     files: list[Checkpoint]
     """Its files that are gone."""
     tally: Json = field(default_factory=dict)
-    rows: list[Row] = field(default_factory=list)
+    entries: list[_Entry] = field(default_factory=list)
+    others: list[Row] = field(default_factory=list)
+    """Rows of `ka_records` whose events another file has."""
+    stored: dict[str, Any] = field(default_factory=dict)
+    """Its row as it is stored, where it is needed."""
+    former: dict[int | None, tuple[int | None, int | None]] = field(default_factory=dict)
     before: int = 0
     """How many events were stored."""
 
@@ -123,14 +148,11 @@ class Batch:
         self._sessions: dict[str, _Session] = {}
         self._gone: list[Checkpoint] = []
         self._outside: dict[str, str] = {}
-        self._claims: dict[int, list[RecordClaim]] = {}
+        self._claims: dict[int, list[_Claim]] = {}
         self._exists: dict[str, bool] = {}
         self._file_ids: dict[str, int] = {}
-        self._rows: list[Row] = []
-        self._session_rows: list[Row] = []
+        self._rows: dict[str, list[Row]] = {table: [] for table in _COLUMNS}
         self._digests: dict[str, str] = {}
-        self._records: list[_Record] = []
-        self._place_rows: list[Row] = []
         self._touched: dict[str, dict[tuple[str, str], None]] = {table: {} for table, _, _ in _TOUCHED}
 
     def commit(self) -> list[Checkpoint]:
@@ -222,34 +244,34 @@ class Batch:
                 wanted |= {record.record for record in self._records_of([work.row.id]) if record.seq is not None}
         present = {work.path: frozenset(work.records) for work in works}
         self._claims = defaultdict(list)
-        for number, path, session, last_ms, standing, owned, report in self._store.native(
-            "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens"
-            f" from ka_records r join ka_files f on f.id = r.file_id where r.record in {_PICKED}",
-            orjson.dumps(sorted(wanted)).decode(),
-        ):
+        for number, path, session, last_ms, standing, owned, report in self._holders(sorted(wanted)):
             record, place = int(number or 0), str(path)
             known = self.works.get(place)
             if known is not None and (known.replaces or owned != "1" or record in present.get(place, ())):
                 continue  # the work claims it itself, or has nothing to keep
             gone = known is not None or not self._is_there(place)
-            found = OwnedRecord.from_json(report) if report else None
-            self._claims[record].append(
-                RecordClaim(
-                    record, str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, found
-                )
-            )
+            claim = _Claim(str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, report)
+            self._claims[record].append(claim)
         contested = {record for record, holders in held.items() if holders > 1} | self._claims.keys()
         for work in works:
             if not contested.isdisjoint(work.records):
                 self._claim(work, contested)
 
+    def _holders(self, records: list[int]) -> Iterator[tuple[str | None, ...]]:
+        if not self._store.native("select 1 from ka_records limit 1"):
+            return
+        for start in range(0, len(records), _SLICE):
+            yield from self._native(
+                "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens"
+                f" from ka_records r join ka_files f on f.id = r.file_id where r.record in {_PICKED}",
+                records[start : start + _SLICE],
+            )
+
     def _claim(self, work: Work, contested: set[int]) -> None:
         for record, event in zip(work.records, work.events, strict=True):
             if record in contested:
-                report = None if event.tokens is None else OwnedRecord(event.tokens, event.stop_reason)
-                claim = RecordClaim(
-                    record, work.session_id, work.path, event.standing, work.parser.last_ms, report=report
-                )
+                report = None if event.tokens is None else _write_report(event)
+                claim = _Claim(work.session_id, work.path, event.standing, work.parser.last_ms, report=report)
                 self._claims[record].append(claim)
 
     def _misowned(self) -> set[str]:
@@ -259,19 +281,19 @@ class Batch:
             outside = [claim for claim in claims if claim.path not in self.works and not claim.vanished]
             if not outside or len({claim.session for claim in claims}) < 2:
                 continue
-            owner = choose_owner(claims)
+            owner = _choose_owner(claims)
             for claim in outside:
                 holds = any(other.owned for other in claims if other.session == claim.session)
                 if holds != (claim.session == owner.session):
                     again.add(claim.path)
-            if owner in outside and best_report(outside) != best_report(claims):
+            if owner in outside and _best_report(outside) != _best_report(claims):
                 again.add(owner.path)
         return again
 
-    def _origin_of(self, work: Work) -> RecordClaim | None:
+    def _origin_of(self, work: Work) -> _Claim | None:
         """Return who owns what a fork, whose own total begins with its parent's, took over last."""
         record = work.copied_record
-        owner = choose_owner(self._claims[record]) if record in self._claims else None
+        owner = _choose_owner(self._claims[record]) if record in self._claims else None
         return None if owner is None or owner.session == work.session_id else owner
 
     def _parents_of_forks(self) -> set[str]:
@@ -283,30 +305,50 @@ class Batch:
             return []
         return [
             _Record(int(file_id or 0), int(record or 0), _integer(seq), int(standing or 0), report)
-            for file_id, record, seq, standing, report in self._store.native(
-                f"select {', '.join(_RECORD_COLUMNS)} from ka_records where file_id in {_PICKED}",
-                orjson.dumps(file_ids).decode(),
+            for file_id, record, seq, standing, report in self._native(
+                f"select {', '.join(_COLUMNS['ka_records'])} from ka_records where file_id in {_PICKED}", file_ids
             )
         ]
 
     def _write(self) -> list[Checkpoint]:
+        """Prepare every session, which reads what is stored of it; delete them; then write their rows in slices."""
         self._number_files()
         stored = Counter(self._count_stored())
-        for session in self._sessions.values():
+        chosen = [one for one in self._sessions.values() if one.id not in self._outside and (one.works or one.files)]
+        for session in chosen:
             session.before = stored[session.id]
-            if session.id not in self._outside and (session.works or session.files):
-                self._derive(session)
+            self._prepare(session)
         read = list(self._file_ids.values())
         self._native(f"delete from ka_rejects where file_id in {_PICKED} returning 1", read)
         gone = [row.id for row in self._gone]
         self._native(f"delete from ka_records where file_id in {_PICKED} returning 1", read + gone)
         former = {work.row.stored_as for work in self.works.values() if work.row is not None and work.row.stored_as}
-        self._replace_sessions(sorted({*self._sessions, *former} - self._outside.keys()))
+        replaced = sorted({*self._sessions, *former} - self._outside.keys())
+        delete_sessions(self._store, replaced)
+        self._native(f"delete from ka_places where session_id in {_PICKED} returning 1", replaced)
+        for session in chosen:
+            self._derive(session)
         saved = [self._checkpoint(work) for work in self.works.values()]
         saved += [self._gone_checkpoint(row) for row in self._gone]
         self._save_rejects()
+        for table in _COLUMNS:
+            self._flush(table)
+        write_digests(self._store, "session", self._digests)
+        for table, column, _ in _TOUCHED:
+            insert_rows(self._store, table, ("session_id", column), list(self._touched[table]))
         save_checkpoints(self._store, saved)
         return saved
+
+    def _put(self, table: str, rows: Iterable[Row]) -> None:
+        self._rows[table] += rows
+        if len(self._rows[table]) >= _SLICE:
+            self._flush(table)
+
+    def _flush(self, table: str) -> None:
+        rows, self._rows[table] = self._rows[table], []
+        if table == "ka_records":
+            rows.sort(key=itemgetter(0, 1))  # the order of its key
+        insert_rows(self._store, table, _COLUMNS[table], rows)
 
     def _native(self, sql: str, values: object) -> list[tuple[str | None, ...]]:
         return self._store.native(sql, orjson.dumps(values).decode())
@@ -323,8 +365,8 @@ class Batch:
         )
         return {str(session): int(count or 0) for session, count in rows}
 
-    def _derive(self, session: _Session) -> None:
-        """Build the rows of one session from its files, and from what only the store still has of them."""
+    def _prepare(self, session: _Session) -> None:
+        """Collect the events of one session from its files, and from what only the store still has of them."""
         mine = {work.row.id: work for work in session.works if work.row is not None}
         stored = self._records_of([*mine, *(row.id for row in session.files)])
         stored = [record for record in stored if record.file_id not in mine or not mine[record.file_id].replaces]
@@ -332,49 +374,91 @@ class Batch:
             origin = self._origin_of(work)
             parent = self.works.get(origin.path) if origin is not None else None
             work.book(self._messages_of_children(session.id, work), parent)
-        lists, records = self._entries(session, {record.record: record.report for record in stored})
+        lists = self._entries(session, {record.record: record.report for record in stored})
         present = {record for work in session.works for record in work.records}
         present = present.union(*(work.booked_records for work in session.works))
         kept = self._kept(session, stored, present)
         lost = {(entry.file_id, entry.record) for entry in kept}
-        stored = [one for one in stored if one.file_id not in mine or (one.file_id, one.record) in lost]
-        owners: dict[tuple[int, int], int] = {}
-        at = NOWHERE
-        former = self._former_rows(session) if self._live else {}
-        agent = self._agent_of(session)
-        entries, payloads = _in_order([*lists, kept]), []
-        for seq, (_, record, file_id, place, event, kept_row) in enumerate(entries):
-            if event is not None:
-                row, payload = event_row(session.id, seq, event, self._prices), event.payload
-                if event.paths or event.skills or event.rules:
-                    self._touch(session.id, event)
-            else:
-                row = (session.id, seq, *(kept_row or ())[2:])
-                payload = orjson.loads(row[9])
-            session.rows.append(row)
-            payloads.append(payload)
-            if record is not None:
-                owners[file_id, record] = seq
-            if place is not at and place[:2] != at[:2]:
-                self._place_rows.append((session.id, seq, *place[:2]))
-            at = place
-            if self._live and (known := former.get(record)) != row[6:8]:
-                self.news.append((row, known is not None, agent))
-        session.tally = count_rows(session.rows, payloads, [entry.place.branch for entry in entries])
-        if kept:
-            lost_payloads = [said for said, entry in zip(payloads, entries, strict=True) if entry.event is None]
-            session.tally["kept"] = len(kept)
-            session.tally["kept_prompts"] = sum(bool(payload.get("prompt")) for payload in lost_payloads)
-        self._records += [
-            _Record(file_id, record, owners.get((file_id, record)), standing, report)
-            for file_id, record, standing, report in records
+        session.others += [
+            one._replace(seq=None)
+            for one in stored
+            if one.file_id not in mine and (one.file_id, one.record) not in lost
         ]
-        self._records += [one._replace(seq=owners.get((one.file_id, one.record))) for one in stored]
-        self.new_events[agent] += len(session.rows) - session.before
-        if session.rows:
-            self._rows += session.rows
-            self._session_rows.append(self._session_row(session, kept))
-            self._digests[session.id] = digest([self._session_rows[-1], *session.rows])
+        session.entries = _in_order([*lists, kept])
+        if kept or not session.works:
+            found = self._store.native(f"select {', '.join(SESSION_COLUMNS)} from sessions where id = ?", session.id)
+            session.stored = dict(zip(SESSION_COLUMNS, found[0], strict=True)) if found else {}
+        if kept:
+            for table, column, _ in _TOUCHED:
+                touched = self._store.native(f"select {column} from {table} where session_id = ?", session.id)
+                self._touched[table] |= dict.fromkeys((session.id, str(value)) for (value,) in touched)
+        if self._live:
+            session.former = self._former_rows(session)
+
+    def _derive(self, session: _Session) -> None:
+        """Write the rows of one session."""
+        entries, agent = session.entries, self._agent_of(session)
+        self._put("ka_records", session.others)
+        self.new_events[agent] += len(entries) - session.before
+        if not entries:
+            return
+        slices = [range(start, min(start + _SLICE, len(entries))) for start in range(0, len(entries), _SLICE)]
+        tally: Json | None = None
+        rows: list[Row] = []
+        for part in slices:
+            chosen = entries[part.start : part.stop]
+            rows = self._rows_of(session, part)
+            tally = count_rows(
+                rows, [one.event.payload for one in chosen], [one.event.place.branch for one in chosen], tally
+            )
+            if self._live:
+                self.news += [
+                    (row, known is not None, agent)
+                    for row, one in zip(rows, chosen, strict=True)
+                    if (known := session.former.get(one.record)) != row[6:8]
+                ]
+        session.tally = tally or {}
+        kept = [one for one in entries if one.row is not None]
+        session.tally["kept"] = len(kept)
+        session.tally["kept_prompts"] = sum(bool(one.event.payload.get("prompt")) for one in kept)
+        row = self._session_row(session, kept)
+        self._put("sessions", [row])
+
+        def written() -> Iterator[Row]:
+            for part in slices:
+                made = rows if len(slices) == 1 else self._rows_of(session, part)  # one slice is all at hand
+                self._put("events", made)
+                yield from made
+
+        self._digests[session.id] = digest(chain([row], written()))
+        self._write_details(session)
+
+    def _rows_of(self, session: _Session, part: range) -> list[Row]:
+        entries, name, prices = session.entries, session.id, self._prices
+        return [
+            event_row(name, seq, one.event, prices) if one.row is None else (name, seq, *one.row[2:])
+            for seq, one in zip(part, entries[part.start : part.stop], strict=True)
+        ]
+
+    def _write_details(self, session: _Session) -> None:
+        """Write what goes with the events of a session: records, places, and what they touched."""
+        records: list[Row] = []
+        places: list[Row] = []
+        at = NOWHERE
+        for seq, (event, record, file_id, row, report) in enumerate(session.entries):
+            if record is not None:
+                told = _write_report(event) if report is None and event.tokens is not None else report or None
+                records.append((file_id, record, seq, event.standing, told))
+            place = event.place
+            if place is not at and place[:2] != at[:2]:
+                places.append((session.id, seq, *place[:2]))
+            at = place
+            if row is None and (event.paths or event.skills or event.rules):
+                for table, _, attribute in _TOUCHED:
+                    self._touched[table] |= dict.fromkeys((session.id, value) for value in getattr(event, attribute))
+        for start in range(0, len(records), _SLICE):
+            self._put("ka_records", records[start : start + _SLICE])
+        self._put("ka_places", places)
 
     def _messages_of_children(self, session: str, work: Work) -> Iterator[tuple[str | None, Tokens]]:
         """Yield model and tokens of the responses that a session's sub-agents gave before its last own total."""
@@ -398,14 +482,13 @@ class Batch:
                 given, written, read_again, output, reasoning = map(_integer, counts)
                 yield model, Tokens(given, written, read_again, output, reasoning)
 
-    def _entries(self, session: _Session, former: dict[int, str | None]) -> tuple[list[list[_Entry]], list[_Copy]]:
-        """Return what each file contributes to a session, and every file's records.
+    def _entries(self, session: _Session, former: dict[int, str | None]) -> list[list[_Entry]]:
+        """Return what each file contributes to a session; notes the records whose events another file has.
 
         A response whose last lines a file lost keeps the report (`former`) that it had with them.
         """
         seen: set[int] = set()
         lists: list[list[_Entry]] = []
-        records: list[_Copy] = []
         for work in _by_weight(session.works):
             file_id = self._file_ids[work.path]
             # A conversation that Cursor keeps in two forms has no record in common: the fuller form counts.
@@ -413,28 +496,28 @@ class Batch:
             entries: list[_Entry] = []
             for record, event in zip(work.records, work.events, strict=True):
                 if event.stop_reason is None and (known := former.get(record)) and NOT_IN_MESSAGES not in event.payload:
-                    _complete(event, OwnedRecord.from_json(known))
-                report = None if event.tokens is None else OwnedRecord(event.tokens, event.stop_reason).to_json()
-                records.append((file_id, record, event.standing, report))
-                if (
-                    counts
-                    and record not in seen
-                    and (record not in self._claims or self._owns(session.id, record, event))
-                ):
-                    entries.append(_Entry(event.ts_ms, record, file_id, event.place, event))
+                    _complete(event, known)
+                report = None
+                if record in self._claims:
+                    report = "" if event.tokens is None else _write_report(event)  # before it takes another's numbers
+                if counts and record not in seen and (report is None or self._owns(session.id, record, event)):
+                    entries.append(_Entry(event, record, file_id, report=report))
+                else:
+                    told = _write_report(event) if report is None and event.tokens is not None else report or None
+                    session.others.append((file_id, record, None, event.standing, told))
                 seen.add(record)
             lists.append(entries)
-        return lists, records
+        return lists
 
     def _owns(self, session: str, record: int, event: Event) -> bool:
         claims = self._claims[record]
         if len(claims) < 2:
             return True
-        if choose_owner(claims).session != session:
+        if _choose_owner(claims).session != session:
             return False
-        report = best_report(claims)
-        if report is not None:
-            _take(event, report)
+        best = _best_report(claims)
+        if best is not None:
+            _take(event, *best)
         return True
 
     def _kept(self, session: _Session, stored: list[_Record], present: set[int]) -> list[_Entry]:
@@ -459,8 +542,12 @@ class Batch:
             seq, known = row[1], gone.get(row[1])
             if known is not None or first_ms is None or row[2] < first_ms:
                 place = next((place for start, place in reversed(places) if start <= seq), NOWHERE)
-                record, file_id = (known.record, known.file_id) if known is not None else (None, 0)
-                kept.append(_Entry(row[2], record, file_id, place, row=row))
+                event = Event(None, row[2], row[3], orjson.loads(row[9]), place)
+                record, file_id, report = None, 0, ""
+                if known is not None:
+                    record, file_id, report = known.record, known.file_id, known.report or ""
+                    event.standing = RecordStanding(known.standing)
+                kept.append(_Entry(event, record, file_id, row, report))
         if self._agent_of(session) is Agent.CURSOR and sum(len(work.events) for work in session.works) >= len(kept):
             return []  # the same conversation in its other form
         return kept
@@ -480,16 +567,10 @@ class Batch:
     def _agent_of(self, session: _Session) -> Agent:
         return session.works[0].agent if session.works else Agent(session.files[0].agent)
 
-    def _touch(self, session: str, event: Event) -> None:
-        for table, _, attribute in _TOUCHED:
-            for value in getattr(event, attribute):
-                self._touched[table][session, value] = None
-
     def _session_row(self, session: _Session, kept: Sequence[_Entry]) -> Row:
         """Return the row of `sessions`; what only files know that are gone is taken from the row that is stored."""
-        tally, works = session.tally, _by_weight(session.works)
-        stored = self._stored_session(session.id) if kept or not works else {}
-        places = [entry.place for entry in kept[:1]] + [_first_place(work) for work in works]
+        tally, works, stored = session.tally, _by_weight(session.works), session.stored
+        places = [entry.event.place for entry in kept[:1]] + [_first_place(work) for work in works]
         cwd = next((place.cwd for place in places if place.cwd), None)
         branch = next((place.branch for place in places if place.branch), None)
         version = next((place.version for place in places if place.version), None) or stored.get("agent_version")
@@ -499,44 +580,17 @@ class Batch:
         if commit is None and workspace:
             commit = self._places.commit_at(workspace, None if branch == "HEAD" else branch, tally["start_ms"])
             source = "inferred" if commit else ""
-        branch = most_frequent(tally["branches"]) or branch
+        branch = _most_frequent(tally["branches"]) or branch
         told = [(work.parser.prompt_fingerprint, work.parser.parent_session_id) for work in works]
         agent = self._agent_of(session)
         inferred = self._places.instructions_at(workspace, commit, agent) or stored.get("prompt_fingerprint")
         return (
-            session.id, agent.value, most_frequent(tally["models"]), workspace, tally["start_ms"],
+            session.id, agent.value, _most_frequent(tally["models"]), workspace, tally["start_ms"],
             tally["end_ms"], "Done", works[0].path if works else stored.get("trace_path", ""), commit,
             None if branch == "HEAD" else branch, source,
             next((one for one, _ in told if one), None) or inferred,
             next((one for _, one in told if one), None) or stored.get("parent_session_id"), version,
         )  # fmt: skip
-
-    def _stored_session(self, session: str) -> dict[str, Any]:
-        rows = self._store.native(f"select {', '.join(SESSION_COLUMNS)} from sessions where id = ?", session)
-        return dict(zip(SESSION_COLUMNS, rows[0], strict=True)) if rows else {}
-
-    def _replace_sessions(self, ids: list[str]) -> None:
-        touched = self._touched_before([row[0] for row in self._session_rows])
-        delete_sessions(self._store, ids)
-        self._native(f"delete from ka_places where session_id in {_PICKED} returning 1", ids)
-        insert_rows(self._store, "events", EVENT_COLUMNS, self._rows)
-        insert_rows(self._store, "ka_records", _RECORD_COLUMNS, sorted(self._records, key=itemgetter(0, 1)))
-        insert_rows(self._store, "ka_places", _PLACE_COLUMNS, self._place_rows)
-        insert_rows(self._store, "sessions", SESSION_COLUMNS, self._session_rows)
-        write_digests(self._store, "session", self._digests)
-        for table, column, _ in _TOUCHED:
-            pairs = list(dict.fromkeys([*self._touched[table], *touched[table]]))
-            insert_rows(self._store, table, ("session_id", column), pairs)
-
-    def _touched_before(self, ids: list[str]) -> dict[str, list[tuple[str | None, ...]]]:
-        """Return what the sessions touched that hold events of the store alone."""
-        chosen = [session for session in ids if self._sessions[session].tally["kept"]]
-        return {
-            table: self._native(f"select session_id, {column} from {table} where session_id in {_PICKED}", chosen)
-            if chosen
-            else []
-            for table, column, _ in _TOUCHED
-        }
 
     def _save_rejects(self) -> None:
         rows = {
@@ -544,23 +598,23 @@ class Batch:
             for path, work in self.works.items()
             for reject in work.parser.parsed.rejects[:_STORED_REJECTS]
         }
-        insert_rows(self._store, "ka_rejects", _REJECT_COLUMNS, [key + row for key, row in rows.items()])
+        self._put("ka_rejects", [key + row for key, row in rows.items()])
 
     def _checkpoint(self, work: Work) -> Checkpoint:
         parsed, session = work.parser.parsed, self._sessions.get(work.session_id)
         outside = self._outside.get(work.session_id)
-        rows = session.rows if session is not None else []
+        has_rows = session is not None and bool(session.entries)
         tally: Json = {}
         if outside is not None:
             tally = {"outside": outside}
-        elif session is not None and rows and session.works[0] is work:
+        elif session is not None and has_rows and session.works[0] is work:
             tally = session.tally
         return Checkpoint(
             id=self._file_ids[work.path],
             path=work.path,
             agent=work.agent.value,
             session_id=work.session_id,
-            stored_as=work.session_id if rows else None,
+            stored_as=work.session_id if has_rows else None,
             size_bytes=work.size_bytes,
             mtime_ns=work.mtime_ns,
             read_bytes=work.end,
@@ -576,19 +630,59 @@ class Batch:
     def _gone_checkpoint(self, row: Checkpoint) -> Checkpoint:
         session = self._sessions[row.session_id]
         leads = not session.works and session.files[0] is row
-        return replace(row, stored_as=row.session_id if session.rows else None, tally=session.tally if leads else {})
+        return replace(row, stored_as=row.session_id if session.entries else None, tally=session.tally if leads else {})
 
 
-def _complete(event: Event, former: OwnedRecord) -> None:
+def _write_report(event: Event) -> str:
+    """Return what a copy of a response says of its tokens, as `ka_records` keeps it."""
+    return orjson.dumps((*(event.tokens or ()), event.stop_reason)).decode()
+
+
+def _read_report(text: str) -> tuple[Tokens, str | None]:
+    *counts, stop = orjson.loads(text)
+    return Tokens(*counts), stop
+
+
+def _complete(event: Event, former: str) -> None:
     """Give a response what it was reported to be before, if that was more complete."""
-    if event.tokens is None or former.stop_reason is not None or former.tokens.weight > event.tokens.weight:
-        _take(event, former)
+    tokens, stop = _read_report(former)
+    if event.tokens is None or stop is not None or tokens.weight > event.tokens.weight:
+        _take(event, tokens, stop)
 
 
-def _take(event: Event, report: OwnedRecord) -> None:
-    event.tokens, event.stop_reason = report.tokens, report.stop_reason
-    if report.stop_reason is not None:
+def _take(event: Event, tokens: Tokens, stop: str | None) -> None:
+    event.tokens, event.stop_reason = tokens, stop
+    if stop is not None:
         event.payload.pop("unreliable", None)
+
+
+def _choose_owner(claims: Iterable[_Claim]) -> _Claim:
+    """Return the claim that owns a record; the rule needs nothing but the files, so their order does not matter.
+
+    The file that wrote it, by its own word: it names the file, and is not older than the file itself. Otherwise the
+    file whose last time is earliest (a copy goes on after its original stopped); else the smallest path. What is gone
+    keeps what it owned and gains nothing, because it cannot be read again.
+    """
+
+    def rank(claim: _Claim) -> tuple[int, int, int, str]:
+        presence = (0 if claim.owned else 2) if claim.vanished else 1
+        return presence, -claim.standing, claim.last_ms, claim.path
+
+    return min(claims, key=rank)
+
+
+def _best_report(claims: Iterable[_Claim]) -> tuple[Tokens, str | None] | None:
+    """Return the largest report of a response over all its copies, with a stop reason if any copy has one."""
+    reports = [_read_report(claim.report) for claim in claims if claim.report]
+    if not reports:
+        return None
+    tokens, stop = max(reports, key=lambda report: (report[0].weight, str(report[0])))
+    return tokens, stop or max((other or "" for _, other in reports), default="") or None
+
+
+def _most_frequent(counts: dict[str, int]) -> str | None:
+    """Return the name with the highest count; the first among equals, by name."""
+    return min(counts, key=lambda name: (-counts[name], name)) if counts else None
 
 
 def _by_weight(works: Iterable[Work]) -> list[Work]:
@@ -613,7 +707,7 @@ def _in_order(lists: list[list[_Entry]]) -> list[_Entry]:
         first, both = iter(merged), []
         head = next(first, None)
         for entry in added:
-            while head is not None and head.ts_ms <= entry.ts_ms:
+            while head is not None and head.event.ts_ms <= entry.event.ts_ms:
                 both.append(head)
                 head = next(first, None)
             both.append(entry)

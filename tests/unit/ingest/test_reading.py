@@ -45,7 +45,6 @@ def test_a_last_line_that_is_whole_needs_no_line_end():
 
 
 def test_a_line_over_the_cap_is_skipped_and_the_next_one_read(monkeypatch):
-    monkeypatch.setattr(reading, "_CHUNK_BYTES", 7)
     monkeypatch.setattr(reading, "LINE_CAP_BYTES", 20)
 
     lines, found = read(b"x" * 50 + b'\n{"a":1}\n')
@@ -69,14 +68,20 @@ def test_a_line_of_fifty_megabytes_is_one_reject_and_holds_no_memory():
 PIECES = st.lists(st.sampled_from([b'{"a":1}', b"\n", b"\n", b"x" * 30, b'{"b":', b" ", b"\r\n"]), max_size=12)
 
 
-@given(pieces=PIECES, chunk=st.integers(1, 60))
-def test_what_is_read_does_not_depend_on_the_pieces_it_comes_in(pieces, chunk):
+@given(pieces=PIECES, split=st.integers(0, 60))
+def test_what_is_read_is_every_whole_line_and_does_not_depend_on_where_an_earlier_reading_stopped(pieces, split):
     content = b"".join(pieces)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reading, "LINE_CAP_BYTES", 20)
-        whole, expected = read(content)
-        patch.setattr(reading, "_CHUNK_BYTES", chunk)
-        lines, found = read(content)
+        whole, (end, hashed) = read(content)
+        early, (until, _) = read(content[:split])
 
-    assert (lines.fed, lines.skipped, found) == (whole.fed, whole.skipped, expected)
-    assert expected[1] == reading._hash_text(zlib.crc32(content[: expected[0]]))
+    assert hashed == reading._hash_text(zlib.crc32(content[:end]))
+    assert until <= split
+    lines = content[:end].split(b"\n")
+    starts = [sum(len(line) + 1 for line in lines[:number]) for number in range(len(lines))]
+    found = [(start, line) for start, line in zip(starts, lines, strict=True) if line.strip()]
+    assert whole.fed == [(start, line) for start, line in found if len(line) <= 20]
+    assert whole.skipped == [start for start, line in found if len(line) > 20]
+    if until < split or content[:split].endswith(b"\n"):  # a whole document at the end is taken without its line end
+        assert early.fed == [one for one in whole.fed if one[0] < until]
