@@ -7,6 +7,7 @@ event's `key`.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -130,6 +131,10 @@ class ClaudeCodeParser(LineParser):
         # Only what was understood moves the clock.
         self._has_time, self.last_ms = True, max(self.last_ms, ts_ms)
 
+    def finish(self) -> None:
+        """Let go of what tells further lines apart."""
+        self._seen = {}
+
     def _own_totals(self, record: Json) -> None:
         """Read what a run that ended says of the whole session; a killed one leaves nothing."""
         models = {}
@@ -177,10 +182,10 @@ class ClaudeCodeParser(LineParser):
 
     def _assistant(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         message = _message(record)
-        model, response = text_of(message, "model"), text_of(message, "id")
+        model, response = _shared(text_of(message, "model")), text_of(message, "id")
         usage, blocks = object_of(message, "usage"), _blocks(message)
         tokens, broken = _tokens_or_fault(usage)
-        stop, skill = text_of(message, "stop_reason"), text_of(record, "attributionSkill")
+        stop, skill = _shared(text_of(message, "stop_reason")), text_of(record, "attributionSkill")
         if flag_of(record, "isApiErrorMessage"):
             error = record.get("error")
             self._error(_key(uuid), ts_ms, clean(error) if type(error) is str and error else "api_error", blocks)
@@ -371,6 +376,11 @@ class _Response:
         if request is not None and self.request is not None:
             return request == self.request
         return turn == self.turn or parent in self.lines
+
+
+def _shared(name: str | None) -> str | None:
+    """Return the one copy of a name that thousands of records repeat."""
+    return None if name is None else sys.intern(name)
 
 
 def _key(uuid: str | None, index: int = 0) -> str | None:

@@ -60,6 +60,8 @@ class Work:
     def __post_init__(self) -> None:
         identify_events(self.parser.session_id, self.events, timed=self.agent is not Agent.CURSOR)
         self.records = tuple([_hash_record(event.key or "") for event in self.events])
+        for event in self.events:
+            event.key = None  # its hash is enough; a long session has hundreds of thousands
 
     @classmethod
     def of_database(cls, source: Source, row: Checkpoint | None, rejects: list[Reject]) -> Work:
@@ -156,7 +158,7 @@ class Work:
                 event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)
                 event.tokens, event.ts_exact = Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None), False
                 self.events.append(event)
-                self.records = (*self.records, _hash_record(str(event.key)))
+                self.records = (*self.records, _hash_record(event.key or ""))
         self.booked = True
 
 
@@ -184,8 +186,7 @@ def read_source(source: Source, row: Checkpoint | None) -> Work:
     parser = _parser(source)
     with _open_source(source) as handle:
         end, prefix_hash = _feed_lines(parser, handle, size=None if source.is_read_whole else source.size_bytes)
-    if isinstance(parser, cursor.CursorParser):
-        parser.finish()
+    parser.finish()
     return Work(
         str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, parser,
         end=end, prefix_hash=prefix_hash, replaces=replaces,

@@ -440,6 +440,9 @@ class LineParser(ABC):
         self.parsed.n_lines += 1
         self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, Reason.TOO_LONG))
 
+    def finish(self) -> None:  # noqa: B027 - most have nothing to do
+        """Do what can only be done once the last line was read."""
+
     @abstractmethod
     def _record(self, record: Json) -> None:
         """Read one JSON object."""

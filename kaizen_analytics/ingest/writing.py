@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, pairwise
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +38,7 @@ _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
 
-_SLICE = 20_000
+_SLICE = 10_000
 """So many rows are handed over at once, which bounds the memory for a session of any size."""
 
 _COLUMNS = {
@@ -237,22 +237,25 @@ class Batch:
     def _load_claims(self) -> None:
         """Collect who else holds the records of these works; most records have one holder, and need no claim."""
         works = [work for work in self.works.values() if work.session_id not in self._outside]
-        held = Counter(record for work in works for record in work.records)
-        wanted = set(held)
+        held = [record for work in works for record in work.records]
         for work in works:
             if work.replaces and work.row is not None:
-                wanted |= {record.record for record in self._records_of([work.row.id]) if record.seq is not None}
-        present = {work.path: frozenset(work.records) for work in works}
+                held += [record.record for record in self._records_of([work.row.id]) if record.seq is not None]
+        held.sort()
+        present: dict[str, frozenset[int]] = {}
         self._claims = defaultdict(list)
-        for number, path, session, last_ms, standing, owned, report in self._holders(sorted(wanted)):
+        for number, path, session, last_ms, standing, owned, report in self._holders(held):
             record, place = int(number or 0), str(path)
             known = self.works.get(place)
-            if known is not None and (known.replaces or owned != "1" or record in present.get(place, ())):
-                continue  # the work claims it itself, or has nothing to keep
+            if known is not None:
+                if place not in present:
+                    present[place] = frozenset(known.records)
+                if known.replaces or owned != "1" or record in present[place]:
+                    continue  # the work claims it itself, or has nothing to keep
             gone = known is not None or not self._is_there(place)
             claim = _Claim(str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, report)
             self._claims[record].append(claim)
-        contested = {record for record, holders in held.items() if holders > 1} | self._claims.keys()
+        contested = {record for record, following in pairwise(held) if record == following} | self._claims.keys()
         for work in works:
             if not contested.isdisjoint(work.records):
                 self._claim(work, contested)
@@ -428,10 +431,10 @@ class Batch:
             for part in slices:
                 made = rows if len(slices) == 1 else self._rows_of(session, part)  # one slice is all at hand
                 self._put("events", made)
+                self._write_details(session, part)
                 yield from made
 
         self._digests[session.id] = digest(chain([row], written()))
-        self._write_details(session)
 
     def _rows_of(self, session: _Session, part: range) -> list[Row]:
         entries, name, prices = session.entries, session.id, self._prices
@@ -440,12 +443,14 @@ class Batch:
             for seq, one in zip(part, entries[part.start : part.stop], strict=True)
         ]
 
-    def _write_details(self, session: _Session) -> None:
-        """Write what goes with the events of a session: records, places, and what they touched."""
+    def _write_details(self, session: _Session, part: range) -> None:
+        """Write what goes with some events of a session: records, places, and what they touched."""
         records: list[Row] = []
         places: list[Row] = []
-        at = NOWHERE
-        for seq, (event, record, file_id, row, report) in enumerate(session.entries):
+        at = session.entries[part.start - 1].event.place if part.start else NOWHERE
+        for seq, (event, record, file_id, row, report) in zip(
+            part, session.entries[part.start : part.stop], strict=True
+        ):
             if record is not None:
                 told = _write_report(event) if report is None and event.tokens is not None else report or None
                 records.append((file_id, record, seq, event.standing, told))
@@ -456,8 +461,7 @@ class Batch:
             if row is None and (event.paths or event.skills or event.rules):
                 for table, _, attribute in _TOUCHED:
                     self._touched[table] |= dict.fromkeys((session.id, value) for value in getattr(event, attribute))
-        for start in range(0, len(records), _SLICE):
-            self._put("ka_records", records[start : start + _SLICE])
+        self._put("ka_records", records)
         self._put("ka_places", places)
 
     def _messages_of_children(self, session: str, work: Work) -> Iterator[tuple[str | None, Tokens]]:

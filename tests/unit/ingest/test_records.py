@@ -113,8 +113,7 @@ def changed(value, at, odd):
 def store_rows(parser):
     """Turn the events into rows as the pipeline does; returns the rows."""
     prices = PriceList()
-    if hasattr(parser, "finish"):
-        parser.finish()
+    parser.finish()
     events = parser.parsed.events
     rows = [event_row("s", seq, event, prices) for seq, event in enumerate(events)]
     tally = count_rows(rows, [event.payload for event in events], [event.place.branch for event in events])
