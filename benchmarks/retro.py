@@ -164,23 +164,30 @@ def list_classes(found: Mapping[str, Found]) -> str:
 
 def list_problems(found: Mapping[str, Found], material: Material) -> str:
     """Return the problems that were found by hand, with the findings that name each in its session."""
-    problems = read_rows("retro_problems.toml", "problem")
     company = find_company(material)
     lines = ["| session | problem, found by hand | named by |", "|---|---|---|"]
-    named: list[bool] = []
-    for problem in problems:
-        names = [name for name, one in found.items() if _names(one, problem)]
-        named.append(bool(names))
+    problems = _match(found, "problem")
+    checks = _match(found, "check")
+    for problem, names in (*problems, *checks):
         told = ", ".join(f"`{name}`" for name in sorted(names)) or "\u2013"
         lines.append(f"| `{problem['session']}` | {problem['what']} | {told} |")
-    among = [hit for hit, problem in zip(named, problems, strict=True) if problem["session"] in company]
+    among = [(problem, names) for problem, names in problems if problem["session"] in company]
     told = (
-        f"{sum(named)} of {len(named)} problems are named ({100 * sum(named) / len(named):.0f} %). What happens in one "
-        "session alone is no finding: of the problems in sessions that have three others of their repository within 28 "
-        f"days, {sum(among)} of {len(among)} are named ({100 * sum(among) / len(among):.0f} %; at least 60 % is "
-        "wanted)."
+        f"{_share(problems)} of the ten sessions are named (at least 60 % is wanted). What happens in one session "
+        "alone is no finding: of those in sessions that have three others of their repository within 28 days, "
+        f"{_share(among)} are named. Of four other sessions, for which no class was made, {_share(checks)} are named."
     )
     return "\n".join([told, "", *lines])
+
+
+def _match(found: Mapping[str, Found], key: str) -> list[tuple[dict[str, str], list[str]]]:
+    problems = read_rows("retro_problems.toml", key)
+    return [(problem, [name for name, one in found.items() if _names(one, problem)]) for problem in problems]
+
+
+def _share(problems: list[tuple[dict[str, str], list[str]]]) -> str:
+    named = sum(1 for _, names in problems if names)
+    return f"{named} of {len(problems)} problems ({100 * named / len(problems):.0f} %)"
 
 
 def find_company(material: Material) -> frozenset[str]:

@@ -6,6 +6,7 @@ into a pull request or a chat. Every sentence is computed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.retro.kinds import Change
     from kaizen_analytics.retro.retro import Retro
 
-_SHOWN_FINDINGS = 3
+_SHOWN_FINDINGS, _SHOWN_OTHERS = 3, 7
 _NO_SESSION = (
     "If you expected some, read them with 'kaizen-analytics ingest', or take another window: "
     "'kaizen-analytics sessions list' says when the last sessions ran."
@@ -88,16 +89,20 @@ def totals(retro: Retro) -> Block:
 
 
 def findings(retro: Retro) -> Block:
-    """Return the dearest findings with what to do, and the others in one line each.
+    """Return the first finding of up to three classes with what to do, and the others in one line each.
 
     >>> findings(analysis.retro("2026-W38")).plain.splitlines()[0]
-    'Sessions start with 20,977 tokens; the leanest with 12,384'
+    'Sessions start with 19,098 tokens; the leanest with 12,384'
     """
     if not retro.findings:
-        return blocks.paragraph("Nothing recurs that is worth a change.")
-    cards = [_card(finding, several=retro.repository is None) for finding in retro.findings[:_SHOWN_FINDINGS]]
-    others = retro.findings[_SHOWN_FINDINGS:]
-    rest = _table(others, "Also found; 'kaizen-analytics retro show ID' tells more") if others else blocks.nothing()
+        return blocks.paragraph("None.")
+    first = {one.kind: one for one in reversed(retro.findings)}
+    shown = [one for one in retro.findings if first[one.kind] is one][:_SHOWN_FINDINGS]
+    cards = [_card(finding, several=retro.repository is None) for finding in shown]
+    others = tuple(one for one in retro.findings if one not in shown)
+    more = f", and {len(others) - _SHOWN_OTHERS} more in the JSON" if len(others) > _SHOWN_OTHERS else ""
+    caption = f"Also found{more}. 'kaizen-analytics retro show ID' tells more"
+    rest = _table(others[:_SHOWN_OTHERS], caption) if others else blocks.nothing()
     return blocks.stack(*cards, rest)
 
 
@@ -114,6 +119,7 @@ def show(finding: Finding) -> Block:
         ("cost in the window", _cost(finding)),
         ("saves", finding.saving),
         ("test", finding.test),
+        ("checked", _proof(finding).strip() or "not on other days than those that it was found on"),
         ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
     ]
     moments = [
@@ -169,20 +175,24 @@ def experiments(retro: Retro) -> Block:
         )
         for line in retro.experiments
     ]
-    words = blocks.table(["experiment", "design", "what it shows"], rows, caption="Experiments")
+    words = blocks.table(["experiment", "design", "what it shows"], rows)
     drawn = [
         ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision])
         for line in retro.experiments
         if line.percent is not None and line.decision is not None
     ]
+    if not drawn:
+        return words
     caption = "Percent change of each experiment's primary metric with its interval. The mark is the decision."
-    return blocks.stack(blocks.figure(charts.forest(drawn), caption), words) if drawn else words
+    figure = blocks.figure(charts.forest(drawn), caption)
+    # In text, the table says it all.
+    return replace(words, html=blocks.stack(figure, words).html)
 
 
 def unknown(retro: Retro) -> Block:
     """Return what the numbers leave out, and which classes of findings could not be evaluated.
 
-    >>> "115 sessions count" in unknown(analysis.retro("2026-W38")).plain
+    >>> "could not be asked" in unknown(analysis.retro("2026-W38")).plain
     True
     """
     return blocks.bullets(list_unknown(retro))
@@ -268,24 +278,27 @@ def describe_followed(one: Followed) -> str:
 def list_unknown(retro: Retro) -> list[str]:
     """Return what the numbers leave out, one sentence each.
 
-    >>> list_unknown(analysis.retro("2026-W38"))[0]
-    '115 sessions count.'
+    >>> list_unknown(analysis.retro("2026-W38"))
+    ['19 questions could not be asked, each of one class of findings in one repository; the JSON gives the reasons.']
     """
     found = retro.totals
-    inside = f", with {counted(found.sub_agents, 'sub-agent')} inside them" if found.sub_agents else ""
-    told = [f"{counted(found.sessions, 'session')} {'counts' if found.sessions == 1 else 'count'}{inside}."]
+    told = []
+    if found.sub_agents:
+        told.append(f"{counted(found.sub_agents, 'sub-agent')} count with the sessions that started them.")
     if found.orphans:
         told.append(f"{counted(found.orphans, 'sub-agent')} count nowhere: their parents are missing.")
     if found.unpriced_responses:
         told.append(f"{counted(found.unpriced_responses, 'response')} without a price; sums leave them out.")
-    by_reason = sorted(retro.not_evaluable, key=lambda item: (item.reason, item.repository, item.kind))
-    for reason, group in groupby(by_reason, key=lambda item: item.reason):
-        items = list(group)
-        kinds = listed(list(dict.fromkeys(item.kind.replace("_", " ") for item in items)))
-        places = list(dict.fromkeys(item.repository for item in items))
-        where = f" in {listed(places)}" if retro.repository is None else ""
-        told.append(f"Not evaluable{where}, because {reason}: {kinds}.")
-    return told
+    missing = sorted(retro.not_evaluable, key=lambda item: (item.reason, item.kind))
+    if retro.repository is None and missing:
+        told.append(
+            f"{counted(len(missing), 'question')} could not be asked, each of one class of findings in one repository; "
+            "the JSON gives the reasons."
+        )
+        missing = []
+    for reason, group in groupby(missing, key=lambda item: item.reason):
+        told.append(f"Not evaluable, because {reason}: {listed([item.kind.replace('_', ' ') for item in group])}.")
+    return told or ["Nothing is left out."]
 
 
 def _describe_findings(retro: Retro) -> str:
@@ -293,7 +306,7 @@ def _describe_findings(retro: Retro) -> str:
     if not found:
         return "Nothing recurs that is worth a change."
     known = sum(one.usd_per_week or 0.0 for one in found)
-    cost = f" Together they cost ${known:,.2f} a week or more." if known >= 0.005 else ""
+    cost = f" What they would end costs ${known:,.2f} a week or more." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
     return f"{counted(len(found), 'change')} worth making{fresh}.{cost}"
@@ -305,8 +318,16 @@ def _card(finding: Finding, *, several: bool) -> Block:
     return blocks.stack(
         blocks.subheading(finding.title, code=True),
         _do(finding.change),
-        blocks.paragraph(f"{finding.seen}{where}{_weekly(finding)}. {more}.", quiet=True, code=True),
+        blocks.paragraph(f"{finding.seen}{where}{_weekly(finding)}.{_proof(finding)} {more}.", quiet=True, code=True),
     )
+
+
+def _proof(finding: Finding) -> str:
+    """Return what the last days show, which had no part in choosing the finding."""
+    if finding.proof is None or not finding.proof.exposed:
+        return ""
+    hit, exposed, days = finding.proof.hit, finding.proof.exposed, finding.proof.days
+    return f" In the last {counted(days, 'day')}: {hit} of {counted(exposed, 'session')}."
 
 
 def _weekly(finding: Finding) -> str:

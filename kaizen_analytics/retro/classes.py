@@ -338,6 +338,10 @@ _LONE_LINES = {
         "The list of tasks is kept in answers of its own",
         "Change the list of tasks in the same answer as the next call, never alone.",
     ),
+    "edit": (
+        "Edits of one file are made one by one, each in an answer of its own",
+        "Plan the edits of a file first, and send them in one answer: several edit calls side by side.",
+    ),
     "wait": (
         "Agents ask again and again whether something is done",
         "Wait for a running command or agent with the longest pause that the tool takes; do not ask every few seconds.",
@@ -406,10 +410,6 @@ def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
 
 
 _CACHE_LINES = {
-    "compaction": (
-        "Sessions run into a compaction in the middle of their work",
-        "When a step is done and the context is half full, write what is open into a note and propose `/clear`.",
-    ),
     "model": (
         "The model is changed inside of a session, and the whole context is written anew",
         "When you are asked to go on with another model, propose `/clear` and a note of what is open first.",
@@ -499,6 +499,7 @@ def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
         return None
     return FindingText(
         title="Sessions that edit code end without a check",
+        change=_hook_end(group, rows, check),
         seen=(
             f"{rows['root_id'].n_unique()} of {group.rows.height} sessions that edited code ran none after their last "
             f"edit; most often the others ran {code}"
@@ -507,15 +508,37 @@ def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
     )
 
 
-def _word_rework(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+_PLAIN_WORD = re.compile(r"(?![-/~])[\w.:/=+-]+")
+_STOP_HOOK = (
+    """grep -q '"stop_hook_active": *true' || git diff --quiet HEAD || { CHECK; } >&2 || """
+    "{ echo 'CHECK fails: mend it, or say why it cannot pass.' >&2; exit 2; }"
+)
+"""Runs the check when an agent stops with changes, and sends it back once where that fails (exit status 2)."""
+
+
+def _hook_end(group: Group, rows: pl.DataFrame, check: str) -> Change | None:
+    """Return the hook that runs a check at each end, where the check is nothing but plain words."""
+    words = check.split()
+    if not all(_PLAIN_WORD.fullmatch(word) for word in words) or ".." in check.replace("...", ""):
+        return None
+    hook = {"type": "command", "command": _STOP_HOOK.replace("CHECK", check)}
+    return _set_for_claude(group, rows, {"hooks": {"Stop": [{"hooks": [hook]}]}})
+
+
+def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject == "undone":
         return FindingText(
             title="Half or more of what sessions write is replaced or reverted within 14 days",
             line="Before you end, name the test that fails without your change; without one, ask whether to write it.",
         )
-    code = _quote(group.subject)
+    code = _quote(_most_common(name for names in rows["remedy"] for name in names)[0] or group.subject)
     if code is None:
         return None
+    if group.subject == "lint":
+        return FindingText(
+            title=f"{code} fails on code that is written already, and is mended by hand",
+            line=f"Run {code} as soon as the first file of a change is written, and write the others by what it says.",
+        )
     return FindingText(
         title=f"{code} fails again and again between edits: which rule or test is missing beforehand?",
         line=f"When {code} has failed twice in a row, stop editing: read the failing test and the code that it calls, "
@@ -646,7 +669,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass("unknown_helper", _CALLS, _word_unknown_helper),
     FindingClass("edit_refused", _EDITS, _word_edit_refused),
     FindingClass("fix_before_check", _SHELL, _word_fix_before_check, "the failed check and one answer, each time"),
-    FindingClass("large_output", _SHELL, _word_large_output, _TO_THE_END),
+    FindingClass("large_output", _CALLS, _word_large_output, _TO_THE_END),
     FindingClass("whole_file", _CALLS, _word_whole_file, _TO_THE_END, keep=_keep_reread),
     FindingClass("lone_calls", _CALLS, _word_lone_calls, "reading the whole context once more, each time"),
     FindingClass("start_context", _PRICED, _word_start_context, "carrying the difference through each session"),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MIN_TIMES, MIN_SESSIONS, MIN_DAYS = 3, 2, 2
 """How often, in how many sessions and on how many days (UTC) something must be seen to be a finding."""
-_MIN_SHARE = 0.005
+_MIN_SHARE = 0.003
 """The share of the repository's cost in the window below which a finding is not worth a change."""
 _LARGE_CHARS = 8_000
 """Characters from which an output or a file is large: about 2,000 tokens."""
@@ -67,7 +67,7 @@ _CALL_COSTS: Schema = {
     "seq": pl.Int64(),
     "answer_seq": pl.Int64(),
     "answer_calls": pl.Int64(),
-    **{f"{what}_{unit}": kind for what in ("reread", "carried", "wasted") for unit, kind in _UNITS.items()},
+    **{f"{what}_{unit}": kind for what in ("reread", "carried", "answer", "wasted") for unit, kind in _UNITS.items()},
 }
 
 
@@ -82,12 +82,25 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What the last quarter of a window shows of a finding that the days before it had shown already.
+
+    These `days` had no part in choosing the finding, so `hit` of `exposed` sessions is free of that choice.
+    """
+
+    days: int
+    hit: int
+    exposed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something that recurs, costs something and comes with a change.
 
     `cost_usd` and `tokens` are sums over the window, None where nobody knows them; `usd_per_week` is the lower end of
     the 95 % interval of the cost a week. `sessions` of `exposed` sessions were hit; `exposure` says what exposed means.
-    `is_new` says whether the last week had more of it than all weeks before; None without weeks before.
+    `is_new` says whether the last week had more of it than all weeks before; None without weeks before. `proof` is None
+    where the first three quarters of the window alone do not show it.
     """
 
     id: str
@@ -109,6 +122,7 @@ class Finding:
     change: Change
     evidence: tuple[Moment, ...]
     is_new: bool | None
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +186,10 @@ def _run(kind: FindingClass, reader: _Frames) -> pl.DataFrame:
 
 
 def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, ...], tuple[NotEvaluable, ...]]:
-    """Return the findings of a window, the dearest first, and the classes that could not be evaluated.
+    """Return the findings of a window, and the classes that could not be evaluated.
+
+    They are put in order by what they cost at least on the first three quarters of the window: so its last quarter,
+    which had no part in that, tells what the choice cannot have made.
 
     Args:
         evidence: The moments of a span that ends with the window; what lies before it tells whether a finding is new.
@@ -184,7 +201,7 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
     >>> judge_evidence(collect_evidence(read_material(store, window)), window)
     ((), ())
     """
-    found: list[Finding] = []
+    found: list[tuple[float, Finding]] = []
     missing: list[NotEvaluable] = []
     for repository in sorted(evidence.material.sessions.filter(started_in(window))["repository"].unique()):
         for kind in (one for one in CLASSES if one.name in evidence.rows):
@@ -192,8 +209,11 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
                 missing.append(NotEvaluable(kind=kind.name, repository=repository, reason=kind.exposure.lacking))
             else:
                 found += _find(evidence, kind, repository, window)
-    order = sorted(found, key=lambda item: (-(item.usd_per_week or 0.0), -item.times, item.id))
-    return tuple(order), tuple(missing)
+    order = sorted(
+        found,
+        key=lambda item: (-item[0], -(item[1].usd_per_week or 0.0), -item[1].times, item[1].id),
+    )
+    return tuple(finding for _, finding in order), tuple(missing)
 
 
 def conceal_secrets(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -272,12 +292,13 @@ def _group(evidence: Evidence, kind: FindingClass, repository: str, subject: str
     )
 
 
-def _find(evidence: Evidence, kind: FindingClass, repository: str, window: Window) -> Iterator[Finding]:
+def _find(evidence: Evidence, kind: FindingClass, repository: str, window: Window) -> Iterator[tuple[float, Finding]]:
     rows = evidence.rows[kind.name]
     for subject in rows.filter(pl.col("repository") == repository)["subject"].unique(maintain_order=True):
-        finding = _judge(evidence, kind, _group(evidence, kind, repository, subject, window))
+        group = _group(evidence, kind, repository, subject, window)
+        finding = _judge(evidence, kind, group)
         if finding is not None:
-            yield finding
+            yield _prove(evidence, kind, group, finding)
 
 
 def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | None:
@@ -320,6 +341,22 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         ),
         is_new=_is_new(evidence, kind, group),
     )
+
+
+def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Finding) -> tuple[float, Finding]:
+    """Return what a finding cost at least on the first three quarters of the window, and the finding with its proof."""
+    window = group.window
+    edge_ms = window.end_ms - window.length_ms // 4
+    rows = kind.keep(group)
+    chosen, later = rows.filter(pl.col("started_ms") < edge_ms), rows.filter(pl.col("started_ms") >= edge_ms)
+    if chosen.is_empty():
+        return 0.0, finding
+    cost = (finding.cost_usd or 0.0) / rows.height * poisson_lower_bound(chosen.height)
+    if not _recurs(chosen):
+        return cost, finding
+    last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
+    proof = Proof(days=round(window.length_ms / 4 / _DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
+    return cost, replace(finding, proof=proof)
 
 
 def _recurs(rows: pl.DataFrame) -> bool:

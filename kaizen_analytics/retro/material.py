@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -421,7 +422,7 @@ def _read_parts(command: str | None) -> _CommandParts:
     return _CommandParts(
         program=program,
         action=f"{program} {words[1]}" if len(words) > 1 and _WORD.fullmatch(words[1]) else program,
-        check=" ".join(checks[-1]) if checks else None,
+        check=shlex.join(checks[-1]) if checks else None,
         check_kind=classify(checks[-1]) if checks else None,
         is_fix=any(is_fixer(" ".join(words)) for words in parts),
         reads=read[0] if programs <= _READERS and len(read) == 1 else None,

@@ -194,7 +194,7 @@ def compute_retro(
         QueryError: a query is broken.
 
     >>> compute_retro(store, parse_week("2026-W38"), now_ms=1_790_000_000_000)
-    <Retro 'retro-20260914-20260920-all': 115 sessions, 4 findings>
+    <Retro 'retro-20260914-20260920-all': 115 sessions, 6 findings>
     """
     evidence = collect_evidence(read_window(store, window, repository=repository))
     return assemble_retro(

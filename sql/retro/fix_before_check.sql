@@ -16,8 +16,8 @@ select
     any_value(checked.ts_ms) as ts_ms,
     unnest([any_value(checked.check), 'any']) as subject,
     -- The failed check and the fixer: two answers.
-    any_value(2 * checked.wasted_usd - checked.carried_usd) as cost_usd,
-    any_value(2 * checked.wasted_tokens - checked.carried_tokens) as tokens,
+    any_value(checked.wasted_usd + checked.answer_usd) as cost_usd,
+    any_value(checked.wasted_tokens + checked.answer_tokens) as tokens,
     any_value(checked.command) as detail,
     [arg_min(fixer.command, fixer.place)] as remedy
 from shell as checked

@@ -1,5 +1,6 @@
--- purpose: calls that a response was spent on alone: the list of tasks, and asking whether something is done.
--- grain: one row per such call that the answer read alone; asking counts from the second time in a row.
+-- purpose: calls that a response was spent on alone: the list of tasks, asking whether something is done, and edits of
+--   one file.
+-- grain: one row per such call that the answer read alone; asking and edits of a file count from the second in a row.
 -- null: dollars and tokens where they are unknown. The cost is reading the context once more, not what was answered.
 with sorted as (
     select
@@ -10,6 +11,7 @@ with sorted as (
                 lower(tool) in ('write_stdin', 'wait', 'wait_agent', 'bashoutput', 'taskoutput')
                 or program = 'sleep'
                 then 'wait'
+            when is_edit and not coalesce(failed, false) then 'edit'
         end as subject
     from calls
 ),
@@ -17,8 +19,10 @@ with sorted as (
 placed as (
     select
         *,
-        lag(subject) over (partition by session_id order by seq) as before_subject
+        lag(subject) over session as before_subject,
+        lag(path) over session as before_path
     from sorted
+    window session as (partition by session_id order by seq)
 )
 
 select
@@ -28,7 +32,9 @@ select
     subject,
     reread_usd as cost_usd,
     reread_tokens as tokens,
-    coalesce(command, tool) as detail,
+    coalesce(command, path, tool) as detail,
     cast([] as varchar[]) as remedy
 from placed
-where answer_calls = 1 and (subject = 'list' or (subject = 'wait' and before_subject = 'wait'))
+where
+    answer_calls = 1
+    and (subject = 'list' or (subject = before_subject and (subject = 'wait' or path = before_path)))

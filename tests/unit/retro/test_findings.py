@@ -7,13 +7,20 @@ whole_file, cache_expired, carried_context, repeated_prompt, unchecked_end, appr
 from __future__ import annotations
 
 import json
+import subprocess
+from typing import TYPE_CHECKING
 
 import pytest
 from retro_sessions import DAY_MS, END_MS, REPOSITORY, WINDOW, Session, find, judge, lacking, material_of
 
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.retro.findings import _finding_id, collect_evidence, conceal_secrets
+from kaizen_analytics.retro.findings import Proof, _finding_id, collect_evidence, conceal_secrets
 from kaizen_analytics.retro.material import _classify_error, _clean_error
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kaizen_analytics.retro.findings import Finding
 
 
 def three(build) -> list[Session]:
@@ -46,9 +53,9 @@ def test_a_wrong_command_costs_the_answer_to_it_and_the_carrying_of_its_output()
     (finding,) = find("wrong_command", *three(misspell))
 
     answer = 10_000 * 0.30e-6 + 100 * 3.75e-6
-    carried = 400 / 4 * 2 * 0.30e-6  # read by two responses
+    carried = 400 / 4 * 0.30e-6  # read once more, by the last response
     assert finding.cost_usd == pytest.approx(3 * (answer + carried), rel=1e-6)
-    assert finding.tokens == 3 * (10_100 + 100 * 2)
+    assert finding.tokens == 3 * (10_100 + 100)
 
 
 def test_carrying_ends_at_a_compaction():
@@ -58,7 +65,7 @@ def test_carrying_ends_at_a_compaction():
 
     (finding,) = find("wrong_command", *three(build))
 
-    assert finding.tokens == 3 * (10_100 + 100 * 2)
+    assert finding.tokens == 3 * (10_100 + 100)
 
 
 def test_two_wrong_commands_are_no_finding():
@@ -172,6 +179,18 @@ def test_a_finding_is_new_when_the_last_week_has_more_of_it():
     assert (fresh.is_new, old.is_new, first.is_new) == (True, False, None)
 
 
+def test_findings_are_put_in_order_on_days_other_than_those_that_prove_them():
+    early = [misspell(Session(f"e{day}", day)) for day in (25, 20, 15, 3)]
+    late = [search(Session(f"l{day}", day)) for day in (6, 5, 4)]
+
+    first, second, *_ = judge(*early, *late)[0]
+
+    assert (first.kind, second.kind) == ("wrong_command", "large_output"), "the dearer one is of the last days alone"
+    assert second.usd_per_week > first.usd_per_week
+    assert first.proof == Proof(days=7, hit=1, exposed=4)
+    assert second.proof is None
+
+
 # missing_path
 
 
@@ -283,7 +302,7 @@ def test_a_check_that_a_fixer_follows():
     (finding,) = find("fix_before_check", *three(lint))
 
     assert finding.change.line == "Run `bun run lint:fix` before `bun run lint`: it repairs what it can by itself."
-    carried = 400 / 4 * 2 * 0.30e-6
+    carried = 400 / 4 * 0.30e-6
     assert finding.cost_usd == pytest.approx(3 * (2 * 10_000 * 0.30e-6 + carried))
 
 
@@ -319,12 +338,25 @@ def test_large_searches():
 
     assert finding.title == "Large searches are carried through whole sessions"
     assert "`rg -l`" in finding.change.line
-    # 10,000 tokens read by three responses; a quarter of 8,000 characters would have been read anyway.
-    assert finding.cost_usd == pytest.approx(3 * 10_000 * 3 * 0.30e-6 * (1 - 2_000 / 40_000))
+    # 10,000 tokens written once and read twice; a quarter of 8,000 characters would have been read anyway.
+    assert finding.cost_usd == pytest.approx(3 * 10_000 * (3.75 + 2 * 0.30) * 1e-6 * (1 - 2_000 / 40_000))
 
 
-def test_a_search_below_the_limit_is_no_finding():
-    assert find("large_output", *three(lambda session: search(session, chars=7_999))) == []
+@pytest.mark.parametrize(("command", "chars"), [("rg -n x", 7_999), ("make test", 3_999)])
+def test_an_output_below_the_limit_is_no_finding(command: str, chars: int):
+    assert find("large_output", *three(lambda session: session.run(command, chars=chars).answer(read=1))) == []
+
+
+def test_a_check_prints_too_much_from_half_the_limit_on():
+    (finding,) = find("large_output", *three(lambda session: session.run("make test", chars=4_000).answer(read=1)))
+
+    assert finding.title == "Large outputs of checks are carried through whole sessions"
+
+
+def test_searches_with_the_tool_of_the_agent_count_too():
+    (finding,) = find("large_output", *three(lambda session: session.call("Grep", chars=40_000).answer(read=1)))
+
+    assert finding.subject == "search"
 
 
 def test_a_program_that_prints_much_is_named():
@@ -348,7 +380,7 @@ def test_a_large_file_that_is_read_whole():
 
     assert finding.seen == "3 times in 3 of 3 sessions that called tools"
     assert finding.change.line.startswith("Long files: `docs/plan.md`. ")
-    assert finding.cost_usd == pytest.approx(3 * 5_000 * 2 * 0.30e-6 * 0.75)
+    assert finding.cost_usd == pytest.approx(3 * 5_000 * (3.75 + 0.30) * 1e-6 * 0.75)
 
 
 def test_different_files_in_each_session_are_no_finding():
@@ -376,7 +408,7 @@ def test_a_read_that_is_refused_as_too_large_costs_its_answer():
 
     (finding,) = find("whole_file", *three(build))
 
-    assert finding.cost_usd == pytest.approx(3 * (9_000 + 80 / 4) * 0.30e-6)
+    assert finding.cost_usd == pytest.approx(3 * 9_000 * 0.30e-6)
 
 
 # cache_expired
@@ -441,11 +473,13 @@ def test_a_cache_of_unknown_life_is_taken_to_live_ten_minutes(minutes: float, ti
 
 
 def go_on(
-    session: Session, later: int = 40, text: str = "Now look at the import of prices and mend its rounding"
+    session: Session,
+    later: int = 40,
+    text: str = "Now look at the import of prices and mend its rounding",
+    then: str = "prices.py",
 ) -> Session:
-    session.prompt("Build the basket").answer(write=20_000).answer(read=20_000, write=80_000)
-    session.run("git commit -m basket", made_commit=True).answer(read=100_000)
-    session.prompt(text)
+    session.prompt("Build the basket").answer(write=20_000).call("Edit", path=f"{REPOSITORY}/basket.py")
+    session.answer(read=20_000, write=80_000).prompt(text).call("Read", path=f"{REPOSITORY}/{then}")
     for _ in range(later):
         session.answer(read=100_000)
     return session
@@ -463,8 +497,21 @@ def test_a_short_rest_is_not_worth_a_new_session():
     assert find("carried_context", *three(lambda session: go_on(session, later=8))) == []
 
 
-def test_a_short_reply_opens_nothing():
-    assert find("carried_context", *three(lambda session: go_on(session, text="yes"))) == []
+@pytest.mark.parametrize("columns", [{"text": "yes"}, {"then": "basket.py"}], ids=["a short reply", "the same file"])
+def test_the_same_work_opens_nothing(columns: dict[str, str]):
+    assert find("carried_context", *three(lambda session: go_on(session, **columns))) == []
+
+
+def test_a_compaction_costs_reading_everything_and_writing_the_rest():
+    def build(session: Session) -> Session:
+        return session.answer(write=150_000).answer(read=10_000, write=20_000, segment=1)
+
+    (finding,) = find("carried_context", *three(build))
+
+    # 30,000 tokens, of which 20,000 are written instead of read; the compaction read 150,000 once more.
+    assert finding.cost_usd == pytest.approx(3 * (20_000 * (3.75 - 0.30) + 150_000 * 0.30) * 1e-6)
+    assert "150,000 tokens" in finding.seen
+    assert find("cache_lost", *three(build)) == []
 
 
 # repeated_prompt
@@ -515,14 +562,45 @@ def edit(session: Session, check: str | None) -> Session:
     return session if check is None else session.run(check)
 
 
-def test_sessions_that_end_unchecked():
-    checked = [edit(Session(f"c{day}", day), "make test") for day in (10, 9, 8, 7)]
+def end_unchecked(check: str, agent: str = "claude_code") -> Finding:
+    checked = [edit(Session(f"c{day}", day, agent=agent), check) for day in (10, 9, 8, 7)]
+    unchecked = [edit(Session(f"s{day}", day, agent=agent), None) for day in (9, 5, 2)]
+    (finding,) = find("unchecked_end", *checked, *unchecked)
+    return finding
 
-    (finding,) = find("unchecked_end", *checked, *three(lambda session: edit(session, None)))
+
+def test_sessions_that_end_unchecked():
+    finding = end_unchecked("make test", agent="codex")
 
     assert finding.times == 3
     assert finding.change.line == "After your last edit, run `make test`, and say what it showed."
     assert (finding.cost_usd, finding.usd_per_week) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("dirty", "passes", "again", "status"),
+    [(True, False, False, 2), (True, False, True, 0), (True, True, False, 0), (False, False, False, 0)],
+)
+def test_claude_code_gets_a_hook_that_runs_the_check(tmp_path: Path, dirty, passes, again, status, need_tool):
+    hook = json.loads(end_unchecked("make test").change.merge)["hooks"]["Stop"][0]["hooks"][0]["command"]
+    git = [need_tool("git"), "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (tmp_path / "Makefile").write_text(f"test:\n\t@echo checked\n\t@{str(passes).lower()}\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "a"]):
+        subprocess.run([*git, *words], check=True)
+    if dirty:
+        (tmp_path / "Makefile").write_text((tmp_path / "Makefile").read_text() + "\n")
+
+    given = json.dumps({"stop_hook_active": again})
+    ran = subprocess.run(["sh", "-c", hook], check=False, cwd=tmp_path, input=given, capture_output=True, text=True)
+
+    assert (ran.returncode, ran.stdout) == (status, "")
+    assert ("checked" in ran.stderr) == (dirty and not again)
+    assert ("make test fails" in ran.stderr) == (status == 2)
+
+
+@pytest.mark.parametrize("check", ["make test CC='a b'", "pytest ~/x", "pytest ../evil", "pytest -q"])
+def test_a_check_of_more_than_plain_words_is_no_hook(check: str):
+    assert end_unchecked(check).change.merge == ""
 
 
 def test_where_most_sessions_end_unchecked_there_is_no_custom():
@@ -554,7 +632,7 @@ def test_no_other_command_is_ever_allowed(command: str):
     ("kind", "reason"),
     [
         ("fix_before_check", "no session ran a command"),
-        ("large_output", "no session ran a command"),
+        ("large_output", "no session called a tool"),
         ("approval", "no session ran a command"),
         ("whole_file", "no session called a tool"),
         ("unchecked_end", "no session edited a file"),

@@ -64,6 +64,24 @@ def test_asking_once_is_no_finding():
     assert find("lone_calls", *three(lambda session: poll(session, times=1))) == []
 
 
+def edit(session: Session, *files: str) -> Session:
+    session.answer(write=30_000)
+    for file in files:
+        session.call("Edit", path=f"{REPOSITORY}/{file}").answer(read=30_000)
+    return session
+
+
+def test_edits_of_one_file_in_answers_of_their_own():
+    (finding,) = find("lone_calls", *three(lambda session: edit(session, "a.py", "a.py", "b.py", "a.py")))
+
+    assert finding.times == 3, "the second of a.py; the others come after another file"
+    assert finding.cost_usd == pytest.approx(3 * 30_000 * 0.30e-6)
+
+
+def test_edits_of_different_files_are_not_one_edit():
+    assert find("lone_calls", *three(lambda session: edit(session, "a.py", "b.py", "a.py"))) == []
+
+
 def test_without_calls_nothing_is_asked_alone():
     assert lacking("lone_calls", Session("s", 2).prompt("hello")) == ["no session called a tool"]
 
@@ -117,19 +135,6 @@ def test_without_prices_starts_are_not_evaluable():
 # cache_lost
 
 
-def compact(session: Session, segment: int = 1) -> Session:
-    session.answer(write=150_000)
-    return session.answer(read=10_000, write=20_000, segment=segment)
-
-
-def test_a_compaction_costs_reading_everything_and_writing_the_rest():
-    (finding,) = find("cache_lost", *three(compact))
-
-    # 30,000 tokens, of which 20,000 are written instead of read; the compaction read 150,000 once more.
-    assert finding.cost_usd == pytest.approx(3 * (20_000 * (3.75 - 0.30) + 150_000 * 0.30) * 1e-6)
-    assert "150,000 tokens" in finding.seen
-
-
 def test_a_change_of_the_model_is_a_cause():
     def build(session: Session) -> Session:
         session.answer(write=50_000)
@@ -169,7 +174,7 @@ def test_a_context_that_is_read_is_not_lost():
 
 def test_without_prices_losses_are_not_evaluable():
     reason = "no response has a price and a count of cached tokens"
-    assert lacking("cache_lost", compact(Session("s", 2, model=None))) == [reason]
+    assert lacking("cache_lost", Session("s", 2, model=None).answer(write=50_000)) == [reason]
 
 
 # rework
@@ -203,6 +208,23 @@ def test_a_failure_that_a_filter_hides_counts_too():
 
 def test_a_check_that_runs_twice_without_an_edit_is_no_rework():
     assert find("rework", *three(lambda session: fail_again(session, edits=False))) == []
+
+
+def lint(session: Session, *, mended: str = "Edit") -> Session:
+    session.run("make lint", "Exit code 1\na.py:1: E501").answer(read=20_000)
+    session = session.call("Edit", path=f"{REPOSITORY}/a.py") if mended == "Edit" else session.run(mended)
+    return session.answer(read=21_000).run("make lint").answer(read=22_000)
+
+
+def test_a_lint_that_is_mended_by_hand():
+    (finding,) = find("rework", *three(lint))
+
+    assert finding.title == "`make lint` fails on code that is written already, and is mended by hand"
+    assert finding.cost_usd == pytest.approx(3 * (20_000 + 21_000) * 0.30e-6), "the answers until it is run again"
+
+
+def test_a_lint_that_a_fixer_mends_is_no_rework():
+    assert find("rework", *three(lambda session: lint(session, mended="make fmt"))) == []
 
 
 def test_lines_that_did_not_last():
@@ -257,7 +279,9 @@ def test_files_that_parent_and_child_read():
     (finding,) = find("delegation", *with_child(10_000, path="a.py"))
 
     assert finding.subject == "reread"
-    assert finding.cost_usd == pytest.approx(3 * (1_000 + 11_000) * 0.30e-6), "carried by one answer, which read it all"
+    assert finding.cost_usd == pytest.approx(3 * (1_000 * 3.75 + 11_000 * 0.30) * 1e-6), (
+        "written once by the answer that read it all"
+    )
 
 
 @pytest.mark.parametrize(("helper", "times"), [("Explore", [6]), ("reviewer", [])])
