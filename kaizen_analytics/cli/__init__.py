@@ -47,6 +47,7 @@ class _Commands(LazyGroup):
         "redact": "Replace secrets and identities on standard input by placeholders, on standard output.",
         "sessions": "List, show, search and judge sessions.",
         "exp": "Plan, run, judge and conclude experiments.",
+        "judge": "Judge somebody else's runs by the rules of an experiment; nothing is stored.",
         "hooks": "Install the hook through which agents take part in experiments.",
         "retro": "Look at past sessions and say what to change.",
         "export": "Write what may leave this machine to files, redacted.",

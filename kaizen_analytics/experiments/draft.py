@@ -61,11 +61,14 @@ def check_draft(experiment: Experiment) -> None:
         raise ConfigError(f"There are two guardrails on {twice.column}; expected one for each metric.")
 
 
-def _parse_direction(text: str) -> Direction:
+def parse_direction(text: str) -> Direction:
     """Return the direction named `increase` or `decrease`.
 
     Raises:
         ConfigError: it is another word.
+
+    >>> parse_direction("decrease")
+    <Direction.DECREASE: 'Decrease'>
     """
     try:
         return Direction(text.capitalize())
@@ -82,16 +85,26 @@ def parse_guardrail(text: str) -> GuardrailSpec:
     >>> parse_guardrail("success_rate:decrease:5").threshold_pct
     5.0
     """
+    name, direction, threshold_pct = split_guardrail(text)
+    return GuardrailSpec(metric=parse_metric(name), regression_direction=direction, threshold_pct=threshold_pct)
+
+
+def split_guardrail(text: str) -> tuple[str, Direction, float]:
+    """Return the metric's name, the direction and the percent of a guardrail, as `parse_guardrail` reads it.
+
+    >>> split_guardrail("cost:increase:5%")
+    ('cost', <Direction.INCREASE: 'Increase'>, 5.0)
+    """
     parts = text.split(":")
     if len(parts) != 3:
         raise ConfigError(
             f"The guardrail is {text!r}; expected metric:increase:PERCENT or metric:decrease:PERCENT, "
             "such as cost_per_session:increase:5."
         )
-    threshold_pct, direction = _parse_percent(parts[2].removesuffix("%"), text), _parse_direction(parts[1])
+    threshold_pct, direction = _parse_percent(parts[2].removesuffix("%"), text), parse_direction(parts[1])
     if direction is Direction.DECREASE and threshold_pct >= _ALL:
         raise ConfigError(f"The guardrail {text!r} tolerates any fall: nothing falls by more than 100 percent.")
-    return GuardrailSpec(metric=parse_metric(parts[0]), regression_direction=direction, threshold_pct=threshold_pct)
+    return parts[0], direction, threshold_pct
 
 
 def build_criterion(
@@ -117,7 +130,7 @@ def build_criterion(
         if direction is not None:
             raise ConfigError("--direction belongs to --target-pct; with --absolute the metric's better side counts.")
         return Absolute(metric_value=absolute)
-    wanted = REGISTRY[metric].better if direction is None else _parse_direction(direction)
+    wanted = REGISTRY[metric].better if direction is None else parse_direction(direction)
     target = 0.0 if target_pct is None else target_pct
     if not -_ALL <= target < math.inf:
         raise ConfigError(f"--target-pct is {target:g}; no metric falls by more than 100 percent.")

@@ -146,13 +146,19 @@ def _result(result: MetricResult) -> _Document:
         "arms": {"control": codec.plain(result.control), "treatment": codec.plain(result.treatment)},
         "difference": codec.plain(result.effect.difference),
         "percent": codec.plain(result.effect.percent),
-        "effect": _effect(result.effect),
-        "companion": None if result.companion is None else _effect(result.companion),
+        "effect": effect_document(result.effect),
+        "companion": None if result.companion is None else effect_document(result.companion),
         "sentence": sentences.result(result),
     }
 
 
-def _effect(effect: Effect) -> _Document:
+def effect_document(effect: Effect) -> _Document:
+    """Return an effect as JSON, with what it says in words.
+
+    >>> from kaizen_analytics.stats import mean_effect
+    >>> effect_document(mean_effect([1, 2, 3, 4, 5], [2, 3, 4, 5, 6]))["difference"]["estimate"]
+    1.0
+    """
     record = codec.plain(effect)
     for name in ("nominal_alpha", "shortage", "design", "split"):
         del record[name]

@@ -286,7 +286,8 @@ _SHORTFALL = {
 
 
 def _named(metrics: Sequence[Metric]) -> str:
-    return listed([lowered(REGISTRY[metric].label) for metric in metrics])
+    # runs from elsewhere have metrics of their own
+    return listed([lowered(REGISTRY[metric].label) if metric in REGISTRY else metric for metric in metrics])
 
 
 def criterion(experiment: Experiment) -> str:

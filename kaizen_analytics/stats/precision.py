@@ -147,10 +147,10 @@ def _residuals(sample: ArmSample, centred: FloatArray) -> tuple[float, FloatArra
     return slope, centred - slope * covariate
 
 
-def correlate(samples: SamplePair, control: Precision, treatment: Precision) -> float:
+def correlate(samples: SamplePair, control: Precision, treatment: Precision, most: float = 0.99) -> float:
     """Return the correlation of both arms' mean scores, from clusters that hold sessions of both.
 
-    It is the covariance of cluster totals over the two standard errors, and is limited to [-0.99, 0.99].
+    It is the covariance of cluster totals over the two standard errors, and is limited to [-`most`, `most`].
 
     >>> from kaizen_analytics.stats.comparison import read_samples
     >>> samples = read_samples([1, 2, 3, 4], [2, 3, 4, 5], clusters=([1, 2, 3, 4], [1, 2, 3, 4]))
@@ -166,7 +166,7 @@ def correlate(samples: SamplePair, control: Precision, treatment: Precision) -> 
     if np.count_nonzero(products) < 2:
         return 0.0
     covariance = float(products.sum()) / (control.n * treatment.n)
-    return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -0.99, 0.99))
+    return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -most, most))
 
 
 def _totals(clusters: IntArray | None, precision: Precision) -> FloatArray:

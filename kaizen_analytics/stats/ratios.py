@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _ROUNDS = 12
 """Rounds until the end of an interval and the skewness at that end agree."""
 
+_MOST_ALIKE = 0.9999
+"""Largest correlation of two means: below it, clusters that hold both arms are compared as pairs are."""
+
 
 def mean_effect(
     control: npt.ArrayLike,
@@ -78,7 +81,7 @@ def mean_effect(
         measure(sample, sample.score, samples.covariate_mean) for sample in (samples.control, samples.treatment)
     )
     joint_degrees = contrast_degrees(samples, first, second) if samples.joint else math.inf
-    pair = _MeanPair(first, second, correlate(samples, first, second), joint_degrees)
+    pair = _MeanPair(first, second, correlate(samples, first, second, _MOST_ALIKE), joint_degrees)
     level = comparison.level(first.n_effective, second.n_effective)
     low, high = pair.difference_limits(level.alpha)
     difference = Interval(estimate=second.mean - first.mean, low=low, high=high)

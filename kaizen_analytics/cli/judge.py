@@ -1,0 +1,139 @@
+"""`judge`: the statistics and the decision of an experiment for a table of somebody else's runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+
+from kaizen_analytics import __version__
+from kaizen_analytics.cli.options import JsonOption, parse_member
+from kaizen_analytics.cli.output import print_json
+from kaizen_analytics.core.errors import ConfigError, RecordError, ReportError
+from kaizen_analytics.core.files import write_file
+from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.words import clean
+from kaizen_analytics.experiments.foreign import (
+    judge_runs,
+    parse_results,
+)
+from kaizen_analytics.experiments.plan import Statistic
+from kaizen_analytics.pages import blocks
+from kaizen_analytics.pages.foreign import foreign_document, foreign_page
+from kaizen_analytics.reports.rendering import RunFacts, render_page
+
+app = typer.Typer()
+
+_EXAMPLES = """\b
+Examples:
+  kaizen-analytics judge runs.csv --metric cost --direction decrease --target 10%
+  kaizen-analytics judge long.eval short.eval --arm eval --metric tokens --output page.html
+"""
+
+
+@app.command("judge", epilog=_EXAMPLES)
+def _judge(
+    *,
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            help="Runs: CSV, Parquet or JSON lines, or results of promptfoo, Inspect or 'claude plugin eval'.",
+        ),
+    ],
+    metric: Annotated[str | None, typer.Option(help="Column to judge. Default: score, passed or success.")] = None,
+    direction: Annotated[
+        str | None, typer.Option(help="Better side: increase or decrease. Default: by the name of the metric.")
+    ] = None,
+    target: Annotated[
+        str, typer.Option(metavar="PERCENT", help="Change in that direction to prove; 0: any improvement.")
+    ] = "0",
+    arm: Annotated[str | None, typer.Option(help="Column of the arms. Default: one with a usual name.")] = None,
+    control: Annotated[str | None, typer.Option(help="Its value for the control arm.")] = None,
+    treatment: Annotated[str | None, typer.Option(help="Its value for the treatment arm.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Column of the tasks, by which runs are paired. Default: 'task' and the like.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Column of what was assigned to an arm, such as a user; no pairs then.")
+    ] = None,
+    statistic: Annotated[
+        str | None, typer.Option(help="median or mean, for quantities. Default: mean of pairs, else median.")
+    ] = None,
+    guardrail: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN:DIRECTION:PERCENT", help="Must not get worse; repeatable.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Two-sided error level.")] = 0.05,
+    randomised: Annotated[
+        bool, typer.Option("--randomised", help="Arms were drawn by lot, and the rule was fixed before the results.")
+    ] = False,
+    split: Annotated[
+        float | None, typer.Option(metavar="PERCENT", help="--randomised: declared share of the treatment.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the page to a file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge somebody else's runs by the rules of an experiment; nothing is stored.
+
+    Runs of both arms on the same task are compared as pairs.
+    """
+    data = [_read(file) for file in files]
+    runs = _join([parse_results(file.name, content) for file, content in zip(files, data, strict=True)], files)
+    found = judge_runs(
+        runs,
+        metric=metric,
+        direction=direction,
+        target=target,
+        arm=arm,
+        arms=(control, treatment),
+        task=task,
+        unit=unit,
+        statistic=None if statistic is None else parse_member(Statistic, "--statistic", statistic),
+        guardrails=guardrail or (),
+        alpha=alpha,
+        randomised=randomised,
+        split=split,
+    )
+    source = ", ".join(file.name for file in files)
+    document, page = foreign_document(found, source), foreign_page(found, source)
+    if output is not None:
+        facts = RunFacts(
+            title="Runs from elsewhere",
+            run_id=output.stem,
+            fingerprint=hashlib.sha256(b"".join(data)).hexdigest(),
+            made_at_ms=read_clock(),
+            versions={"kaizen_analytics": __version__},
+        )
+        try:
+            write_file(output, render_page([page, blocks.data(document)], facts).encode())
+        except OSError as error:
+            raise ReportError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from error
+    if as_json:
+        print_json(document if output is None else {**document, "file": str(output)})
+    else:
+        print("\n".join(clean(line) for line in page.plain.split("\n")))
+        if output is not None:
+            print(f"\nWrote {output}")
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+
+
+def _join(parts: list[pl.DataFrame], files: list[Path]) -> pl.DataFrame:
+    """Return the runs of all files, with the name of each in the column `file` where there are several."""
+    if len(parts) > 1:
+        parts = [part.with_columns(file=pl.lit(file.stem)) for part, file in zip(parts, files, strict=True)]
+    try:
+        runs = pl.concat(parts, how="diagonal_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise RecordError(f"The files do not have the same columns: {error}") from error
+    if runs.is_empty():
+        raise RecordError(f"{files[0].name} holds no run.")
+    return runs
