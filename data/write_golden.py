@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sample_store import write_store
 
-from kaizen_analytics.reports.batch import run_batch
 from kaizen_analytics.reports.catalogue import load_report
+from kaizen_analytics.reports.due import run_batch
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"

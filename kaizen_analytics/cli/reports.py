@@ -21,16 +21,12 @@ from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
-from kaizen_analytics.reports.batch import run_batch
-from kaizen_analytics.reports.catalogue import Report, list_notebooks, load_report
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots
-from kaizen_analytics.reports.execution import Progress
+from kaizen_analytics.reports.catalogue import Report, list_notebooks, load_report, parse_parameters
+from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batch
 from kaizen_analytics.reports.ledger import RunRecord, find_records
 from kaizen_analytics.reports.notify import check_urls, notify
-from kaizen_analytics.reports.parameters import parse_parameters
-from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, ignore_progress
-from kaizen_analytics.reports.schedules import Schedule, load_schedules
-from kaizen_analytics.reports.units import UNITS, due_command
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
+from kaizen_analytics.reports.schedules import UNITS, Schedule, due_command, load_schedules
 from kaizen_analytics.store.location import find_workspace
 
 _SchedulesOption = Annotated[
@@ -129,7 +125,8 @@ def make_reports(
         )
     if len(requests) > 1:
         return _run_several(requests, jobs=jobs, as_json=as_json)
-    result = Runner(progress=_progress(as_json=as_json)).run(requests[0])
+    watched = sys.stderr.isatty() and not as_json
+    result = (Runner(progress=_draw_progress) if watched else Runner()).run(requests[0])
     if as_json:
         print_json(_result_json(result))
     else:
@@ -296,13 +293,10 @@ def _run_several(requests: Sequence[RunRequest], *, jobs: int, as_json: bool) ->
     return next((code for code in codes if code), 0)
 
 
-def _progress(*, as_json: bool) -> Progress:
-    def draw(done: int, total: int) -> None:
-        end = "\n" if done == total else ""
-        sys.stderr.write(f"\r{'#' * done}{'.' * (total - done)} {done}/{total} cells{end}")
-        sys.stderr.flush()
-
-    return draw if sys.stderr.isatty() and not as_json else ignore_progress
+def _draw_progress(done: int, total: int) -> None:
+    end = "\n" if done == total else ""
+    sys.stderr.write(f"\r{'#' * done}{'.' * (total - done)} {done}/{total} cells{end}")
+    sys.stderr.flush()
 
 
 def _print_result(result: RunResult) -> None:

@@ -1,11 +1,11 @@
 """Reports: notebooks run unattended and rendered to one page.
 
-catalogue    which notebooks are reports, and what each declares
-parameters   typed parameters, checked before a kernel starts
+catalogue    which notebooks are reports, and the parameters of each, checked before a kernel starts
 runner       one run: locked, staged, executed, judged, published whole, recorded
-execution, fingerprint, publication, ledger     what the runner is made of
+execution, publication, ledger     what the runner is made of
 rendering    an executed notebook as HTML, Markdown and JSON
 sharing      reports that leave this machine
-schedules, due, units    what is due, making it, and what calls us
-batch        several reports at once
+schedules    which slots are due, and the units that make a scheduler call us
+due          several reports at once, and those that are due
+notify       messages about them
 """

@@ -1,22 +1,33 @@
-"""Makes the reports that are due; a slot that fails does not stop the others."""
+"""Makes several reports at once, each in a process of its own, and those that are due.
+
+A crash takes one report with it, and a slot that fails does not stop the others.
+"""
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.core.errors import ConfigError, KaizenError
+from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.model import State
 from kaizen_analytics.experiments.lifecycle import conclude
 from kaizen_analytics.experiments.plan import get_plan
-from kaizen_analytics.reports.catalogue import load_report
+from kaizen_analytics.reports.catalogue import check_parameters, load_report
 from kaizen_analytics.reports.ledger import RunState, find_records
-from kaizen_analytics.reports.parameters import check_parameters
-from kaizen_analytics.reports.runner import BusyError, RunRequest, RunResult, bury_dead_runs
+from kaizen_analytics.reports.runner import (
+    BusyError,
+    Runner,
+    RunRequest,
+    RunResult,
+    bury_dead_runs,
+    close_dead_run,
+)
 from kaizen_analytics.reports.schedules import due_slots
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.assignments import fold_spool
@@ -25,12 +36,13 @@ from kaizen_analytics.store.experiments import get_experiment
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
+    from multiprocessing.context import SpawnContext, SpawnProcess
 
     from kaizen_analytics.reports.schedules import DueSlot, Schedule
 
 
 _Answers = Iterator[tuple[int, RunResult | KaizenError]]
-"""What became of each request, with its place among them; see `batch.run_batch`."""
+"""What became of each request, with its place among them; see `run_batch`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +78,7 @@ def make_slots(
     Args:
         slots: What to make.
         out: Folder of all reports.
-        make: Makes reports, such as `batch.run_batch` with its options.
+        make: Makes reports, such as `run_batch` with its options.
 
     >>> make_slots([], tmp, lambda requests: [])
     []
@@ -137,3 +149,80 @@ def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) ->
             return
         if plan.started.window_end_ms <= slot.at_ms:
             conclude(store, experiment.id, now_ms=slot.at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    number: int
+    request: RunRequest
+    process: SpawnProcess
+    answers: Connection
+
+
+def run_batch(
+    requests: Sequence[RunRequest],
+    *,
+    jobs: int,
+    runner: Runner | None = None,
+) -> Iterator[tuple[int, RunResult | KaizenError]]:
+    """Make reports, at most `jobs` at a time, and yield each outcome with its place in `requests` as it comes.
+
+    Args:
+        requests: What to make. Two requests with the same report and subject share a folder: the later one is refused
+            with a `BusyError` if it starts before the other has ended.
+        jobs: How many processes work at once.
+        runner: Clock of the runs; default: the present time.
+
+    >>> list(run_batch([], jobs=2))
+    []
+    """
+    context = multiprocessing.get_context("spawn")
+    made_by = runner or Runner()
+    waiting = list(enumerate(requests))
+    working: list[_Job] = []
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                working.append(_start(context, *waiting.pop(0), made_by))
+            ready = wait([job.answers for job in working])
+            for job in [job for job in working if job.answers in ready]:
+                working.remove(job)
+                yield job.number, _finish(job)
+    finally:
+        for job in working:
+            job.process.terminate()
+            job.process.join()
+
+
+def _start(context: SpawnContext, number: int, request: RunRequest, runner: Runner) -> _Job:
+    answers, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(runner, request, sender))
+    process.start()
+    sender.close()  # the process holds the only other copy: when it dies, reading from `answers` ends
+    return _Job(number, request, process, answers)
+
+
+def _work(runner: Runner, request: RunRequest, sender: Connection) -> None:
+    try:
+        sender.send(runner.run(request))
+    except KaizenError as error:
+        sender.send(error)
+
+
+def _finish(job: _Job) -> RunResult | KaizenError:
+    with job.answers:
+        try:
+            answer: RunResult | KaizenError = job.answers.recv()
+        except EOFError:
+            # The pipe of a dying process may close before its lock on the report's folder does.
+            job.process.join()
+            answer = _bury(job.request)
+    job.process.join()
+    return answer
+
+
+def _bury(request: RunRequest) -> RunResult | KaizenError:
+    try:
+        return close_dead_run(request, RunState.KERNEL_DIED, "The process of the report died.")
+    except ReportError as failure:
+        return failure

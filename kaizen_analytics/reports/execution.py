@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kaizen_analytics.reports.parameters import Value
+    from kaizen_analytics.reports.catalogue import Value
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished cells and the number of all cells."""

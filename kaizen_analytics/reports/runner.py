@@ -25,11 +25,16 @@ from kaizen_analytics.core.files import hold_folder, write_file
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.reports import ledger, publication
-from kaizen_analytics.reports.catalogue import Report, load_report
+from kaizen_analytics.reports.catalogue import Report, check_parameters, load_report
 from kaizen_analytics.reports.execution import Execution, execute, strip_traces
-from kaizen_analytics.reports.fingerprint import compute_fingerprint, read_versions
-from kaizen_analytics.reports.ledger import EXIT_CODES, OutputFile, RunRecord, RunState
-from kaizen_analytics.reports.parameters import check_parameters
+from kaizen_analytics.reports.ledger import (
+    EXIT_CODES,
+    OutputFile,
+    RunRecord,
+    RunState,
+    compute_fingerprint,
+    read_versions,
+)
 from kaizen_analytics.reports.publication import OutputError
 from kaizen_analytics.reports.rendering import (
     FORMATS,
@@ -42,8 +47,8 @@ from kaizen_analytics.reports.sharing import Share, prepare_share
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from kaizen_analytics.reports.catalogue import Value
     from kaizen_analytics.reports.execution import Progress
-    from kaizen_analytics.reports.parameters import Value
 
 _DEFAULT_FORMATS = ("html", "md", "json")
 _DEFAULT_TIMEOUT_S = 900.0
@@ -107,11 +112,19 @@ class RunResult:
         return self.folder / next((name for name in names if name.endswith(".html")), names[0])
 
 
-def ignore_progress(done: int, total: int) -> None:
-    """Show nothing.
+def _ignore_progress(done: int, total: int) -> None:
+    """Show nothing."""
 
-    >>> ignore_progress(1, 2)
-    """
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A request that was checked: its parameters, the folder of its runs, and what hides names in a shared report."""
+
+    request: RunRequest
+    parameters: dict[str, Value]
+    subject: str | None
+    output: Path
+    share: Share | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +132,7 @@ class Runner:
     """What a run needs from the world: a clock and a place to show progress."""
 
     clock: Callable[[], int] = field(default=read_clock)
-    progress: Progress = field(default=ignore_progress)
+    progress: Progress = field(default=_ignore_progress)
 
     def run(self, request: RunRequest) -> RunResult:
         """Make one report.
@@ -135,58 +148,51 @@ class Runner:
             OutputError: the folder of reports cannot be written.
             RedactionError: a report to be shared held something that must not leave; nothing was published.
         """
-        parameters = _prepare_parameters(request)
-        share = _prepare_share(request, parameters)
-        output = _find_output(request, parameters, share)
+        prepared = _prepare(request)
         try:
-            output.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with hold_folder(output), _exclusive(output):
-                _sweep(output)
-                return self._run_locked(request, parameters, output, share)
+            prepared.output.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with hold_folder(prepared.output), _exclusive(prepared.output):
+                _sweep(prepared.output)
+                return self._run_locked(prepared)
         except OSError as error:
             raise OutputError(
                 f"The report {request.report.name!r} was not published: {publication.describe_failure(error)}. "
                 "The reports made before are untouched.",
             ) from error
 
-    def _run_locked(
-        self,
-        request: RunRequest,
-        parameters: dict[str, Value],
-        output: Path,
-        share: Share | None,
-    ) -> RunResult:
-        record = self._begin(request, parameters, output, share)
-        find = _find_same if request.trigger == _MANUAL else _find_slot
-        done = None if request.force else find(output, record)
+    def _run_locked(self, prepared: _Prepared) -> RunResult:
+        record = self._begin(prepared)
+        done = None if prepared.request.force else _find_made(prepared.output, record)
         if done is not None:
             return done
-        staging = publication.make_staging(output, record.run_id)
+        staging = publication.make_staging(prepared.output, record.run_id)
         with _terminable():
             try:
                 ledger.write_record(staging, record)
-                execution, outputs = self._make(request, parameters, record, staging, share)
-                return self._finish(execution, outputs, record, staging)
+                execution, outputs = self._make(prepared, record, staging)
+                for name, data in outputs.items():
+                    write_file(staging / name, data)
+                is_made = execution.state is RunState.SUCCESS
+                as_of_ms = find_data(execution.notebook).get("as_of_ms") if is_made else None
+                closed = self._close(record, execution.state, execution.error, outputs, as_of_ms)
+                ledger.write_record(staging, closed)
+                move = publication.publish if is_made else publication.set_aside
+                return RunResult(record=closed, folder=move(staging, record.run_id))
             except (KeyboardInterrupt, OSError, RedactionError, ReportError) as error:
                 self._fail(staging, record, error)
                 raise
 
-    def _begin(
-        self,
-        request: RunRequest,
-        parameters: dict[str, Value],
-        output: Path,
-        share: Share | None,
-    ) -> RunRecord:
+    def _begin(self, prepared: _Prepared) -> RunRecord:
+        request, parameters, share = prepared.request, prepared.parameters, prepared.share
         started = self.clock()
         versions = read_versions()
         inputs = [Path(str(parameters[name])) for name in request.report.inputs]
         shaping = parameters if share is None else {**parameters, "share": share.fingerprint}
         fingerprint = compute_fingerprint(request.report.source, shaping, inputs, request.formats, versions)
         record = RunRecord(
-            run_id=_new_run_id(output, started, fingerprint),
+            run_id=_new_run_id(prepared.output, started, fingerprint),
             report=request.report.name,
-            subject=_subject(request, parameters),
+            subject=prepared.subject,
             logical_at_ms=started if request.logical_at_ms is None else request.logical_at_ms,
             trigger=request.trigger,
             attempt=request.attempt,
@@ -201,42 +207,35 @@ class Runner:
         )
         return record if share is None else share.redact_record(record)
 
-    def _make(
-        self,
-        request: RunRequest,
-        parameters: dict[str, Value],
-        record: RunRecord,
-        staging: Path,
-        share: Share | None,
-    ) -> tuple[Execution, dict[str, bytes]]:
+    def _make(self, prepared: _Prepared, record: RunRecord, staging: Path) -> tuple[Execution, dict[str, bytes]]:
+        """Execute the notebook, and return the files of the report; of a failed run, the executed notebook."""
+        request, share = prepared.request, prepared.share
         with nullcontext() if share is None else share.active(staging):
             execution = execute(
                 request.report.notebook(),
-                parameters,
+                prepared.parameters,
                 folder=request.report.path.resolve().parent,
                 timeout_s=request.timeout_s,
                 progress=self.progress,
             )
-        if share is None:
-            outputs = _render(execution, request.formats, request.report, record)
-        else:
-            execution, outputs = _render_shared(execution, request, record, share)
-        for name, data in outputs.items():
-            write_file(staging / name, data)
+        if execution.state is not RunState.SUCCESS:
+            if share is not None:  # no notebook leaves: its traceback shows data as it was read
+                error = None if execution.error is None else share.redactor.redact(execution.error)
+                return replace(execution, notebook=None, error=error), {}
+            return execution, _keep_notebook(execution)
+        if share is not None:
+            share.redact_parameters(execution.notebook)
+        facts = RunFacts(
+            title=request.report.title,
+            run_id=record.run_id,
+            fingerprint=record.fingerprint,
+            made_at_ms=record.started_at_ms,
+            versions=record.versions,
+        )
+        outputs = render_report(strip_traces(execution.notebook), request.formats, facts)
+        if share is not None:
+            share.refuse_leaks({**outputs, publication.RUN_FILE: record.to_json()}, request.report.source)
         return execution, outputs
-
-    def _finish(
-        self,
-        execution: Execution,
-        outputs: dict[str, bytes],
-        record: RunRecord,
-        staging: Path,
-    ) -> RunResult:
-        data = find_data(execution.notebook) if execution.state is RunState.SUCCESS else {}
-        closed = self._close(record, execution.state, execution.error, outputs, data.get("as_of_ms"))
-        ledger.write_record(staging, closed)
-        move = publication.publish if closed.state is RunState.SUCCESS else publication.set_aside
-        return RunResult(record=closed, folder=move(staging, record.run_id))
 
     def _fail(self, staging: Path, record: RunRecord, error: BaseException) -> None:
         """Record an interruption or a failed write, giving back the space of the files written so far."""
@@ -295,8 +294,8 @@ def run_report(name: str, parameters: Mapping[str, object], out: Path) -> RunRes
     return result
 
 
-def _prepare_parameters(request: RunRequest) -> dict[str, Value]:
-    """Return all parameters, checked; those that name input files as absolute paths of existing files.
+def _prepare(request: RunRequest) -> _Prepared:
+    """Check a request; parameters that name input files become absolute paths.
 
     Raises:
         ConfigError: a parameter is unknown, missing or of a wrong type.
@@ -311,17 +310,16 @@ def _prepare_parameters(request: RunRequest) -> dict[str, Value]:
                 f"The parameter {name} of report {report.name!r} is {parameters[name]}; expected an existing file.",
             )
         parameters[name] = str(path)
-    return parameters
-
-
-def _find_output(request: RunRequest, parameters: Mapping[str, Value], share: Share | None) -> Path:
-    """Return the folder that holds the runs of this report, or of this report on this subject."""
-    root = request.out.expanduser().absolute()
-    folder = (root if share is None else root / _SHARED) / publication.slug(request.report.name)
-    subject = _subject(request, parameters)
-    if share is not None and subject is not None:
-        subject = share.redactor.redact(subject)
-    return folder if subject is None else folder / publication.slug(subject)
+    # An empty subject means all, and needs no folder of its own.
+    subject = None if report.subject is None else str(parameters[report.subject]) or None
+    root, share, named = request.out.expanduser().absolute(), None, subject
+    if request.share:
+        share = prepare_share([Path(str(parameters["store"]))] if "store" in parameters else [])
+        root /= _SHARED
+        named = None if subject is None else share.redactor.redact(subject)
+    folder = root / publication.slug(report.name)
+    output = folder if named is None else folder / publication.slug(named)
+    return _Prepared(request=request, parameters=parameters, subject=subject, output=output, share=share)
 
 
 def _sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None = None) -> list[RunRecord]:
@@ -377,8 +375,7 @@ def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResul
         ...
     kaizen_analytics.core.errors.ReportError: The report 'portfolio' was not made: Its process died. It left no record.
     """
-    parameters = _prepare_parameters(request)
-    output = _find_output(request, parameters, _prepare_share(request, parameters))
+    output = _prepare(request).output
     with _exclusive(output):
         buried = _sweep(output, state, error)
     if not buried:
@@ -392,17 +389,13 @@ def _exclusive(output: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        raise BusyError(f"Another run is writing {output}{_who(output)}; try again when it is done.") from None
+        records = [ledger.read_record(staging) for staging in publication.find_staging(output)]
+        who = [f" (process {record.pid} on {record.host})" for record in records if record is not None]
+        raise BusyError(f"Another run is writing {output}{who[0] if who else ''}; try again when it is done.") from None
     try:
         yield
     finally:
         lock.release()
-
-
-def _who(output: Path) -> str:
-    records = [ledger.read_record(staging) for staging in publication.find_staging(output)]
-    found = [f" (process {record.pid} on {record.host})" for record in records if record is not None]
-    return found[0] if found else ""
 
 
 @contextmanager
@@ -422,21 +415,19 @@ def _interrupt(number: int, frame: object) -> None:  # noqa: ARG001 - the signat
     raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
 
 
-def _find_slot(output: Path, record: RunRecord) -> RunResult | None:
-    """Return the run that made the same slot of the same schedule while this one waited, if there is one."""
+def _find_made(output: Path, record: RunRecord) -> RunResult | None:
+    """Return the last run if it was made from the same; of a schedule, the run that made the same slot meanwhile."""
+    if record.trigger == _MANUAL:
+        latest = publication.resolve_latest(output)
+        former = None if latest is None else ledger.read_record(latest)
+        if latest is None or former is None or former.fingerprint != record.fingerprint:
+            return None
+        return RunResult(record=former, folder=latest, skipped=True)
     for folder in output.iterdir():
         former = ledger.read_record(folder) if folder.is_dir() and not folder.is_symlink() else None
         if former is not None and (former.trigger, former.logical_at_ms) == (record.trigger, record.logical_at_ms):
             return RunResult(record=former, folder=folder, skipped=True)
     return None
-
-
-def _find_same(output: Path, record: RunRecord) -> RunResult | None:
-    latest = publication.resolve_latest(output)
-    former = None if latest is None else ledger.read_record(latest)
-    if latest is None or former is None or former.fingerprint != record.fingerprint:
-        return None
-    return RunResult(record=former, folder=latest, skipped=True)
 
 
 def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
@@ -450,48 +441,12 @@ def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
     return next(f"{stem}-{number}" for number in range(2, len(taken) + 3) if f"{stem}-{number}" not in taken)
 
 
-def _subject(request: RunRequest, parameters: Mapping[str, Value]) -> str | None:
-    """Return what the report is about; an empty value of its subject means all, and needs no folder of its own."""
-    return None if request.report.subject is None else str(parameters[request.report.subject]) or None
-
-
-def _prepare_share(request: RunRequest, parameters: Mapping[str, Value]) -> Share | None:
-    if not request.share:
-        return None
-    return prepare_share([Path(str(parameters["store"]))] if "store" in parameters else [])
-
-
-def _render_shared(
-    execution: Execution,
-    request: RunRequest,
-    record: RunRecord,
-    share: Share,
-) -> tuple[Execution, dict[str, bytes]]:
-    """Render what may leave. A failed run leaves no notebook: its traceback shows data as it was read."""
-    if execution.state is not RunState.SUCCESS:
-        error = None if execution.error is None else share.redactor.redact(execution.error)
-        return replace(execution, notebook=None, error=error), {}
-    share.redact_parameters(execution.notebook)
-    outputs = _render(execution, request.formats, request.report, record)
-    share.refuse_leaks({**outputs, publication.RUN_FILE: record.to_json()}, request.report.source)
-    return execution, outputs
-
-
-def _render(execution: Execution, formats: tuple[str, ...], report: Report, record: RunRecord) -> dict[str, bytes]:
-    if execution.state is RunState.SUCCESS:
-        facts = RunFacts(
-            title=report.title,
-            run_id=record.run_id,
-            fingerprint=record.fingerprint,
-            made_at_ms=record.started_at_ms,
-            versions=record.versions,
-        )
-        return render_report(strip_traces(execution.notebook), formats, facts)
-    if execution.notebook is None:
+def _keep_notebook(failed: Execution) -> dict[str, bytes]:
+    if failed.notebook is None:
         return {}
     import nbformat
 
-    return {_NOTEBOOK_FILE: nbformat.writes(execution.notebook).encode()}
+    return {_NOTEBOOK_FILE: nbformat.writes(failed.notebook).encode()}
 
 
 @cache

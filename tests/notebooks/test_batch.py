@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.batch import run_batch
 from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.due import run_batch
 from kaizen_analytics.reports.runner import RunRequest
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import demo
@@ -64,11 +65,11 @@ class DicedRunner(Runner):
 
     dice: random.Random
 
-    def _make(self, request: RunRequest, *_: object) -> tuple[Execution, dict]:
+    def _make(self, prepared: Any, *_: object) -> tuple[Execution, dict]:
         state = self.dice.choice([RunState.SUCCESS] * 4 + [RunState.FAILED, RunState.ABANDONED])
         if state is RunState.ABANDONED:
             raise Killed
-        notebook = request.report.notebook()
+        notebook = prepared.request.report.notebook()
         error = None if state is RunState.SUCCESS else "by the dice"
         return Execution(state=state, notebook=notebook, error=error), {"report.html": b"<p>made</p>"}
 

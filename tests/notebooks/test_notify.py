@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.batch import run_batch
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots
+from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batch
 from kaizen_analytics.reports.notify import WAITS_S, check_urls, notify
 from kaizen_analytics.reports.schedules import load_schedules
 

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError, ReportError
-from kaizen_analytics.reports.parameters import check_parameters, parse_parameters, read_parameters
+from kaizen_analytics.reports.catalogue import check_parameters, parse_parameters, read_parameters
 
 
 def declare(source: str) -> dict[str, object]:

@@ -137,9 +137,9 @@ def test_runs_by_hand_and_of_other_schedules_do_not_count(load) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "UTC"])
-def test_a_year_of_crashes_and_power_cuts_makes_every_slot_once(load, zone: str) -> None:
+def test_a_year_of_crashes_and_power_cuts_makes_every_slot_once(load) -> None:
     """Two callers at random times, runs that fail, days off: in the end each slot has exactly one success."""
+    zone = "Europe/Berlin"  # where 02:30 is skipped on one day and comes twice on another
     schedules = load(
         f'[daily]\nreport = "cost"\ncron = "30 2 * * *"\ntimezone = "{zone}"\ncatch_up = 60\nmax_attempts = 99'
     )

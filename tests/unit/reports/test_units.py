@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import json
 import re
 import shlex
 import subprocess
@@ -13,10 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
-from kaizen_analytics.reports.units import UNITS, due_command
+from kaizen_analytics.cli import app
+from kaizen_analytics.reports.schedules import UNITS, due_command
 
-ROOT = Path(__file__).resolve().parents[3]
 AWKWARD = due_command(Path("/usr/bin/python3"), Path("/srv/100% 'ours'/re ports.toml"), Path("/srv/out $HOME"))
 
 
@@ -74,36 +76,40 @@ def verify(program: str, folder: Path, files: dict[str, str]) -> str:
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """Return a real command, in a folder with an awkward name, for schedules of which nothing is due."""
+    """Return the command for schedules in a folder with an awkward name, of which nothing is due."""
     folder = tmp_path / "100% 'ours' $HOME"
     folder.mkdir()
     schedules = folder / "reports.toml"
-    schedules.write_text('[later]\nreport = "retro_summary"\ncron = "0 7 * * 1"\nsince = 2999-01-01T00:00:00Z\n')
+    schedules.write_text('[later]\nreport = "portfolio"\ncron = "0 7 * * 1"\nsince = 2999-01-01T00:00:00Z\n')
     return due_command(Path(sys.executable), schedules, folder / "out")
 
 
-def run_shell(shell: str, line: str) -> str:
-    """Return what a line prints, in the environment of a scheduler: no more than a PATH."""
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([shell, "-e", "-c", line], capture_output=True, text=True, check=False, env=environment)
+def test_the_command_line_takes_the_command(command: list[str]) -> None:
+    done = CliRunner().invoke(app, command[command.index("report") :])
+    assert (done.exit_code, done.stdout) == (0, "Nothing is due.\n")
+
+
+def run_shell(shell: str, line: str, folder: Path) -> list[str]:
+    """Return what a line hands to kaizen_analytics, in the environment of a scheduler: no more than a PATH."""
+    (folder / "kaizen_analytics.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "PYTHONPATH": str(folder)}
+    command = [shell, "-e", "-c", line]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=folder)
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return json.loads(done.stdout)
 
 
-@pytest.mark.slow
-def test_cron_runs_its_line(command: list[str]) -> None:
+def test_cron_runs_its_line(command: list[str], tmp_path: Path) -> None:
     line = UNITS["cron"](command).splitlines()[1].split(" ", 5)[5]
-    assert run_shell("sh", line.replace("\\%", "%")) == "Nothing is due.\n"
+    assert run_shell("sh", line.replace("\\%", "%"), tmp_path) == command[3:]
 
 
-@pytest.mark.slow
-def test_github_runs_its_step(command: list[str]) -> None:
+def test_github_runs_its_step(command: list[str], tmp_path: Path) -> None:
     workflow = yaml.safe_load(UNITS["github"](command))
-    assert run_shell("bash", workflow["jobs"]["due"]["steps"][0]["run"]) == "Nothing is due.\n"
+    assert run_shell("bash", workflow["jobs"]["due"]["steps"][0]["run"], tmp_path) == command[3:]
 
 
-@pytest.mark.slow
-def test_airflow_runs_its_task(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_runs_its_task(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks: list[dict[str, object]] = []
     for name, members in AIRFLOW.items():
         module = types.ModuleType(name)
@@ -111,7 +117,7 @@ def test_airflow_runs_its_task(command: list[str], monkeypatch: pytest.MonkeyPat
         monkeypatch.setitem(sys.modules, name, module)
     exec(compile(UNITS["airflow"](command), "dag.py", "exec"), {})
     [task] = tasks
-    assert run_shell("bash", str(task["bash_command"])) == "Nothing is due.\n"
+    assert run_shell("bash", str(task["bash_command"]), tmp_path) == command[3:]
 
 
 AIRFLOW = {
