@@ -53,17 +53,19 @@ def module_name(path: Path) -> str:
 NAMES = {module_name(path) for path in MODULES}
 
 
-def imported_names(path: Path) -> set[str]:
+@functools.cache
+def imported_names(path: Path) -> frozenset[str]:
     found: set[str] = set()
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+    return frozenset(found)
 
 
-def imported_modules(path: Path) -> set[str]:
+@functools.cache
+def imported_modules(path: Path) -> frozenset[str]:
     """Return the modules of the package that one of them imports, at any depth and for type checkers too."""
     whole = {alias.name for node in ast.walk(parse(path)) if isinstance(node, ast.Import) for alias in node.names}
     parts = {
@@ -72,7 +74,7 @@ def imported_modules(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     }
-    return (whole | parts) & NAMES - {module_name(path)}
+    return frozenset((whole | parts) & NAMES - {module_name(path)})
 
 
 def public_definitions(path: Path) -> Iterator[tuple[str, ast.stmt]]:
@@ -282,32 +284,30 @@ def test_nobody_catches_everything():
     assert caught == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=relative)
-def test_modules_are_documented_and_small(path: Path):
-    text = path.read_text(encoding="utf-8")
-    assert text == "" or ast.get_docstring(parse(path)), "a module says in one line what it holds"
-    assert text.count("\n") < 760
+def test_modules_say_in_one_line_what_they_hold_and_are_small():
+    texts = {relative(path): path.read_text(encoding="utf-8") for path in MODULES}
+    assert [name for name, text in texts.items() if text and not ast.get_docstring(parse(ROOT / name))] == []
+    assert [name for name, text in texts.items() if text.count("\n") >= 760] == []
 
 
-@functools.cache
-def text_of_tests() -> str:
-    return "\n".join(test.read_text(encoding="utf-8") for test in (ROOT / "tests").rglob("test_*.py"))
+def test_queries_state_purpose_grain_and_nulls_and_are_tested():
+    tests = "\n".join(test.read_text(encoding="utf-8") for test in (ROOT / "tests").rglob("test_*.py"))
+    queries = {relative(path): path.read_text(encoding="utf-8") for path in SQL_FILES}
+    words = ("purpose", "grain", "null")
+    assert [
+        f"{name}: {word}"
+        for name, text in queries.items()
+        for word in words
+        if not re.search(rf"^-- {word}: \S", text, re.MULTILINE)
+    ] == []
+    assert [path.stem for path in SQL_FILES if path.stem not in tests] == [], "no test names these queries"
 
 
-@pytest.mark.parametrize("path", SQL_FILES, ids=relative)
-def test_queries_state_purpose_grain_and_nulls_and_are_tested(path: Path):
-    header = "\n".join(line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("--"))
-    assert re.search(r"^-- purpose: \S", header, re.MULTILINE)
-    assert re.search(r"^-- grain: \S", header, re.MULTILINE)
-    assert re.search(r"^-- null: \S", header, re.MULTILINE)
-    assert path.stem in text_of_tests(), "no test names this query"
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=relative)
-def test_notebooks_are_thin_and_executed(path: Path):
-    cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
-    assert [cell for cell in cells if re.search(r"^\s*(def|class) ", "".join(cell["source"]), re.MULTILINE)] == []
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+def test_notebooks_are_thin_and_executed():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        assert [cell for cell in cells if re.search(r"^\s*(def|class) ", "".join(cell["source"]), re.MULTILINE)] == []
+        assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1)), path.name
 
 
 def test_the_tree_names_no_package_index_and_no_path_of_one_machine():
