@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.doctest import DoctestModule
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
@@ -32,24 +35,64 @@ if hasattr(os, "ST_NOEXEC") and os.access(MEMORY, os.W_OK):
     found = os.statvfs(MEMORY)
     if found.f_bavail * found.f_frsize > 8e9 and not found.f_flag & os.ST_NOEXEC:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# Hundreds of tests start an interpreter: without its files each start would compile the package again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 STRICT = os.environ.get("CI_STRICT") == "1"
-SLOW_S = 0.5
+SLOW_S = 0.1
+"""A test that needs more of the processor is slow: its name, without parameters, is in `SLOW_TESTS`."""
+SLOW_TESTS = ROOT / "tests" / "slow.txt"
 WHOLE_RUNS = ("tests/notebooks", "tests/e2e", "tests/faults", "tests/agents")
 """Folders in which every test starts kernels, agents or processes, or judges the whole sample."""
 LONG_RUNS = ("tests/faults", "tests/agents")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect without garbage collection: what an import makes stays, and would be looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path: Path) -> Iterator[None]:
+    """Look for examples only in modules that have one; each would be imported for it."""
+    collectors = yield
+    if ">>>" in file_path.read_text(encoding="utf-8"):
+        return collectors
+    return [collector for collector in collectors if not isinstance(collector, DoctestModule)]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` and `long` what runs the whole, and as `system` what uses a fixture that needs a tool."""
+    slow = frozenset(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
     for item in items:
         folder = item.path.relative_to(ROOT).as_posix()
-        if folder.startswith(WHOLE_RUNS):
+        if folder.startswith(WHOLE_RUNS) or _bare_name(item.nodeid) in slow:
             item.add_marker("slow")
         if folder.startswith(LONG_RUNS):
             item.add_marker("long")
         if {"need_tool", "damage_disk", "browser", "agents"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("system")
+
+
+def _bare_name(nodeid: str) -> str:
+    return nodeid.partition("[")[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Note how much of the processor a test needs, its processes included."""
+    before = sum(os.times()[:4])
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append(("cpu_s", sum(os.times()[:4]) - before))
 
 
 @pytest.fixture(scope="session")
@@ -199,9 +242,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("not tested on this machine")
     for reason, count in sorted(reasons.items()):
         terminalreporter.write_line(f"{count} system tests: {reason}")
-    passed = terminalreporter.stats.get("passed", [])
-    slow = [report for report in passed if report.duration > SLOW_S and not {"slow", "system"} & set(report.keywords)]
-    if slow and "not slow" in terminalreporter.config.getoption("markexpr"):
-        terminalreporter.section(f"longer than {SLOW_S:g} s here: mark as slow, or make fast")
-        for report in sorted(slow, key=lambda report: -report.duration):
-            terminalreporter.write_line(f"{report.duration:5.1f} s {report.nodeid}")
+    if "not slow" not in terminalreporter.config.getoption("markexpr"):
+        return
+    passed = [report for report in terminalreporter.stats.get("passed", []) if "system" not in report.keywords]
+    slow = {_bare_name(report.nodeid) for report in passed if dict(report.user_properties)["cpu_s"] > SLOW_S}
+    if slow and os.environ.get("KAIZEN_RENEW") == "1":
+        known = SLOW_TESTS.read_text(encoding="utf-8").splitlines()
+        SLOW_TESTS.write_text("\n".join(sorted({*known, *slow})) + "\n", encoding="utf-8")
+    elif slow:
+        terminalreporter.section(f"more than {SLOW_S:g} s of the processor: make fast, or list in {SLOW_TESTS.name}")
+        terminalreporter.write_line("\n".join(sorted(slow)))
