@@ -73,11 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow = frozenset(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
     for item in items:
         folder = item.path.relative_to(ROOT).as_posix()
-        if folder.startswith(WHOLE_RUNS) or _bare_name(item.nodeid) in slow:
+        names = set(getattr(item, "fixturenames", ()))
+        if folder.startswith(WHOLE_RUNS) or _bare_name(item.nodeid) in slow or "spark" in names:
             item.add_marker("slow")
         if folder.startswith(LONG_RUNS):
             item.add_marker("long")
-        if {"need_tool", "damage_disk", "browser", "agents"} & set(getattr(item, "fixturenames", ())):
+        if {"need_tool", "damage_disk", "browser", "agents"} & names:
             item.add_marker("system")
 
 

@@ -15,7 +15,7 @@ from kaizen_analytics.exports.engines import EmbeddedEngine, Engine, ParquetFile
 NUMBERS = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, None, 2.0], "c": ["x", None, "z"]})
 
 
-@pytest.fixture(params=["duckdb", "spark"])
+@pytest.fixture(params=["duckdb", pytest.param("spark", marks=pytest.mark.slow)])
 def engine(request: pytest.FixtureRequest) -> Engine:
     return request.getfixturevalue("spark") if request.param == "spark" else EmbeddedEngine()
 

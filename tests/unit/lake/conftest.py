@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lake_cases import Exported, export, make_cases, write_store
+from lake_cases import Exported, export, make_cases, make_team, write_store
 
 
 @pytest.fixture
@@ -35,3 +35,9 @@ def exported(first_export: Exported, lake: Path) -> Exported:
     """The store and home that all such tests share, and a lake of one's own."""
     shutil.copytree(first_export.lake, lake)
     return Exported(first_export.store, lake, first_export.home)
+
+
+@pytest.fixture(scope="session")
+def team(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A lake that five machines exported to, and the one store that holds all they have; to be read only."""
+    return make_team(tmp_path_factory.mktemp("team"))

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import polars as pl
 
-from kaizen_analytics.core.model import Delta, Direction, Experiment, GuardrailSpec, Metric, PromptFingerprint
+from kaizen_analytics.core.model import (
+    Branch,
+    Classification,
+    Delta,
+    Direction,
+    Experiment,
+    GuardrailSpec,
+    ManualTag,
+    Metric,
+    PromptFingerprint,
+)
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.plan import Cluster, Plan
 from kaizen_analytics.exports.columns import _LAKE_MODELS
@@ -193,3 +203,47 @@ def expected_metrics(path: Path, *, rollup: bool = True) -> pl.DataFrame:
 
 def contents(lake: Path) -> dict[str, bytes]:
     return {str(path.relative_to(lake)): path.read_bytes() for path in sorted(lake.rglob("*")) if path.is_file()}
+
+
+EXPERIMENTS = {
+    "exp-1": (make_experiment(), {"cluster": Cluster.WORKSPACE}),
+    "exp-organisation": (make_experiment(id="exp-organisation"), {"cluster": Cluster.ORGANISATION}),
+    "exp-scoped": (make_experiment(id="exp-scoped"), {"cluster": Cluster.NONE, "workspaces": ("/srv/Team0",)}),
+    "exp-branch": (
+        make_experiment(id="exp-branch", binding=Branch("old", "new")),
+        {"design": DesignKind.OPEN, "cluster": Cluster.USER},
+    ),
+    "exp-manual": (make_experiment(id="exp-manual", binding=ManualTag("")), {"cluster": Cluster.NONE}),
+}
+
+
+def tag_some(path: Path, *others: object) -> None:
+    with Store.open(path) as store:
+        for arm, numbers in ((Classification.CONTROL, range(6)), (Classification.TREATMENT, range(6, 12))):
+            names = [f"S{machine}-{number:03d}" for machine in (0, 3, 4) for number in numbers if number % 4 != 3]
+            lifecycle.tag(store, "exp-manual", names, arm, now_ms=START_MS)
+        lifecycle.tag(store, "exp-manual", [str(name) for name in others], Classification.EXCLUDED, now_ms=START_MS)
+
+
+def make_team(folder: Path) -> tuple[Path, Path]:
+    """A lake that five machines exported to, and the one store that holds all they have."""
+    cases = [make_cases(machine) for machine in range(MACHINES)]
+    single = write_store(folder / "single.db", [case for own in cases for case in own])
+    stores = [write_store(folder / f"m{machine}.db", own) for machine, own in enumerate(cases[:3])]
+    # Machine 3 also holds sessions of machine 2: some whole, some as they were half-way.
+    copied = [case if number % 2 else case.cut(3) for number, case in enumerate(cases[2])]
+    stores.append(write_store(folder / "m3.db", [*cases[3], *copied]))
+    # Machine 4 exports while its last sessions are still running, and again late.
+    stores.append(write_store(folder / "m4.db", [case.cut(2) for case in cases[4]]))
+    for experiment, plan in EXPERIMENTS.values():
+        for store in (single, stores[0]):
+            start_experiment(store, experiment, **plan)
+            if experiment.id == "exp-manual":
+                tag_some(store, cases[1][0].row["id"], cases[2][0].row["id"])
+    lake = folder / "lake"
+    for machine, store in enumerate(stores):
+        export(store, lake, folder / f"home{machine}")
+    write_store(stores[4], cases[4])
+    for machine, store in enumerate(stores):
+        export(store, lake, folder / f"home{machine}")
+    return lake, single
