@@ -167,6 +167,14 @@ def _store_of_examples(sample_store: Path) -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture
+def _writable_copy_of_examples(sample_store: Path, tmp_path: Path) -> Iterator[Store]:
+    from kaizen_analytics.store import Store
+
+    with Store.open(shutil.copy(sample_store, tmp_path)) as store:
+        yield store
+
+
 @pytest.fixture(scope="session")
 def _analysis_of_examples(sample_store: Path) -> Analysis:
     from kaizen_analytics.analysis import open_analysis
@@ -203,6 +211,7 @@ def _power_table_of_examples() -> PowerTable:
 
 _EXAMPLES = {
     "store": "_store_of_examples",
+    "writable": "_writable_copy_of_examples",
     "analysis": "_analysis_of_examples",
     "power_table": "_power_table_of_examples",
     "tmp": "tmp_path",
@@ -214,7 +223,8 @@ _EXAMPLES = {
 def _names_of_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
     """Give a docstring's example the names that it uses.
 
-    They are `store` and `analysis` (of the sample), `power_table` (made by hand) and `tmp` (a folder).
+    They are `store` and `analysis` (of the sample), `writable` (a copy of the store), `power_table` (made by hand) and
+    `tmp` (a folder).
     """
     test = getattr(request.node, "dtest", None)
     if test is None:

@@ -24,7 +24,7 @@ import polars as pl
 from benchmarks.measure import ROOT
 from benchmarks.tables import write_figures
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.experiments.plan import DAY_MS
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.retro.classes import CLASSES
 from kaizen_analytics.retro.findings import (
     WEEK_MS,

@@ -31,7 +31,7 @@ class MetricKind(StrEnum):
     """A ratio of two totals, all sessions of an arm together: a long session weighs more than a short one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _MetricDefinition:
     """What one metric measures.
 
@@ -43,61 +43,16 @@ class _MetricDefinition:
     metric: Metric
     label: str
     unit: str
-    better: Direction
-    kind: MetricKind
     definition: str
     null_when: str
+    better: Direction = Direction.DECREASE
+    kind: MetricKind = MetricKind.QUANTITY
     denominator: str | None = None
     numerator: str | None = None
 
 
-def _lower(
-    metric: Metric,
-    label: str,
-    unit: str,
-    definition: str,
-    null_when: str,
-    *,
-    kind: MetricKind = MetricKind.QUANTITY,
-    denominator: str | None = None,
-    numerator: str | None = None,
-) -> _MetricDefinition:
-    return _MetricDefinition(
-        metric=metric,
-        label=label,
-        unit=unit,
-        better=Direction.DECREASE,
-        kind=kind,
-        definition=definition,
-        null_when=null_when,
-        denominator=denominator,
-        numerator=numerator,
-    )
-
-
-def _higher(
-    metric: Metric,
-    label: str,
-    kind: MetricKind,
-    definition: str,
-    null_when: str,
-    *,
-    denominator: str | None = None,
-) -> _MetricDefinition:
-    return _MetricDefinition(
-        metric=metric,
-        label=label,
-        unit="share",
-        better=Direction.INCREASE,
-        kind=kind,
-        definition=definition,
-        null_when=null_when,
-        denominator=denominator,
-    )
-
-
 _DEFINITIONS = (
-    _lower(
+    _MetricDefinition(
         Metric.TOKENS_PER_SESSION,
         "Tokens per session",
         "tokens",
@@ -105,28 +60,30 @@ _DEFINITIONS = (
         "the session: what the model newly processed or wrote.",
         "no event of the session carries usage",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.TOTAL_TOKENS_PER_SESSION,
         "Total tokens per session",
         "tokens",
         "Tokens per session plus the tokens read from a cache.",
         "no event of the session carries usage",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.COST_PER_SESSION,
         "Cost per session",
         "USD",
         "The cost of the session's responses, summed; a response without a price is left out and counted.",
         "the session has no response with a price",
     ),
-    _higher(
+    _MetricDefinition(
         Metric.SUCCESS_RATE,
         "Sessions without an error or interruption",
-        MetricKind.PROPORTION,
+        "share",
         "1 for a session without any Error event, otherwise 0.",
         "the session has no events",
+        better=Direction.INCREASE,
+        kind=MetricKind.PROPORTION,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.TOOL_LOOPS,
         "Tool loops",
         "count",
@@ -134,21 +91,21 @@ _DEFINITIONS = (
         "the session has no tool calls",
         kind=MetricKind.COUNT,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.DURATION_MINUTES,
         "Duration",
         "min",
         "Minutes from the start of the session to its end.",
         "the session has no recorded end",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.ACTIVE_MINUTES,
         "Active time",
         "min",
         "The gaps between consecutive events, each cut at five minutes, summed.",
         "fewer than two events have an exact time",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.FILES_PER_SESSION,
         "Files per session",
         "files",
@@ -156,15 +113,17 @@ _DEFINITIONS = (
         "never; a session that touched no file counts 0",
         kind=MetricKind.COUNT,
     ),
-    _higher(
+    _MetricDefinition(
         Metric.SUCCESS_RATE_BY_PROMPT,
         "Success rate by prompt",
-        MetricKind.RATE,
+        "share",
         "One minus errors per human prompt, where errors count at most once per prompt.",
         "the session has no recorded human prompt",
         denominator=Metric.PROMPTS_PER_SESSION.column,
+        better=Direction.INCREASE,
+        kind=MetricKind.RATE,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.COST_BY_PROMPT,
         "Cost by prompt",
         "USD",
@@ -173,7 +132,7 @@ _DEFINITIONS = (
         kind=MetricKind.RATE,
         denominator=Metric.PROMPTS_PER_SESSION.column,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.TOOL_ERROR_RATE,
         "Tool error rate",
         "share",
@@ -182,15 +141,17 @@ _DEFINITIONS = (
         kind=MetricKind.RATE,
         denominator="tool_results",
     ),
-    _higher(
+    _MetricDefinition(
         Metric.CACHE_HIT_RATE,
         "Cache hit rate",
-        MetricKind.RATE,
+        "share",
         "Tokens read from a cache divided by all input tokens (plain, written to and read from a cache).",
         "the session has no recorded input tokens",
         denominator="input_tokens",
+        better=Direction.INCREASE,
+        kind=MetricKind.RATE,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.PROMPTS_PER_SESSION,
         "Prompts per session",
         "prompts",
@@ -198,30 +159,34 @@ _DEFINITIONS = (
         "the session has no messages, or the store does not mark human prompts",
         kind=MetricKind.COUNT,
     ),
-    _higher(
+    _MetricDefinition(
         Metric.CHECKS_PASSED,
         "Last check passed",
-        MetricKind.PROPORTION,
+        "share",
         "1 if the last test, build, type check or linter run of the session passed, otherwise 0.",
         "the session ran no check, its result is not known, or 'outcomes' has not looked",
+        better=Direction.INCREASE,
+        kind=MetricKind.PROPORTION,
     ),
     _MetricDefinition(
-        metric=Metric.COMMITS_PER_SESSION,
-        label="Commits per session",
-        unit="commits",
+        Metric.COMMITS_PER_SESSION,
+        "Commits per session",
+        "commits",
+        "Commits that the session made.",
+        "the transcript cannot tell, or 'outcomes' has not looked",
         better=Direction.INCREASE,
         kind=MetricKind.COUNT,
-        definition="Commits that the session made.",
-        null_when="the transcript cannot tell, or 'outcomes' has not looked",
     ),
-    _higher(
+    _MetricDefinition(
         Metric.LANDED,
         "Work landed",
-        MetricKind.PROPORTION,
+        "share",
         "1 if a commit of the session is on the default branch, as itself or as a copy, otherwise 0.",
         "the session made no commit, the repository cannot tell, or 'outcomes' has not looked",
+        better=Direction.INCREASE,
+        kind=MetricKind.PROPORTION,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.REVERTED,
         "Work reverted",
         "share",
@@ -229,7 +194,7 @@ _DEFINITIONS = (
         "nothing of the session landed, or 'outcomes' has not looked",
         kind=MetricKind.PROPORTION,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.REWORK,
         "Rework",
         "share",
@@ -238,7 +203,7 @@ _DEFINITIONS = (
         kind=MetricKind.RATE,
         denominator="lines_added",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.COST_PER_COMMIT,
         "Cost per commit",
         "USD",
@@ -248,7 +213,7 @@ _DEFINITIONS = (
         denominator=Metric.COMMITS_PER_SESSION.column,
         numerator=Metric.COST_PER_SESSION.column,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.TOKENS_PER_COMMIT,
         "Tokens per commit",
         "tokens",
@@ -258,7 +223,7 @@ _DEFINITIONS = (
         denominator=Metric.COMMITS_PER_SESSION.column,
         numerator=Metric.TOKENS_PER_SESSION.column,
     ),
-    _lower(
+    _MetricDefinition(
         Metric.COST_PER_SURVIVING_LINE,
         "Cost per surviving line",
         "USD",
@@ -269,15 +234,15 @@ _DEFINITIONS = (
         numerator=Metric.COST_PER_SESSION.column,
     ),
     _MetricDefinition(
-        metric=Metric.SESSION_SCORE,
-        label="Score",
-        unit="points",
+        Metric.SESSION_SCORE,
+        "Score",
+        "points",
+        "The last score, 1 (bad) to 5 (good), that a person gave the session with 'sessions annotate'.",
+        "nobody gave one",
         better=Direction.INCREASE,
         kind=MetricKind.COUNT,
-        definition="The last score, 1 (bad) to 5 (good), that a person gave the session with 'sessions annotate'.",
-        null_when="nobody gave one",
     ),
-    _lower(
+    _MetricDefinition(
         Metric.FINDING_RATE,
         "Sessions with the finding",
         "share",

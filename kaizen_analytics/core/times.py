@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from kaizen_analytics.core.errors import ConfigError
 
+DAY_MS = 86_400_000
+
 _AGO = re.compile(r"(\d{1,6})([dh])")
 
 

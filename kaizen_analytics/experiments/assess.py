@@ -15,6 +15,7 @@ import polars as pl
 from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY, MetricKind
 from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit, Metric, WorkUnit
 from kaizen_analytics.core.queries import unit_of_work
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.binding import NOT_DRAWN, Exclusion, Flag
 from kaizen_analytics.experiments.compare import (
     ARMS,
@@ -53,7 +54,7 @@ from kaizen_analytics.experiments.evaluation import (
     TaskCheck,
 )
 from kaizen_analytics.experiments.history import compare_with_history, confirm_guardrail, judge_dated
-from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Statistic
+from kaizen_analytics.experiments.plan import Cluster, Statistic
 from kaizen_analytics.experiments.randomisation import Unit
 from kaizen_analytics.experiments.tasks import add_up, check_tasks, guardrail_unit
 from kaizen_analytics.stats import (

@@ -19,7 +19,8 @@ import polars as pl
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import State
-from kaizen_analytics.experiments.plan import DAY_MS, Plan, get_plan
+from kaizen_analytics.core.times import DAY_MS
+from kaizen_analytics.experiments.plan import Plan, get_plan
 from kaizen_analytics.experiments.randomisation import ArmContent, Unit
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.hook import CONTROL, TREATMENT, append_record, draw

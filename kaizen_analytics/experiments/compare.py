@@ -13,7 +13,8 @@ import polars as pl
 
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Classification, Delta, Direction, Metric
-from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Statistic
+from kaizen_analytics.core.times import DAY_MS
+from kaizen_analytics.experiments.plan import Cluster, Statistic
 from kaizen_analytics.stats import Design, mean_effect, median_effect, proportion_effect
 
 if TYPE_CHECKING:

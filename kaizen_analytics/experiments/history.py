@@ -9,6 +9,7 @@ import polars as pl
 
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Classification, Delta, GuardrailSpec, Metric
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.compare import ARMS, cluster_key, statistic_of
 from kaizen_analytics.experiments.decide import (
     Claim,
@@ -21,7 +22,7 @@ from kaizen_analytics.experiments.decide import (
     judge_dated_guardrail,
 )
 from kaizen_analytics.experiments.evaluation import Elsewhere, History, Mismatch
-from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Statistic
+from kaizen_analytics.experiments.plan import Cluster, Statistic
 from kaizen_analytics.stats.before_after import (
     Timeline,
     compare_before_after,

@@ -26,12 +26,13 @@ from kaizen_analytics.core.model import (
     State,
     WorkUnit,
 )
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.assess import assess, choose_design, trim_to_plan
 from kaizen_analytics.experiments.assignment import freeze_randomisation
 from kaizen_analytics.experiments.decide import decide
 from kaizen_analytics.experiments.draft import check_draft
 from kaizen_analytics.experiments.evaluation import Evaluation
-from kaizen_analytics.experiments.plan import DAY_MS, Plan, Start, get_plan
+from kaizen_analytics.experiments.plan import Plan, Start, get_plan
 from kaizen_analytics.experiments.sample import Sample, read_sample, restore_sample, sample_records
 from kaizen_analytics.experiments.sizing import plan_sessions
 from kaizen_analytics.store.assignments import write_arms
@@ -117,10 +118,7 @@ def edit(
         ConfigError: the changed experiment makes no sense.
         ExperimentError: the experiment is no draft.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
-    ...     edit(copy, "plan-first", {"name": "Plan"}, {})
+    >>> edit(writable, "plan-first", {"name": "Plan"}, {})
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded, not Draft; it cannot be edited.
     """
@@ -158,10 +156,7 @@ def start(
         ExperimentError: the experiment cannot start; the message says what to change.
         RepositoryError: a commit or branch of its binding does not exist.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
-    ...     start(copy, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
+    >>> start(writable, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded and cannot become Running; ...
     """
@@ -210,10 +205,7 @@ def conclude(store: Store, experiment_id: str, *, now_ms: int, by: str | None = 
         ExperimentError: the experiment is not running, or runs without a plan.
         RepositoryError: its repository cannot be read.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
-    ...     conclude(copy, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
+    >>> conclude(writable, "plan-first", now_ms=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded and cannot become Concluded; ...
     """
@@ -236,10 +228,7 @@ def archive(store: Store, experiment_id: str, *, now_ms: int) -> Experiment:
     Raises:
         ExperimentError: the experiment is running or archived.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
-    ...     archive(copy, "plan-first", now_ms=0).state
+    >>> archive(writable, "plan-first", now_ms=0).state
     <State.ARCHIVED: 'Archived'>
     """
     with store.write():
@@ -257,10 +246,7 @@ def cancel(store: Store, experiment_id: str, reason: str, *, now_ms: int) -> Exp
         ConfigError: the reason is empty.
         ExperimentError: the experiment is not running, or both arms have sessions, so that a result could be hidden.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(Path(shutil.copy(store.path, tmp))) as copy:
-    ...     cancel(copy, "plan-first", "wrong commit", now_ms=0)  # doctest: +ELLIPSIS
+    >>> cancel(writable, "plan-first", "wrong commit", now_ms=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first is Concluded, not Running; it ...
     """

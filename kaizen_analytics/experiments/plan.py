@@ -20,8 +20,6 @@ from kaizen_analytics.store.experiments import load_plan
 if TYPE_CHECKING:
     from kaizen_analytics.store import Store
 
-DAY_MS = 86_400_000
-
 
 class Cluster(StrEnum):
     """The unit whose sessions may resemble each other."""

@@ -15,9 +15,9 @@ from scipy import special
 
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.model import Delta, Direction, GitCommit, Metric, State
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
 from kaizen_analytics.experiments.lifecycle import evaluate
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.stats import Interval
 from kaizen_analytics.stats.sequential import effective_alpha
 from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments

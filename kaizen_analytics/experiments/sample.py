@@ -19,6 +19,7 @@ from kaizen_analytics.core.folders import in_folders
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, Metric, PromptFingerprint
 from kaizen_analytics.core.queries import CANDIDATES, VARIANT_VALUES
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.binding import (
     Assignment,
     Candidate,
@@ -29,7 +30,6 @@ from kaizen_analytics.experiments.binding import (
     not_drawn,
 )
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.experiments.randomisation import Unit
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import manual_tags

@@ -10,9 +10,10 @@ import polars as pl
 
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Classification, DesignKind, GitCommit
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.assess import choose_design
 from kaizen_analytics.experiments.decide import MIN_HISTORY_DAYS
-from kaizen_analytics.experiments.plan import DAY_MS, Cluster, Plan
+from kaizen_analytics.experiments.plan import Cluster, Plan
 from kaizen_analytics.experiments.power import expected_design_effect
 from kaizen_analytics.experiments.sample import read_sample, read_scope
 from kaizen_analytics.experiments.tasks import add_up, add_up_past

@@ -13,9 +13,9 @@ import polars as pl
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Direction, GitCommit, GuardrailSpec, Metric, PromptFingerprint, WorkUnit
 from kaizen_analytics.core.queries import unit_of_work
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.compare import ARMS
 from kaizen_analytics.experiments.evaluation import TaskCheck
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.experiments.randomisation import Unit
 from kaizen_analytics.stats import mean_effect
 from kaizen_analytics.stats.effect import Obstacle

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.ingest.checkpoints import load_checkpoints
 from kaizen_analytics.ingest.discover import discover, find_roots
 from kaizen_analytics.ingest.records import Agent
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.checkpoints import Checkpoint
     from kaizen_analytics.store import Store
 
-_DAY_MS = 86_400_000
 _CLEANUP_DAYS = 30
 """Claude Code deletes a transcript that was not written for so long, unless its settings say otherwise."""
 
@@ -78,7 +78,7 @@ def find_pending(store: Store, homes: Sequence[Path] | None, environment: Mappin
         source for source in sources if (row := rows.get(str(source.path))) is None or not row.is_current(source)
     ]
     ends = [
-        source.mtime_ns // 1_000_000 + _cleanup_days(source.path) * _DAY_MS
+        source.mtime_ns // 1_000_000 + _cleanup_days(source.path) * DAY_MS
         for source in pending
         if source.agent is Agent.CLAUDE_CODE
     ]

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.ingest.records import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ _ALIASES = "price_aliases.toml"
 _NOT_RECORDED = "(not recorded)"
 """Stands for the model of responses whose transcript does not name it."""
 
-_DAY_MS = 86_400_000
 _UNIT = 10**9
 """Prices are multiplied as whole numbers of 1e-9 dollars per million tokens: exact, and much faster than Decimal."""
 
@@ -149,7 +149,7 @@ class PriceList:
         A response that was bought at another `speed` than the standard one has the model's prices for that speed, or
         none: the standard price would be a guess.
         """
-        day = at_ms // _DAY_MS
+        day = at_ms // DAY_MS
         key = (name_at_speed(model, speed), day)
         if key[0] in self._overrides:
             return self._overrides[key[0]]

@@ -16,7 +16,7 @@ import polars as pl
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit
-from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.times import DAY_MS, read_clock
 from kaizen_analytics.core.words import (
     capitalised,
     format_change,
@@ -33,7 +33,6 @@ from kaizen_analytics.core.words import (
 )
 from kaizen_analytics.experiments.decide import GuardrailStatus, Headline
 from kaizen_analytics.experiments.evaluation import Role
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.pages import blocks, charts, design, effect_text, history, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow, Movement

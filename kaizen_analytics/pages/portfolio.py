@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import State
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import (
     capitalised,
     counted,
@@ -20,7 +21,6 @@ from kaizen_analytics.core.words import (
     lowered,
 )
 from kaizen_analytics.experiments.decide import Headline
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.pages import blocks, charts, design, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow

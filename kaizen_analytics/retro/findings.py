@@ -21,6 +21,7 @@ from kaizen_analytics import redact  # its parts are loaded when they are used
 from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.queries import Query, Schema, find_parameters
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.retro.classes import CLASSES, name_instructions
 from kaizen_analytics.retro.kinds import Change, FindingClass, Group
@@ -41,9 +42,8 @@ _LARGE_CHARS = 8_000
 """Characters from which an output or a file is large: about 2,000 tokens."""
 _SHOWN_MOMENTS = 5
 
-_DAY_MS = 86_400_000
 _FOREVER_MS = 4_102_444_800_000
-WEEK_MS = 7 * _DAY_MS
+WEEK_MS = 7 * DAY_MS
 
 _UNITS: Schema = {"usd": pl.Float64(), "tokens": pl.Int64()}
 
@@ -327,7 +327,7 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         seen=seen if wording.seen is None else wording.seen,
         times=rows.height,
         sessions=hits,
-        days=(rows["ts_ms"] // _DAY_MS).n_unique(),
+        days=(rows["ts_ms"] // DAY_MS).n_unique(),
         exposed=group.exposed,
         exposure=kind.exposure.words,
         cost_usd=cost,
@@ -355,7 +355,7 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
     if not _recurs(chosen):
         return cost, finding
     last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
-    proof = Proof(days=round(window.length_ms / 4 / _DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
+    proof = Proof(days=round(window.length_ms / 4 / DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
     return cost, replace(finding, proof=proof)
 
 
@@ -363,7 +363,7 @@ def _recurs(rows: pl.DataFrame) -> bool:
     return (
         rows.height >= MIN_TIMES
         and rows["root_id"].n_unique() >= MIN_SESSIONS
-        and (rows["ts_ms"] // _DAY_MS).n_unique() >= MIN_DAYS
+        and (rows["ts_ms"] // DAY_MS).n_unique() >= MIN_DAYS
     )
 
 

@@ -19,9 +19,8 @@ import polars.selectors as cs
 from kaizen_analytics.analysis import Analysis
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY
-from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.times import DAY_MS, read_clock
 from kaizen_analytics.experiments.lifecycle import evaluate
-from kaizen_analytics.experiments.plan import DAY_MS
 from kaizen_analytics.exports.columns import TABLES, USAGE_KEYS, ColumnKind, Table, usage_table
 from kaizen_analytics.exports.project import project
 from kaizen_analytics.exports.tables import list_models, read_table

@@ -8,6 +8,7 @@ type is an error. `parse_json` does the same for cells of ours.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,10 @@ _REPLACING = rf"""
 """
 
 
+_MOST = 100
+"""How many bad cells of a table are looked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class BadCell:
     """One value that is not of the declared type, or (`is_text`) not UTF-8; `row_id` is SQLite's rowid."""
@@ -50,7 +55,7 @@ class BadCell:
 
 
 def find_bad_cells(store: TableReader) -> Iterator[BadCell]:
-    """Yield the first bad cell of each row, at most 100 of a table, small tables first.
+    """Yield the first bad cell of each row, at most `_MOST` of a table, small tables first.
 
     >>> list(find_bad_cells(store))
     []
@@ -60,6 +65,18 @@ def find_bad_cells(store: TableReader) -> Iterator[BadCell]:
             continue
         rows = store.native("select name, type from pragma_table_info(?)", table)
         yield from _scan(store, table, {str(name): str(kind) for name, kind in rows})
+
+
+def count_cells(found: Iterable[BadCell]) -> str:
+    """Return how many cells were found, by column; where the search of a table ended early it says so.
+
+    >>> count_cells([BadCell("events", "payload", 2, is_text=True)])
+    '1 of events.payload'
+    """
+    counts = Counter(f"{cell.table}.{cell.column}" for cell in found)
+    return ", ".join(
+        f"{'at least ' if number >= _MOST else ''}{number} of {column}" for column, number in counts.items()
+    )
 
 
 def define_replacing(connection: duckdb.DuckDBPyConnection, replaced: Iterable[BadCell]) -> None:
@@ -96,7 +113,7 @@ def _scan(store: TableReader, table: str, columns: dict[str, str]) -> Iterator[B
     found = store.read(
         f"select * from (select ka_row_id::bigint as row_id, coalesce(ka_bad, case {not_utf8} end) as bad, "
         "ka_bad is null as is_text "
-        "from sqlite_query('k', $inner)) where bad is not null limit 100",
+        f"from sqlite_query('k', $inner)) where bad is not null limit {_MOST}",
         {"inner": inner},
     )
     for row_id, column, is_text in found.iter_rows():

@@ -108,7 +108,7 @@ def run_deep_checks(
         damaged,
         _judge_damage(
             "cells",
-            "every value has its column's type, and text is UTF-8",
+            "every value has its column's type, and text is UTF-8 (at most 100 cells of a table are listed)",
             [{"table": one.table, "column": one.column, "row": one.row_id} for one in find_bad_cells(store)],
         ),
         _judge_damage(

@@ -23,7 +23,6 @@ import stat
 import threading
 import time
 import warnings
-from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -293,10 +292,8 @@ class Store:
         A `snapshot` block goes on in a new transaction; that is the same state, because no file has changed since.
         """
         self._replaced = found
-        counts = Counter(f"{cell.table}.{cell.column}" for cell in found)
-        listed = ", ".join(f"{number} of {column}" for column, number in counts.items())
         warnings.warn(
-            f"Bytes that are not UTF-8 were replaced by U+FFFD in {len(found)} cells ({listed}). "
+            f"Bytes that are not UTF-8 were replaced by U+FFFD in these cells: {cells.count_cells(found)}. "
             "'kaizen-analytics doctor --deep' lists them.",
             StoreWarning,
             stacklevel=2,

@@ -49,13 +49,10 @@ def save_experiment(store: Store, experiment: Experiment) -> None:
         FrozenError: its sample is frozen.
         ExperimentError: the stored row under this id cannot be read, so it must not be overwritten.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> draft = replace(get_experiment(opened, "plan-first"), id="again", state=State.DRAFT, created_at_ms=1)
-    >>> save_experiment(opened, draft)
-    >>> save_experiment(opened, replace(draft, name="Again", created_at_ms=2))
-    >>> load_experiment(opened, "again").created_at_ms
+    >>> draft = replace(get_experiment(writable, "plan-first"), id="again", state=State.DRAFT, created_at_ms=1)
+    >>> save_experiment(writable, draft)
+    >>> save_experiment(writable, replace(draft, name="Again", created_at_ms=2))
+    >>> load_experiment(writable, "again").created_at_ms
     1
     """
     with store.write():
@@ -133,11 +130,8 @@ def set_state(store: Store, experiment_id: str, state: State, now_ms: int) -> No
         ExperimentNotFoundError: "experiment not found: <id>".
         FrozenError: the experiment is frozen; only archiving it is possible then.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> set_state(opened, "plan-first", State.ARCHIVED, 0)
-    >>> load_experiment(opened, "plan-first").state
+    >>> set_state(writable, "plan-first", State.ARCHIVED, 0)
+    >>> load_experiment(writable, "plan-first").state
     <State.ARCHIVED: 'Archived'>
     """
     with store.write():
@@ -165,11 +159,8 @@ def tag_session(
         VariantConflictError: "variant conflict": the session is tagged with another arm. Nothing is overwritten.
         FrozenError: the experiment is frozen.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> tag_session(opened, "e1", "s1", Classification.CONTROL)
-    >>> manual_tags(opened, "e1")
+    >>> tag_session(writable, "e1", "s1", Classification.CONTROL)
+    >>> manual_tags(writable, "e1")
     {'s1': <Classification.CONTROL: 'Control'>}
     """
     tag_sessions(store, experiment_id, [session_id], classification, now_ms=now_ms)
@@ -189,10 +180,7 @@ def tag_sessions(
         VariantConflictError: a session is tagged with another arm.
         FrozenError: the experiment is frozen.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> [tag_sessions(opened, "e1", ["s1", "s2"], Classification.CONTROL) for _ in range(2)]
+    >>> [tag_sessions(writable, "e1", ["s1", "s2"], Classification.CONTROL) for _ in range(2)]
     [2, 0]
     """
     variant = classification.value
@@ -235,12 +223,9 @@ def untag_session(
         ExperimentError: the session has no tag in this experiment, or the reason is empty.
         FrozenError: the experiment is frozen.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> tag_session(opened, "e1", "s1", Classification.CONTROL)
-    >>> untag_session(opened, "e1", "s1", "wrong session")
-    >>> manual_tags(opened, "e1")
+    >>> tag_session(writable, "e1", "s1", Classification.CONTROL)
+    >>> untag_session(writable, "e1", "s1", "wrong session")
+    >>> manual_tags(writable, "e1")
     {}
     """
     if not reason.strip():
@@ -296,12 +281,9 @@ def require_unfrozen(store: Store, experiment_id: str) -> None:
 def write_experiment(store: Store, experiment: Experiment) -> None:
     """Write the row as it is, inside a `Store.write` block.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> with opened.write():
-    ...     write_experiment(opened, replace(get_experiment(opened, "plan-first"), id="again"))
-    >>> load_experiment(opened, "again").id
+    >>> with writable.write():
+    ...     write_experiment(writable, replace(get_experiment(writable, "plan-first"), id="again"))
+    >>> load_experiment(writable, "again").id
     'again'
     """
     store.native(
@@ -395,12 +377,9 @@ def _log_tags(
 def write_plan(store: Store, experiment_id: str, plan: dict[str, Any], frozen_at_ms: int | None) -> None:
     """Insert or replace a plan; `frozen_at_ms` is set when the experiment starts.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> with opened.write():
-    ...     write_plan(opened, "e1", {"alpha": 0.05}, None)
-    >>> load_plan(opened, "e1")
+    >>> with writable.write():
+    ...     write_plan(writable, "e1", {"alpha": 0.05}, None)
+    >>> load_plan(writable, "e1")
     {'alpha': 0.05}
     """
     store.native(
@@ -438,14 +417,12 @@ def write_result(
         sample: Columns `session_id`, `variant`, `reason` and `sample` (one JSON object per session, as text).
         concluded_at_ms: When the experiment was concluded.
 
-    >>> import shutil
     >>> import polars as pl
     >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
     >>> sample = pl.DataFrame({"session_id": ["s"], "variant": ["Control"], "reason": [None], "sample": ["{}"]})
-    >>> with opened.write():
-    ...     write_result(opened, "e1", {"verdict": "Inconclusive"}, sample, concluded_at_ms=0)
-    >>> load_result(opened, "e1")
+    >>> with writable.write():
+    ...     write_result(writable, "e1", {"verdict": "Inconclusive"}, sample, concluded_at_ms=0)
+    >>> load_result(writable, "e1")
     {'verdict': 'Inconclusive'}
     """
     import polars as pl

@@ -50,12 +50,9 @@ def write_sessions(store: Store, sessions: pl.DataFrame, children: Mapping[str, 
 def delete_sessions(store: Store, session_ids: list[str]) -> None:
     """Remove sessions and everything that hangs on them, inside a `Store.write` block.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store.connection import Store
-    >>> opened = Store.open(shutil.copy(store.path, tmp))
-    >>> with opened.write():
-    ...     delete_sessions(opened, [session for (session,) in opened.native("select id from sessions")])
-    >>> opened.native("select count(*) from events")
+    >>> with writable.write():
+    ...     delete_sessions(writable, [session for (session,) in writable.native("select id from sessions")])
+    >>> writable.native("select count(*) from events")
     [('0',)]
     """
     ids = _json(session_ids)
@@ -85,11 +82,8 @@ def list_unattributed(store: Store) -> list[str]:
 def attribute_sessions(store: Store, workspace: str, user: str | None, organisation: str | None) -> None:
     """Note the user and the organisation of a workspace's sessions where nothing is noted yet.
 
-    >>> import shutil
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(shutil.copy(store.path, tmp)) as opened:
-    ...     attribute_sessions(opened, "/repo", "ada@example.org", "example.org")
-    ...     "/repo" in list_unattributed(opened)
+    >>> attribute_sessions(writable, "/repo", "ada@example.org", "example.org")
+    >>> "/repo" in list_unattributed(writable)
     False
     """
     with store.write():

@@ -19,9 +19,10 @@ from kaizen_analytics.core.model import (
     Metric,
     WorkUnit,
 )
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.assess import compare_metric, trim_to_plan
 from kaizen_analytics.experiments.decide import improves
-from kaizen_analytics.experiments.plan import DAY_MS, Plan
+from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.experiments.tasks import add_up, check_tasks, default_guardrails, guardrail_unit
 from kaizen_analytics.stats import Design, DesignKind
