@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from kaizen_analytics.ingest.rows import insert_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from kaizen_analytics.ingest.discover import Source
     from kaizen_analytics.store import Store
@@ -19,13 +17,8 @@ if TYPE_CHECKING:
 PARSER_VERSION = 5
 """Raise it when a parser reads the same bytes differently: every file is then read again."""
 
-_COLUMNS = (
-    "id, path, agent, session_id, stored_as, size_bytes, mtime_ns, read_bytes, prefix_hash, parser, last_ms, n_lines, "
-    "rejects, state, tally"
-)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
     """One row of `ka_files`.
 
@@ -55,6 +48,12 @@ class Checkpoint:
         return seen == (source.size_bytes, source.mtime_ns, PARSER_VERSION)
 
 
+_NAMES = tuple(field.name for field in fields(Checkpoint))
+_COLUMNS = ", ".join(_NAMES)
+_READERS: dict[str, Callable[[str], Any]] = {"int": int, "str": str, "str | None": str}
+_READ = [_READERS.get(str(field.type), json.loads) for field in fields(Checkpoint)]
+
+
 def load_checkpoints(store: Store) -> dict[str, Checkpoint]:
     """Return all checkpoints of a store, by path.
 
@@ -74,23 +73,18 @@ def find_checkpoints(store: Store, *, paths: Iterable[str] = (), session_ids: It
         store.native(
             f"select {_COLUMNS} from ka_files where path in (select value from json_each(?))"
             " or session_id in (select value from json_each(?))",
-            orjson.dumps(list(paths)).decode(),
-            orjson.dumps(list(session_ids)).decode(),
+            json.dumps(list(paths)),
+            json.dumps(list(session_ids)),
         )
     )
 
 
 def _read(rows: list[tuple[str | None, ...]]) -> list[Checkpoint]:
-    return [
-        Checkpoint(
-            id=int(row[0] or 0), path=row[1] or "", agent=row[2] or "", session_id=row[3] or "", stored_as=row[4],
-            size_bytes=int(row[5] or 0), mtime_ns=int(row[6] or 0), read_bytes=int(row[7] or 0),
-            prefix_hash=row[8] or "", parser=int(row[9] or 0), last_ms=int(row[10] or 0), n_lines=int(row[11] or 0),
-            rejects=orjson.loads(row[12] or "{}"), state=orjson.loads(row[13] or "{}"),
-            tally=json.loads(row[14] or "{}"),
-        )
-        for row in rows
-    ]  # fmt: skip
+    found = []
+    for row in rows:
+        cells: list[Any] = [None if cell is None else read(cell) for read, cell in zip(_READ, row, strict=True)]
+        found.append(Checkpoint(*cells))
+    return found
 
 
 def save_checkpoints(store: Store, rows: Sequence[Checkpoint]) -> None:
@@ -106,14 +100,8 @@ def save_checkpoints(store: Store, rows: Sequence[Checkpoint]) -> None:
     ...     load_checkpoints(made)["/home/ada/a.jsonl"] == row
     True
     """
-    ids = orjson.dumps([row.id for row in rows]).decode()
+    ids = json.dumps([row.id for row in rows])
     store.native("delete from ka_files where id in (select value from json_each(?)) returning 1", ids)
-    values = [
-        (
-            row.id, row.path, row.agent, row.session_id, row.stored_as, row.size_bytes, row.mtime_ns, row.read_bytes,
-            row.prefix_hash, row.parser, row.last_ms, row.n_lines, orjson.dumps(row.rejects).decode(),
-            orjson.dumps(row.state).decode(), json.dumps(row.tally),
-        )
-        for row in rows
-    ]  # fmt: skip
-    insert_rows(store, "ka_files", _COLUMNS.split(", "), values)
+    cells = [[getattr(row, name) for name in _NAMES] for row in rows]
+    values = [tuple(json.dumps(cell) if type(cell) is dict else cell for cell in row) for row in cells]
+    insert_rows(store, "ka_files", _NAMES, values)

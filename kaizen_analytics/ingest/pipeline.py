@@ -11,7 +11,7 @@ import gc
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.core.folders import is_in_folder, normalise_folder
@@ -29,7 +29,7 @@ from kaizen_analytics.ingest.writing import Batch
 from kaizen_analytics.store.sessions import attribute_sessions, list_unattributed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kaizen_analytics.store import Store
 
@@ -38,12 +38,6 @@ _BATCH_FILES = 4000
 _ATTEMPTS = 5
 _FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 """What a mistake of this program raises on a record that nobody foresaw: it must not cost the other files."""
-
-
-class Progress(Protocol):
-    """Told after each batch how many bytes of how many are done."""
-
-    def __call__(self, done_bytes: int, total_bytes: int, /) -> None: ...
 
 
 def run_ingest(
@@ -55,7 +49,7 @@ def run_ingest(
     workspace: Path | None = None,
     full: bool = False,
     prices: PriceList | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> IngestSummary:
     r"""Bring a store up to date with the transcripts under some home folders.
@@ -68,7 +62,7 @@ def run_ingest(
         workspace: Take only sessions that ran in this folder or below; None takes all.
         full: Read every file again from its start.
         prices: Prices of models; None means those of genai-prices.
-        progress: Called after each batch.
+        progress: Called after each batch with how many bytes of how many are done.
         environment: The process environment; None means the real one.
 
     Raises:
@@ -118,7 +112,9 @@ class Ingest:
         self.news: list[tuple[Row, bool, Agent]] = []
         """What batches wrote since `live` was set: rows, whether they were known before, and their agents."""
 
-    def read(self, sources: Sequence[Source], *, full: bool = False, progress: Progress | None = None) -> None:
+    def read(
+        self, sources: Sequence[Source], *, full: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """Read and store what is new in some sources."""
         changed = [source for source in sources if full or self._is_changed(source)]
         total = sum(source.size_bytes for source in changed)
