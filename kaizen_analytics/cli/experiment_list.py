@@ -35,7 +35,8 @@ def _list_all(
     broken = [{"id": item.id, "reason": item.reason} for item in unreadable]
     yield {"experiments": codec.plain(chosen), "unreadable": broken}
     rows = [(item.id, item.name, item.state, item.metric.column, format_moment(item.created_at_ms)) for item in chosen]
-    print_table(["id", "name", "state", "metric", "created"], rows)
+    nothing = "No experiment is in the store. 'kaizen-analytics exp new --help' shows how to plan one."
+    print_table(["id", "name", "state", "metric", "created"], rows, empty=nothing if wanted is None else "None.")
     for item in unreadable:
         print(clean(f"unreadable: {item.id}: {item.reason}"))
 
@@ -46,4 +47,4 @@ def _tags(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[o
     with open_store(store) as opened:
         found = manual_tags(opened, get_experiment(opened, experiment_id).id)
     yield {session: variant.value for session, variant in found.items()}
-    print_table(["session", "variant"], list(found.items()))
+    print_table(["session", "variant"], list(found.items()), empty="No session is tagged by hand.")

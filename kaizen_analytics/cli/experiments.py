@@ -379,9 +379,13 @@ def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]
         ConfigError: something needed is neither given nor in the finding.
     """
     asked = given if proposal is None else proposal.complete(given)
-    missing = [f"--{name}" for name in ("name", "metric", "bind") if asked[name] is None]
+    options = {"name": "--name", "metric": "--metric", "bind": "--bind (or --assign)"}
+    missing = [option for name, option in options.items() if asked[name] is None]
     if missing:
-        raise ConfigError(f"{' and '.join(missing)} missing. --from-finding takes them from a finding of a retro.")
+        raise ConfigError(
+            f"'exp new' needs {' and '.join(missing)} too. "
+            "Or give --from-finding ID, to take what is missing from a finding of a retro."
+        )
     return asked
 
 

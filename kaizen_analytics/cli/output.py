@@ -156,6 +156,7 @@ def print_table(
     droppable: Sequence[str] = (),
     wrapped: str | None = None,
     total: Sequence[object] | None = None,
+    empty: str = "",
 ) -> None:
     """Print rows under their column names; numbers align right, missing values read as a dash.
 
@@ -170,6 +171,7 @@ def print_table(
         droppable: Columns that a narrow terminal does without, the least important first.
         wrapped: The column whose long texts continue on the next lines.
         total: Values of a last row below a rule.
+        empty: What to say instead of a table without rows.
 
     >>> print_table(["model", "tokens"], [["opus", 1200], ["haiku", None]], total=["Total", 1200])
     model  tokens
@@ -184,6 +186,9 @@ def print_table(
     _fit(table, droppable, wrapped)
     if title:
         print(title)
+    if empty and not cells:
+        print_note(empty)
+        return
     _print_columns(table, ruled=total is not None)
 
 

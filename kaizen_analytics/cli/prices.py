@@ -36,7 +36,8 @@ def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterat
     ]
     yield {"models": [_as_json(*row) for row in found]}
     columns = ("model", "responses", "input", "output", "cache read", "write 5 min", "write 1 h", "source")
-    print_table(columns, [(model, responses, *_cells(price)) for model, responses, price in found])
+    rows = [(model, responses, *_cells(price)) for model, responses, price in found]
+    print_table(columns, rows, droppable=("write 1 h", "write 5 min", "responses", "cache read"), empty="No model.")
 
 
 def _as_json(model: str, responses: int, price: ModelPrice | None) -> dict[str, object]:

@@ -142,14 +142,18 @@ def _list(*, out: OutOption = DEFAULT_OUT) -> Iterator[object]:
     described = [{"name": item.name, "title": item.title, "parameters": _describe(item)} for item in reports]
     yield {"reports": described, "runs": [_run_json(run) for run in runs]}
     print_table(
-        ["report", "title", "parameters"], [[item.name, item.title, ", ".join(_describe(item))] for item in reports]
+        ["report", "title", "parameters"],
+        [[item.name, item.title, ", ".join(_describe(item))] for item in reports],
+        droppable=("title",),
+        wrapped="parameters",
     )
     print()
     rows = [
         [run.run_id, run.report, run.subject, run.state, run.duration_ms and run.duration_ms / 1000, run.error]
         for run in runs
     ]
-    print_table(["run", "report", "subject", "state", "seconds", "error"], rows, title=f"Runs in {out}")
+    title, nothing = f"Runs in {out}", "None yet. 'kaizen-analytics report run --help' shows how to make a report."
+    print_table(["run", "report", "subject", "state", "seconds", "error"], rows, title=title, empty=nothing)
 
 
 @command(_group, "show", "report show 20260105T060000Z-1c0ffee0")

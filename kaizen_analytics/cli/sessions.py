@@ -29,7 +29,7 @@ from kaizen_analytics.store.frames import (
     search_sessions,
 )
 
-_ABOUT, _WHO, _WIDE = 90, 14, 80
+_ABOUT, _WHO, _WIDE, _USUAL = 90, 14, 100, 80
 """Characters that a line of an event gives to what it was about, and, in a terminal below `_WIDE` columns, to who."""
 
 app = typer.Typer()
@@ -77,7 +77,7 @@ def _list(
         "USD",
     ]
     droppable = ("branch", "failures", "calls", "prompts", "status", "agent", "model", "started")
-    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable)
+    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable, empty="None.")
     print_unreliable(int(frame["unreliable_responses"].sum()))
     if frame.height > limit:
         print_note(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
@@ -210,7 +210,8 @@ def _describe_tool(tool: str, calls: int, failures: int, seconds: float | None) 
 def render_event(row: Mapping[str, Any], *, before: str = "") -> str:
     """Return one event as a line behind `before`: time, kind or tool, what it was about, tokens and cost.
 
-    On a terminal, what it was about is cut so that the line fits; a narrow one shows neither the date nor the cost.
+    On a terminal, what it was about is cut so that the line fits. One below 100 columns shows neither the date nor the
+    cost, one below 80 no tokens either.
 
     >>> row = dict.fromkeys(("tokens_in", "cache_creation_tokens", "tokens_out", "reasoning_tokens"))
     >>> row |= {"ts_ms": 0, "kind": "ToolCall", "tool": "Bash", "payload": '{"input": {"command": "make"}}'}
@@ -224,7 +225,8 @@ def render_event(row: Mapping[str, Any], *, before: str = "") -> str:
     failed = " FAILED" if payload.get("is_error") is True else ""
     name = {"ToolCall": "call", "ToolResult": "result"}.get(row["kind"], row["kind"].lower())
     who = row["tool"] or payload.get("role") or ""
-    when, who, usage = render_time(row["ts_ms"]), clean(f"{who}{failed}"), _usage_of(row, priced=not narrow)
+    when, who = render_time(row["ts_ms"]), clean(f"{who}{failed}")
+    usage = "" if width < _USUAL else _usage_of(row, priced=not narrow)
     if narrow:
         when, who = when[11:], who[:_WHO]
     head = "  ".join([*([before] if before else []), when, f"{name:9}", who])

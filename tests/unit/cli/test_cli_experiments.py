@@ -172,6 +172,7 @@ def test_a_reader_that_goes_early_leaves_no_error(store_path: Path, monkeypatch:
 
 
 def test_list_and_show(run: Callable[..., Answer]) -> None:
+    assert "No experiment is in the store. 'kaizen-analytics exp new --help' shows" in run("exp", "list").out
     run(*DRAFT)
     assert [item["id"] for item in run("exp", "list", "--json").json()["experiments"]] == ["plan-1"]
     assert "plan-1" in run("exp", "list").out
