@@ -33,7 +33,15 @@ if TYPE_CHECKING:
     )
     from kaizen_analytics.redact.placeholders import Category
     from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
-    from kaizen_analytics.redact.redactor import Redactor, Tally, open_redactor, redact_lines, redact_many, redact_tree
+    from kaizen_analytics.redact.redactor import (
+        Redactor,
+        Tally,
+        cover_secrets,
+        open_redactor,
+        redact_lines,
+        redact_many,
+        redact_tree,
+    )
     from kaizen_analytics.redact.scanner import Scanner
     from kaizen_analytics.redact.spans import Detection
 
@@ -46,6 +54,7 @@ __all__ = [
     "Scanner",
     "Tally",
     "collect_identities",
+    "cover_secrets",
     "find_key",
     "find_leaks",
     "identities_of_machine",
@@ -62,7 +71,7 @@ _HOMES = {
     "known": ("KnownIdentities", "collect_identities", "find_key", "identities_of_machine"),
     "placeholders": ("Category",),
     "pseudonyms": ("Pseudonyms", "load_key"),
-    "redactor": ("Redactor", "Tally", "open_redactor", "redact_lines", "redact_many", "redact_tree"),
+    "redactor": ("Redactor", "Tally", "cover_secrets", "open_redactor", "redact_lines", "redact_many", "redact_tree"),
     "scanner": ("Scanner",),
     "spans": ("Detection",),
 }

@@ -22,7 +22,7 @@ from kaizen_analytics.redact.blocks import KeyLines
 from kaizen_analytics.redact.canonical import SEPARATOR, resolve_value
 from kaizen_analytics.redact.known import KnownIdentities, find_key
 from kaizen_analytics.redact.placeholders import Category, render_placeholder
-from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
+from kaizen_analytics.redact.pseudonyms import KEY_BYTES, Pseudonyms, load_key
 from kaizen_analytics.redact.scanner import Scanner
 from kaizen_analytics.redact.spans import Detection, merge_findings
 from kaizen_analytics.redact.values import is_strong
@@ -42,10 +42,11 @@ _BATCH = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Redactor:
-    """A scanner and the key of its pseudonyms."""
+    """A scanner and the key of its pseudonyms; with `secrets_only`, people, machines and organisations stay."""
 
     scanner: Scanner
     pseudonyms: Pseudonyms
+    secrets_only: bool = False
 
     def redact(self, text: str) -> str:
         """Return `text` with every secret and identity replaced; lone surrogates survive."""
@@ -55,7 +56,7 @@ class Redactor:
     def redact_bytes(self, raw: bytes) -> bytes:
         """Return `raw` with every secret and identity replaced, also where a strong secret stands bare."""
         while True:
-            findings = merge_findings(raw, self.scanner.find(raw))
+            findings = self._choose(merge_findings(raw, self.scanner.find(raw)))
             if not findings:
                 return raw
             strong = _strong_values(raw, findings)
@@ -81,12 +82,15 @@ class Redactor:
         raw = SEPARATOR.join((*units, b""))
         starts = [0, *accumulate(len(unit) + len(SEPARATOR) for unit in units)]
         found: list[list[Detection]] = [[] for _ in units]
-        for finding in merge_findings(raw, self.scanner.find(raw, starts[1:])):
+        for finding in self._choose(merge_findings(raw, self.scanner.find(raw, starts[1:]))):
             unit = bisect_right(starts, finding.start) - 1
             first, last = finding.start - starts[unit], min(finding.end - starts[unit], len(units[unit]))
             if first < last:
                 found[unit].append(finding._replace(start=first, end=last))
         return found
+
+    def _choose(self, findings: list[Detection]) -> list[Detection]:
+        return [finding for finding in findings if finding.is_secret] if self.secrets_only else findings
 
     def replace(self, raw: bytes, findings: Iterable[Detection]) -> bytes:
         """Put placeholders in the place of disjoint, ordered `findings`."""
@@ -115,6 +119,15 @@ def open_redactor(known: KnownIdentities, key: bytes | None = None) -> Redactor:
     'token of npm'
     """
     return Redactor(Scanner(known), Pseudonyms(load_key(find_key()) if key is None else key))
+
+
+def cover_secrets(tree: _Tree) -> _Tree:
+    """Return a copy of records, lists and mappings without secrets; names of people and machines stay.
+
+    >>> cover_secrets(["password = 'Xy7!abcd'", "/home/maria"])
+    ["password = '<R:kv>'", '/home/maria']
+    """
+    return redact_tree(Redactor(Scanner(), Pseudonyms(bytes(KEY_BYTES)), secrets_only=True), tree)
 
 
 def _batches(units: Sequence[bytes]) -> Iterator[list[bytes]]:

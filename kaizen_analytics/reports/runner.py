@@ -24,6 +24,7 @@ from kaizen_analytics.core.errors import ConfigError, RedactionError, ReportErro
 from kaizen_analytics.core.files import hold_folder, write_file
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.redact import cover_secrets
 from kaizen_analytics.reports import ledger, publication
 from kaizen_analytics.reports.catalogue import Report, check_parameters, load_report
 from kaizen_analytics.reports.execution import Execution, execute, strip_traces
@@ -222,6 +223,7 @@ class Runner:
             if share is not None:  # no notebook leaves: its traceback shows data as it was read
                 error = None if execution.error is None else share.redactor.redact(execution.error)
                 return replace(execution, notebook=None, error=error), {}
+            execution = _without_secrets(execution)
             return execution, _keep_notebook(execution)
         if share is not None:
             share.redact_parameters(execution.notebook)
@@ -439,6 +441,14 @@ def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
     if stem not in taken:
         return stem
     return next(f"{stem}-{number}" for number in range(2, len(taken) + 3) if f"{stem}-{number}" not in taken)
+
+
+def _without_secrets(failed: Execution) -> Execution:
+    """Return a run that failed as it is kept: its traceback may show what no page would."""
+    import nbformat
+
+    notebook, error = cover_secrets((failed.notebook, failed.error))
+    return replace(failed, notebook=None if notebook is None else nbformat.from_dict(notebook), error=error)
 
 
 def _keep_notebook(failed: Execution) -> dict[str, bytes]:

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUBBORN = Path(__file__).with_name("stubborn.py")
-EXPERIMENT = "exp-1"
+EXPERIMENT, DRAFT = "exp-1", "exp-2"
 CONTROL = Classification.CONTROL
 REFUSED = 3
 """Exit code of a worker that was told 'not stored' by an error of ours."""
@@ -338,6 +338,7 @@ def fill_for_conclusion(path: Path) -> None:
         draft = make_experiment(created_at_ms=start_ms, duration_days=14)
         lifecycle.new_experiment(store, draft, Plan(planned_n=10))
         lifecycle.start(store, EXPERIMENT, now_ms=start_ms)
+        lifecycle.new_experiment(store, make_experiment(id=DRAFT, created_at_ms=start_ms), Plan(planned_n=10))
         for arm, first in ((CONTROL, 0), (Classification.TREATMENT, 1)):
             lifecycle.tag(store, EXPERIMENT, [f"c{number}" for number in range(first, 20, 2)], arm, now_ms=start_ms)
 
@@ -634,36 +635,60 @@ def ingest_within(path: Path, home: Path, more: int) -> None:
         run_ingest(store, [home], environment={})
 
 
+INTO_STORE = (
+    "retro --week 2026-W01",
+    "outcomes",
+    "exp new --name next --metric tokens_per_session --bind manual --target-pct -10 --variant-field x --all-workspaces",
+    "exp edit DRAFT --name later",
+    "exp start DRAFT",
+    "exp tag EXPERIMENT later --future --variant control",
+    "exp untag EXPERIMENT c1 --reason wrong",
+    "exp conclude EXPERIMENT",
+    "exp cancel EXPERIMENT --reason wrong",
+    "sessions annotate c1 --score 2",
+)
+INTO_FILES = (
+    "backup copy.db",
+    "export sessions --to a.csv",
+    "export metrics --to a.parquet",
+    "export retro --week 2026-W01 --to a.md",
+    "export lake --to lake --lake-key ../lake.key",
+    "exp report EXPERIMENT --out report.md",
+    "report run portfolio --out reports",
+    "retro --week 2026-W01 --out retros --format md",
+    "metrics --out m.csv",
+    "notebooks copy pages",
+)
+
+
 def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
-    """Run every command that writes on a disk without room: it says so, and nothing is damaged or left behind."""
-    tally, template = Tally(), folder / "template.db"
+    """Run every command that writes on a full disk: it says so, leaves nothing, and works once there is room."""
+    tally, template, home = Tally(), folder / "template.db", folder / "more"
     run_whole(partial(fill_for_conclusion, template))
-    home = folder / "more"
     for number in range(60):
         write_transcript(home, f"m{number}", 40)
-    week = ("retro", "--week", "2026-W01")
-    into_store = (
-        ("ingest", "--home", str(home)), ("exp", "conclude", EXPERIMENT), week, ("outcomes",),
-    )  # fmt: skip
-    into_files = (
-        ("backup", "copy.db"), ("export", "sessions", "--to", "a.csv"), ("export", "metrics", "--to", "a.parquet"),
-        ("export", "retro", "--week", "2026-W01", "--to", "a.md"), ("exp", "report", EXPERIMENT, "--out", "report.md"),
-        ("export", "lake", "--to", "lake", "--lake-key", str(folder / "lake.key")),
-    )  # fmt: skip
+    into_store = [
+        ["ingest", "--home", str(home)],
+        *(words.replace("EXPERIMENT", EXPERIMENT).replace("DRAFT", DRAFT).split() for words in INTO_STORE),
+    ]
+    into_files = [words.replace("EXPERIMENT", EXPERIMENT).split() for words in INTO_FILES]
     load_key(folder / "lake.key")
     with small_disk(folder, 16_384) as place:
         for command in (*into_store, *into_files) * runs:
             apart = command in into_files  # a store on a full disk would not even open
             path = Path(shutil.copy(template, (folder if apart else place) / "store.db"))
-            fill(place / "filler", free=0 if apart else 96 << 10)
-            code = finish(fork(partial(run_command, place, [*command, "--store", str(path)])))
+            fill(place / "filler", free=0 if apart or command[0] in {"exp", "sessions"} else 96 << 10)
+            work = partial(run_command, place, [*command, "--store", str(path)])
+            code = finish(fork(work))
             tally.runs += 1
             tally.struck += code == REFUSED
-            tally.require(held=code in {0, REFUSED}, claim=f"{' '.join(command[:2])} exited with {code}")
+            name = " ".join(command[:2])
+            tally.require(held=code in {0, REFUSED}, claim=f"{name} exited with {code}")
             (place / "filler").unlink()
             check_integrity(path, tally)
             stray = [one.name for one in place.rglob(".*") if one.name != ".lock" and "staging" not in one.name]
-            tally.require(held=not stray, claim=f"{' '.join(command[:2])} left {stray[:3]}")
+            tally.require(held=not stray, claim=f"{name} left {stray[:3]}")
+            tally.require(held=code == 0 or finish(fork(work)) == 0, claim=f"{name} fails with room, too")
             for one in (*place.iterdir(), *folder.glob("store.db*")):
                 shutil.rmtree(one) if one.is_dir() else one.unlink()
     return tally

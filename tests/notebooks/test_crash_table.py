@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import string
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -88,6 +90,16 @@ def test_a_cell_that_raises(write_notebook, out: Path) -> None:
     assert result.exit_code == 1
     record = assert_failed(out, RunState.FAILED, notebook=True)
     assert record["error"] == "Code cell 3 of 4 failed: ZeroDivisionError: division by zero"
+
+
+def test_a_secret_in_a_traceback_is_kept_nowhere(write_notebook, out: Path) -> None:
+    secret = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=24))
+    cells = f"key = {secret[::-1]!r}[::-1]; print(key)", "raise ValueError(f'refused: api_key={key}')"
+    result = run(write_notebook(*cells), out)
+    record = assert_failed(out, RunState.FAILED, notebook=True)
+    assert str(record["error"]).startswith("Code cell 4 of 4 failed: ValueError: refused: api_key=<R:kv>")
+    kept = [path.read_text() for path in result.folder.iterdir()]
+    assert [text for text in kept if secret in text] == []
 
 
 def test_a_notebook_that_leaves_half_way_with_success(write_notebook, out: Path) -> None:

@@ -42,8 +42,11 @@ def text(number: int = 0) -> str:
     return f"{CANARY}{number} wrote *{CANARY}* in /srv/{CANARY}/x_{number}.py `{CANARY}` =1+1 <b>{CANARY}</b>"
 
 
-def fill_store(store: Store) -> None:
-    """Sessions of one week, a concluded experiment and a retro with findings about them."""
+def fill_store(store: Store, *, named: str = "") -> None:
+    """Sessions of one week, a concluded experiment and a retro with findings about them.
+
+    With `named`, what users share of an experiment on purpose is no canary, and its id is that.
+    """
     sessions, events, touched = [], [], []
     for number in range(24):
         name = f"s{number}-{CANARY}"
@@ -67,7 +70,7 @@ def fill_store(store: Store) -> None:
         store.native("insert into ka_draws values (?, ?, ?, ?, ?, 0) returning 1", *([CANARY] * 5))
         store.native("insert into ka_exposures values (?, ?, 1) returning 1", *([CANARY] * 2))
         store.native("insert into ka_spools values (?, 0, 0) returning 1", f"/srv/{CANARY}")
-    _add_experiment(store, [str(row["id"]) for row in sessions])
+    _add_experiment(store, [str(row["id"]) for row in sessions], named)
     save_retro(store, compute_retro(store, WEEK, now_ms=NOW_MS))
 
 
@@ -150,12 +153,12 @@ def _events(name: str, number: int) -> list[dict[str, object]]:
     ]
 
 
-def _add_experiment(store: Store, sessions: list[str]) -> None:
+def _add_experiment(store: Store, sessions: list[str], named: str) -> None:
     experiment = Experiment(
-        id=f"exp-{CANARY}",
-        name=f"=1+1 {text()}",
-        hypothesis=text(1),
-        change_description=text(2),
+        id=named or f"exp-{CANARY}",
+        name="Plan first" if named else f"=1+1 {text()}",
+        hypothesis="It helps." if named else text(1),
+        change_description="A brief." if named else text(2),
         metric=Metric.TOKENS_PER_SESSION,
         binding=ManualTag(variant_field=CANARY),
         duration_days=7,
