@@ -20,7 +20,8 @@ def main() -> None:
     >>> main()  # doctest: +SKIP
     """
     if sys.argv[1:2] == ["hook"]:
-        hook.main(sys.argv[2:])
+        ends = sys.argv[-1] == "--ingest"
+        (importlib.import_module("kaizen_analytics.session_end") if ends else hook).main(sys.argv[2:])
     importlib.import_module("kaizen_analytics.cli").main()
 
 

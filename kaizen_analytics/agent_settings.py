@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _OURS = re.compile(r"kaizen[-_]analytics\S*\s+hook\s")
 _PART = re.compile(r"--part \d+/(\d+)")
+_INGEST = "--ingest"
 _TIMEOUT_S = 5
 _PLUGIN = "kaizen-analytics"
 PLUGIN_PARTS = 5
@@ -91,13 +92,14 @@ def hook_command(*, is_project: bool, home: str | None) -> list[str]:
     return [sys.executable, "-I", "-S", main, "hook", *(["--home", home] if home else [])]
 
 
-def plan_install(file: SettingsFile, command: list[str], parts: int) -> SettingsChange:
+def plan_install(file: SettingsFile, command: list[str], parts: int, *, ingest: bool = False) -> SettingsChange:
     """Return what installing the hook makes of a file; a hook of ours that is there is replaced.
 
     Args:
         file: The settings file.
         command: How the hook is started (`hook_command`).
         parts: How many texts of `PART_SIZE` characters Claude Code is to ask for; the others take a text whole.
+        ingest: Whether the end of a session starts an `ingest`.
 
     Raises:
         ConfigError: the file cannot be read, or is not JSON of the form that the agent reads.
@@ -108,7 +110,7 @@ def plan_install(file: SettingsFile, command: list[str], parts: int) -> Settings
     """
     before = _read(file.path)
     document = _parse(file, before)
-    wanted = _entries(file.agent, command, parts)
+    wanted = _entries(file.agent, command, parts, ingest=ingest)
     if _find_ours(document) == [entry for entries in wanted.values() for entry in entries]:
         return SettingsChange(file=file, before=before, after=before)
     _remove_ours(document)
@@ -177,9 +179,21 @@ def count_parts(file: SettingsFile) -> int | None:
     >>> count_parts(find_settings(Agent.CLAUDE_CODE, {}, tmp, None))
     0
     """
-    ours = _find_ours(_parse(file, _read(file.path)))
-    counts = [int(found[1]) for entry in ours if (found := _PART.search(json.dumps(entry)))]
-    return (max(counts) if counts else None) if ours else 0
+    commands = [command for command in _find_commands(file) if not command.endswith(_INGEST)]
+    counts = [int(found[1]) for command in commands if (found := _PART.search(command))]
+    return (max(counts) if counts else None) if commands else 0
+
+
+def starts_ingest(file: SettingsFile) -> bool:
+    """Return whether the end of a session starts an `ingest`.
+
+    Raises:
+        ConfigError: as for `plan_install`.
+
+    >>> starts_ingest(find_settings(Agent.CLAUDE_CODE, {}, tmp, None))
+    False
+    """
+    return any(command.endswith(_INGEST) for command in _find_commands(file))
 
 
 def has_plugin(file: SettingsFile) -> bool:
@@ -219,9 +233,7 @@ def find_missing(file: SettingsFile) -> str | None:
     >>> find_missing(file)
     '/gone/python'
     """
-    ours = _find_ours(_parse(file, _read(file.path)))
-    commands = [item["command"] for entry in ours for item in (entry, *_inner(entry)) if _is_ours(item)]
-    words = [word.strip('"') for command in commands for word in _split(command.partition(" hook ")[0])]
+    words = [word.strip('"') for command in _find_commands(file) for word in _split(command.partition(" hook ")[0])]
     return next((word for word in words if Path(word).is_absolute() and not Path(word).exists()), None)
 
 
@@ -238,28 +250,39 @@ def count_needed(text: str) -> int:
     return len(split_text(text, PART_SIZE))
 
 
-def _entries(agent: Agent, command: list[str], parts: int) -> dict[str, list[dict[str, Any]]]:
+def _entries(agent: Agent, command: list[str], parts: int, *, ingest: bool = False) -> dict[str, list[dict[str, Any]]]:
     """Return what stands under each event."""
 
     def render(*options: str) -> str:
         words = [*command, "--agent", agent.value, *options]
         return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
+    called: dict[str, list[dict[str, Any]]]
     if agent is Agent.CURSOR:
         # Builds that do not call at a session's start call at its prompts, so that the session is counted at least.
-        return {event: [{"command": render()}] for event in ("sessionStart", "beforeSubmitPrompt")}
+        called = {event: [{"command": render()}] for event in ("sessionStart", "beforeSubmitPrompt")}
+        return called | ({"sessionEnd": [{"command": render(_INGEST)}]} if ingest else {})
+    limits = {"timeout": _TIMEOUT_S}
+    at_end = [{"hooks": [{"type": "command", "command": render(_INGEST), **limits}]}]
     if agent is Agent.CODEX:
         # Without the limit of 0, Codex cuts out the middle of a text above 2,500 tokens.
-        hooks = [{"type": "command", "command": render(), "timeout": _TIMEOUT_S, "additionalContextLimit": 0}]
+        hooks = [{"type": "command", "command": render(), **limits, "additionalContextLimit": 0}]
     else:
         commands = [render("--part", f"{number}/{parts}") for number in range(1, parts + 1)]
-        hooks = [{"type": "command", "command": text, "timeout": _TIMEOUT_S} for text in commands]
+        hooks = [{"type": "command", "command": text, **limits} for text in commands]
     # Sub-agents do not get the text of a session's start.
-    return {event: [{"hooks": hooks}] for event in ("SessionStart", "SubagentStart")}
+    called = {event: [{"hooks": hooks}] for event in ("SessionStart", "SubagentStart")}
+    return called | ({"SessionEnd": at_end} if ingest else {})
 
 
 def _is_ours(entry: Any) -> bool:  # noqa: ANN401 - any JSON value
     return isinstance(entry, dict) and bool(_OURS.search(str(entry.get("command", ""))))
+
+
+def _find_commands(file: SettingsFile) -> list[str]:
+    """Return the commands of ours that a file holds."""
+    ours = _find_ours(_parse(file, _read(file.path)))
+    return [item["command"] for entry in ours for item in (entry, *_inner(entry)) if _is_ours(item)]
 
 
 def _find_ours(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -161,8 +161,8 @@ def _load(data: bytes) -> Any:  # noqa: ANN401 - any JSON value
     text = text.strip(blank)
     try:
         value, end = _scan(text, 0)
-    except StopIteration as error:
-        raise ValueError(f"no JSON at character {error.value}") from None
+    except (StopIteration, SystemError) as error:  # SystemError: CPython's scanner, where `json` is not imported
+        raise ValueError(f"no JSON: {error}") from None
     if end != len(text):
         raise ValueError(f"more than JSON at character {end}")
     return value
@@ -387,13 +387,25 @@ def _settle(
     return find_record(_read_spool(spool), *key)
 
 
-def _parse_options(arguments: list[str]) -> dict[str, str]:
-    """Return the options that `hooks install` or a plugin wrote: --agent, --part K/N, --home PATH, --door plugin."""
+def parse_options(arguments: list[str]) -> dict[str, str]:
+    """Return the options that `hooks install` or a plugin wrote: --agent, --part K/N, --home PATH, --door plugin.
+
+    >>> parse_options(["--agent", "codex", "--ingest"])
+    {'agent': 'codex'}
+    """
     return {name.removeprefix("--"): value for name, value in zip(arguments[::2], arguments[1::2], strict=False)}
 
 
-def _read_request(agent: str, door: str | None) -> dict[str, Any] | None:
-    """Return what the agent passed, under the names of Claude Code; None where another hook is meant."""
+def read_request(agent: str, door: str | None) -> dict[str, Any] | None:
+    """Return what the agent passed on standard input, under the names of Claude Code; None: another hook is meant.
+
+    Raises:
+        ValueError: it is not JSON.
+        LookupError: it names no session.
+
+    >>> read_request("codex", None)  # doctest: +SKIP
+    {'session_id': '0199', 'cwd': '/repo', 'hook_event_name': 'SessionEnd', 'door': None}
+    """
     request: dict[str, Any] = _load(sys.stdin.buffer.read())
     if agent == "cursor":
         roots = request.get("workspace_roots") or [request.get("cwd") or os.getcwd()]
@@ -412,11 +424,11 @@ def _render(agent: str, event: str, text: str) -> str:
 
 
 def _run(arguments: list[str]) -> None:
-    options = _parse_options(arguments)
+    options = parse_options(arguments)
     agent = options.get("agent", "claude_code")
     number, _, count = options.get("part", "").partition("/")
     environment = dict(os.environ) | ({"KAIZEN_HOME": options["home"]} if "home" in options else {})
-    request = _read_request(agent, options.get("door"))
+    request = read_request(agent, options.get("door"))
     if request is None:
         return
     texts = answer(

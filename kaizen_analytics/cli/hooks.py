@@ -22,6 +22,7 @@ from kaizen_analytics.agent_settings import (
     hook_command,
     plan_install,
     plan_removal,
+    starts_ingest,
 )
 from kaizen_analytics.cli.options import JsonOption, parse_member
 from kaizen_analytics.cli.output import clean, print_json, print_table
@@ -62,6 +63,9 @@ def _install(
     parts: Annotated[
         int, typer.Option(min=1, max=20, help="How many texts of 9,500 characters Claude Code is to ask for.")
     ] = 1,
+    ingest: Annotated[
+        bool, typer.Option("--ingest", help="Also start 'ingest' in the background whenever a session ends.")
+    ] = False,
     yes: _YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -70,7 +74,13 @@ def _install(
     Claude Code passes on 9,500 characters of one hook, so a longer text of an arm needs several parts.
     """
     command = hook_command(is_project=project, home=os.environ.get("KAIZEN_HOME"))
-    _change(agent, lambda file: plan_install(file, command, parts), project=project, yes=yes, as_json=as_json)
+    _change(
+        agent,
+        lambda file: plan_install(file, command, parts, ingest=ingest),
+        project=project,
+        yes=yes,
+        as_json=as_json,
+    )
 
 
 @_group.command("remove", epilog="Example: kaizen-analytics hooks remove --yes")
@@ -92,6 +102,7 @@ def _status(*, as_json: JsonOption = False) -> None:
             {
                 "agent": file.agent.value,
                 "file": str(file.path),
+                "ingest": starts_ingest(file),
                 "installed": parts != 0,
                 "missing": find_missing(file),
                 "parts": parts or None,
@@ -103,10 +114,10 @@ def _status(*, as_json: JsonOption = False) -> None:
         print_json({"hooks": rows})
         return
     cells = [
-        (LABELS[file.agent], _say_installed(row), row["parts"], row["file"])
+        (LABELS[file.agent], _say_installed(row), row["parts"], "yes" if row["ingest"] else "no", row["file"])
         for file, row in zip(places, rows, strict=True)
     ]
-    print_table(["agent", "installed", "parts", "file"], cells)
+    print_table(["agent", "installed", "parts", "ingest", "file"], cells)
 
 
 def _say_installed(row: dict[str, Any]) -> str:
@@ -140,7 +151,8 @@ def _run(
 def _hook() -> None:
     """Draw the arm of a session that an agent starts, and answer with its text. It always exits with 0.
 
-    It reads what the agent passes on standard input, and takes no longer than 150 ms.
+    It reads what the agent passes on standard input, and takes no longer than 150 ms. With --ingest as the last option
+    it draws nothing and starts 'ingest' in the background, unless one is running.
     """
     main(sys.argv[2:])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, locate
 from kaizen_analytics.cli.output import Bar, is_quiet, print_json, print_next, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
+from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.core.settings import cache_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.ingest.discover import parse_agents
@@ -20,7 +22,6 @@ from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
 from kaizen_analytics.outcomes.sessions import list_changed, update_outcomes
-from kaizen_analytics.retro.exposures import update_exposures
 from kaizen_analytics.store import Store
 
 _EXAMPLES = """\b
@@ -103,7 +104,10 @@ def _ingest(
         )
         if not no_outcomes:
             _update_outcomes(opened, now_ms)
-        update_exposures(opened, now_ms=now_ms)
+        running = "select 1 from experiments where state = ? and instr(metadata, ?) limit 1"
+        if opened.native(running, State.RUNNING.value, Metric.FINDING_RATE.value):
+            # It imports Polars and the classes of findings, which take longer than an ingest without news.
+            importlib.import_module("kaizen_analytics.retro.exposures").update_exposures(opened, now_ms=now_ms)
         left_out = since_ms is not None or agent
         pending = find_pending(opened, home, os.environ) if left_out and not as_json else None
     if as_json:

@@ -26,7 +26,7 @@ from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batc
 from kaizen_analytics.reports.ledger import RunRecord, find_records
 from kaizen_analytics.reports.notify import check_urls, notify
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
-from kaizen_analytics.reports.schedules import UNITS, Schedule, due_command, load_schedules
+from kaizen_analytics.reports.schedules import UNITS, Schedule, due_command, ingest_command, load_schedules
 from kaizen_analytics.store.location import find_workspace
 
 _SchedulesOption = Annotated[
@@ -227,13 +227,19 @@ def _schedule(
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
     out: OutOption = DEFAULT_OUT,
     emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
+    ingest: Annotated[bool, typer.Option("--ingest", help="With --emit: read new sessions before each call.")] = False,
 ) -> Iterator[object]:
     """List the schedules with their next times, or print a unit that makes the platform call 'report due'."""
     found = load_schedules(schedules)
     if emit and emit not in UNITS:
         raise ConfigError(f"--emit is {emit!r}; expected one of {', '.join(UNITS)}.")
     if emit:
-        print(UNITS[emit](due_command(Path(sys.executable), schedules.resolve(), out.resolve())), end="")
+        due = due_command(Path(sys.executable), schedules.resolve(), out.resolve())
+        first = []
+        if ingest:
+            location = locate(None, schedules.resolve().parent)
+            first.append(ingest_command(Path(sys.executable), location.path.resolve(), location.workspace))
+        print(UNITS[emit]([*first, due]), end="")
         return
     rows = [[item.name, item.report, item.cron, item.timezone, _next_time(item)] for item in found]
     names = ["schedule", "report", "cron", "timezone", "next"]

@@ -17,18 +17,17 @@ import math
 import sys
 from dataclasses import fields, is_dataclass, replace
 from enum import StrEnum
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
-
-from cattrs import AttributeValidationNote, BaseValidationError, Converter, IterableValidationNote, override
-from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
-from cattrs.strategies import configure_union_passthrough
 
 from kaizen_analytics.core.errors import KaizenError, RecordError, did_you_mean
 from kaizen_analytics.core.model import Binding, Criterion, Experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from cattrs import Converter
 
 _T = TypeVar("_T")
 
@@ -45,7 +44,7 @@ def store(value: object) -> Any:  # noqa: ANN401 - any JSON value
     >>> codec.store(Interval(estimate=1.0, low=0.5, high=float("inf")))
     {'estimate': 1.0, 'low': 0.5, 'high': 'inf'}
     """
-    return _STORED.unstructure(value)
+    return _stored().unstructure(value)
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
@@ -55,7 +54,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - any JSON value
     >>> plain(Interval(estimate=1.0, low=0.5, high=float("inf")))
     {'estimate': 1.0, 'low': 0.5, 'high': None}
     """
-    return _PRINTED.unstructure(value)
+    return _printed().unstructure(value)
 
 
 def load(kind: type[_T], record: object, what: str = "The record") -> _T:
@@ -76,8 +75,10 @@ def load(kind: type[_T], record: object, what: str = "The record") -> _T:
     Traceback (most recent call last):
     kaizen_analytics.core.errors.RecordError: The record cannot be read: metric_value is missing.
     """
+    from cattrs import BaseValidationError
+
     try:
-        return _STORED.structure(record, kind)
+        return _stored().structure(record, kind)
     except (BaseValidationError, KaizenError, ValueError) as error:
         raise RecordError(f"{what} cannot be read: {_describe(error)}") from error
 
@@ -111,6 +112,8 @@ def read(kind: type[_T], text: str, what: str = "The record") -> _T:
 
 def _describe(error: BaseException, place: str = "") -> str:
     """Return the first problem of a record with the place of its field."""
+    from cattrs import AttributeValidationNote, BaseValidationError, IterableValidationNote
+
     if not isinstance(error, BaseValidationError):
         if isinstance(error, KeyError):
             return f"{place} is missing."
@@ -175,16 +178,13 @@ def _read_variant(value: object, union: Any) -> Any:  # noqa: ANN401 - any of th
     if len(record) != 1 or not set(record) <= set(kinds):
         raise _expected(value, f"an object with one of {', '.join(kinds)}")
     [(name, body)] = record.items()
-    return _STORED.structure(body, kinds[name])
+    return _stored().structure(body, kinds[name])
 
 
 def _hidden_fields(kind: type) -> dict[str, Any]:
+    from cattrs import override
+
     return {field.name: override(omit=True) for field in fields(kind) if not field.compare}
-
-
-def _reading(kind: type) -> Callable[[object, object], Any]:
-    build: Callable[[dict[str, Any], type], Any] = make_dict_structure_fn(kind, _STORED, **_hidden_fields(kind))
-    return lambda value, _: build(_object(value), kind)
 
 
 def _is_tuple(kind: object) -> bool:
@@ -194,40 +194,58 @@ def _is_tuple(kind: object) -> bool:
 def _read_items(value: object, kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - any tuple type
     if not isinstance(value, list | tuple):
         raise _expected(value, "a list")
-    return tuple(_STORED.structure(value, list[get_args(kind)[0]]))  # type: ignore[misc,arg-type] # a type at run time
+    return tuple(_stored().structure(value, list[get_args(kind)[0]]))  # type: ignore[misc,arg-type] # a type at run time
 
 
 def _make_converter(write_float: Callable[[float], object]) -> Converter:
+    from cattrs import Converter, override
+    from cattrs.gen import make_dict_unstructure_fn
+
     converter = Converter()
     converter.register_unstructure_hook(float, write_float)
     converter.register_unstructure_hook_factory(
         is_dataclass, lambda kind: make_dict_unstructure_fn(kind, converter, **_hidden_fields(kind))
     )
     converter.register_unstructure_hook_func(_VARIANTS.__contains__, _write_variant)
+    # Experiments, whose JSON kaizen-cli reads and writes too.
+    write_known = make_dict_unstructure_fn(Experiment, converter, extra=override(omit=True))
+    converter.register_unstructure_hook(Experiment, partial(_write_experiment, write_known))
     return converter
 
 
-_STORED = _make_converter(lambda number: number if math.isfinite(number) else str(number))
-_PRINTED = _make_converter(lambda number: number if math.isfinite(number) else None)
-
-configure_union_passthrough(str | int | float | None, _STORED)
-_STORED.register_structure_hook_factory(is_dataclass, _reading)
-_STORED.register_structure_hook_func(_is_tuple, _read_items)
-_STORED.register_structure_hook(StrEnum, _read_member)
-_STORED.register_structure_hook_func(_VARIANTS.__contains__, _read_variant)
-_STORED.register_structure_hook(float, _read_float)
-for _kind, _expectation in ((int, "a whole number"), (str, "text"), (bool, "true or false")):
-    _STORED.register_structure_hook(_kind, _exactly(_kind, _expectation))
+@cache
+def _printed() -> Converter:
+    return _make_converter(lambda number: number if math.isfinite(number) else None)
 
 
-# Experiments, whose JSON kaizen-cli reads and writes too.
+@cache
+def _stored() -> Converter:
+    from cattrs import override
+    from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn
+    from cattrs.strategies import configure_union_passthrough
 
-_write_known = make_dict_unstructure_fn(Experiment, _STORED, extra=override(omit=True))
-_read_known = make_dict_structure_fn(Experiment, _STORED, extra=override(omit=True))
+    converter = _make_converter(lambda number: number if math.isfinite(number) else str(number))
+
+    def reading(kind: type) -> Callable[[object, object], Any]:
+        build: Callable[[dict[str, Any], type], Any] = make_dict_structure_fn(kind, converter, **_hidden_fields(kind))
+        return lambda value, _: build(_object(value), kind)
+
+    configure_union_passthrough(str | int | float | None, converter)
+    converter.register_structure_hook_factory(is_dataclass, reading)
+    converter.register_structure_hook_func(_is_tuple, _read_items)
+    converter.register_structure_hook(StrEnum, _read_member)
+    converter.register_structure_hook_func(_VARIANTS.__contains__, _read_variant)
+    converter.register_structure_hook(float, _read_float)
+    for kind, expectation in ((int, "a whole number"), (str, "text"), (bool, "true or false")):
+        converter.register_structure_hook(kind, _exactly(kind, expectation))
+    read_known = make_dict_structure_fn(Experiment, converter, extra=override(omit=True))
+    write_known = make_dict_unstructure_fn(Experiment, converter, extra=override(omit=True))
+    converter.register_structure_hook(Experiment, partial(_read_experiment, read_known, write_known))
+    return converter
 
 
-def _write_experiment(experiment: Experiment) -> dict[str, Any]:
-    record: dict[str, Any] = _write_known(experiment)
+def _write_experiment(write_known: Callable[[Experiment], dict[str, Any]], experiment: Experiment) -> dict[str, Any]:
+    record = write_known(experiment)
     for name, unknown in experiment.extra.items():
         if name in record:
             for key, body in _bodies(record[name]):
@@ -237,10 +255,15 @@ def _write_experiment(experiment: Experiment) -> dict[str, Any]:
     return record
 
 
-def _read_experiment(value: object, _: object) -> Experiment:
+def _read_experiment(
+    read_known: Callable[[dict[str, Any], type[Experiment]], Experiment],
+    write_known: Callable[[Experiment], dict[str, Any]],
+    value: object,
+    _: object,
+) -> Experiment:
     record = {name: item for name, item in _object(value).items() if name != "guardrails" or item is not None}
-    experiment = _read_known(record, Experiment)
-    unknown = _unknown(record, _write_known(experiment))
+    experiment = read_known(record, Experiment)
+    unknown = _unknown(record, write_known(experiment))
     return replace(experiment, extra=MappingProxyType(unknown)) if unknown else experiment
 
 
@@ -260,8 +283,3 @@ def _unknown(given: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
         if any(inner.values()):
             unknown[name] = {key: body for key, body in inner.items() if body}
     return unknown
-
-
-for _converter in (_STORED, _PRINTED):
-    _converter.register_unstructure_hook(Experiment, _write_experiment)
-_STORED.register_structure_hook(Experiment, _read_experiment)

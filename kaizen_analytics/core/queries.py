@@ -15,7 +15,7 @@ import polars as pl
 
 from kaizen_analytics.core.errors import QueryError, did_you_mean
 from kaizen_analytics.core.model import Metric, WorkUnit
-from kaizen_analytics.core.settings import find_folder
+from kaizen_analytics.core.settings import load_sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,23 +66,6 @@ class Query:
         frame = reader.read(sql, parameters)
         check_schema(self.path, frame, self.schema)
         return frame
-
-
-def load_sql(path: str) -> str:
-    """Return the text of `sql/<path>`.
-
-    Raises:
-        QueryError: there is no such file.
-
-    >>> load_sql("staging/session_selves.sql").splitlines()[-1]
-    'from sessions'
-    """
-    file = find_folder("sql") / path
-    try:
-        return file.read_text("utf-8")
-    except FileNotFoundError:
-        known = [str(other.relative_to(file.parent)) for other in sorted(file.parent.glob("*.sql"))]
-        raise QueryError(f"There is no query {path!r} in sql/.{did_you_mean(file.name, known)}") from None
 
 
 def find_parameters(sql: str) -> frozenset[str]:

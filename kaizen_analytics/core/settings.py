@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, QueryError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,6 +156,23 @@ def find_folder(name: str) -> Path:
         f"This installation lacks the folder {name!r} (looked in {_PACKAGE} and beside it); install "
         "kaizen_analytics again.",
     )
+
+
+def load_sql(path: str) -> str:
+    """Return the text of `sql/<path>`.
+
+    Raises:
+        QueryError: there is no such file.
+
+    >>> load_sql("staging/session_selves.sql").splitlines()[-1]
+    'from sessions'
+    """
+    file = find_folder("sql") / path
+    try:
+        return file.read_text("utf-8")
+    except FileNotFoundError:
+        known = [str(other.relative_to(file.parent)) for other in sorted(file.parent.glob("*.sql"))]
+        raise QueryError(f"There is no query {path!r} in sql/.{did_you_mean(file.name, known)}") from None
 
 
 def cache_folder(environment: Mapping[str, str], home: Path) -> Path:

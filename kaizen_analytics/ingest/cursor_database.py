@@ -8,6 +8,8 @@ keys of conversations are asked for; keys under `cursorAuth/` are never read.
 from __future__ import annotations
 
 import hashlib
+import posixpath
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 _MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
 _CAP = str(LINE_CAP_BYTES)
+_TEXT_OR_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+_TEXT_OR_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])')
+"""People may write comments and a last comma into a list of folders."""
 
 
 def read_database(
@@ -118,7 +123,7 @@ def _read_state(
 ) -> tuple[list[Work], list[Reject]]:
     works: list[Work] = []
     rejects: list[Reject] = []
-    folders = _folders(source.path)
+    folders = _folders(connection, source.path)
     own = _folder_of(source.path.parent)
     for position, (text, bubbles) in enumerate(_conversations(connection), start=1):
         name = _name(text)
@@ -183,16 +188,13 @@ def _conversations(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str,
             yield text, _texts(connection, bubbles, f"bubbleId:{session}:", f"bubbleId:{session};")
 
 
-def _composer_lists(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    return _texts(
-        connection,
-        f"select hex(value) from ItemTable where key = 'composer.composerData' and length(value) <= {_CAP}",
-    )
+def _composer_lists(connection: duckdb.DuckDBPyConnection, key: str = "composer.composerData") -> list[str]:
+    return _texts(connection, f"select hex(value) from ItemTable where key = ? and length(value) <= {_CAP}", key)
 
 
 def _listed(text: str) -> list[Json]:
     documents, _ = decode(text.encode("utf-8", "replace"))
-    listed = documents[0].get("allComposers") if documents else None
+    listed = documents[0].get("allComposers", documents) if documents else None
     return [item for item in listed if type(item) is dict] if type(listed) is list else []
 
 
@@ -216,51 +218,78 @@ def _composer(text: str, bubbles: list[str], source: Source, workspace: str | No
         found, _ = decode(bubble.encode("utf-8", "replace"))
         if found and type(found[0].get("bubbleId")) is str:
             by_id[found[0]["bubbleId"]] = found[0]
-    return Composer(documents[0], by_id, file_ms=source.mtime_ns // 1_000_000, workspace=workspace)
+    told = _folder_told(documents[0]) or workspace
+    return Composer(documents[0], by_id, file_ms=source.mtime_ns // 1_000_000, workspace=told)
 
 
-def _folders(database: Path) -> dict[str, str]:
-    """Return the folder of each conversation in the global database: a workspace's own database lists which are its."""
-    found: dict[str, str] = {}
+def _folders(connection: duckdb.DuckDBPyConnection, database: Path) -> dict[str, str]:
+    """Return the folder of each conversation in the global database.
+
+    From Cursor 3 on, it lists them itself, first under a key and then in a table. Before, the database of each
+    workspace lists which are its.
+    """
+    tables = _tables(connection)
+    headers = f"select hex(value) from composerHeaders where length(value) <= {_CAP}"
+    own = _texts(connection, headers) if "composerHeaders" in tables else []
+    own += _composer_lists(connection, "composer.composerHeaders") if "ItemTable" in tables else []
+    told = [item for text in own for item in _listed(text)]
+    found = {_told(item, "composerId"): folder for item in told if (folder := _folder_told(item))}
     for listing in sorted(database.parent.parent.glob(f"workspaceStorage/*/{DATABASE_NAME}")):
         folder = _folder_of(listing.parent)
         if folder is None:
             continue
         try:
-            with _opened(listing) as connection:
-                texts = _composer_lists(connection) if "ItemTable" in _tables(connection) else []
+            with _opened(listing) as other:
+                texts = _composer_lists(other) if "ItemTable" in _tables(other) else []
         except (IngestError, OSError):
             continue  # it is a source of its own, and named as one that cannot be read
         for item in (item for text in texts for item in _listed(text)):
-            if type(name := item.get("composerId")) is str:
-                found.setdefault(name, folder)
+            found.setdefault(_told(item, "composerId"), folder)
     return found
 
 
-def _folder_of(storage: Path) -> str | None:
-    """Return the folder that a workspace's storage belongs to, from the file in it.
+def _told(record: Json, *names: str) -> str:
+    """Return the text at the end of a path of names; empty where there is none."""
+    value: object = record
+    for name in names:
+        value = value.get(name) if type(value) is dict else None
+    return value if type(value) is str else ""
 
-    Where several folders are open together, it names a file that lists them; the first one counts.
-    """
+
+def _folder_told(composer: Json) -> str | None:
+    """Return the folder that a conversation itself names."""
+    for name in ("uri", "configPath"):
+        for form in ("fsPath", "path", "external"):
+            if place := _told(composer, "workspaceIdentifier", name, form):
+                return normalise_folder(place) if name == "uri" else _first_folder(place)
+    return None
+
+
+def _folder_of(storage: Path) -> str | None:
+    """Return the folder that a workspace's storage belongs to, from the file in it."""
     told = _read_json(storage / "workspace.json")
-    folder = told.get("folder")
-    if type(folder) is str and folder:
+    if folder := _told(told, "folder"):
         return normalise_folder(folder)
-    listing = told.get("workspace") or told.get("configuration")
-    if type(listing) is not str or not listing:
-        return None
+    listing = _told(told, "workspace") or _told(told, "configuration")
+    return _first_folder(listing) if listing else None
+
+
+def _first_folder(listing: str) -> str:
+    """Return the first folder that a file lists: several are open together. Without a list, that of the file."""
     file = Path(normalise_folder(listing))
     folders = _read_json(file).get("folders")
     first = folders[0] if type(folders) is list and folders and type(folders[0]) is dict else {}
-    named = first.get("uri") or first.get("path")
-    if type(named) is not str or not named:
-        return str(file.parent)
-    return normalise_folder(named if "://" in named else str(file.parent / named))
+    named = normalise_folder(_told(first, "uri") or _told(first, "path"))
+    is_whole = named.startswith("/") or named[1:2] == ":"
+    return named if is_whole else posixpath.normpath(posixpath.join(str(file.parent), named))
 
 
 def _read_json(path: Path) -> Json:
     try:
-        documents, _ = decode(path.read_bytes())
-    except OSError:
-        return {}
+        content = path.read_bytes()
+    except (OSError, ValueError):
+        return {}  # ValueError: a name that no file system takes
+    for pattern in (_TEXT_OR_COMMENT, _TEXT_OR_COMMA):
+        content = pattern.sub(lambda found: found[1] or b"", content)
+    documents, _ = decode(content)
     return documents[0] if documents else {}

@@ -167,6 +167,16 @@ def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> Found:
     return walk.found
 
 
+def file_of(path: str) -> str:
+    """Return the file that a path in the store leads to: a conversation has that of its database, `#` and its name.
+
+    >>> file_of("/home/c#/.config/Cursor/User/globalStorage/state.vscdb#c1"), file_of("/home/c#/a.jsonl")
+    ('/home/c#/.config/Cursor/User/globalStorage/state.vscdb', '/home/c#/a.jsonl')
+    """
+    database = next((name for name in (DATABASE_NAME, CHAT_NAME) if f"/{name}#" in path.replace("\\", "/")), None)
+    return path if database is None else path[: path.rindex(f"{database}#") + len(database)]
+
+
 def look_at(path: Path, roots: Iterable[Root]) -> Source | None:
     """Return the source at one path, or None where nothing (that is ours) lies there.
 
@@ -212,10 +222,12 @@ def _home_roots(home: Path) -> Iterator[Root]:
         yield Root(home / ".codex" / codex, Agent.CODEX)
     yield Root(home / ".cursor/projects", Agent.CURSOR)
     yield Root(home / ".cursor/chats", Agent.CURSOR)
-    for data in _USER_FOLDERS:
-        yield Root(home / data / "Claude" / _COWORK, Agent.CLAUDE_CODE)
-        yield Root(home / data / "Cursor/User/workspaceStorage", Agent.CURSOR)
-        yield Root(home / data / "Cursor/User/globalStorage", Agent.CURSOR)
+    # A program from Windows' store has a folder of its own for what it writes there.
+    packages = sorted(home.glob("AppData/Local/Packages/*Claude_*/LocalCache/Roaming"))
+    for data in (*(home / folder for folder in _USER_FOLDERS), *packages):
+        yield Root(data / "Claude" / _COWORK, Agent.CLAUDE_CODE)
+        yield Root(data / "Cursor/User/workspaceStorage", Agent.CURSOR)
+        yield Root(data / "Cursor/User/globalStorage", Agent.CURSOR)
     # Databases that were copied somewhere: in the given folder itself, or one below.
     for database in (home / DATABASE_NAME, *sorted(home.glob(f"*/{DATABASE_NAME}"))):
         if database.is_file():
@@ -293,6 +305,8 @@ class _Walk:
             return
         if not stat.S_ISREG(facts.st_mode):
             self._pass_over(path, "not a regular file")
+        elif not _is_text(str(path)):
+            self._pass_over(path, "a name that is not UTF-8")
         elif not self._is_known(facts):
             self.found.sources.append(_source(path, agent, facts))
 
@@ -304,6 +318,14 @@ class _Walk:
 
     def _pass_over(self, path: Path, reason: str) -> None:
         self.found.passed_over.append(PassedOver(path, reason))
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _source(path: Path, agent: Agent, facts: os.stat_result) -> Source:

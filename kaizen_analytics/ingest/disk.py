@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.ingest.checkpoints import load_checkpoints
-from kaizen_analytics.ingest.discover import discover, find_roots
+from kaizen_analytics.ingest.discover import discover, file_of, find_roots
 from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.checkpoints import Checkpoint
     from kaizen_analytics.store import Store
 
+_LAST_MS = 253_402_300_800_000
+"""The end of the year 9999: a file with a later time was written by a wrong clock, and nobody knows when it goes."""
 _CLEANUP_DAYS = 30
 """Claude Code deletes a transcript that was not written for so long, unless its settings say otherwise."""
 
@@ -52,7 +54,7 @@ def count_kept(rows: Iterable[Checkpoint]) -> dict[Agent, Kept]:
         session = (row.agent, row.stored_as)
         if row.tally.get("events"):
             tallies[session] = row.tally
-        if row.stored_as and os.path.lexists(row.path.partition("#")[0]):
+        if row.stored_as and os.path.lexists(file_of(row.path)):
             there.add(session)
     found: dict[Agent, Kept] = {}
     for session, tally in tallies.items():
@@ -82,7 +84,7 @@ def find_pending(store: Store, homes: Sequence[Path] | None, environment: Mappin
         for source in pending
         if source.agent is Agent.CLAUDE_CODE
     ]
-    return Pending(len(pending), min(ends, default=None))
+    return Pending(len(pending), min((end for end in ends if end < _LAST_MS), default=None))
 
 
 def _cleanup_days(transcript: Path) -> int:

@@ -71,8 +71,8 @@ class Places:
 
     def _find(self, cwd: str) -> str:
         folder = Path(cwd)
-        if folder.is_absolute() and _exists(folder):
-            return str(find_workspace(folder) or cwd)
+        if folder.is_absolute() and _exists(folder) and (root := find_workspace(folder)):
+            return str(root)  # a folder that is none may be what is left of a worktree
         if "/" not in cwd:  # Cursor's name for a folder, where no path in the transcript tells which it is
             return next((root for root in self._roots if slug_of(root) == slug_of(cwd)), cwd)
         if cwd in self._known:

@@ -17,7 +17,7 @@ from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.core.folders import is_in_folder, normalise_folder
 from kaizen_analytics.ingest.checkpoints import Checkpoint, load_checkpoints
 from kaizen_analytics.ingest.cursor_database import read_database
-from kaizen_analytics.ingest.discover import PassedOver, Source, discover, find_roots
+from kaizen_analytics.ingest.discover import PassedOver, Source, discover, file_of, find_roots
 from kaizen_analytics.ingest.disk import count_kept
 from kaizen_analytics.ingest.gitref import load_places
 from kaizen_analytics.ingest.pricing import PriceList
@@ -276,14 +276,13 @@ class Ingest:
     def _reread(self, path: str) -> Work | None:
         """Read a file again, because its share of some records changed; None where it is gone."""
         row = self._rows.get(path)
-        name, _, conversation = path.partition("#")
-        file = Path(name)
+        file = Path(file_of(path))
         if row is None or not file.is_file():
             return None
         facts = file.stat()
         source = Source(file, Agent(row.agent), facts.st_size, facts.st_mtime_ns)
         try:
-            if conversation:
+            if source.is_database:
                 works, _ = read_database(source, self._rows, only=path)
                 return works[0] if works else None
             return read_source(source, row)

@@ -13,6 +13,7 @@ import orjson
 
 from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
+from kaizen_analytics.ingest.discover import file_of
 from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
@@ -219,7 +220,7 @@ class Batch:
 
     def _is_there(self, path: str) -> bool:
         if path not in self._exists:
-            self._exists[path] = Path(path.partition("#")[0]).is_file()
+            self._exists[path] = Path(file_of(path)).is_file()
         return self._exists[path]
 
     def _find_outside(self) -> None:

@@ -13,15 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from operator import neg
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import RepositoryError
 from kaizen_analytics.core.folders import folder_prefix
 from kaizen_analytics.core.git import Repository
-from kaizen_analytics.core.queries import Query
+from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.outcomes.commands import read_command, read_rules
 from kaizen_analytics.outcomes.inference import SessionWork, infer_commits
 from kaizen_analytics.outcomes.landing import DefaultBranch, find_landings
@@ -32,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from kaizen_analytics.core.git import LoggedCommit
-    from kaizen_analytics.core.queries import Schema
     from kaizen_analytics.outcomes.landing import Landing
     from kaizen_analytics.store import Store
 
@@ -41,69 +37,11 @@ _SURVIVAL_DAYS = 14
 
 _DAY_S = 86_400
 
-_COMMANDS_SCHEMA: Schema = {
-    "session_id": pl.String(),
-    "command": pl.String(),
-    "failed": pl.Boolean(),
-    "says": pl.String(),
-    "commits": pl.String(),
-    "pull_request": pl.String(),
+_STAGED = {
+    "events": "staging/events_of_sessions.sql",
+    "session_roots": "staging/session_roots.sql",
+    "tool_results": "staging/tool_results.sql",
 }
-_STAGED = {"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}
-
-_SHELL_COMMANDS = Query(path="outcomes/shell_commands.sql", schema=_COMMANDS_SCHEMA, reads=MappingProxyType(_STAGED))
-"""What the shell commands of every session were, and what their results say."""
-
-_WORK = Query(
-    path="outcomes/session_work.sql",
-    schema={
-        "session_id": pl.String(),
-        "branch": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "ended_at_ms": pl.Int64(),
-        "paths": pl.String(),
-    },
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
-)
-
-_COMMANDS_OF_SESSIONS = Query(
-    path="outcomes/shell_commands.sql",
-    schema=_COMMANDS_SCHEMA,
-    reads=MappingProxyType({"events": "staging/events_of_sessions.sql", **_STAGED}),
-)
-
-_SESSIONS = Query(
-    path="outcomes/root_sessions.sql",
-    schema={
-        "session_id": pl.String(),
-        "agent": pl.String(),
-        "workspace": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "members": pl.String(),
-    },
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
-)
-
-
-_TABLE: Schema = {
-    "session_id": pl.String(),
-    "checks": pl.Int64(),
-    "checks_passed": pl.Boolean(),
-    "commits": pl.Int64(),
-    "commit_ids": pl.String(),
-    "landed": pl.Boolean(),
-    "reverted": pl.Boolean(),
-    "lines_added": pl.Int64(),
-    "lines_surviving": pl.Int64(),
-    "pull_request": pl.String(),
-    "reason": pl.String(),
-    "branch_tip": pl.String(),
-    "due_ms": pl.Int64(),
-    "mark": pl.String(),
-}
-_LINES: Schema = {"commit_id": pl.String(), "at_commit": pl.String(), "lines": pl.Int64()}
-
-_STORED = Query(path="outcomes/stored_outcomes.sql", schema={**_TABLE, "workspace": pl.String()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,17 +97,22 @@ def update_outcomes(
     ...     update_outcomes(opened, now_ms=0)
     ()
     """
-    chosen = _SESSIONS.run(
-        store, since_ms=since_ms, folder=folder_prefix(workspace), session_ids=json.dumps(sorted(also))
+    chosen = _select(
+        store,
+        "root_sessions",
+        "session_roots",
+        since_ms=since_ms,
+        folder=folder_prefix(workspace),
+        session_ids=json.dumps(sorted(also)),
     )
     known, folders = _read_stored(store)
     marks = _read_marks(store, chosen)
     kept = {
         session: known[session] for session, mark in marks.items() if session in known and known[session].mark == mark
     }
-    changed = _read_changed(store, chosen.filter(~pl.col("session_id").is_in(list(kept))), marks)
+    changed = _read_changed(store, [row for row in chosen if row["session_id"] not in kept], marks)
     told = kept | changed
-    folders |= dict(chosen.select("session_id", "workspace").iter_rows())
+    folders |= {row["session_id"]: row["workspace"] for row in chosen}
     repositories = _find_repositories({folders[session] for session in told})
     work = _read_work(store, changed, folders)
     for done, (repository, inside) in enumerate(repositories.items()):
@@ -181,13 +124,20 @@ def update_outcomes(
         told |= _Question(store, repository, together, known, now_ms).answer()
     progress(len(repositories), len(repositories))
     _write_outcomes(store, [one for session, one in told.items() if known.get(session) != one], now_ms=now_ms)
-    return tuple(told[session] for session in chosen["session_id"])
+    return tuple(told[row["session_id"]] for row in chosen)
+
+
+def _select(store: Store, name: str, *reads: str, **parameters: object) -> list[dict[str, Any]]:
+    """Return the rows of a query in `sql/outcomes`; it reads these relations instead of tables of the store."""
+    body = load_sql(f"outcomes/{name}.sql")
+    staged = ",\n".join(f"{relation} as (\n{load_sql(_STAGED[relation])})" for relation in reads)
+    return store.rows(f"with {staged}\nselect * from (\n{body})" if reads else body, parameters)
 
 
 def _read_work(store: Store, changed: Mapping[str, SessionOutcome], folders: Mapping[str, str]) -> list[SessionWork]:
     """Return when and where the sessions worked whose transcripts tell no commit."""
     silent = sorted(session for session, one in changed.items() if not one.commit_ids and not one.pull_request)
-    rows = _WORK.run(store, session_ids=json.dumps(silent)).to_dicts() if silent else []
+    rows = _select(store, "session_work", "session_roots", session_ids=json.dumps(silent)) if silent else []
     return [
         SessionWork(**{**row, "paths": tuple(json.loads(row["paths"])), "workspace": folders[row["session_id"]]})
         for row in rows
@@ -222,26 +172,38 @@ def list_changed(store: Store, since_ms: int) -> list[str]:
     return [session or "" for (session,) in rows]
 
 
-def _read_marks(store: Store, sessions: pl.DataFrame) -> dict[str, str]:
+def _read_marks(store: Store, sessions: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return what changes with the events of a session, its sub-agents', and with the rules for commands."""
+    if not sessions:
+        return {}
     rows = store.native("select session_id, max(id) from events group by session_id")
     newest = {session: int(number or 0) for session, number in rows}
     rules = read_rules().digest
     return {
-        session: f"{max((newest.get(one, 0) for one in json.loads(members)), default=0)} {rules}"
-        for session, members in sessions.select("session_id", "members").iter_rows()
+        row["session_id"]: f"{max((newest.get(one, 0) for one in json.loads(row['members'])), default=0)} {rules}"
+        for row in sessions
     }
 
 
-def _read_changed(store: Store, sessions: pl.DataFrame, marks: Mapping[str, str]) -> dict[str, SessionOutcome]:
+def _read_changed(
+    store: Store, sessions: Sequence[Mapping[str, Any]], marks: Mapping[str, str]
+) -> dict[str, SessionOutcome]:
     """Return what the transcripts of some sessions say."""
-    if sessions.height == len(marks):
-        commands = _SHELL_COMMANDS.run(store)
+    if not sessions:
+        return {}
+    if len(sessions) == len(marks):
+        rows = _select(store, "shell_commands", "session_roots", "tool_results")
     else:
-        members = [one for text in sessions["members"] for one in json.loads(text)]
-        commands = _COMMANDS_OF_SESSIONS.run(store, session_ids=json.dumps(members))
-    told = _read_transcripts(sessions, commands)
-    return {session: replace(one, mark=marks[session]) for session, one in told.items()}
+        members = [one for row in sessions for one in json.loads(row["members"])]
+        rows = _select(store, "shell_commands", *_STAGED, session_ids=json.dumps(members))
+    commands: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        commands[row["session_id"]].append(row)
+    return {
+        session: replace(_read_session(session, row["agent"], commands[session]), mark=marks[session])
+        for row in sessions
+        for session in (row["session_id"],)
+    }
 
 
 def _find_repositories(folders: Iterable[str]) -> dict[Repository | str, list[str]]:
@@ -259,39 +221,19 @@ def _find_repositories(folders: Iterable[str]) -> dict[Repository | str, list[st
 
 def _read_stored(store: Store) -> tuple[dict[str, SessionOutcome], dict[str, str]]:
     """Return the outcomes that are stored, and the folder of each session."""
-    rows = _STORED.run(store).to_dicts()
-    outcomes = [
-        SessionOutcome(**{**row, "commit_ids": tuple(json.loads(row["commit_ids"]))})
-        for row in ({name: value for name, value in row.items() if name != "workspace"} for row in rows)
-    ]
-    return {one.session_id: one for one in outcomes}, {row["session_id"]: row["workspace"] for row in rows}
+    rows = _select(store, "stored_outcomes")
+    folders = {row["session_id"]: row.pop("workspace") for row in rows}
+    outcomes = [SessionOutcome(**{**row, "commit_ids": tuple(json.loads(row["commit_ids"]))}) for row in rows]
+    return {one.session_id: one for one in outcomes}, folders
 
 
-def _read_transcripts(sessions: pl.DataFrame, commands: pl.DataFrame) -> dict[str, SessionOutcome]:
-    """Return what the transcripts alone say, by session.
-
-    Args:
-        sessions: One row per root session: `session_id`, `agent`.
-        commands: Rows of `_SHELL_COMMANDS` in order of time.
-
-    >>> sessions = pl.DataFrame({"session_id": ["a"], "agent": ["codex"]})
-    >>> _read_transcripts(sessions, pl.DataFrame(schema=_SHELL_COMMANDS.schema))["a"].commits
-    0
-    """
-    by_session = commands.partition_by("session_id", as_dict=True)
-    return {
-        session: _read_session(session, agent, by_session.get((session,)))
-        for session, agent in sessions.select("session_id", "agent").iter_rows()
-    }
-
-
-def _read_session(session: str, agent: str, commands: pl.DataFrame | None) -> SessionOutcome:
+def _read_session(session: str, agent: str, commands: Iterable[Mapping[str, Any]]) -> SessionOutcome:
+    """Return what the transcript of a session alone says; `commands` in order of time."""
     checks = 0
     passed: bool | None = None
     commits: dict[str, None] = {}
     request: str | None = None
-    rows = () if commands is None else commands.iter_rows(named=True)
-    for row in rows:
+    for row in commands:
         facts = read_command(row["command"] or "", failed=row["failed"], says=row["says"])
         if facts.check is not None:
             checks, passed = checks + 1, facts.passed
@@ -476,14 +418,11 @@ class _Lines:
     def _write(self, counted: Mapping[tuple[str, str], int]) -> None:
         if not counted:
             return
-        frame = pl.DataFrame([(*pair, count) for pair, count in counted.items()], schema=_LINES, orient="row")
-        with self.store.write():
-            # another run may have counted the same
-            self.store.native(
-                "delete from ka_lines where commit_id || at_commit in (select value from json_each(?)) returning 1",
-                json.dumps(["".join(pair) for pair in counted]),
-            )
-            self.store.insert("ka_lines", frame)
+        self.store.native(
+            "insert or replace into ka_lines (commit_id, at_commit, lines) "
+            "select value->>0, value->>1, value->>2 from json_each(?) returning 1",
+            json.dumps([(*pair, count) for pair, count in counted.items()]),
+        )
 
 
 def _commits_at(branch: DefaultBranch, times_s: Mapping[str, int]) -> dict[str, str]:
@@ -545,10 +484,8 @@ def _write_outcomes(store: Store, outcomes: Collection[SessionOutcome], *, now_m
     if not outcomes:
         return
     rows = [{**asdict(one), "commit_ids": json.dumps(one.commit_ids), "computed_at_ms": now_ms} for one in outcomes]
-    flags = ("checks_passed", "landed", "reverted")
-    columns: Schema = {**_TABLE, "computed_at_ms": pl.Int64()}
-    frame = pl.DataFrame(rows, schema=columns, orient="row").with_columns(pl.col(flags).cast(pl.Int64))
-    with store.write():
-        ids = json.dumps([one.session_id for one in outcomes])
-        store.native("delete from ka_outcomes where session_id in (select value from json_each(?)) returning 1", ids)
-        store.insert("ka_outcomes", frame)
+    values = ", ".join(f"value->>'{name}'" for name in rows[0])
+    store.native(
+        f"insert or replace into ka_outcomes ({', '.join(rows[0])}) select {values} from json_each(?) returning 1",
+        json.dumps(rows),
+    )

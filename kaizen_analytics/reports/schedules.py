@@ -250,22 +250,37 @@ def due_command(program: Path, schedules: Path, out: Path) -> list[str]:
     return [*python, "report", "due", "--schedules", str(schedules), "--out", str(out)]
 
 
-def _render_cron(command: list[str]) -> str:
+def ingest_command(program: Path, store: Path, workspace: Path | None) -> list[str]:
+    """Return the command that reads new sessions into a store: those of one workspace, or all.
+
+    Units run it before `report due`, and a failure of it, such as one file that cannot be read, keeps no report from
+    being made.
+
+    >>> from pathlib import Path
+    >>> ingest_command(Path("python"), Path("team.db"), None)[2:]
+    ['kaizen_analytics', '--quiet', 'ingest', '--store', 'team.db']
+    """
+    command = [str(program), "-m", "kaizen_analytics", "--quiet", "ingest", "--store", str(store)]
+    return command if workspace is None else [*command, "--workspace", str(workspace)]
+
+
+def _render_cron(commands: list[list[str]]) -> str:
     """Return a line for `crontab -e`; a percent sign would end a command there."""
-    line = shlex.join(command).replace("%", "\\%")
+    line = "; ".join(map(shlex.join, commands)).replace("%", "\\%")
     return f"# Asks kaizen_analytics which reports are due; each is made once.\n*/{_EVERY_MINUTES} * * * * {line}\n"
 
 
-def _render_systemd(command: list[str]) -> str:
+def _render_systemd(commands: list[list[str]]) -> str:
     """Return a service and a timer, to be saved as two files under ~/.config/systemd/user."""
-    line = " ".join(f'"{_systemd_word(word)}"' for word in command)
+    *before, due = (" ".join(f'"{_systemd_word(word)}"' for word in command) for command in commands)
+    starts = "\n".join([*(f"ExecStart=-{line}" for line in before), f"ExecStart={due}"])
     return f"""# kaizen-reports.service
 [Unit]
 Description=Reports of kaizen_analytics that are due
 
 [Service]
 Type=oneshot
-ExecStart={line}
+{starts}
 Nice=10
 UMask=0077
 
@@ -282,9 +297,10 @@ WantedBy=timers.target
 """
 
 
-def _render_github(command: list[str]) -> str:
+def _render_github(commands: list[list[str]]) -> str:
     """Return a workflow; the store and the folder of reports must be on the runner, as with a self-hosted one."""
-    line = shlex.join(["python", *command[1:]]).replace("'", "''")
+    *before, due = (shlex.join(["python", *command[1:]]).replace("'", "''") for command in commands)
+    ingest = "".join(f"      - name: Read new sessions\n        run: '{line}'\n" for line in before)
     return f"""name: Reports
 on:
   schedule:
@@ -297,12 +313,13 @@ jobs:
   due:
     runs-on: self-hosted
     steps:
-      - name: Make the reports that are due
-        run: '{line}'
+{ingest}      - name: Make the reports that are due
+        if: always()
+        run: '{due}'
 """
 
 
-def _render_airflow(command: list[str]) -> str:
+def _render_airflow(commands: list[list[str]]) -> str:
     """Return a DAG; Airflow only calls, all decisions stay with `report due`."""
     return f'''"""Calls kaizen_analytics, which decides what is due."""
 
@@ -318,7 +335,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
 ):
-    BashOperator(task_id="due", bash_command={shlex.join(command) + " "!r})
+    BashOperator(task_id="due", bash_command={"; ".join(map(shlex.join, commands)) + " "!r})
 '''
 
 
@@ -326,7 +343,7 @@ def _systemd_word(word: str) -> str:
     return word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
 
 
-UNITS: Mapping[str, Callable[[list[str]], str]] = MappingProxyType(
+UNITS: Mapping[str, Callable[[list[list[str]]], str]] = MappingProxyType(
     {"cron": _render_cron, "systemd": _render_systemd, "github": _render_github, "airflow": _render_airflow},
 )
 """What can be emitted, by name."""

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import QueryError
-from kaizen_analytics.core.queries import Query, load_sql
-from kaizen_analytics.core.settings import find_folder
+from kaizen_analytics.core.queries import Query
+from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.store.assignments import count_waiting
 from kaizen_analytics.store.cells import find_bad_cells
 from kaizen_analytics.store.sessions import count_without_digest, find_changed

@@ -162,6 +162,17 @@ class Store:
 
         return pl.DataFrame(self._execute(sql, parameters or {}, _take_table))
 
+    def rows(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
+        """Run one DuckDB `select` as `read` does and return its rows by column name, without the cost of a frame.
+
+        Raises:
+            StoreError: as for `read`.
+
+        >>> store.rows("select 1 as one, $two as two", {"two": "2"})
+        [{'one': 1, 'two': '2'}]
+        """
+        return self._execute(sql, parameters or {}, _take_named)
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """All reads inside the block see the same state of the file; inside another block it adds nothing."""
@@ -376,6 +387,11 @@ def _first_statements(block: _Block) -> tuple[str, ...]:
 
 def _take_rows(connection: duckdb.DuckDBPyConnection) -> list[Row]:
     return connection.fetchall()
+
+
+def _take_named(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    names = [column[0] for column in connection.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in connection.fetchall()]
 
 
 def _take_table(connection: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from kaizen_analytics.store.connection import Store
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_FILES_AT = re.compile(r"^\s*worktree\s*=\s*(\S.*)$", re.MULTILINE)
 _STORE_NAME = "analytics.db"
 KAIZEN_NAME = "kaizen.db"
 """The file of kaizen-cli, beside the store of the same workspace."""
@@ -88,12 +90,19 @@ def _main_tree(link: Path) -> Path | None:
     if not link.is_file():
         return None
     try:
-        told = link.read_text(encoding="utf-8", errors="replace").strip()
-        own = link.parent / told.removeprefix("gitdir:").strip()
-        common = (own / (own / "commondir").read_text(encoding="utf-8", errors="replace").strip()).resolve()
+        own = link.parent / _read_text(link).removeprefix("gitdir:").strip()
+        common = (own / _read_text(own / "commondir")).resolve()
+        if common.name == ".git":
+            return common.parent if common.is_dir() else None
+        # The repository of a submodule lies in that of the whole; its configuration says where its files are.
+        told = _FILES_AT.search(_read_text(common / "config"))
+        return (common / told[1]).resolve() if told else None
     except (OSError, ValueError):
         return None  # a submodule, or a repository that is gone
-    return common.parent if common.name == ".git" and common.is_dir() else None
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip()
 
 
 def slug(workspace: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
 import shutil
@@ -165,6 +166,18 @@ def test_on_a_disk_that_takes_nothing_the_agents_work_as_without_us(make_laborat
     for session in (lab.claude("TOOL one", via=before), lab.codex("TOOL one", via=before)):
         assert ["Be brief." in call.text for call in lab.stand_in.of(session)] == [False, False]
     assert lab.draws("e1") == {}
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_session_is_in_the_store_after_its_end(make_laboratory, agent: str):
+    lab = make_laboratory("claude" if agent == "codex" else agent)
+    lab.kaizen("hooks", "install", "--yes", "--ingest")
+    session = ask(lab, agent, "hello")
+    [log] = (lab.home / ".kaizen" / "hooks").glob("ingest-*.log")
+    with log.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # held until the ingest ends
+
+    assert session in lab.stored_tokens(), log.read_text()
 
 
 def test_a_locked_store_does_not_hold_up_an_agent(make_laboratory):

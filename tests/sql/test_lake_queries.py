@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from kaizen_analytics.core.queries import load_sql
+from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
 from kaizen_analytics.exports.engines import EmbeddedEngine
 from kaizen_analytics.store.frames import _EVENT_SCHEMA

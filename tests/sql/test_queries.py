@@ -5,7 +5,8 @@ import pytest
 
 from kaizen_analytics.core import queries, settings
 from kaizen_analytics.core.errors import ConfigError, QueryError
-from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters, load_sql
+from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters
+from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.store import Store
 
 SCHEMA = {"a": pl.Int64(), "b": pl.String()}

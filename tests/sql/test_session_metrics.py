@@ -8,7 +8,7 @@ import pytest
 
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import Metric
-from kaizen_analytics.core.queries import load_sql
+from kaizen_analytics.core.settings import load_sql
 
 Row = dict[str, object]
 Tables = dict[str, list[Row]]

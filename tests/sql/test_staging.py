@@ -3,7 +3,7 @@
 import duckdb
 import pytest
 
-from kaizen_analytics.core.queries import load_sql
+from kaizen_analytics.core.settings import load_sql
 
 EVENT_COLUMNS = (
     "session_id text, seq bigint, ts_ms bigint, kind text, tool text, tokens_in bigint, tokens_out bigint, "

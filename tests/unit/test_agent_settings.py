@@ -18,6 +18,7 @@ from kaizen_analytics.agent_settings import (
     hook_command,
     plan_install,
     plan_removal,
+    starts_ingest,
 )
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.records import Agent
@@ -70,8 +71,8 @@ def put(home: Path, agent: Agent, text: str | None):
     return file
 
 
-def install(file, home: Path, parts: int = 1) -> SettingsChange:
-    change = plan_install(file, COMMAND, parts)
+def install(file, home: Path, parts: int = 1, *, ingest: bool = False) -> SettingsChange:
+    change = plan_install(file, COMMAND, parts, ingest=ingest)
     apply_change(change, home / "backups")
     return change
 
@@ -98,11 +99,12 @@ def strip_ours(value: object) -> object:
 
 
 @cases
+@pytest.mark.parametrize("ingest", [False, True])
 def test_installing_keeps_what_is_there_and_removing_restores_every_byte(
-    tmp_path: Path, agent: Agent, text: str | None
+    tmp_path: Path, agent: Agent, text: str | None, *, ingest: bool
 ):
     file = put(tmp_path, agent, text)
-    change = install(file, tmp_path, parts=3)
+    change = install(file, tmp_path, parts=3, ingest=ingest)
 
     assert change.difference.startswith(f"--- {file.path}\n+++ {file.path}\n")
     after = json.loads(file.path.read_bytes())
@@ -110,12 +112,13 @@ def test_installing_keeps_what_is_there_and_removing_restores_every_byte(
     assert strip_ours(after) == before | ({"version": 1} if agent is Agent.CURSOR else {})
     assert list(json.loads(text or "{}")) == [name for name in after if name in json.loads(text or "{}")]
     assert count_parts(file) == (3 if agent is Agent.CLAUDE_CODE else None)
+    assert starts_ingest(file) == ingest
 
-    assert install(file, tmp_path, parts=3).difference == ""
+    assert install(file, tmp_path, parts=3, ingest=ingest).difference == ""
     assert json.loads(file.path.read_bytes()) == after
     remove(file, tmp_path)
     assert content(file) == (None if text is None else text.encode())
-    assert count_parts(file) == 0
+    assert (count_parts(file), starts_ingest(file)) == (0, False)
     assert list((tmp_path / "backups").iterdir()) == []
     assert remove(file, tmp_path).difference == ""
 
@@ -150,8 +153,8 @@ def test_a_file_that_was_changed_since_loses_our_entries_only(tmp_path: Path, ag
 def test_other_parts_replace_the_hook_and_removing_still_restores_the_first_file(tmp_path: Path):
     file = put(tmp_path, Agent.CLAUDE_CODE, CLAUDE)
     for parts in (1, 5, 2):
-        install(file, tmp_path, parts)
-        assert count_parts(file) == parts
+        install(file, tmp_path, parts, ingest=parts == 5)
+        assert (count_parts(file), starts_ingest(file)) == (parts, parts == 5)
     assert file.path.read_text().count("kaizen-analytics") == 2 * 2
     remove(file, tmp_path)
     assert file.path.read_text() == CLAUDE
@@ -159,7 +162,7 @@ def test_other_parts_replace_the_hook_and_removing_still_restores_the_first_file
 
 def test_what_each_agent_is_told(tmp_path: Path):
     for agent in Agent:
-        install(put(tmp_path, agent, None), tmp_path, parts=2)
+        install(put(tmp_path, agent, None), tmp_path, parts=2, ingest=True)
     claude, codex, cursor = (json.loads(find_settings(agent, {}, tmp_path, None).path.read_bytes()) for agent in Agent)
 
     def call(*options: str) -> str:
@@ -171,8 +174,16 @@ def test_what_each_agent_is_told(tmp_path: Path):
         assert [hook["command"] for hook in group["hooks"]] == parts
         [[hook]] = [group["hooks"] for group in codex["hooks"][event]]
         assert (hook["command"], hook["additionalContextLimit"]) == (call("--agent codex"), 0)
+    for name, document in (("claude_code", claude), ("codex", codex)):
+        at_end = {"type": "command", "command": call(f"--agent {name} --ingest"), "timeout": 5}
+        assert document["hooks"]["SessionEnd"] == [{"hooks": [at_end]}]
     entry = [{"command": call("--agent cursor")}]
-    assert cursor == {"version": 1, "hooks": {"sessionStart": entry, "beforeSubmitPrompt": entry}}
+    hooks = {
+        "sessionStart": entry,
+        "beforeSubmitPrompt": entry,
+        "sessionEnd": [{"command": call("--agent cursor --ingest")}],
+    }
+    assert cursor == {"version": 1, "hooks": hooks}
 
 
 BROKEN = {
@@ -233,17 +244,17 @@ names = st.text(max_size=6)
 scalars = st.none() | st.booleans() | st.integers(-9, 9) | names
 documents = st.dictionaries(names.filter(lambda name: name != "hooks"), scalars | st.lists(scalars), max_size=4)
 groups = st.lists(st.fixed_dictionaries({"hooks": st.lists(st.fixed_dictionaries({"command": names}))}), max_size=2)
-hooks = st.dictionaries(st.sampled_from(["SessionStart", "Stop", "sessionStart"]), groups, max_size=3)
+hooks = st.dictionaries(st.sampled_from(["SessionStart", "SessionEnd", "sessionEnd"]), groups, max_size=3)
 
 
-@given(documents, st.none() | hooks, st.sampled_from(list(Agent)), st.sampled_from([None, 2, 4, "\t"]))
-def test_any_settings_come_back_byte_for_byte(tmp_path_factory, document, listed, agent, indent):
+@given(documents, st.none() | hooks, st.sampled_from(list(Agent)), st.sampled_from([None, 2, 4, "\t"]), st.booleans())
+def test_any_settings_come_back_byte_for_byte(tmp_path_factory, document, listed, agent, indent, ingest):
     home = tmp_path_factory.mktemp("home")
     whole = document if listed is None else {**document, "hooks": listed}
     text = json.dumps(whole, indent=indent)
     file = put(home, agent, text)
-    install(file, home)
-    assert count_parts(file) != 0
+    install(file, home, ingest=ingest)
+    assert (count_parts(file) != 0, starts_ingest(file)) == (True, ingest)
     remove(file, home)
 
     assert file.path.read_text() == text

@@ -462,6 +462,16 @@ def test_whatever_is_broken_the_agent_sees_success_and_no_text(tmp_path: Path, d
 
     assert (run.returncode, run.stdout) == (0, "")
     assert run.stderr.count("\n") <= 1
+    assert run.stderr or damage in (BROKEN["no folder"], BROKEN["spool never ends"])
+
+
+def test_a_session_whose_line_was_cut_off_is_drawn_again(tmp_path: Path):
+    treated = of_arm("Treatment")
+    spool = publish(tmp_path)
+    spool.write_text(f'\n{{"experiment": "e1", "session": "{treated}", "arm": "Contr')
+    run = call(tmp_path, request(treated), "--part", "1/1")
+
+    assert (run.stderr, "Be brief" in run.stdout) == ("", True)
 
 
 @pytest.mark.parametrize(("damage", "said"), [("read-only", "Read-only file system"), ("full", "No space left")])

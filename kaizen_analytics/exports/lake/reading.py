@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 import polars as pl
 
 from kaizen_analytics.core.errors import LakeError, QueryError
-from kaizen_analytics.core.queries import ROOT_OUTCOMES, SESSION_METRICS, Query, check_schema, load_sql
+from kaizen_analytics.core.queries import ROOT_OUTCOMES, SESSION_METRICS, Query, check_schema
+from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
 from kaizen_analytics.exports.engines import EmbeddedEngine, ParquetFiles
 from kaizen_analytics.exports.lake.catalogue import Entry, check_lake, read_entries

@@ -231,9 +231,10 @@ def test_the_hook_is_shown_installed_and_removed(home: Path, call):
     assert '+  "hooks": {' in refused.out
     assert settings.read_text() == '{\n  "model": "opus"\n}\n'
 
-    assert "Changed 1 of 1 files" in call("hooks", "install", "--yes").out
-    assert "nothing to change" in call("hooks", "install", "--yes").out
+    assert "Changed 1 of 1 files" in call("hooks", "install", "--yes", "--ingest").out
+    assert "nothing to change" in call("hooks", "install", "--yes", "--ingest").out
     status = json.loads(call("hooks", "status", "--json").out)["hooks"]
+    assert [row["ingest"] for row in status] == [row["installed"] for row in status]
     installed = [(row["agent"], row["project"], row["installed"]) for row in status]
     assert installed[:3] == [("claude_code", False, True), ("codex", False, False), ("cursor", False, False)]
     assert not any(is_installed for _, is_project, is_installed in installed if is_project)

@@ -8,8 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from kaizen_analytics.core.errors import ConfigError, QueryError
-from kaizen_analytics.core.queries import load_sql
-from kaizen_analytics.core.settings import find_folder
+from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.exports.engines import EmbeddedEngine, Engine, ParquetFiles, SparkEngine, choose_engine
 
 NUMBERS = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, None, 2.0], "c": ["x", None, "z"]})

@@ -72,9 +72,19 @@ def test_a_conversation_of_the_window_belongs_to_the_folder_that_lists_it(store,
     assert found == [("c1", folder), ("c2", "/other"), ("c3", "")]
 
 
-def test_several_folders_that_are_open_together_are_known_by_the_first(store, home, tmp_path):
-    listing = tmp_path / "team.code-workspace"
-    listing.write_text(json.dumps({"folders": [{"path": "app"}, {"path": "docs"}]}))
+LISTS = [
+    ('{"folders": [{"path": "app"}, {"path": "docs"}]}', "{parent}/cfg/app"),
+    ('{"folders": [{"path": "../app"}]}', "{parent}/app"),
+    ('{"folders": [{"path": "C:\\\\src\\\\app"}]}', "C:/src/app"),
+    ('{"folders": [{"uri": "vscode-remote://ssh-remote%2Bh/srv/app"}]}', "/srv/app"),
+    ('{\n  // mine\n  "folders": [\n    {"path": "a//b"}, /* old: */\n  ],\n}', "{parent}/cfg/a/b"),
+    ("no list", "{parent}/cfg"),
+]
+
+
+@pytest.mark.parametrize(("text", "folder"), LISTS)
+def test_several_folders_that_are_open_together_are_known_by_the_first(store, home, tmp_path, text, folder):
+    listing = write(tmp_path, "cfg/team.code-workspace", text.encode())
     storage = home / USER / "workspaceStorage/h1"
     make_state(storage / "state.vscdb", listed=["c1"]).close()
     (storage / "workspace.json").write_text(json.dumps({"workspace": listing.as_uri()}))
@@ -82,7 +92,36 @@ def test_several_folders_that_are_open_together_are_known_by_the_first(store, ho
 
     run_ingest(store, [home])
 
-    assert rows(store, "select workspace from sessions") == [(str(tmp_path / "app"),)]
+    assert rows(store, "select workspace from sessions") == [(folder.format(parent=tmp_path),)]
+
+
+TOLD = [
+    ({"uri": {"fsPath": "c:\\dev\\app", "path": "/c:/dev/app", "scheme": "file"}}, "C:/dev/app"),
+    ({"uri": {"external": "vscode-remote://ssh-remote%2Bh/srv/my%20app"}}, "/srv/my app"),
+    ({"configPath": {"fsPath": "/gone/team.code-workspace"}}, "/gone"),
+    ({"id": "no folder was open"}, ""),
+    (7, ""),
+]
+
+
+@pytest.mark.parametrize("place", ["composer.composerHeaders", "composerHeaders", "composerData:c1"])
+@pytest.mark.parametrize(("told", "folder"), TOLD)
+def test_from_cursor_3_on_a_conversation_names_its_folder(store, home, told, folder, place):
+    with closing(make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1"])) as cursor:
+        item = {"composerId": "c1", "workspaceIdentifier": told}
+        if place == "composerHeaders":
+            cursor.execute("create table composerHeaders (composerId text, value text)")
+            cursor.execute("insert into composerHeaders values ('c1', ?)", [json.dumps(item)])
+        elif place == "composer.composerHeaders":
+            cursor.execute("insert into ItemTable values (?, ?)", [place, json.dumps({"allComposers": [item, 7]})])
+        else:
+            update = "update cursorDiskKV set value = json_set(value, '$.workspaceIdentifier', json(?)) where key = ?"
+            cursor.execute(update, [json.dumps(told), place])
+        cursor.commit()
+
+    run_ingest(store, [home])
+
+    assert rows(store, "select workspace from sessions") == [(folder,)]
 
 
 def test_only_the_wanted_folders_conversations_are_taken(store, home):

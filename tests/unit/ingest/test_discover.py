@@ -56,9 +56,11 @@ def passed_over(home):
 def test_only_regular_files_count_and_the_others_are_named(tmp_path):
     real = claude_file(tmp_path, "s1", b"")
     os.mkfifo(real.with_name("pipe.jsonl"))
+    real.with_name(os.fsdecode(b"\xff.jsonl")).touch()
 
     assert names(tmp_path) == ["s1.jsonl"]
-    assert passed_over(tmp_path) == [("pipe.jsonl", "not a regular file")]
+    odd = (os.fsdecode(b"\xff.jsonl"), "a name that is not UTF-8")
+    assert passed_over(tmp_path) == [("pipe.jsonl", "not a regular file"), odd]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "z.jsonl"])
@@ -96,7 +98,10 @@ def test_what_cannot_be_walked_is_named(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("data", [".config", "Library/Application Support", "AppData/Roaming"])
+FROM_THE_STORE = "AppData/Local/Packages/Claude_pzs8sxrjxfjjc/LocalCache/Roaming"
+
+
+@pytest.mark.parametrize("data", [".config", "Library/Application Support", "AppData/Roaming", FROM_THE_STORE])
 def test_the_folders_of_every_system_are_looked_into(tmp_path, data):
     write(tmp_path, f"{data}/Cursor/User/globalStorage/state.vscdb", b"")
     cowork = f"{data}/Claude/local-agent-mode-sessions/org/account/local_1"

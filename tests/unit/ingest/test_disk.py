@@ -18,7 +18,7 @@ DAY = 86_400
 
 @pytest.fixture
 def home(tmp_path):
-    folder = tmp_path / "home"
+    folder = tmp_path / "c#"  # a sign that also stands between a database and its conversation
     for n, stem in enumerate(("s1", "s2")):
         path = claude_file(folder, stem, lines(*(prompt(f"{stem}{m}", m, session=stem) for m in (1, 2))))
         os.utime(path, (1_767_225_600 + n * DAY,) * 2)
@@ -53,16 +53,17 @@ def test_transcripts_that_are_new_or_grew_are_counted_with_the_day_the_first_goe
     os.utime(grown, (1_767_225_600 + 9 * DAY,) * 2)
     fresh = claude_file(home, "s3", lines(prompt("d", 3)))
     os.utime(fresh, (1_767_225_600 + 5 * DAY,) * 2)
+    os.utime(claude_file(home, "s4", lines(prompt("f", 4))), (253_402_300_799,) * 2)  # a wrong clock
     codex_file(home, "c1", lines(meta("c1")))
 
     pending, _ = doctor(path, home)
 
-    assert pending == {"files": 3, "deleted_at_ms": (1_767_225_600 + (5 + until) * DAY) * 1000}
+    assert pending == {"files": 4, "deleted_at_ms": (1_767_225_600 + (5 + until) * DAY) * 1000}
     text = CliRunner().invoke(app, ["doctor", "--store", str(path), "--home", str(home)]).stdout
-    assert "3 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in text
+    assert "4 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in text
     only = ["ingest", "--store", str(path), "--home", str(home), "--agent", "codex"]
     left = CliRunner().invoke(app, only).stdout
-    assert "2 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in left
+    assert "3 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in left
 
 
 def test_what_only_the_store_has_is_counted(path, home):

@@ -68,13 +68,16 @@ def test_a_linked_worktree_belongs_to_its_main_working_tree(store, home, repo, p
     assert find_workspace(tree / "src") == repo
 
 
+@pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("place", WORKTREES)
-def test_a_worktree_that_was_removed_since_still_belongs_to_it(store, home, repo, place):
+def test_a_worktree_that_was_removed_since_still_belongs_to_it(store, home, repo, place, left):
     tree = (repo / place).resolve()
     git(repo, "worktree", "add", "-q", "-b", "one", str(tree))
     session(home, "s1", tree)
     run_ingest(store, [home])
     git(repo, "worktree", "remove", "--force", str(tree))
+    if left:
+        (tree / "node_modules").mkdir(parents=True)
     session(home, "s2", tree / "src") if "elsewhere" not in place else session(home, "s2", tree)
 
     run_ingest(store, [home], full=True)
@@ -110,6 +113,8 @@ def test_a_bare_repositorys_worktree_and_a_submodule_are_their_own(tmp_path, rep
 
     assert find_workspace(tmp_path / "tree") == tmp_path / "tree"
     assert find_workspace(repo / "part") == repo / "part"
+    git(repo / "part", "worktree", "add", "-q", "-b", "two", str(tmp_path / "second"))
+    assert find_workspace(tmp_path / "second") == repo / "part"
 
 
 def test_a_linked_folder_is_the_folder_it_leads_to(store, home, repo, tmp_path):

@@ -17,38 +17,43 @@ import yaml
 from typer.testing import CliRunner
 
 from kaizen_analytics.cli import app
-from kaizen_analytics.reports.schedules import UNITS, due_command
+from kaizen_analytics.reports.schedules import UNITS, due_command, ingest_command
 
 AWKWARD = due_command(Path("/usr/bin/python3"), Path("/srv/100% 'ours'/re ports.toml"), Path("/srv/out $HOME"))
+INGEST = ingest_command(Path("/usr/bin/python3"), Path("/srv/100% 'ours'/all.db"), Path("/srv/$HOME"))
 
 
 def test_cron_gets_one_line_with_percents_escaped() -> None:
-    comment, line = UNITS["cron"](AWKWARD).splitlines()
+    comment, line = UNITS["cron"]([INGEST, AWKWARD]).splitlines()
     assert comment.startswith("#")
     minute, *stars, command = line.split(" ", 5)
     assert (minute, stars) == ("*/10", ["*"] * 4)
     assert not re.search(r"(?<!\\)%", command)
-    assert shlex.split(command.replace("\\%", "%")) == AWKWARD
+    assert [shlex.split(part) for part in command.replace("\\%", "%").split("; ")] == [INGEST, AWKWARD]
 
 
 def test_github_gets_a_workflow_that_runs_the_command() -> None:
-    workflow = yaml.safe_load(UNITS["github"](AWKWARD))
-    [step] = workflow["jobs"]["due"]["steps"]
-    assert shlex.split(step["run"]) == ["python", *AWKWARD[1:]]
+    workflow = yaml.safe_load(UNITS["github"]([INGEST, AWKWARD]))
+    ingest, due = workflow["jobs"]["due"]["steps"]
+    assert shlex.split(ingest["run"]) == ["python", *INGEST[1:]]
+    assert shlex.split(due["run"]) == ["python", *AWKWARD[1:]]
+    assert due["if"] == "always()", "a failed ingest keeps no report from being made"
     assert workflow[True]["schedule"] == [{"cron": "*/10 * * * *"}]
 
 
 def test_airflow_gets_python_that_carries_the_command() -> None:
-    tree = ast.parse(UNITS["airflow"](AWKWARD))
+    tree = ast.parse(UNITS["airflow"]([INGEST, AWKWARD]))
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    assert AWKWARD in [shlex.split(text) for text in texts if "kaizen_analytics report due" in text]
+    [line] = [text for text in texts if "kaizen_analytics report due" in text]
+    assert [shlex.split(part) for part in line.split("; ")] == [INGEST, AWKWARD]
 
 
 @pytest.mark.system
 def test_systemd_accepts_service_and_timer(tmp_path: Path, need_tool) -> None:
-    files = split_units(UNITS["systemd"](AWKWARD))
+    files = split_units(UNITS["systemd"]([INGEST, AWKWARD]))
     assert set(files) == {"kaizen-reports.service", "kaizen-reports.timer"}
     assert 'ExecStart="/usr/bin/python3" "-m"' in files["kaizen-reports.service"]
+    assert 'ExecStart=-"/usr/bin/python3" "-m" "kaizen_analytics" "--quiet" "ingest"' in files["kaizen-reports.service"]
     assert "/srv/100%% 'ours'/re ports.toml" in files["kaizen-reports.service"]
     assert "/srv/out $$HOME" in files["kaizen-reports.service"]
     program = need_tool("systemd-analyze")
@@ -100,12 +105,12 @@ def run_shell(shell: str, line: str, folder: Path) -> list[str]:
 
 
 def test_cron_runs_its_line(command: list[str], tmp_path: Path) -> None:
-    line = UNITS["cron"](command).splitlines()[1].split(" ", 5)[5]
+    line = UNITS["cron"]([command]).splitlines()[1].split(" ", 5)[5]
     assert run_shell("sh", line.replace("\\%", "%"), tmp_path) == command[3:]
 
 
 def test_github_runs_its_step(command: list[str], tmp_path: Path) -> None:
-    workflow = yaml.safe_load(UNITS["github"](command))
+    workflow = yaml.safe_load(UNITS["github"]([command]))
     assert run_shell("bash", workflow["jobs"]["due"]["steps"][0]["run"], tmp_path) == command[3:]
 
 
@@ -115,7 +120,7 @@ def test_airflow_runs_its_task(command: list[str], tmp_path: Path, monkeypatch: 
         module = types.ModuleType(name)
         vars(module).update({member: make(tasks) for member, make in members.items()})
         monkeypatch.setitem(sys.modules, name, module)
-    exec(compile(UNITS["airflow"](command), "dag.py", "exec"), {})
+    exec(compile(UNITS["airflow"]([command]), "dag.py", "exec"), {})
     [task] = tasks
     assert run_shell("bash", str(task["bash_command"]), tmp_path) == command[3:]
 
