@@ -31,7 +31,7 @@ from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
 from kaizen_analytics.experiments.portfolio import read_portfolio
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import check_value
-from kaizen_analytics.pages import summary
+from kaizen_analytics.pages import exhibits, summary
 from kaizen_analytics.retro.retro import DAYS, compute_retro, last_days, parse_week
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.effect import Split
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from enum import StrEnum
 
+    import altair as alt
     import polars as pl
 
     from kaizen_analytics.core.model import Experiment, Metric
@@ -335,6 +336,26 @@ class Analysis:
             RepositoryError: its repository cannot be read.
         """
         return lifecycle.evaluate(self.store, _checked(experiment_id), now_ms=_now(now_ms))
+
+    def chart(self, experiment_id: str, show: str = "effects", *, now_ms: int | None = None) -> alt.LayerChart:
+        """Return a chart of the conclusion report with tooltips; it needs the extra `[notebooks]`.
+
+        Args:
+            experiment_id: The experiment's id.
+            show: `effects` (every metric), `shift` (both distributions), `over_time` (both arms by day or week), or
+                `course` (the effect as sessions came in).
+            now_ms: The moment of the evaluation, in milliseconds since the Unix epoch; by default now.
+
+        Raises:
+            ConfigError: there is no such chart.
+            ExperimentError: the experiment does not exist, has not started, or has nothing to draw yet.
+
+        >>> analysis.chart("plan-first", "over_time").to_dict()["width"]
+        'container'
+        """
+        at_ms = _now(now_ms)
+        sample = lifecycle.read_judged_sample(self.store, _checked(experiment_id), now_ms=at_ms)[2]
+        return exhibits.draw_result(self.evaluate(experiment_id, now_ms=at_ms), sample, show)
 
     def portfolio(self, *, now_ms: int | None = None) -> Portfolio:
         """Look at all experiments at once: outcomes, decisions, and what needs attention.

@@ -68,7 +68,7 @@ from kaizen_analytics.experiments.sizing import expect_reach
 from kaizen_analytics.experiments.tasks import add_up_past, default_guardrails
 from kaizen_analytics.exports.engines import choose_engine
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
-from kaizen_analytics.pages import lots, plans, sentences
+from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document, power_document
 from kaizen_analytics.pages.summary import render_box, render_text
 from kaizen_analytics.reports.sharing import prepare_share
@@ -436,8 +436,8 @@ def _start(
     part = []
     if plan.randomisation is not None and units is not None:
         part = [
-            lots.past_units(plan.randomisation.unit, units),
-            f"To take part, {lots.how_to_take_part(found, contents)}.",
+            plans.past_units(plan.randomisation.unit, units),
+            f"To take part, {plans.how_to_take_part(found, contents)}.",
         ]
     window = plan.require_start(found).window
     size = "" if plan.planned_n is None else f", {plan.planned_n} sessions per arm"
@@ -470,9 +470,9 @@ def _show(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[o
         ("Tagged", counted(tagged, "session") if tagged else ""),
     ]
     if plan is not None and plan.randomisation is not None:
-        rows += [("Drawn", lots.draws(drawn))]
-        rows += [(str(arm), lots.content(content)) for arm, content in contents.items()]
-        rows += [("To take part", lots.how_to_take_part(experiment.id, contents))]
+        rows += [("Drawn", plans.draws(drawn))]
+        rows += [(str(arm), plans.content(content)) for arm, content in contents.items()]
+        rows += [("To take part", plans.how_to_take_part(experiment.id, contents))]
     rows = [row for row in rows if row[1]]
     print_table(["field", "value"], rows, wrapped="value")
 

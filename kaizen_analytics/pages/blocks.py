@@ -11,12 +11,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.words import clean, escape_html, escape_markdown
-from kaizen_analytics.pages import svg
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from kaizen_analytics.stats import Interval
 
 TRUSTED = "kaizen"
 """Key of the output metadata that marks HTML as escaped by this package."""
@@ -72,7 +69,15 @@ class Mark:
     text: str
 
 
-_Cell = str | Mark
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A table cell that leads to another page; only HTML has the link, because other forms are pasted elsewhere."""
+
+    address: str
+    text: str
+
+
+_Cell = str | Mark | Link
 
 
 def _escape_plain(text: str) -> str:
@@ -242,7 +247,7 @@ def table(
     *,
     caption: str = "",
     numeric: Collection[int] = (),
-    bars: Sequence[Interval | None] = (),
+    bars: Sequence[str] = (),
 ) -> Block:
     """Return a table; the first column heads its rows.
 
@@ -253,15 +258,14 @@ def table(
         rows: The cells of each row.
         caption: One line above the table.
         numeric: Places of the columns that align right.
-        bars: An interval for each row, drawn on one axis with a dashed line at 0. It repeats numbers of the row, so
-            only HTML shows it.
+        bars: A drawing for each row, which repeats its numbers, so only HTML shows it.
 
     >>> print(table(["metric", "change"], [("cost", "−5.0 %")], numeric=(1,)).plain)
     metric  change
     cost    −5.0 %
     """
     return Block(
-        html=_table_html(columns, rows, caption, numeric, svg.interval_bars(bars)),
+        html=_table_html(columns, rows, caption, numeric, bars),
         markdown=_table_markdown(columns, rows, caption, numeric),
         plain=_table_plain(columns, rows, caption, numeric),
     )
@@ -308,12 +312,16 @@ def _line(text: str, *, code: bool) -> Block:
 
 
 def _cell_text(cell: _Cell) -> str:
-    return cell if isinstance(cell, str) else f"{_MARKS[cell.tone]} {cell.text}"
+    if isinstance(cell, Mark):
+        return f"{_MARKS[cell.tone]} {cell.text}"
+    return cell if isinstance(cell, str) else cell.text
 
 
 def _cell_html(cell: _Cell) -> str:
     if isinstance(cell, str):
         return escape_html(cell)
+    if isinstance(cell, Link):
+        return f'<a href="{escape_html(cell.address)}">{escape_html(cell.text)}</a>'
     sign = f'<span class="mark" aria-hidden="true">{_MARKS[cell.tone]}</span>'
     return f'<span class="state {cell.tone.value}">{sign}{escape_html(cell.text)}</span>'
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import textwrap
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kaizen_analytics.core.words import clean, format_change, format_interval, format_number
+from kaizen_analytics.core.words import clean, escape_html, format_change, format_interval, format_number
 from kaizen_analytics.experiments.decide import Headline
-from kaizen_analytics.pages import svg
 from kaizen_analytics.pages.blocks import Figure, Tone
-from kaizen_analytics.pages.svg import Scale
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,9 +55,10 @@ TONES = {
     Headline.DO_NOT_SHIP: Tone.BAD,
 }
 """The tone of a decision: only what was drawn by lot is good or bad."""
-_COLOURS = {Movement.BETTER: "#2a85c0", Movement.WORSE: "#d55e00", Movement.UNCLEAR: "#7f8790"}
+COLOURS = {Movement.BETTER: "#2a85c0", Movement.WORSE: "#d55e00", Movement.UNCLEAR: "#7f8790"}
 """Blue, not green: green is for what ships, and a metric may be better in an experiment that must not."""
-_CONTROL, _TREATMENT = "#7f8790", "#2a85c0"
+ARM_COLOURS = {"control": "#7f8790", "treatment": "#2a85c0"}
+_CONTROL, _TREATMENT = ARM_COLOURS.values()
 _ARMS = {"control": {"stroke": _CONTROL, "stroke_dasharray": "5 3"}, "treatment": {"stroke": _TREATMENT}}
 _GRID: dict[str, float | str] = {"stroke_opacity": 0.13}
 _AXIS: dict[str, float | str] = {"stroke_opacity": 0.45}
@@ -215,9 +215,9 @@ _FOREST_FONT = 13
 
 def _draw_forest(rows: Sequence[ForestRow], domain: tuple[float, float], layout: _ForestLayout) -> str:
     places, height = _forest_places(rows, layout)
-    scale = Scale(low=domain[0], high=domain[1], start=layout.axis[0], end=layout.axis[1])
+    scale = _Scale(low=domain[0], high=domain[1], start=layout.axis[0], end=layout.axis[1])
     zero = scale.place(0)
-    return svg.drawing(
+    return _drawing(
         layout.width,
         height + 24,
         [
@@ -225,40 +225,40 @@ def _draw_forest(rows: Sequence[ForestRow], domain: tuple[float, float], layout:
                 scale, height, [(tick, _percent_tick(tick)) for tick in scale.ticks(6)], grid=not layout.stacked
             ),
             # the line of no change: in one piece, or beside each interval where words lie between them
-            *([] if layout.stacked else [svg.line(zero, 4, zero, height - 4, **_NO_CHANGE)]),
+            *([] if layout.stacked else [_line(zero, 4, zero, height - 4, **_NO_CHANGE)]),
             *(part for place in places for part in _forest_row(place, scale, layout)),
         ],
     )
 
 
-def _forest_row(place: _Place, scale: Scale, layout: _ForestLayout) -> Iterator[str]:
+def _forest_row(place: _Place, scale: _Scale, layout: _ForestLayout) -> Iterator[str]:
     """Yield the parts of one line: what its words say, and above all that its interval."""
     row, y = place.row, place.y
     low, estimate, high = (
         scale.place(_within(value, scale.low, scale.high)) for value in (row.low, row.estimate, row.high)
     )
-    paint = {"fill": _COLOURS[row.change]}
+    paint = {"fill": COLOURS[row.change]}
     if layout.stacked:
-        yield svg.line(scale.place(0), y - 7, scale.place(0), y + 10, **_NO_CHANGE)
+        yield _line(scale.place(0), y - 7, scale.place(0), y + 10, **_NO_CHANGE)
     if row.limit is not None and scale.low <= row.limit <= scale.high:
-        yield svg.line(scale.place(row.limit), y - 9, scale.place(row.limit), y + 9, stroke_width=2)
-    yield svg.line(low, y, high, y, stroke=_COLOURS[row.change], stroke_width=4, stroke_linecap="round")
+        yield _line(scale.place(row.limit), y - 9, scale.place(row.limit), y + 9, stroke_width=2)
+    yield _line(low, y, high, y, stroke=COLOURS[row.change], stroke_width=4, stroke_linecap="round")
     if min(row.low, row.estimate) < scale.low:
-        yield svg.triangle(low, y, 6, 270, **paint)
+        yield _triangle(low, y, 6, 270, **paint)
     if max(row.high, row.estimate) > scale.high:
-        yield svg.triangle(high, y, 6, 90, **paint)
+        yield _triangle(high, y, 6, 90, **paint)
     if scale.low <= row.estimate <= scale.high:  # beyond the axis, the arrow says so
         yield _forest_mark(row.change, estimate, y)
     for number, words in enumerate(place.lines):
-        yield svg.text(0, place.label_y + layout.line * number, words, font_size=_FOREST_FONT)
+        yield _text(0, place.label_y + layout.line * number, words, font_size=_FOREST_FONT)
     numbers = f"{format_change(row.estimate)} ({format_interval(row.low, row.high)})"
-    yield svg.text(layout.values_x, place.words_y, numbers, font_size=_FOREST_FONT, opacity=0.85)
+    yield _text(layout.values_x, place.words_y, numbers, font_size=_FOREST_FONT, opacity=0.85)
 
 
 def _forest_mark(change: Movement, x: float, y: float) -> str:
     if change is Movement.UNCLEAR:
-        return svg.circle(x, y, 5.6, fill=_COLOURS[change])
-    return svg.triangle(x, y, 8.5, 0 if change is Movement.BETTER else 180, fill=_COLOURS[change])
+        return _circle(x, y, 5.6, fill=COLOURS[change])
+    return _triangle(x, y, 8.5, 0 if change is Movement.BETTER else 180, fill=COLOURS[change])
 
 
 def _forest_places(rows: Sequence[ForestRow], layout: _ForestLayout) -> tuple[list[_Place], float]:
@@ -286,10 +286,15 @@ def _wrap(label: str, width: int) -> list[str]:
 
 def _forest_domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
     ends = [value for row in rows for value in (row.low, row.high, row.estimate, row.limit or 0.0)]
-    return _padded([*ends, 0.0])
+    return padded([*ends, 0.0])
 
 
-def _padded(values: Iterable[float]) -> tuple[float, float]:
+def padded(values: Iterable[float]) -> tuple[float, float]:
+    """Return the range of an axis that holds percent changes, as far as they are within 100 %.
+
+    >>> padded([0.0, -10.0, 300.0])
+    (-16.6, 106.6)
+    """
     finite = [value for value in values if math.isfinite(value)]
     low = max(min(finite, default=0.0), _WIDEST_DOMAIN[0])
     high = min(max(finite, default=0.0), _WIDEST_DOMAIN[1])
@@ -318,37 +323,35 @@ def _draw_distribution(curves: Sequence[Curve], unit: str, width: int, height: i
     low, high = min(values), max(values)
     spread = low > 0 and high / low > 30
     top, bottom = 26, 26 + height
-    x = Scale(low=low, high=high, start=62, end=width - 12, logarithmic=spread)
-    y = Scale(low=0, high=1, start=bottom, end=top)
+    x = _Scale(low=low, high=high, start=62, end=width - 12, logarithmic=spread)
+    y = _Scale(low=0, high=1, start=bottom, end=top)
     ticks = [(tick, _unit_tick(tick, unit)) for tick in x.ticks(width // 70)]
     parts = [
         *_left_axis(y, x, [(share, f"{100 * share:.0f} %") for share in (0, 0.25, 0.5, 0.75, 1)]),
         *_bottom_axis(x, bottom, ticks, top=top),
-        svg.text(
-            (x.start + x.end) / 2, bottom + 38, f"{unit}{', logarithmic' if spread else ''}", text_anchor="middle"
-        ),
+        _text((x.start + x.end) / 2, bottom + 38, f"{unit}{', logarithmic' if spread else ''}", text_anchor="middle"),
         _upright("share of sessions at or below", (top + bottom) / 2),
     ]
     legend_x = x.start
     for curve, line in zip(curves, lines, strict=True):
         style = _ARMS[curve.arm]
         places = [(x.place(value), y.place(share)) for value, share in line]
-        parts.append(svg.path(places, stroke_width=2.5, stroke_linejoin="round", **style))
+        parts.append(_path(places, stroke_width=2.5, stroke_linejoin="round", **style))
         middle = min(line, key=lambda point: abs(point[1] - 0.5))
-        parts.append(svg.circle(x.place(middle[0]), y.place(middle[1]), 5, fill=style["stroke"]))
+        parts.append(_circle(x.place(middle[0]), y.place(middle[1]), 5, fill=style["stroke"]))
         entry, legend_x = _legend_entry(curve.arm, legend_x)
         parts += entry
-    return svg.drawing(width, bottom + 48, parts)
+    return _drawing(width, bottom + 48, parts)
 
 
 def _legend_entry(arm: str, x: float) -> tuple[list[str], float]:
     """Return the line and the name of an arm above a chart, and where the next arm's begin."""
-    line = svg.line(x, 9, x + 18, 9, stroke_width=3, **_ARMS[arm])
-    return [line, svg.text(x + 24, 9, arm, font_size=13)], x + 24 + 8 * len(arm) + 18
+    line = _line(x, 9, x + 18, 9, stroke_width=3, **_ARMS[arm])
+    return [line, _text(x + 24, 9, arm, font_size=13)], x + 24 + 8 * len(arm) + 18
 
 
 def _bottom_axis(
-    scale: Scale,
+    scale: _Scale,
     y: float,
     ticks: Sequence[tuple[float, str]],
     *,
@@ -356,25 +359,25 @@ def _bottom_axis(
     grid: bool = True,
 ) -> Iterator[str]:
     """Yield the axis at the foot of a drawing, with lines up to the height `top`."""
-    yield svg.line(scale.start, y, scale.end, y, **_AXIS)
+    yield _line(scale.start, y, scale.end, y, **_AXIS)
     for value, words in ticks:
         at = scale.place(value)
         if grid:
-            yield svg.line(at, top, at, y, **_GRID)
-        yield svg.line(at, y, at, y + 5, **_AXIS)
-        yield svg.text(at, y + 15, words, text_anchor="middle")
+            yield _line(at, top, at, y, **_GRID)
+        yield _line(at, y, at, y + 5, **_AXIS)
+        yield _text(at, y + 15, words, text_anchor="middle")
 
 
-def _left_axis(scale: Scale, across: Scale, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
+def _left_axis(scale: _Scale, across: _Scale, ticks: Sequence[tuple[float, str]]) -> Iterator[str]:
     """Yield the values at the left edge, with lines over the width of the scale `across`."""
     for value, words in ticks:
         at = scale.place(value)
-        yield svg.line(across.start, at, across.end, at, **_GRID)
-        yield svg.text(across.start - 8, at, words, text_anchor="end")
+        yield _line(across.start, at, across.end, at, **_GRID)
+        yield _text(across.start - 8, at, words, text_anchor="end")
 
 
 def _upright(words: str, y: float) -> str:
-    return svg.group([svg.text(0, 0, words, text_anchor="middle")], transform=f"translate(8 {y:g}) rotate(-90)")
+    return _group([_text(0, 0, words, text_anchor="middle")], transform=f"translate(8 {y:g}) rotate(-90)")
 
 
 def _percent_tick(value: float) -> str:
@@ -404,19 +407,19 @@ def _draw_over_time(spans: Sequence[Span], step_ms: int, change_ms: int, unit: s
     values = [span.median for span in spans]
     spread = min(values) > 0 and max(values) / min(values) > 30
     first, last = min(span.start_ms for span in spans), max(span.start_ms for span in spans)
-    x = Scale(low=min(first, change_ms), high=last + step_ms, start=62, end=width - 12)
+    x = _Scale(low=min(first, change_ms), high=last + step_ms, start=62, end=width - 12)
     top, foot, base = 26, 196, 262
     low = min(values) if spread else min(0.0, *values)
-    y = Scale(low=low, high=max(values), start=foot, end=top, logarithmic=spread)
+    y = _Scale(low=low, high=max(values), start=foot, end=top, logarithmic=spread)
     most = max(span.sessions for span in spans)
-    count = Scale(low=0, high=most, start=base, end=foot + 22)
-    days = [(float(ms), day) for ms, day in svg.time_ticks(int(x.low), last, width // 75)]
+    count = _Scale(low=0, high=most, start=base, end=foot + 22)
+    days = [(float(ms), day) for ms, day in _time_ticks(int(x.low), last, width // 75)]
     at, bar = x.place(change_ms), max(1.5, 0.4 * (x.place(first + step_ms) - x.place(first)))
     parts = [
         *_left_axis(y, x, [(tick, _unit_tick(tick, unit)) for tick in y.ticks(5)]),
         *_left_axis(count, x, [(0.0, "0"), (float(most), f"{most:,}")]),
         *_bottom_axis(x, base, days, grid=False),
-        svg.line(at, top, at, base, **_NO_CHANGE),
+        _line(at, top, at, base, **_NO_CHANGE),
         _upright(unit, (top + foot) / 2),
         _upright("sessions", (foot + 22 + base) / 2),
     ]
@@ -425,62 +428,62 @@ def _draw_over_time(spans: Sequence[Span], step_ms: int, change_ms: int, unit: s
         style = _ARMS[arm]
         own = sorted((span for span in spans if span.arm == arm), key=lambda span: span.start_ms)
         middles = [(x.place(span.start_ms + step_ms / 2), span) for span in own]
-        parts.append(svg.path([(mid, y.place(span.median)) for mid, span in middles], stroke_width=2, **style))
+        parts.append(_path([(mid, y.place(span.median)) for mid, span in middles], stroke_width=2, **style))
         for mid, span in middles:
-            parts.append(svg.circle(mid, y.place(span.median), 3, fill=style["stroke"]))
+            parts.append(_circle(mid, y.place(span.median), 3, fill=style["stroke"]))
             left = mid - bar if arm == "control" else mid
             corners = [(left, base), (left, count.place(span.sessions)), (left + bar, count.place(span.sessions))]
-            parts.append(svg.area([*corners, (left + bar, base)], fill=style["stroke"]))
+            parts.append(_area([*corners, (left + bar, base)], fill=style["stroke"]))
         entry, legend_x = _legend_entry(arm, legend_x)
         parts += entry
-    return svg.drawing(width, base + 26, parts)
+    return _drawing(width, base + 26, parts)
 
 
 def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width: int, height: int) -> str:
     low, high = _course_domain(points, target_pct)
     first, last = points[0].at_ms, points[-1].at_ms
-    x = Scale(low=first, high=last, start=70, end=width - 20)
-    y = Scale(low=low, high=high, start=4 + height, end=4)
+    x = _Scale(low=first, high=last, start=70, end=width - 20)
+    y = _Scale(low=low, high=high, start=4 + height, end=4)
 
     def trace(read: Callable[[SeriesPoint], float | None]) -> list[tuple[float, float]]:
         return [(x.place(point.at_ms), y.place(_within(read(point), low, high))) for point in points]
 
     band = [*trace(lambda point: point.low), *reversed(trace(lambda point: point.high))]
     estimates = trace(lambda point: point.estimate)
-    days = [(float(at_ms), name) for at_ms, name in svg.time_ticks(first, last, width // 75)]
+    days = [(float(at_ms), name) for at_ms, name in _time_ticks(first, last, width // 75)]
     target = [] if target_pct is None else [y.place(target_pct)]
     parts = [
         *_left_axis(y, x, [(tick, _percent_tick(tick)) for tick in y.ticks(7)]),
         *_bottom_axis(x, y.start, days),
-        svg.area(band, fill=_TREATMENT, fill_opacity=0.25),
-        svg.line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
-        *(svg.line(x.start, at, x.end, at, stroke_width=2, stroke_dasharray="1 3") for at in target),
-        svg.path(estimates, stroke=_TREATMENT, stroke_width=2.5, stroke_linejoin="round"),
+        _area(band, fill=_TREATMENT, fill_opacity=0.25),
+        _line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
+        *(_line(x.start, at, x.end, at, stroke_width=2, stroke_dasharray="1 3") for at in target),
+        _path(estimates, stroke=_TREATMENT, stroke_width=2.5, stroke_linejoin="round"),
         _upright("percent change", (y.start + y.end) / 2),
     ]
-    return svg.drawing(width, 4 + height + 26, parts)
+    return _drawing(width, 4 + height + 26, parts)
 
 
 def _draw_placebo(found: Placebo, width: int, height: int) -> str:
     reach = 1.15 * max(1.0, abs(found.jump), *(abs(jump) for jump in found.jumps))
-    x = Scale(low=min(found.days) - 2, high=4, start=58, end=width - 12)
-    y = Scale(low=-reach, high=reach, start=4 + height, end=4)
+    x = _Scale(low=min(found.days) - 2, high=4, start=58, end=width - 12)
+    y = _Scale(low=-reach, high=reach, start=4 + height, end=4)
     step = 7 * math.ceil(-min(found.days) / 7 / (width // 80))
     weeks = [(float(day), f"{_MINUS}{-day // 7} wk") for day in range(-step, min(found.days) - 3, -step)]
     size = abs(found.jump)
     parts = [
         *_left_axis(y, x, [(tick, _jump(tick)) for tick in y.ticks(5)]),
         *_bottom_axis(x, y.start, [(0.0, "change"), *weeks], grid=False),
-        svg.line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
-        *(svg.line(x.start, y.place(at), x.end, y.place(at), stroke_dasharray="1 3") for at in (-size, size)),
+        _line(x.start, y.place(0), x.end, y.place(0), **_NO_CHANGE),
+        *(_line(x.start, y.place(at), x.end, y.place(at), stroke_dasharray="1 3") for at in (-size, size)),
         *(
-            svg.circle(x.place(day), y.place(jump), 3.5, fill=_CONTROL)
+            _circle(x.place(day), y.place(jump), 3.5, fill=_CONTROL)
             for day, jump in zip(found.days, found.jumps, strict=True)
         ),
-        svg.circle(x.place(0), y.place(found.jump), 7, fill=_TREATMENT),
+        _circle(x.place(0), y.place(found.jump), 7, fill=_TREATMENT),
         _upright("jump, in standard errors", (y.start + y.end) / 2),
     ]
-    return svg.drawing(width, 4 + height + 26, parts)
+    return _drawing(width, 4 + height + 26, parts)
 
 
 def _jump(value: float) -> str:
@@ -491,7 +494,7 @@ def _course_domain(points: Sequence[SeriesPoint], target_pct: float | None) -> t
     """Fit the last value and the later two thirds: the first sessions give intervals that would flatten the rest."""
     late = points[len(points) // 3 :]
     ends = [value for point in late for value in (point.low, point.high, point.estimate) if value is not None]
-    low, high = _padded([*ends, 0.0, target_pct or 0.0])
+    low, high = padded([*ends, 0.0, target_pct or 0.0])
     last = points[-1].estimate or 0.0
     return min(low, 1.2 * last), max(high, 1.2 * last)
 
@@ -508,3 +511,232 @@ def _course_step(name: str, point: SeriesPoint) -> str:
         f"The {name}, after {point.n_control} and {point.n_treatment} sessions: {format_change(estimate)}, "
         f"interval {format_interval(low, high)}."
     )
+
+
+# Drawing by hand: scales with round ticks, and elements that take font and colour from the page.
+
+INK = "currentColor"
+FONT = "Arial, 'Liberation Sans', Helvetica, 'DejaVu Sans', sans-serif"
+_RISE = 0.35
+"""From the middle of a line of text down to its base line, in units of the font size."""
+_BAR = (160.0, 16.0)
+"""Width and height of an interval beside a row of a table."""
+_MINUTE_MS = 60_000
+_HOUR_MS = 60 * _MINUTE_MS
+_DAY_MS = 24 * _HOUR_MS
+_MONDAY_MS = 4 * _DAY_MS
+"""The first Monday of the Unix epoch, on which ticks of whole weeks fall."""
+_TIME_STEPS_MS = (
+    *(minutes * _MINUTE_MS for minutes in (1, 5, 15, 30)),
+    *(hours * _HOUR_MS for hours in (1, 3, 6, 12)),
+    *(days * _DAY_MS for days in (1, 2, 7, 14, 28, 91, 182, 364, 728, 3640, 36400)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scale:
+    """Maps values from `low` to `high` onto pixels from `start` to `end`, evenly or by their logarithms."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        """Return where a value lies, in pixels; in the middle if all values are one."""
+        low, high, at = (math.log(v) if self.logarithmic else v for v in (self.low, self.high, value))
+        share = (at - low) / (high - low) if high > low else 0.5
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self, most: int) -> list[float]:
+        """Return at most `most` round values (at least one, if there is one) inside the scale."""
+        return _log_ticks(self.low, self.high, most) if self.logarithmic else _linear_ticks(self.low, self.high, most)
+
+
+def _linear_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return the multiples of 1, 2 or 5 times a power of ten from `low` to `high`, at most `most` of them.
+
+    >>> _linear_ticks(0, 23, most=4)
+    [0.0, 10.0, 20.0]
+    """
+    if not high > low:
+        return [low]
+    power = math.floor(math.log10((high - low) / most))
+    steps = (base * 10.0**exponent for exponent in (power, power + 1, power + 2) for base in (1, 2, 5))
+    for step in steps:
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first < most:
+            return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
+    raise AssertionError("a step of ten times the range leaves at most two ticks")
+
+
+def _log_ticks(low: float, high: float, most: int) -> list[float]:
+    """Return round values that are evenly spread on a logarithmic scale, at most `most` of them.
+
+    >>> _log_ticks(1, 1000, most=4)
+    [1.0, 10.0, 100.0, 1000.0]
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for bases, every in (((1, 2, 5), 1), ((1, 3), 1), *(((1,), every) for every in range(1, len(exponents) + 1))):
+        found = [base * 10.0**exponent for exponent in exponents if exponent % every == 0 for base in bases]
+        inside = [float(f"{value:.12g}") for value in found if low <= value <= high]
+        if len(inside) <= most:
+            return inside
+    return []
+
+
+def _time_ticks(start_ms: int, end_ms: int, most: int) -> list[tuple[int, str]]:
+    """Return at most `most` round moments in UTC with their names: days, or times of day within two days.
+
+    >>> _time_ticks(0, 3 * 86_400_000, most=5)
+    [(0, '1 Jan'), (86400000, '2 Jan'), (172800000, '3 Jan'), (259200000, '4 Jan')]
+    """
+    step = next(
+        (step for step in _TIME_STEPS_MS if _count(start_ms, end_ms, step) <= most),
+        _TIME_STEPS_MS[-1],
+    )
+    first = math.ceil((start_ms - _MONDAY_MS) / step)
+    moments = [_MONDAY_MS + (first + number) * step for number in range(_count(start_ms, end_ms, step))]
+    return [(moment, _name_moment(moment, step)) for moment in moments]
+
+
+def _count(start_ms: int, end_ms: int, step: int) -> int:
+    return math.floor((end_ms - _MONDAY_MS) / step) - math.ceil((start_ms - _MONDAY_MS) / step) + 1
+
+
+def _name_moment(at_ms: int, step_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    if step_ms < _DAY_MS:
+        return moment.strftime("%H:%M")
+    return moment.strftime("%-d %b %Y" if step_ms > 91 * _DAY_MS else "%-d %b")
+
+
+def _drawing(width: float, height: float, parts: Iterable[str]) -> str:
+    """Return parts as one drawing; the figure around it carries its description.
+
+    >>> _drawing(10, 5, [_circle(1, 1, 1)]).endswith('<circle cx="1" cy="1" r="1"/></svg>')
+    True
+    """
+    return (
+        f'<svg aria-hidden="true" focusable="false" xmlns="http://www.w3.org/2000/svg" width="{_short(width)}" '
+        f'height="{_short(height)}" viewBox="0 0 {_short(width)} {_short(height)}" font-family="{FONT}" '
+        f'font-size="12" fill="{INK}">{"".join(parts)}</svg>'
+    )
+
+
+def interval_bars(intervals: Sequence[Interval | None]) -> list[str]:
+    """Return a small drawing for each interval, all on one axis that holds 0; an infinite end goes to the edge.
+
+    >>> from kaizen_analytics.stats import Interval
+    >>> bars = interval_bars([Interval(estimate=-10.0, low=-20.0, high=5.0), None])
+    >>> bars[0].startswith("<svg"), bars[1]
+    (True, '')
+    """
+    values = [value for item in intervals if item is not None for value in (item.low, item.estimate, item.high)]
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = max(min([*finite, 0.0]), -100.0), min(max([*finite, 0.0]), 100.0)
+    margin = 0.05 * (high - low) or 1.0
+    scale = _Scale(low=low - margin, high=high + margin, start=0, end=_BAR[0])
+    return ["" if item is None else _interval_bar(item, scale) for item in intervals]
+
+
+def _interval_bar(interval: Interval, scale: _Scale) -> str:
+    (width, height), middle = _BAR, _BAR[1] / 2
+    low, estimate, high = (
+        scale.place(min(max(value, scale.low), scale.high))
+        for value in (interval.low, interval.estimate, interval.high)
+    )
+    zero = scale.place(0)
+    return _drawing(
+        width,
+        height,
+        [
+            _line(zero, 0, zero, height, stroke_dasharray="2 2", opacity=0.6),
+            _line(low, middle, high, middle, stroke_width=2),
+            _circle(estimate, middle, 3.5),
+        ],
+    )
+
+
+def _group(parts: Iterable[str], **attributes: float | str) -> str:
+    """Return parts that share attributes.
+
+    >>> _group([_circle(1, 2, 3)], opacity=0.5)
+    '<g opacity="0.5"><circle cx="1" cy="2" r="3"/></g>'
+    """
+    return f"<g{_attributes(attributes)}>{''.join(parts)}</g>"
+
+
+def _text(x: float, y: float, words: str, **attributes: float | str) -> str:
+    """Return one line of text, its middle at the height `y`; `font_size` is 12 unless given.
+
+    >>> _text(0, 10, "a < b")
+    '<text x="0" y="14.2">a &lt; b</text>'
+    """
+    size = float(attributes.get("font_size", 12))
+    return f"<text{_attributes({'x': x, 'y': y + _RISE * size, **attributes})}>{escape_html(words)}</text>"
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, **attributes: float | str) -> str:
+    """Return a straight line.
+
+    >>> _line(0, 0, 1, 2, stroke="red")
+    '<path d="M0,0 1,2" fill="none" stroke="red"/>'
+    """
+    return _path([(x1, y1), (x2, y2)], **attributes)
+
+
+def _path(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
+    """Return a line through `points`.
+
+    >>> _path([(0, 0), (1, 2), (3, 0)], stroke="red")
+    '<path d="M0,0 1,2 3,0" fill="none" stroke="red"/>'
+    """
+    return f'<path d="M{_way(points)}"{_attributes({"fill": "none", "stroke": INK, **attributes})}/>'
+
+
+def _area(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
+    """Return the area within `points`.
+
+    >>> _area([(0, 0), (1, 2), (3, 0)], fill="red")
+    '<path d="M0,0 1,2 3,0Z" fill="red"/>'
+    """
+    return f'<path d="M{_way(points)}Z"{_attributes(attributes)}/>'
+
+
+def _circle(x: float, y: float, radius: float, **attributes: float | str) -> str:
+    """Return a filled circle.
+
+    >>> _circle(1, 2, 3, fill="red")
+    '<circle cx="1" cy="2" r="3" fill="red"/>'
+    """
+    return f"<circle{_attributes({'cx': x, 'cy': y, 'r': radius, **attributes})}/>"
+
+
+def _triangle(x: float, y: float, size: float, angle: float, **attributes: float | str) -> str:
+    """Return a filled triangle around a point, its tip upward at an angle of 0, to the right at 90.
+
+    >>> _triangle(0, 0, 1, 0)
+    '<path d="M0,-1 0.866,0.5 -0.866,0.5Z"/>'
+    """
+    turns = (math.radians(angle + 120 * corner) for corner in range(3))
+    corners = [(x + size * math.sin(turn), y - size * math.cos(turn)) for turn in turns]
+    return _area(corners, **attributes)
+
+
+def _way(points: Sequence[tuple[float, float]]) -> str:
+    return " ".join(f"{_short(x)},{_short(y)}" for x, y in points)
+
+
+def _attributes(values: dict[str, float | str]) -> str:
+    return "".join(
+        f' {name.replace("_", "-")}="{value if isinstance(value, str) else _short(value)}"'
+        for name, value in values.items()
+    )
+
+
+def _short(value: float) -> str:
+    """Return a number to a tenth of a pixel (smaller ones to three digits), without what is not needed."""
+    rounded = round(value, 1 if abs(value) >= 1 else 3)
+    return f"{rounded:g}" if abs(rounded) < 1e5 else f"{rounded:.0f}"

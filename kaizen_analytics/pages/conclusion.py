@@ -33,9 +33,9 @@ from kaizen_analytics.core.words import (
 )
 from kaizen_analytics.experiments.decide import GuardrailStatus, Headline
 from kaizen_analytics.experiments.evaluation import Role
-from kaizen_analytics.pages import blocks, charts, design, effect_text, history, plans, sentences
+from kaizen_analytics.pages import blocks, charts, effect_text, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
-from kaizen_analytics.pages.charts import ForestRow, Movement
+from kaizen_analytics.pages.charts import ForestRow, Movement, Span
 from kaizen_analytics.pages.documents import evaluation_document
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _placebo(evaluation: Evaluation) -> Block:
     found = evaluation.history
     if found is None or found.found.placebo is None:
         return blocks.nothing()
-    return blocks.figure(charts.placebo(found.found.placebo), history.placebo_caption(found.found.placebo))
+    return blocks.figure(charts.placebo(found.found.placebo), sentences.placebo_caption(found.found.placebo))
 
 
 def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -147,12 +147,15 @@ def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
     verdict = evaluation.verdict
     entries = [
         ("Decision", sentences.decision(evaluation.decision, verdict)),
-        ("Design", f"{design.grade(evaluation.decision)}."),
+        ("Design", f"{plans.grade(evaluation.decision)}."),
         ("Why", sentences.judgement(evaluation, brief=evaluation.percent is not None)),
-        ("Rule", f"{sentences.criterion(evaluation.experiment)}, {_describe_plan(evaluation)}"),
+        ("Rule", f"{plans.criterion(evaluation.experiment)}, {_describe_plan(evaluation)}"),
         *([] if evaluation.primary.effect.difference is None else _describe_effect(evaluation)),
-        *(("Guardrail", _describe_guardrail(item, evaluation)) for item in evaluation.guardrails),
-        *history.entries(evaluation),
+        *(
+            ("Guardrail", f"{item.status.value}. {_guardrail_words(item, evaluation)}")
+            for item in evaluation.guardrails
+        ),
+        *sentences.history(evaluation),
         ("Sessions", _describe_sessions(evaluation)),
         *(("Tasks", text) for text in [sentences.tasks(evaluation)] if text),
         *(("Note", flag) for flag in sentences.flags(evaluation)),
@@ -194,14 +197,7 @@ def effects(evaluation: Evaluation) -> Block:
     >>> effects(evaluation).html.count("<figure>")
     1
     """
-    results = _all_results(evaluation)
-    limits = {evaluation.primary.metric: _target(evaluation)}
-    limits |= {item.spec.metric: _limit(item.spec) for item in evaluation.guardrails}
-    rows = [
-        ForestRow.of(name, result.effect.percent, _reading(result), limits.get(result.metric))
-        for name, result in results
-        if result.effect.percent is not None
-    ]
+    results, rows = _all_results(evaluation), forest_rows(evaluation)
     level = f"{_level(evaluation)} interval"
     caption = (
         f"Percent change of the treatment against the control with its {level}. Triangle up: better; triangle down: "
@@ -209,7 +205,24 @@ def effects(evaluation: Evaluation) -> Block:
         "tolerated change, an arrow an interval that goes on."
     )
     plot = blocks.figure(charts.forest(rows), caption) if rows else blocks.nothing()
-    return blocks.stack(plot, metric_table(evaluation), _effect_notes(results), _guardrail_table(evaluation))
+    return blocks.stack(
+        plot, metric_table(evaluation), _effect_notes(evaluation, results), _guardrail_table(evaluation)
+    )
+
+
+def forest_rows(evaluation: Evaluation) -> list[ForestRow]:
+    """Return the percent change of every metric that has one, with its target or tolerated change.
+
+    >>> [row.label for row in forest_rows(analysis.evaluate("plan-first"))][:1]
+    ['Tokens per session (primary)']
+    """
+    limits = {evaluation.primary.metric: _target(evaluation)}
+    limits |= {item.spec.metric: _limit(item.spec) for item in evaluation.guardrails}
+    return [
+        ForestRow.of(name, result.effect.percent, _reading(result), limits.get(result.metric))
+        for name, result in _all_results(evaluation)
+        if result.effect.percent is not None
+    ]
 
 
 def metric_table(evaluation: Evaluation) -> Block:
@@ -239,29 +252,39 @@ def over_time(evaluation: Evaluation, sample: pl.DataFrame) -> Block:
     >>> over_time(analysis.evaluate("plan-first"), sample).plain.partition(":")[0]
     'Tokens per session'
     """
-    judged = _judged(evaluation, sample)
-    if judged.is_empty():
+    step_ms, spans = spans_of(evaluation, sample)
+    if not spans:
         return blocks.paragraph("No session has a value yet.")
-    first, last = judged["started_at_ms"].min(), judged["started_at_ms"].max()
-    days = (int(str(last)) - int(str(first))) // DAY_MS
-    name, step_ms = ("day", DAY_MS) if days < _MOST_SPANS else ("week", 7 * DAY_MS)
+    dated = evaluation.history
+    mark_ms, what = (evaluation.window.start_ms, "start") if dated is None else (dated.change_ms, "change")
+    primary = evaluation.primary
+    caption = (
+        f"{primary.label}: the median of each {'day' if step_ms == DAY_MS else 'week'} and the number of sessions "
+        f"behind it (UTC). The dashed upright line is the {what}."
+    )
+    return blocks.figure(charts.over_time(spans, step_ms=step_ms, change_ms=mark_ms, unit=primary.unit), caption)
+
+
+def spans_of(evaluation: Evaluation, sample: pl.DataFrame) -> tuple[int, list[Span]]:
+    """Return the length of a span in milliseconds, a day or a week, and the spans of both arms in the judged sample.
+
+    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
+    >>> spans_of(analysis.evaluate("plan-first"), read_judged_sample(store, "plan-first", now_ms=0)[2])[0]
+    86400000
+    """
+    judged = _judged(evaluation, sample)
+    starts = judged["started_at_ms"]
+    days = (int(str(starts.max())) - int(str(starts.min()))) // DAY_MS if judged.height else 0
+    step_ms = DAY_MS if days < _MOST_SPANS else 7 * DAY_MS
     daily = (
         judged.group_by(pl.col("started_at_ms") // step_ms * step_ms, "variant")
         .agg(pl.col("value").median(), pl.len())
         .sort("variant", "started_at_ms")
     )
-    spans = [
-        charts.Span(arm=arm.lower(), start_ms=start_ms, median=median, sessions=sessions)
+    return step_ms, [
+        Span(arm=arm.lower(), start_ms=start_ms, median=median, sessions=sessions)
         for start_ms, arm, median, sessions in daily.iter_rows()
     ]
-    dated = evaluation.history
-    mark_ms, what = (evaluation.window.start_ms, "start") if dated is None else (dated.change_ms, "change")
-    primary = evaluation.primary
-    caption = (
-        f"{primary.label}: the median of each {name} and the number of sessions behind it (UTC). The dashed upright "
-        f"line is the {what}."
-    )
-    return blocks.figure(charts.over_time(spans, step_ms=step_ms, change_ms=mark_ms, unit=primary.unit), caption)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,7 +494,7 @@ def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     unit = "" if [before, after] == shown else f" ({primary.unit})"
     kind = effect_text.statistic(primary.effect.kind)
     percent = evaluation.percent
-    change = ("Change", "not known", effect_text.no_percent(primary.effect))
+    change = ("Change", "not known", "")
     if percent is not None:
         change = (
             "Change",
@@ -591,7 +614,8 @@ def _excluded(evaluation: Evaluation) -> Block:
 
 
 def _all_results(evaluation: Evaluation) -> list[tuple[str, MetricResult]]:
-    results = [evaluation.primary, *(guardrail.result for guardrail in evaluation.guardrails), *evaluation.secondary]
+    known = [result for result in evaluation.secondary if result.control.n or result.treatment.n]
+    results = [evaluation.primary, *(guardrail.result for guardrail in evaluation.guardrails), *known]
     suffix = {Role.PRIMARY: " (primary)", Role.GUARDRAIL: " (guardrail)", Role.SECONDARY: ""}
     return [(f"{result.label}{suffix[result.role]}", result) for result in results]
 
@@ -629,10 +653,17 @@ def _reading(result: MetricResult) -> Movement:
     return Movement.BETTER if (interval.low > 0) == (result.better is Direction.INCREASE) else Movement.WORSE
 
 
-def _effect_notes(results: Sequence[tuple[str, MetricResult]]) -> Block:
-    missing = [(name, result.effect) for name, result in results if result.effect.percent is None]
-    reasons = [(name, effect_text.no_percent(effect).partition(". ")[0].removesuffix(".")) for name, effect in missing]
-    return blocks.bullets(f"{name}: {reason}." for name, reason in reasons)
+def _effect_notes(evaluation: Evaluation, results: Sequence[tuple[str, MetricResult]]) -> Block:
+    """Return why metrics have no percent change, each reason once; that of the success metric is in the first box."""
+    names: dict[str, list[str]] = {}
+    for name, result in results:
+        if result.effect.percent is None:
+            names.setdefault(effect_text.no_percent(result.effect).partition(". ")[0].removesuffix("."), []).append(
+                name
+            )
+    said = evaluation.primary.effect.percent is None and next(iter(names))
+    told = {reason: "not compared, for the reason at the top" if reason == said else reason for reason in names}
+    return blocks.bullets(f"{', '.join(found)}: {told[reason]}." for reason, found in names.items())
 
 
 def _guardrail_table(evaluation: Evaluation) -> Block:
@@ -641,7 +672,7 @@ def _guardrail_table(evaluation: Evaluation) -> Block:
     rows = [
         (
             item.result.label,
-            sentences.guardrail(item),
+            _guardrail_words(item, evaluation),
             "\u2013" if item.p_adjusted is None else f"{item.p_adjusted:.2g}",
             _mark(evaluation, _STATUS_TONES[item.status], item.status.value),
         )
@@ -652,7 +683,7 @@ def _guardrail_table(evaluation: Evaluation) -> Block:
 
 
 def _companion_paragraph(primary: MetricResult) -> Block:
-    if primary.companion is None:
+    if primary.companion is None or primary.companion.difference is None:
         return blocks.nothing()
     label = f"By the {primary.companion.kind.value}."
     return blocks.paragraph(effect_text.effect(primary.companion), label=label)
@@ -682,12 +713,11 @@ def _describe_plan(evaluation: Evaluation) -> str:
     return f"fixed on {fixed}; {evaluation.design} design, alpha {evaluation.alpha:g}"
 
 
-def _describe_guardrail(item: GuardrailResult, evaluation: Evaluation) -> str:
-    """Return a guardrail's state and what it shows; a reason that the success metric has too is not given again."""
-    text = sentences.guardrail(item)
+def _guardrail_words(item: GuardrailResult, evaluation: Evaluation) -> str:
+    """Return what a guardrail shows; a reason that the success metric has too is not given again."""
     if item.result.effect.difference is None and evaluation.primary.effect.difference is None:
-        text = f"{item.result.label}: not known, for the same reason."
-    return f"{item.status.value}. {text}"
+        return f"{item.result.label}: not known, for the same reason."
+    return sentences.guardrail(item)
 
 
 def _describe_effect(evaluation: Evaluation) -> list[tuple[str, str]]:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.words import format_moment
 from kaizen_analytics.experiments.evaluation import choose_next_step
-from kaizen_analytics.pages import design, effect_text, history, lots, sentences
+from kaizen_analytics.pages import effect_text, plans, sentences
 
 if TYPE_CHECKING:
     from kaizen_analytics.core.model import Window
     from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult
-    from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect
@@ -50,7 +49,7 @@ def evaluation_document(evaluation: Evaluation) -> _Document:
             "grade": evaluation.decision.grade,
             "claim": evaluation.decision.claim,
             "exploratory": evaluation.decision.exploratory,
-            "design": design.grade(evaluation.decision),
+            "design": plans.grade(evaluation.decision),
             "sentence": sentences.decision(evaluation.decision, evaluation.verdict),
             "rule": sentences.RULE,
         },
@@ -65,39 +64,7 @@ def evaluation_document(evaluation: Evaluation) -> _Document:
         "history": _history(evaluation),
         "next_step": choose_next_step(evaluation).value,
         "next_actions": sentences.next_actions(evaluation),
-        "settle": design.settle(evaluation),
-    }
-
-
-def portfolio_document(portfolio: Portfolio) -> _Document:
-    """Return what the portfolio report keeps as JSON.
-
-    >>> from kaizen_analytics.experiments.portfolio import read_portfolio
-    >>> portfolio_document(read_portfolio(store, now_ms=0))["attention"]["underpowered"]
-    ['plan-first', 'concise-instructions']
-    """
-    lines = []
-    for line in portfolio.lines:
-        decided = None if line.decision is None or line.verdict is None else (line.decision, line.verdict)
-        lines.append(
-            {
-                **codec.plain(line),
-                "headline": None if line.headline is None else line.headline.value,
-                "grade": None if line.decision is None else line.decision.grade,
-                "decision": None if decided is None else sentences.decision(*decided),
-            }
-        )
-    return {
-        "schema": "portfolio/1",
-        "as_of_ms": portfolio.as_of_ms,
-        "lines": lines,
-        "archived": portfolio.archived,
-        "unreadable": list(portfolio.unreadable),
-        "attention": {
-            "left_open": [line.id for line in portfolio.left_open],
-            "running_out": [line.id for line in portfolio.running_out],
-            "underpowered": [line.id for line in portfolio.underpowered],
-        },
+        "settle": plans.settle(evaluation),
     }
 
 
@@ -117,7 +84,7 @@ def _history(evaluation: Evaluation) -> _Document | None:
     return {
         **codec.plain(found),
         "percent": codec.plain(found.percent),
-        "sentences": [text for _, text in history.entries(evaluation)],
+        "sentences": [text for _, text in sentences.history(evaluation)],
     }
 
 
@@ -190,5 +157,5 @@ def _quality(evaluation: Evaluation, warnings: list[str]) -> _Document:
     del record["cautions"]
     ratio = evaluation.quality.sample_ratio
     if ratio is not None:
-        record["sample_ratio"]["sentence"] = lots.sample_ratio(ratio)
+        record["sample_ratio"]["sentence"] = plans.sample_ratio(ratio)
     return {**record, "warnings": warnings}

@@ -60,7 +60,7 @@ def notes(found: Effect) -> list[str]:
     sentences += [note for name, arm in arms for note in _arm_notes(name, arm)]
     if found.difference is not None:
         sentences += _cluster_note(found.control, found.treatment)
-        sentences += [_skew(name, arm.largest_share) for name, arm in arms if _is_skewed(arm)]
+        sentences += [_skew(found.kind, name, arm.largest_share) for name, arm in arms if _is_skewed(arm)]
     if found.information is not None and found.information > 1.05:
         sentences.append(
             f"The arms hold {100 * found.information:.0f}\N{NO-BREAK SPACE}% of the planned information. Leave out the "
@@ -186,8 +186,8 @@ def _shortage(missing: Shortage) -> str:
             f"The {arm} arm has {counted(found, 'session')}, but nothing to divide by, so there is no ratio yet."
         ),
         Obstacle.UNEQUAL_CLUSTERS: (
-            f"One cluster (workspace or user) makes up {found} of {needed} {arm} sessions, so the others cannot "
-            "show how much clusters differ: widen the experiment, or limit it to that cluster."
+            f"One cluster (day, workspace or user) makes up {found} of {needed} {arm} sessions, so the others cannot "
+            "show how much clusters differ: include more of them, or limit the experiment to that one."
         ),
         Obstacle.CONSTANT: (
             f"All {needed} {arm} sessions have the same value ({format_number(missing.found)}), so there is no "
@@ -281,8 +281,8 @@ def _is_skewed(arm: ArmSummary) -> bool:
     return arm.largest_share is not None and arm.largest_share > max(0.1, 4 / arm.n)
 
 
-def _skew(name: str, share: float | None) -> str:
-    return (
-        f"One {name} session makes up {100 * (share or 0.0):.0f}\N{NO-BREAK SPACE}% of the total. The mean depends on "
-        "it, so read the median first."
-    )
+def _skew(kind: EffectKind, name: str, share: float | None) -> str:
+    seen = f"One {name} session makes up {100 * (share or 0.0):.0f}\N{NO-BREAK SPACE}% of the total."
+    if kind is EffectKind.MEAN:
+        return f"{seen} The mean depends on it, so read the median first."
+    return f"{seen} The ratio of the totals depends on it."

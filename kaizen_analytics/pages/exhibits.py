@@ -4,6 +4,8 @@
 - `show_table`: a Polars frame, or a sentence where it is empty
 - `show_text`: a sentence
 - `show_answer`: what a question gives, or why the data do not suffice for it
+
+`draw_result` draws the charts of a conclusion report for notebooks: the same numbers, with tooltips.
 """
 
 from __future__ import annotations
@@ -13,17 +15,19 @@ import math
 import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from kaizen_analytics.core.errors import ExperimentError, StatisticsError
-from kaizen_analytics.core.words import clean, format_number
-from kaizen_analytics.pages import blocks
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, StatisticsError
+from kaizen_analytics.core.words import clean, format_interval, format_number
+from kaizen_analytics.pages import blocks, charts, conclusion
 from kaizen_analytics.pages.blocks import Block
-from kaizen_analytics.pages.svg import FONT, INK
+from kaizen_analytics.pages.charts import FONT, INK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import altair as alt
     import polars as pl
+
+    from kaizen_analytics.experiments.evaluation import Evaluation
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -113,6 +117,114 @@ def show_table(frame: pl.DataFrame, caption: str = "", *, rows: int = 50, empty:
     return blocks.stack(table, show_text(f"{left:,} more rows are not shown.")) if left > 0 else table
 
 
+_CHARTS = ("effects", "shift", "over_time", "course")
+_ENDS = {"low_end", "high_end"}
+"""Columns that are drawn and not told: the ends of an interval, which may have no limit."""
+
+
+def draw_result(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> alt.LayerChart:
+    """Return a chart that is as wide as its cell.
+
+    Args:
+        evaluation: What is concluded.
+        sample: The sessions that were judged, as `read_judged_sample` returns them.
+        show: `effects`, `shift`, `over_time` or `course`: the section of the report that has the chart.
+
+    Raises:
+        ConfigError: there is no such chart, or the extra `notebooks` is not installed.
+        ExperimentError: the experiment has nothing to draw yet.
+
+    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
+    >>> sample = read_judged_sample(store, "plan-first", now_ms=0)[2]
+    >>> draw_result(analysis.evaluate("plan-first"), sample, "shift").data["arm"].unique().sort().to_list()
+    ['control', 'treatment']
+    """
+    import polars as pl
+
+    try:
+        import altair as alt
+    except ImportError as error:
+        raise ConfigError("Charts need the extra 'notebooks': pip install 'kaizen_analytics[notebooks]'.") from error
+
+    if show not in _CHARTS:
+        raise ConfigError(f"The chart is {show!r}; expected one of {', '.join(_CHARTS)}.")
+    frame = pl.DataFrame(_read_records(evaluation, sample, show))
+    if frame.is_empty():
+        raise ExperimentError(f"The experiment {evaluation.experiment.name!r} has nothing to draw as {show!r} yet.")
+    if "start" in frame.columns:
+        frame = frame.with_columns(pl.col("start").cast(pl.Datetime("ms")).dt.replace_time_zone("UTC"))
+    name = "reading" if show == "effects" else "arm"
+    colours = charts.COLOURS if show == "effects" else charts.ARM_COLOURS
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    base = alt.Chart(frame).encode(tooltip=[column for column in frame.columns if column not in _ENDS])
+    top = alt.Legend(orient="top")
+    coloured = base.encode(color=alt.Color(f"{name}:N", title=None, scale=scale, legend=top))
+    unit = f"{evaluation.primary.label}, {evaluation.primary.unit}"
+    if "estimate" in frame.columns:  # beyond 100 % the axis ends, as in the report; the tooltip has the number
+        ends = [value for name in ("low_end", "estimate", "high_end") for value in frame[name].to_list()]
+        axis = alt.Scale(domain=charts.padded([0.0, *ends]), clamp=True)
+    if show == "effects":
+        shapes = alt.Scale(domain=list(colours), range=["triangle-up", "triangle-down", "circle"])
+        shape = alt.Shape("reading:N", title=None, scale=shapes, legend=top)
+        rows = coloured.encode(y=alt.Y("metric:N", title=None, sort=None))
+        layers = [
+            rows.mark_rule(strokeWidth=4).encode(
+                x=alt.X("low_end:Q", title="percent change", scale=axis), x2="high_end:Q"
+            ),
+            rows.mark_point(filled=True, size=120, opacity=1).encode(x="estimate:Q", shape=shape),
+            rows.mark_tick(thickness=2).encode(x="limit:Q"),
+            base.mark_rule(strokeDash=[4, 3]).encode(x=alt.datum(0)),
+        ]
+    elif show == "course":
+        dated = base.encode(x=alt.X("start:T", title="sessions started by"))
+        layers = [
+            dated.mark_area(opacity=0.25).encode(
+                y=alt.Y("low_end:Q", title="percent change", scale=axis), y2="high_end:Q"
+            ),
+            dated.mark_line(point=True).encode(y="estimate:Q"),
+            base.mark_rule(strokeDash=[4, 3]).encode(y=alt.datum(0)),
+        ]
+    elif show == "shift":
+        share = alt.Y("share:Q", title="share of sessions at or below", axis=alt.Axis(format=".0%"))
+        layers = [coloured.mark_line(point=True).encode(x=alt.X("value:Q", title=unit), y=share)]
+    else:
+        dated = coloured.encode(x=alt.X("start:T", title=None), y=alt.Y("median:Q", title=unit))
+        size = alt.Size("sessions:Q", legend=None, scale=alt.Scale(range=[20, 120]))
+        layers = [dated.mark_line(), dated.mark_point(filled=True, opacity=1).encode(size=size)]
+    return alt.LayerChart(layer=layers, width="container", title=evaluation.experiment.name)
+
+
+def _read_records(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> list[dict[str, Any]]:
+    if show == "effects":
+        return [
+            {"metric": row.label, "reading": row.change.value, "limit": row.limit}
+            | _interval(row.estimate, row.low, row.high)
+            for row in conclusion.forest_rows(evaluation)
+        ]
+    if show == "course":
+        return [
+            {"start": point.at_ms, "control": point.n_control, "treatment": point.n_treatment}
+            | _interval(point.estimate, point.low or 0.0, point.high or 0.0)
+            for point in evaluation.series
+            if point.estimate is not None
+        ]
+    if show == "shift":
+        return [
+            {"arm": curve.arm, "share": share, "value": value}
+            for curve in evaluation.curves
+            for share, value in zip(curve.quantiles, curve.values, strict=True)
+        ]
+    return [
+        {"arm": span.arm, "start": span.start_ms, "median": span.median, "sessions": span.sessions}
+        for span in conclusion.spans_of(evaluation, sample)[1]
+    ]
+
+
+def _interval(estimate: float, low: float, high: float) -> dict[str, Any]:
+    ends = {"low_end": max(low, -1e6), "high_end": min(high, 1e6)}  # JSON has no infinity
+    return {"estimate": estimate, "interval": format_interval(low, high), **ends}
+
+
 def _heading(column: str) -> str:
     return " ".join("USD" if word == "usd" else word for word in column.split("_"))
 
@@ -138,8 +250,9 @@ def _cell(value: object, decimals: int) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        text = f"{value:,.{decimals}f}"
-        return format_number(value) if value and not text.strip("-0.,") else text
+        if math.isfinite(value) and abs(round(value, decimals) - value) > 0.05 * abs(value):
+            return format_number(value)  # beside much larger numbers
+        return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
     return str(value)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.core import codec
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import State
 from kaizen_analytics.core.times import DAY_MS
@@ -21,13 +22,12 @@ from kaizen_analytics.core.words import (
     lowered,
 )
 from kaizen_analytics.experiments.decide import Headline
-from kaizen_analytics.pages import blocks, charts, design, sentences
-from kaizen_analytics.pages.blocks import Block, Mark, Tone
+from kaizen_analytics.pages import blocks, charts, plans, sentences
+from kaizen_analytics.pages.blocks import Block, Link, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow
-from kaizen_analytics.pages.documents import portfolio_document
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kaizen_analytics.core.model import Metric
     from kaizen_analytics.experiments.portfolio import Arm, Portfolio
@@ -104,7 +104,7 @@ def overview(portfolio: Portfolio) -> Block:
         Tone.UNCLEAR if urgent else Tone.NEUTRAL,
         headline,
         blocks.tiles(_tiles(portfolio)),
-        blocks.bullets(sentences) if sentences else blocks.paragraph("No experiment is late or too small."),
+        blocks.bullets(sentences),
         *_left_out(portfolio),
     )
 
@@ -137,8 +137,12 @@ def outcomes(portfolio: Portfolio) -> Block:
     return blocks.figure(charts.forest(rows), caption.strip())
 
 
-def decisions(portfolio: Portfolio) -> Block:
+def decisions(portfolio: Portfolio, links: Mapping[str, str] | None = None) -> Block:
     """Return what was decided, or would be decided today, for each experiment.
+
+    Args:
+        portfolio: What is shown.
+        links: The address of the conclusion report of each experiment that has one, by its id.
 
     >>> portfolio = analysis.portfolio(now_ms=0)
     >>> decisions(portfolio).html.count("<tr>")
@@ -148,67 +152,35 @@ def decisions(portfolio: Portfolio) -> Block:
         return blocks.paragraph("No experiment has been evaluated.")
     return blocks.table(
         ["experiment", "decision", "design", "change and interval", "why"],
-        [_decision_row(line) for line in portfolio.decided],
+        [_decision_row(line, (links or {}).get(line.id)) for line in portfolio.decided],
         caption="Concluded experiments, then running ones as they stand today",
         numeric=(3,),
     )
 
 
-def left_open(portfolio: Portfolio) -> Block:
-    """Return the experiments past their end that nobody concluded.
+def attention(portfolio: Portfolio) -> Block:
+    """Return the experiments that somebody should do something about: past their end, short of sessions, or waiting.
 
     >>> portfolio = analysis.portfolio(now_ms=0)
-    >>> left_open(portfolio).plain
-    'No running experiment is past its end.'
+    >>> attention(portfolio).plain.splitlines()[0]
+    'Too small for their target'
     """
-    return _listed(
-        [_left_open_sentence(line, portfolio.as_of_ms) for line in portfolio.left_open],
-        "No running experiment is past its end.",
-    )
-
-
-def running_out(portfolio: Portfolio) -> Block:
-    """Return the experiments that will have too few sessions at their end.
-
-    >>> portfolio = analysis.portfolio(now_ms=0)
-    >>> running_out(portfolio).plain.partition(",")[0]
-    'Every running experiment with a plan gets its sessions in time'
-    """
-    return _listed(
-        [_running_out_sentence(line, portfolio.as_of_ms) for line in portfolio.running_out],
-        "Every running experiment with a plan gets its sessions in time, if they come in as they did so far.",
-    )
-
-
-def underpowered(portfolio: Portfolio) -> Block:
-    """Return the experiments that would probably miss a change of the size of their target.
-
-    >>> portfolio = analysis.portfolio(now_ms=0)
-    >>> underpowered(portfolio).plain.partition(";")[0]
-    '- Ask for a plan first ended undecided'
-    """
-    listed = _listed(
-        [_underpowered_sentence(line) for line in portfolio.underpowered],
-        "No open question is asked with too few sessions, as far as the data tell.",
-    )
+    now_ms = portfolio.as_of_ms
     unknown = [line for line in portfolio.decided if line.state is State.RUNNING and _is_power_unknown(line)]
-    if not unknown:
-        return listed
-    words = f"Too early to say, because the interval has no limits yet: {_names(unknown)}."
-    return blocks.stack(listed, blocks.paragraph(words))
-
-
-def waiting(portfolio: Portfolio) -> Block:
-    """Return drafts that nobody started, and what could not be evaluated or read.
-
-    >>> portfolio = analysis.portfolio(now_ms=0)
-    >>> waiting(portfolio).plain.partition(",")[0]
-    'No draft waits to be started'
-    """
-    sentences = [_waiting_sentence(line, portfolio.as_of_ms) for line in portfolio.waiting]
-    return _listed(
-        [*sentences, *portfolio.unreadable], "No draft waits to be started, and every experiment can be evaluated."
-    )
+    early = f"Too early to say, because the interval has no limits yet: {_names(unknown)}."
+    lists = {
+        "Nobody concluded these": [_left_open_sentence(line, now_ms) for line in portfolio.left_open],
+        "Running out of time": [_running_out_sentence(line, now_ms) for line in portfolio.running_out],
+        "Too small for their target": [
+            *(_underpowered_sentence(line) for line in portfolio.underpowered),
+            *([early] if unknown else []),
+        ],
+        "Waiting": [*(_waiting_sentence(line, now_ms) for line in portfolio.waiting), *portfolio.unreadable],
+    }
+    found = [(title, sentences) for title, sentences in lists.items() if sentences]
+    if not found:
+        return blocks.paragraph("Nothing: no experiment is late, too small for its target, or waiting.")
+    return blocks.stack(*(part for title, told in found for part in (blocks.subheading(title), _listed(told))))
 
 
 def method(portfolio: Portfolio) -> Block:
@@ -226,10 +198,33 @@ def document(portfolio: Portfolio) -> Block:
     """Return the whole portfolio for `report.json`; it shows nothing.
 
     >>> portfolio = analysis.portfolio(now_ms=0)
-    >>> document(portfolio).data["schema"]
-    'portfolio/1'
+    >>> document(portfolio).data["attention"]["underpowered"]
+    ['plan-first', 'concise-instructions']
     """
-    return blocks.data(portfolio_document(portfolio))
+    lines = [
+        {
+            **codec.plain(line),
+            "headline": None if line.headline is None else line.headline.value,
+            "grade": None if line.decision is None else line.decision.grade,
+            "decision": None
+            if line.decision is None or line.verdict is None
+            else sentences.decision(line.decision, line.verdict),
+        }
+        for line in portfolio.lines
+    ]
+    found = {
+        "schema": "portfolio/1",
+        "as_of_ms": portfolio.as_of_ms,
+        "lines": lines,
+        "archived": portfolio.archived,
+        "unreadable": list(portfolio.unreadable),
+        "attention": {
+            "left_open": [line.id for line in portfolio.left_open],
+            "running_out": [line.id for line in portfolio.running_out],
+            "underpowered": [line.id for line in portfolio.underpowered],
+        },
+    }
+    return blocks.data(found)
 
 
 def _urgent(portfolio: Portfolio) -> int:
@@ -278,7 +273,7 @@ def _left_out(portfolio: Portfolio) -> list[Block]:
     return [blocks.paragraph(" ".join(parts), quiet=True)] if parts else []
 
 
-def _decision_row(line: Line) -> tuple[str | Mark, ...]:
+def _decision_row(line: Line, address: str | None) -> tuple[str | Mark | Link, ...]:
     headline = line.headline or Headline.UNDECIDED
     mark = Mark(tone=charts.TONES[headline], text=_WORDS[headline])
     found = line.interval
@@ -286,12 +281,13 @@ def _decision_row(line: Line) -> tuple[str | Mark, ...]:
     if found is not None:
         change = f"{format_change(found.estimate)} ({format_interval(found.low, found.high)})"
     made = line.decision
-    came = "\u2013" if made is None else design.grade_name(made.grade, exploratory=made.exploratory)
+    came = "\u2013" if made is None else plans.grade_name(made.grade, exploratory=made.exploratory)
     state = line.state.value.lower()
     if line.concluded_at_ms is not None:
         state = f"concluded on {format_day(line.concluded_at_ms)}"
         state += f" by {line.concluded_by}" if line.concluded_by else ""
-    return f"{line.name} ({state})", mark, came, change, _reason(line)
+    name = f"{line.name} ({state})"
+    return name if address is None else Link(address=address, text=name), mark, came, change, _reason(line)
 
 
 def _left_open_sentence(line: Line, now_ms: int) -> str:
@@ -344,9 +340,7 @@ def _is_power_unknown(line: Line) -> bool:
     return bool(line.target_pct) and line.detectable_pct is None
 
 
-def _listed(sentences: Sequence[str], otherwise: str) -> Block:
-    if not sentences:
-        return blocks.paragraph(otherwise)
+def _listed(sentences: Sequence[str]) -> Block:
     more = [f"And {len(sentences) - _SHOWN} more, in the JSON of this report."] if len(sentences) > _SHOWN else []
     return blocks.bullets([*sentences[:_SHOWN], *more])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.words import counted, format_day, format_minute, format_p_value, listed
-from kaizen_analytics.pages import blocks, charts, design, sentences
+from kaizen_analytics.pages import blocks, charts, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow
 from kaizen_analytics.pages.documents import retro_document
@@ -170,7 +170,7 @@ def experiments(retro: Retro) -> Block:
     rows = [
         (
             f"{line.name} ({line.state.lower()}; {REGISTRY[line.metric].label.lower()})",
-            "\u2013" if line.evaluation is None else design.grade_name(line.grade, exploratory=line.exploratory),
+            "\u2013" if line.evaluation is None else plans.grade_name(line.grade, exploratory=line.exploratory),
             sentences.experiment(line),
         )
         for line in retro.experiments

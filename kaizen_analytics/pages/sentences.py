@@ -19,6 +19,7 @@ from kaizen_analytics.core.words import (
     format_interval,
     format_moment,
     format_number,
+    format_p_value,
     format_percent,
     format_share,
     listed,
@@ -35,16 +36,23 @@ from kaizen_analytics.experiments.decide import (
     gain_of,
     worst_of,
 )
-from kaizen_analytics.experiments.evaluation import CautionKind, NextStep, choose_next_step, is_over
+from kaizen_analytics.experiments.evaluation import (
+    CautionKind,
+    History,
+    NextStep,
+    choose_next_step,
+    is_over,
+    percent_of,
+)
 from kaizen_analytics.experiments.power import REACH_DAYS, lies_beyond
 from kaizen_analytics.experiments.sizing import MIN_DAYS_AFTER
-from kaizen_analytics.pages import design, effect_text, history, lots
+from kaizen_analytics.pages import effect_text, plans
 from kaizen_analytics.stats.srm import RatioStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kaizen_analytics.core.model import Experiment, Metric
+    from kaizen_analytics.core.model import Metric
     from kaizen_analytics.experiments.decide import Decision
     from kaizen_analytics.experiments.evaluation import (
         Caution,
@@ -59,6 +67,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.experiments.sizing import Reach
     from kaizen_analytics.retro.retro import ExperimentLine
     from kaizen_analytics.stats import Effect, Interval
+    from kaizen_analytics.stats.before_after import Drift, DriftBound, Placebo, StratifiedEffect
 
     Format = Callable[[float], str]
 
@@ -112,7 +121,7 @@ def _invalid(evaluation: Evaluation) -> str:
     ratio = evaluation.quality.sample_ratio
     if ratio is None or evaluation.decision.claim is Claim.NOT_COMPARABLE:
         return "The arms cannot be compared."
-    return lots.sample_ratio(ratio)
+    return plans.sample_ratio(ratio)
 
 
 def _delta(evaluation: Evaluation, percent: Interval, criterion: Delta) -> tuple[str, str]:
@@ -123,7 +132,7 @@ def _delta(evaluation: Evaluation, percent: Interval, criterion: Delta) -> tuple
     goal = f"{wanted} of at least {format_given(target)}" if target else f"any {wanted[2:]}"
     when = " so far" if found.design.sequential else ""
     seen = f"The data{when} show {_seen(percent, criterion.direction)} ({_between(found, percent, format_change)})."
-    if history.is_withheld(evaluation.decision, verdict):
+    if _is_withheld(evaluation.decision, verdict):
         return seen, "The target is judged only where a difference after the change is claimed."
     consequences = {
         Verdict.MET: f"The target of {goal} is reached",
@@ -221,8 +230,8 @@ def headline(made: Decision, verdict: Verdict) -> str:
         return "Do not ship"
     if made.headline in (Headline.BETTER, Headline.WORSE):
         return _observed(made)
-    if made.claim is not None and history.is_withheld(made, verdict):
-        return history.HEADLINES[made.claim]
+    if made.claim is not None and _is_withheld(made, verdict):
+        return _CLAIM_HEADLINES[made.claim]
     if verdict is Verdict.INVALID:
         return "Do not decide on these data"
     return "Do not ship yet" if verdict in IMPROVED and made.grade in (None, Grade.RANDOMISED) else "Do not decide yet"
@@ -246,11 +255,11 @@ def reason(made: Decision, verdict: Verdict) -> str:
     >>> reason(decide(Verdict.REGRESSED, [], Grade.RANDOMISED), Verdict.REGRESSED)
     'the success metric got worse'
     """
-    if verdict is Verdict.INVALID and not history.is_withheld(made, verdict):
+    if verdict is Verdict.INVALID and not _is_withheld(made, verdict):
         return "the sessions are not split between the arms as declared"
     if made.violated:
         return f"{_named(made.violated)} got worse beyond chance"
-    return history.reason(made) if history.is_withheld(made, verdict) else _primary_reason(made, verdict)
+    return _claim_reason(made) if _is_withheld(made, verdict) else _primary_reason(made, verdict)
 
 
 def _primary_reason(made: Decision, verdict: Verdict) -> str:
@@ -290,21 +299,144 @@ def _named(metrics: Sequence[Metric]) -> str:
     return listed([lowered(REGISTRY[metric].label) if metric in REGISTRY else metric for metric in metrics])
 
 
-def criterion(experiment: Experiment) -> str:
-    """Return the success criterion of an experiment in words.
+# What the history says about arms that are separated in time.
 
-    >>> evaluation = analysis.evaluate("small-model")
-    >>> criterion(evaluation.experiment).replace("\N{NO-BREAK SPACE}", " ")
-    'success: cost per session falls by at least 30 %'
+
+_CLAIM_HEADLINES = {
+    Claim.TOO_EARLY: "Too early to say",
+    Claim.TOO_FEW: "Not enough sessions to say",
+    Claim.NOT_COMPARABLE: "Do not decide on these data",
+    Claim.UNDEFINED: "Do not decide on these data",
+    Claim.NO_DIFFERENCE: "No clear difference after the change",
+    Claim.DRIFT: "A difference, but this history moves as much by itself",
+    Claim.COMMON_JUMP: "A difference, but jumps of this size are usual here",
+    Claim.SHORT_HISTORY: "A difference, but too little history to judge it",
+}
+"""What a claim that does not hold says instead, in a few words."""
+_CLAIM_REASONS = {
+    Claim.TOO_EARLY: "arms before and after a commit are judged once, at the end of the window",
+    Claim.TOO_FEW: "each arm needs 20 sessions on 5 days",
+    Claim.UNDEFINED: "the success metric has no percent change",
+    Claim.NO_DIFFERENCE: "the interval of the difference includes no change",
+    Claim.DRIFT: "the weeks before the change differ from each other by as much",
+    Claim.COMMON_JUMP: "a jump of this size is seen at other dates, when nothing was changed",
+    Claim.SHORT_HISTORY: "a claim needs 5 weeks of history before the change and 2 weeks after it",
+}
+_COVERED = 0.8
+"""Share of an arm's sessions in the common kinds below which a result names them."""
+_Z = 1.96
+
+
+def _is_withheld(made: Decision, verdict: Verdict) -> bool:
+    """Return whether a difference is not claimed because of the arms' history, and not because of their sizes."""
+    lost = verdict is Verdict.INVALID and made.claim is not Claim.NOT_COMPARABLE
+    return made.claim not in (None, Claim.HOLDS) and not lost
+
+
+def _claim_reason(made: Decision) -> str:
+    """Return why a difference is not claimed, as the end of a sentence."""
+    if made.claim in _CLAIM_REASONS:
+        return _CLAIM_REASONS[made.claim]
+    if not made.changed:
+        return "no kind of session (model, agent and workspace) is in both arms often enough"
+    return f"the {listed(made.changed)} changed with the change, so the arms hold different kinds of session"
+
+
+def history(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """Return what the history of the metric says about the difference: what each line is about, and its text.
+
+    >>> history(analysis.evaluate("small-model"))
+    []
     """
-    definition = REGISTRY[experiment.metric]
-    wanted = experiment.success_criterion
-    if isinstance(wanted, Delta):
-        verb = "rises" if wanted.direction is Direction.INCREASE else "falls"
-        return f"success: {lowered(definition.label)} {verb} by at least {format_given(abs(wanted.target_pct))}"
-    side = "at least" if definition.better is Direction.INCREASE else "at most"
-    value = f"{wanted.metric_value:g} {definition.unit}"
-    return f"success: {lowered(definition.label)} of the treatment is {side} {value}"
+    past = evaluation.history
+    if past is None:
+        return []
+    placebo, drift = past.found.placebo, past.found.drift
+    told = [
+        *(f"The {item.column} was {item.control} before and {item.treatment} after." for item in past.mismatches),
+        *_standardised(past, 1 - evaluation.alpha),
+        *_elsewhere(past, 1 - evaluation.alpha),
+    ]
+    return [
+        *(("History", text) for text in told),
+        *([] if placebo is None else [("Placebo", _placebo(placebo))]),
+        *(("Drift", text) for text in (_drift_line(past), "" if drift is None else _step(drift)) if text),
+    ]
+
+
+def placebo_caption(placebo: Placebo) -> str:
+    """Return what the picture of the placebo dates shows.
+
+    >>> from kaizen_analytics.stats.before_after import Placebo
+    >>> placebo_caption(Placebo(window_days=7, days=(-9,), jumps=(0.1,), jump=2.0, as_large=0)).partition(". ")[0]
+    'At 1 other date, a jump of this size was seen 0 times (windows of 7 days)'
+    """
+    return f"{_placebo(placebo)} The large dot is the change."
+
+
+def _drift_line(past: History) -> str:
+    """Return how the history changes by itself, beside the steady change that would explain the difference."""
+    bound, drift = past.found.bound, past.found.drift
+    return " ".join([*([] if drift is None else [_movement(drift)]), *([] if bound is None else [_bound(bound)])])
+
+
+def _standardised(past: History, level: float) -> list[str]:
+    effect, crude = past.found.effect, past.found.crude
+    if effect is None:
+        return []
+    found = []
+    if len(effect.common) > 1:
+        apart = "" if crude is None else f" Without that it is {_change(crude.log_ratio)}."
+        kinds = counted(len(effect.common), "kind")
+        found.append(f"Standardised over {kinds} of session: {_limits(effect, level)}.{apart}")
+    if effect.coverage < _COVERED:
+        kinds = "; ".join(past.kinds)
+        found.append(f"This holds for {kinds}: {format_share(effect.coverage)} of the sessions of an arm.")
+    return found
+
+
+def _placebo(placebo: Placebo) -> str:
+    dates, times = counted(placebo.dates, "other date"), counted(placebo.as_large, "time")
+    return f"At {dates}, a jump of this size was seen {times} (windows of {placebo.window_days} days)."
+
+
+def _bound(bound: DriftBound) -> str:
+    whole = f"To explain the difference, it would have to change by {_change(bound.all)} a week"
+    if bound.significance == 0:
+        return f"{whole}."
+    return f"{whole}; {_change(bound.significance)} a week would make the difference unclear."
+
+
+def _movement(drift: Drift) -> str:
+    low, high = (100 * math.expm1(drift.slope + side * drift.slope_error) for side in (-_Z, _Z))
+    wander = format_percent(100 * math.expm1(drift.wander))
+    slope = f"{_change(drift.slope)} a week ({format_interval(low, high)})"
+    return f"This history changes by {slope}, and its weekly level wanders by {wander}."
+
+
+def _step(drift: Drift) -> str:
+    step, p_value = _change(drift.step), format_p_value(drift.p_value)
+    return f"With slope and wander allowed for, the step at the change is {step} (p = {p_value})."
+
+
+def _elsewhere(past: History, level: float) -> list[str]:
+    other = past.elsewhere
+    if other is None:
+        return []
+    where = f"In other workspaces, on the same dates ({counted(other.sessions, 'session')})"
+    return [f"{where}: {_limits(other.effect, level)}."]
+
+
+def _limits(effect: StratifiedEffect, level: float) -> str:
+    percent = percent_of(effect)
+    if percent is None:
+        raise ValueError("An effect has a percent change.")
+    limits = format_interval(percent.low, percent.high)
+    return f"{format_change(percent.estimate)} ({format_given(100 * level)} interval {limits})"
+
+
+def _change(log_ratio: float) -> str:
+    return format_change(100 * math.expm1(log_ratio))
 
 
 # Whether the numbers can be trusted.
@@ -349,7 +481,7 @@ def warnings(evaluation: Evaluation) -> list[str]:
     quality, control, treatment = evaluation.quality, evaluation.quality.control, evaluation.quality.treatment
     wanted = evaluation.experiment.success_criterion
     return [
-        *(lots.caution(item, quality.candidates) or _caution(item, evaluation) for item in quality.cautions),
+        *(plans.caution(item, quality.candidates) or _caution(item, evaluation) for item in quality.cautions),
         *([_contradiction(wanted)] if isinstance(wanted, Delta) and wanted.is_contradictory else []),
         *_split_warnings(evaluation),
         *_tasks(quality.tasks, evaluation.primary.label),
@@ -379,7 +511,7 @@ def _caution(item: Caution, evaluation: Evaluation) -> str:
             return f"{counted(item.count, 'session')} tagged with one arm here and another there count in none."
         case CautionKind.CONFLICTING_RULES:
             return f"{item.count} stores export this experiment, not all with the same rule; one rule was used."
-    # RECOMPUTED; what concerns a lot is said by `lots.caution`.
+    # RECOMPUTED; what concerns a lot is said by `plans.caution`.
     return "Recomputed from the lake. The store that concluded the experiment holds what was frozen."
 
 
@@ -427,7 +559,7 @@ def _contradiction(wanted: Delta) -> str:
 def _split_warnings(evaluation: Evaluation) -> list[str]:
     ratio = evaluation.quality.sample_ratio
     if ratio is not None and ratio.status is not RatioStatus.OK:
-        return [f"Sample ratio: {lowered(lots.sample_ratio(ratio))}"]
+        return [f"Sample ratio: {lowered(plans.sample_ratio(ratio))}"]
     return []
 
 
@@ -467,7 +599,7 @@ def next_actions(evaluation: Evaluation) -> list[str]:
         actions.append(f"Freeze the result: kaizen-analytics exp conclude {experiment.id}")
     if warnings(evaluation):
         actions.append("Read the warnings on data quality before quoting a number.")
-    if (command := design.settle(evaluation)) is not None:
+    if (command := plans.settle(evaluation)) is not None:
         actions.append(
             f"To show the cause, draw the arms by lot; add what they get, such as --treatment-file: {command}"
         )

@@ -76,12 +76,7 @@ def render_box(evaluation: Evaluation, width: int | None = None, *, colour: bool
 
 
 def _summarise_effect(effect: Effect) -> Block:
-    """Return both arms, the difference and the percent change, with the sentence and the notes below.
-
-    >>> from kaizen_analytics.stats import median_effect
-    >>> print(_summarise_effect(median_effect([1, 2, 3, 4, 5], [2, 3, 4, 5, 6])).plain.splitlines()[2])
-    control (n = 5)           3        1       5
-    """
+    """Return both arms, the difference and the percent change, with the sentence and the notes below."""
     footer = (
         f"p value {format_p_value(effect.p_value)}, effective alpha {format_p_value(effect.alpha)}, "
         f"{effect.design.kind.value} design"
@@ -114,12 +109,7 @@ def tabulate_effect(effect: Effect) -> Block:
 
 
 def _summarise_evaluation(evaluation: Evaluation) -> Block:
-    """Return the decision with every metric that was compared, the primary metric first; in a terminal, the box.
-
-    >>> evaluation = analysis.evaluate("small-model")
-    >>> _summarise_evaluation(evaluation).html.count("<tr>") == 1 + len(evaluation.results)
-    True
-    """
+    """Return the decision with every metric that was compared, the primary metric first; in a terminal, the box."""
     experiment = evaluation.experiment
     name = f"{experiment.name} ({experiment.id}, {experiment.state.value.lower()})"
     told = [(label, text) for label, text in conclusion.entries(evaluation) if label not in {"Effect", "Interval"}]
@@ -128,27 +118,19 @@ def _summarise_evaluation(evaluation: Evaluation) -> Block:
 
 
 def _summarise_portfolio(portfolio: Portfolio) -> Block:
-    """Return one row for each experiment, the best outcome first.
-
-    >>> print(_summarise_portfolio(analysis.portfolio(now_ms=0)).plain.splitlines()[0])
-    3 experiments as of 1970-01-01T00:00:00Z
-    """
+    """Return one row for each experiment, the best outcome first."""
     lines = blocks.table(
         ["experiment", "state", "decision", "change", "target"],
         [_portfolio_row(line) for line in portfolio.lines],
         caption=f"{counted(len(portfolio.lines), 'experiment')} as of {format_moment(portfolio.as_of_ms)}",
         numeric=(3, 4),
-        bars=[line.interval for line in portfolio.lines],
+        bars=charts.interval_bars([line.interval for line in portfolio.lines]),
     )
     return blocks.stack(lines, blocks.paragraph(sentences.portfolio(portfolio)))
 
 
 def _summarise_power(table: PowerTable) -> Block:
-    """Return what it takes to prove changes of several sizes.
-
-    >>> print(_summarise_power(power_table).plain.splitlines()[1].split()[:3])
-    ['true', 'change', 'right']
-    """
+    """Return what it takes to prove changes of several sizes."""
     wanted = format_given(100 * table.power)
     label, goal = REGISTRY[table.metric].label, sentences.power_goal(table)
     dated = table.after_days is not None

@@ -321,6 +321,9 @@ def _prepare(request: RunRequest) -> _Prepared:
         named = None if subject is None else share.redactor.redact(subject)
     folder = root / publication.slug(report.name)
     output = folder if named is None else folder / publication.slug(named)
+    if "reported" in parameters:  # the experiments that have a conclusion beside this report, which links to them
+        pages = (root / "experiment_conclusion").glob("*/latest/report.html")
+        parameters["reported"] = " ".join(sorted(page.parents[1].name for page in pages))
     return _Prepared(request=request, parameters=parameters, subject=subject, output=output, share=share)
 
 

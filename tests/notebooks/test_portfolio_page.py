@@ -24,15 +24,7 @@ SAMPLE = Path(__file__).resolve().parents[2] / "data" / "sample"
 DAY_MS = 86_400_000
 START_MS = 1_788_768_000_000  # 2026-09-07 08:00
 NOW_MS = START_MS + 14 * DAY_MS
-SECTIONS = [
-    "Outcomes",
-    "Decisions",
-    "Nobody concluded these",
-    "Running out of time",
-    "Too small for their target",
-    "Waiting",
-    "Method and limits",
-]
+SECTIONS = ["Outcomes", "Decisions", "What needs attention", "Method and limits"]
 
 
 def experiment(
@@ -89,6 +81,9 @@ def portfolio(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
         store.native(
             "insert into experiments (id, name, created_at_ms, metadata) values ('e9', 'x', 6, '{') returning 1"
         )
+    conclusion = folder / "reports" / "experiment_conclusion" / "Concluded-in-time" / "latest"
+    conclusion.mkdir(parents=True)
+    (conclusion / "report.html").write_text("The conclusion", encoding="utf-8")
     return make_report(folder / "kaizen.db", folder / "reports")
 
 
@@ -120,6 +115,12 @@ def test_every_list_says_what_to_do(portfolio: RunResult) -> None:
     assert "Only a draft has been a draft since 7 September 2026 (14 days)" in text
     assert "exp start Started-by-another-t" in text
     assert "Experiment e9 cannot be read" in text
+
+
+def test_an_experiment_links_to_its_conclusion_where_there_is_one(portfolio: RunResult, page: str) -> None:
+    linked = [value for name, value in Elements(page).attributes if name == "href" and value.startswith("..")]
+    assert [(portfolio.folder / address).read_text() for address in linked] == ["The conclusion"]
+    assert "experiment_conclusion" not in (portfolio.folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_json_holds_every_experiment_and_the_lists(portfolio: RunResult) -> None:

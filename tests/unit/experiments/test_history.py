@@ -20,7 +20,6 @@ from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.pages import charts, conclusion, sentences
-from kaizen_analytics.pages import history as words
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.before_after import BeforeAfter, Drift, Placebo, StratifiedEffect
 
@@ -55,7 +54,7 @@ def scaled(frame: pl.DataFrame, factor: float, column: str = "tokens_per_session
 
 
 def lines(evaluation: Evaluation) -> list[str]:
-    return [text for _, text in words.entries(evaluation)]
+    return [text for _, text in sentences.history(evaluation)]
 
 
 FRAME, PAST = make_sessions(-28, 28), make_sessions(-56, -28, seed=2)

@@ -19,7 +19,7 @@ from kaizen_analytics.experiments.plan import Plan, get_plan
 from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA, restore_sample, sample_records
 from kaizen_analytics.hook import append_record, draw
-from kaizen_analytics.pages import lots, sentences
+from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.stats import DesignKind, RatioStatus, mean_effect, median_effect
 from kaizen_analytics.store import Store, tag_session, untag_session
 from kaizen_analytics.store.assignments import fold_spool, spool_beside
@@ -126,7 +126,7 @@ def test_sessions_of_one_unit_are_a_cluster_and_the_split_counts_units(store: St
     assert whole.high - whole.low > 1.5 * (single.high - single.low)
     ratio = found.quality.sample_ratio
     assert (ratio.n_control, ratio.n_treatment) == tuple(arm["unit"].n_unique() for arm in arms)
-    assert "of 14 days" in lots.sample_ratio(ratio)
+    assert "of 14 days" in plans.sample_ratio(ratio)
 
 
 def test_sessions_without_a_draw_are_counted_with_their_reasons(store: Store, add_sessions: AddSessions, begin):
@@ -148,7 +148,7 @@ def test_sessions_without_a_draw_are_counted_with_their_reasons(store: Store, ad
         "No lot was drawn for 4 of 99 sessions in scope (exposure 96.0 %). "
         "The reasons are among those of the excluded sessions."
     )
-    assert "before reading any result" in lots.caution(Caution(kind=CautionKind.NOT_DRAWN, count=6), 100)
+    assert "before reading any result" in plans.caution(Caution(kind=CautionKind.NOT_DRAWN, count=6), 100)
 
 
 def test_a_unit_that_was_drawn_and_has_no_session_yet_is_not_missing(store: Store, add_sessions: AddSessions, begin):

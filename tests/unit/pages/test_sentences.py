@@ -14,7 +14,7 @@ from kaizen_analytics.experiments.decide import Claim, Decision, Grade, Guardrai
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, NextStep, choose_next_step
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start, Statistic
 from kaizen_analytics.experiments.power import PowerTable
-from kaizen_analytics.pages import conclusion, design, effect_text, lots, sentences
+from kaizen_analytics.pages import conclusion, effect_text, plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document
 from kaizen_analytics.stats import (
     ArmSummary,
@@ -328,7 +328,7 @@ def test_every_caution_has_a_sentence(evaluate, kind):
     ],
 )
 def test_the_split_in_words(n_control, n_treatment, words):
-    assert words in lots.sample_ratio(check_sample_ratio(n_control, n_treatment))
+    assert words in plans.sample_ratio(check_sample_ratio(n_control, n_treatment))
 
 
 def test_the_design_is_said_with_what_would_explain_a_difference_away(evaluate):
@@ -341,10 +341,10 @@ def test_the_design_is_said_with_what_would_explain_a_difference_away(evaluate):
     assert later.decision.claim is Claim.TOO_FEW
     claimed = replace(later.decision, claim=Claim.HOLDS, headline=Headline.BETTER)
     assert sentences.headline(claimed, Verdict.MET) == "Lower after the change; the cause is not shown"
-    assert "people chose the arm" in design.grade(concurrent.decision)
-    assert "such as a new model" in design.grade(later.decision)
-    assert design.grade_name(later.decision.grade, exploratory=True) == "before/after, exploratory"
-    assert design.grade(replace(later.decision, grade=None)).startswith("not recorded")
+    assert "people chose the arm" in plans.grade(concurrent.decision)
+    assert "such as a new model" in plans.grade(later.decision)
+    assert plans.grade_name(later.decision.grade, exploratory=True) == "before/after, exploratory"
+    assert plans.grade(replace(later.decision, grade=None)).startswith("not recorded")
 
 
 def test_the_next_step_depends_on_the_decision_and_the_time(evaluate):
@@ -373,8 +373,8 @@ def test_the_next_step_depends_on_the_decision_and_the_time(evaluate):
 def test_criteria_in_words(evaluate):
     rising = evaluate(VALUES, HALVED, success_criterion=Delta(UP, 5.0)).experiment
     value = replace(rising, success_criterion=Absolute(metric_value=900.0))
-    assert plain(sentences.criterion(rising)) == "success: tokens per session rises by at least 5 %"
-    assert sentences.criterion(value) == "success: tokens per session of the treatment is at most 900 tokens"
+    assert plain(plans.criterion(rising)) == "success: tokens per session rises by at least 5 %"
+    assert plans.criterion(value) == "success: tokens per session of the treatment is at most 900 tokens"
 
 
 def test_power_in_words():

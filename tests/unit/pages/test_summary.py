@@ -14,11 +14,13 @@ from IPython.core.formatters import DisplayFormatter
 
 from kaizen_analytics.core.model import Absolute, Direction, Metric, State
 from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
+from kaizen_analytics.experiments.evaluation import Role
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.experiments.portfolio import Portfolio, PortfolioLine
 from kaizen_analytics.experiments.power import compute_power
-from kaizen_analytics.pages import design, summary
-from kaizen_analytics.pages.documents import evaluation_document, portfolio_document, power_document
+from kaizen_analytics.pages import plans, summary
+from kaizen_analytics.pages.documents import evaluation_document, power_document
+from kaizen_analytics.pages.portfolio import document as portfolio_document
 from kaizen_analytics.pages.summary import (
     _summarise_effect,
     _summarise_evaluation,
@@ -57,7 +59,7 @@ def test_the_box_fits_the_terminal_and_its_commands_can_be_copied(evaluate):
     assert {len(line) for line in narrow.partition("\nNext: ")[0].splitlines()} == {60}
     assert max(map(len, narrow.splitlines())) <= 60
     command = narrow.rpartition(":\n  ")[2].replace(" \\\n   ", "")
-    assert shlex.split(command) == shlex.split(design.settle(evaluation))
+    assert shlex.split(command) == shlex.split(plans.settle(evaluation))
     assert max(map(len, render_box(evaluation, 200).splitlines())) == 100
 
 
@@ -84,11 +86,12 @@ def test_no_percent_is_separated_from_its_number(box):
 
 
 def test_the_table_of_an_evaluation_has_every_metric(evaluate):
-    evaluation = evaluate(VALUES, HALVED, name="<script>x</script>")
+    evaluation = evaluate(VALUES, HALVED, name="<script>x</script>", columns={"cost_per_session": 1.0})
     page = _summarise_evaluation(evaluation).html
     assert "&lt;script&gt;x&lt;/script&gt; (e-1, concluded)</h3>" in page
     assert '<dt>Decision</dt><dd dir="auto">Do not decide yet' in page
-    assert page.count("<tr>") == 1 + len(evaluation.results)
+    known = [result for result in evaluation.results if result.control.n or result.role is not Role.SECONDARY]
+    assert page.count("<tr>") == 1 + len(known) > 3
     assert "\N{MINUS SIGN}50.0\N{NO-BREAK SPACE}%" in page
 
 
@@ -193,7 +196,7 @@ def test_the_json_says_why_something_is_missing(evaluate):
 
 
 def test_the_json_of_a_portfolio():
-    document = json.loads(json.dumps(portfolio_document(PORTFOLIO), allow_nan=False))
+    document = json.loads(json.dumps(portfolio_document(PORTFOLIO).data, allow_nan=False))
     assert document["lines"][0]["headline"] == "undecided"
     assert document["lines"][0]["decision"] == ("Do not decide yet: the success metric may or may not have improved.")
     assert document["lines"][1]["decision"] is None

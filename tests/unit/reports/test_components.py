@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from html.parser import HTMLParser
 
 import pytest
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from kaizen_analytics.pages import blocks
 from kaizen_analytics.pages.blocks import DATA_MIME, Figure, Mark, Tone
-from kaizen_analytics.stats import Interval
 
 EVIL = "</td><script>alert(1)</script>\u202e\x00 **x**"
 
@@ -89,21 +87,6 @@ def test_plain_text_is_aligned_with_ordinary_spaces() -> None:
 def test_dates_and_short_names_are_not_broken_in_html() -> None:
     rows = [("2026-09-07",), ("a longer name",), ("a name that wraps",), ("total_tokens_per_session",)]
     assert blocks.table(["name"], rows).html.count("white-space:nowrap") == 3
-
-
-def interval(low: float, estimate: float, high: float) -> Interval:
-    return Interval(estimate=estimate, low=low, high=high)
-
-
-def test_bars_share_one_axis_that_holds_zero() -> None:
-    bars = (interval(-20, -10, 0), None, interval(-math.inf, 5, math.inf))
-    page = blocks.table(["name"], [("a",), ("b",), ("c",)], bars=bars).html
-    drawn = page.split("<svg")[1:]
-    assert len(drawn) == 2
-    zeros = {part.split('<path d="')[1].split('"')[0] for part in drawn}
-    assert len(zeros) == 1, "the dashed line stands at the same place in both"
-    assert "inf" not in page
-    assert "nan" not in page
 
 
 @given(st.text(min_size=1), st.text(min_size=1))
