@@ -39,9 +39,11 @@ for path in json.load(sys.stdin):
 """
 
 
-@pytest.fixture
-def path(tmp_path: Path, home: Path) -> Path:
-    folder = home / ".claude" / "projects" / "-repo-demo"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store; its transcripts lie beside it."""
+    top = tmp_path_factory.mktemp("made")
+    folder = top / ".claude" / "projects" / "-repo-demo"
     folder.mkdir(parents=True)
     for number in range(20):
         name = f"s{number}"
@@ -54,10 +56,14 @@ def path(tmp_path: Path, home: Path) -> Path:
             )
         ]
         (folder / f"{name}.jsonl").write_bytes(lines(*turns))
-    made = tmp_path / "made.db"
-    with Store.open(made, create=True) as store:
-        run_ingest(store, [home], environment={})
-    return made
+    with Store.open(top / "made.db", create=True) as store:
+        run_ingest(store, [top], environment={})
+    return top / "made.db"
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(made, tmp_path / "copied.db"))
 
 
 def find_damage(path: Path) -> list[str]:
@@ -105,7 +111,7 @@ def test_a_flipped_bit_that_changes_a_value_is_found(path: Path, tmp_path: Path)
 
 
 @pytest.mark.filterwarnings("ignore::kaizen_analytics.core.errors.StoreWarning")
-@pytest.mark.parametrize("bit", range(8))
+@pytest.mark.parametrize("bit", [0, 5, 7])
 def test_every_bit_of_a_text_counts(path: Path, bit: int):
     offset = path.read_bytes().index(b"please do step 3 of 7")
     flip(path, offset, bit)
@@ -127,11 +133,12 @@ def test_sessions_without_a_digest_are_counted(path: Path):
     assert results == {"pages": 0, "cells": 0, "digests": 0, "without_digest": 2}
 
 
-def test_a_session_that_grows_gets_a_new_digest(path: Path, home: Path):
-    with (home / ".claude" / "projects" / "-repo-demo" / "s3.jsonl").open("ab") as file:
-        file.write(lines(prompt("later", 100, "one more", session="s3")))
+def test_a_session_that_grows_gets_a_new_digest(made: Path, path: Path):
+    file = made.parent / ".claude" / "projects" / "-repo-demo" / "s3.jsonl"
+    with file.open("ab") as opened:
+        opened.write(lines(prompt("later", 100, "one more", session="s3")))
     with Store.open(path) as store:
-        run_ingest(store, [home], environment={})
+        assert run_ingest(store, [made.parent], environment={}).new_events == 1
     assert find_damage(path) == []
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
 from ingest_lines import (
     START_MS,
     answer,
@@ -442,45 +439,6 @@ def test_the_conversations_of_a_cursor_database_are_read_once(store, home):
     assert (again.files_read, again.sessions) == (0, 2)
 
 
-FORKED = conversation("s1", count=2)
-FILES = {
-    "s1": lines(*FORKED, *conversation("s1", 200, response="n", count=1)),
-    "fork": lines(*renamed(FORKED, "fork"), *conversation("fork", 500, response="o", count=1)),
-    "fork2": lines(*renamed(FORKED[:3], "fork2"), prompt("x", 20, session="fork2")),
-    "agent-a": lines(*FORKED[:4], *conversation("s1", 300, response="q", count=1)),
-}
-ROLLOUTS = {"sessions/2026/01/01": rollout("c1", 3), "archived_sessions": rollout("c1", 2)}
-
-
-@pytest.mark.slow
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1)), max_size=4))
-@example(steps=[(4, 0.25), (5, 1.0)])  # a file that has said nothing yet takes its session back from a copy
-def test_any_split_of_the_files_over_any_number_of_runs_gives_the_same_store(tmp_path, steps):
-    home = tmp_path / "home"
-    home.mkdir(exist_ok=True)
-    for leftover in (home / ".claude", home / ".codex", tmp_path / "split.db", tmp_path / "once.db"):
-        shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-    files = [(lambda text, stem=stem: claude_file(home, stem, text), text) for stem, text in FILES.items()]
-    files += [
-        (lambda text, folder=folder: codex_file(home, "c1", text, folder), text) for folder, text in ROLLOUTS.items()
-    ]
-    written = [0] * len(files)
-    with Store.open(tmp_path / "split.db", create=True) as split:
-        for which, share in steps:
-            save, text = files[which]
-            written[which] = max(written[which], int(len(text) * share))
-            save(text[: written[which]])
-            ingest(split, home)
-        for save, text in files:
-            save(text)
-        ingest(split, home)
-        found = content_of(split)
-    with Store.open(tmp_path / "once.db", create=True) as once:
-        ingest(once, home)
-        assert content_of(once) == found
-
-
 RUN = """
 import sys
 from pathlib import Path
@@ -506,9 +464,9 @@ def test_killed_runs_lose_nothing_and_double_nothing(tmp_path, home):
             copied = renamed(conversation(f"s{n}", response=f"r{n}-", count=2), f"f{n}")
             claude_file(home, f"f{n}", lines(*copied))
     path = tmp_path / "killed.db"
-    for attempt in range(12):
+    for attempt in range(6):
         process = start(path, home)
-        time.sleep(0.25 + attempt * 0.07)
+        time.sleep(0.25 + attempt * 0.14)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert start(path, home).wait() == 0
@@ -524,9 +482,9 @@ def test_two_runs_at_once_do_no_harm(tmp_path, home):
         claude_file(home, f"s{n}", lines(*conversation(f"s{n}", response=f"r{n}-", count=4)))
     path = tmp_path / "both.db"
 
-    ends = [process.wait() for process in [start(path, home) for _ in range(3)]]
+    ends = [process.wait() for process in [start(path, home) for _ in range(2)]]
 
-    assert ends == [0, 0, 0]
+    assert ends == [0, 0]
     with Store.open(path) as both, Store.open(tmp_path / "once.db", create=True) as once:
         ingest(once, home)
         assert content_of(both) == content_of(once)
@@ -650,9 +608,8 @@ def test_a_file_on_which_the_program_fails_costs_no_other(home, tmp_path, monkey
     assert "10 new events" in told.out
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 @pytest.mark.parametrize(
-    "command", [["sessions", "list"], ["sessions", "list", "--json"], ["sessions", "show", "s1", "--json"]]
+    ("encoding", "command"), [("ascii", ["sessions", "list"]), ("cp1252", ["sessions", "show", "s1", "--json"])]
 )
 def test_what_the_terminal_cannot_show_is_escaped(home, tmp_path, encoding, command):
     told = prompt("a", 1, "fix the \U0001f680 — 日本語") | {"gitBranch": "feat/日本"}
@@ -665,6 +622,6 @@ def test_what_the_terminal_cannot_show_is_escaped(home, tmp_path, encoding, comm
 
     shown = run.stdout.decode(encoding)
     if "--json" in command:
-        assert "\U0001f680" in str(json.loads(shown)) or json.loads(shown)["sessions"][0]["branch"] == "feat/日本"
+        assert "\U0001f680" in str(json.loads(shown))
     else:
         assert "feat/\\u65e5\\u672c" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ingest_lines import answer, call, codex, counts, iso, lines, meta, prompt, result, token_count, turn, usage
 
@@ -71,10 +71,11 @@ TREE = {
     f"{CODEX}/rollout-2026-01-01T00-00-09-c1_c9.jsonl": page("c1", 4, 2),
 }
 NAMES = sorted(TREE)
+PAGE = f"{CODEX}/rollout-2026-01-01T00-00-00-c1.jsonl"
 COPIES = {
     f"{CLAUDE}/s1.jsonl": ".claude/projects/-backup/s1.jsonl",
     f"{CLAUDE}/s2.jsonl": ".claude/projects/-backup/s2.jsonl",
-    f"{CODEX}/rollout-2026-01-01T00-00-00-c1.jsonl": ".codex/archived_sessions/rollout-2026-01-01T00-00-00-c1.jsonl",
+    PAGE: ".codex/archived_sessions/rollout-2026-01-01T00-00-00-c1.jsonl",
 }
 
 
@@ -103,7 +104,7 @@ def fresh(folder):
     return folder / "home"
 
 
-PROPERTY = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.slow
@@ -138,6 +139,7 @@ def test_files_that_are_cut_off_on_the_way_lose_nothing(tmp_path, expected, step
 @pytest.mark.slow
 @PROPERTY
 @given(steps=st.lists(st.tuples(st.sampled_from([*NAMES, *COPIES.values()]), st.floats(0, 1)), max_size=6))
+@example(steps=[(PAGE, 0.2), (COPIES[PAGE], 1.0)])  # a file that has said nothing yet takes its session back
 def test_a_tree_with_copies_and_backups_gives_what_the_fullest_files_give(tmp_path, expected, steps):
     home = fresh(tmp_path)
     written = {}
