@@ -104,7 +104,8 @@ class Ingest:
         self.places = load_places(store, self._workspace)
         self._rows = load_checkpoints(store)
         self._damaged = _find_damaged(store, self._rows.values())
-        self._summaries = {agent: AgentSummary() for agent in Agent if agent in set(agents)}
+        self._agents = frozenset(agents)
+        self._summaries = {agent: AgentSummary() for agent in Agent}
         self._warnings: list[str] = []
         self._opened: set[str] = set()
         self._mended: set[str] = set()
@@ -163,10 +164,12 @@ class Ingest:
         for summary in self._summaries.values():
             summary.new_events = max(summary.new_events, 0)  # a newer parser may read fewer events than were stored
         for name, kept in count_kept(self._rows.values()).items():
-            if (told := self._summaries.get(name)) is not None:
-                told.kept_sessions, told.kept_events, told.kept_prompts = kept.sessions, kept.events, kept.prompts
+            told = self._summaries[name]
+            told.kept_sessions, told.kept_events, told.kept_prompts = kept.sessions, kept.events, kept.prompts
         warnings = [*self._warnings, *self._named_warnings(), *_name_passed_over(passed_over)]
-        return IngestSummary(self._summaries, warnings)
+        return IngestSummary(
+            {agent: told for agent, told in self._summaries.items() if agent in self._agents}, warnings
+        )
 
     def _named_warnings(self) -> Iterator[str]:
         unknown: dict[str, int] = {}
@@ -239,11 +242,9 @@ class Ingest:
         self.news += batch.news
         self._opened |= batch.works.keys()
         for work in batch.works.values():
-            if (summary := self._summaries.get(work.agent)) is not None:
-                summary.bytes_read += work.end
+            self._summaries[work.agent].bytes_read += work.end
         for agent, count in batch.new_events.items():
-            if (found := self._summaries.get(agent)) is not None:
-                found.new_events += count
+            self._summaries[agent].new_events += count
         return batch
 
     def _read(self, source: Source) -> Work | None:

@@ -189,13 +189,18 @@ def _memory_name() -> str:
 
 
 def _read_memory(memory: Path) -> dict[tuple[str, int], ModelPrice | None]:
-    """Read what `_remember` wrote; lines that another program broke are looked up again."""
+    """Read what `_remember` wrote; a file with a broken line is begun anew."""
     found: dict[tuple[str, int], ModelPrice | None] = {}
-    with suppress(OSError, ValueError, TypeError, ArithmeticError):
+    try:
         for line in memory.read_text(encoding="utf-8").splitlines():
             name, day, model, source, told = json.loads(line)
             rates = {field: Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()}
             found[name, day] = ModelPrice(model=model, source=source, rates=rates) if rates else None
+    except OSError:
+        return {}
+    except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError):
+        with suppress(OSError):
+            memory.unlink()
     return found
 
 

@@ -89,8 +89,17 @@ def test_prices_that_were_looked_up_are_kept_for_the_next_run(monkeypatch, tmp_p
     assert {name: kept.find(name, AT_MS) for name in names} == looked_up
     assert kept.unknown == {"nobody-knows-this"}
     monkeypatch.undo()
-    memory.write_text(memory.read_text().replace("[", "{"))
-    assert PriceList.load(None, cache=tmp_path).find("gpt-5.5", AT_MS) == looked_up["gpt-5.5"]
+    whole = memory.read_text()
+    for broken in (
+        "{" + whole,
+        whole[:60],
+        '["gpt-5.5", 1, "a", "b", {"x": []}]',
+        '["a", 1, "b", "c", []]',
+        "[" * 9999,
+        "\0",
+    ):
+        memory.write_text(broken)
+        assert PriceList.load(None, cache=tmp_path).find("gpt-5.5", AT_MS) == looked_up["gpt-5.5"]
 
 
 def test_a_cost_beyond_sqlites_integers_is_none(own_prices):
