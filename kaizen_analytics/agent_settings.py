@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.hook import PART_SIZE, split_text
 from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
@@ -60,6 +59,19 @@ class SettingsChange:
         old, new = ((text or "").splitlines(keepends=True) for text in (self.before, self.after))
         lines = [line if line.endswith("\n") else f"{line}\n" for line in difflib.unified_diff(old, new, name, name)]
         return "".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class InstalledHook:
+    """The hook in a settings file.
+
+    `parts` is how many texts of `PART_SIZE` it asks for, None: texts of any size. `ingest` says whether the end of a
+    session starts one. `missing` is what it starts and is gone, such as a Python that was removed.
+    """
+
+    parts: int | None
+    ingest: bool
+    missing: str | None
 
 
 def find_settings(agent: Agent, environment: Mapping[str, str], home: Path, project: Path | None) -> SettingsFile:
@@ -170,30 +182,25 @@ def apply_change(change: SettingsChange, backups: Path) -> None:
         _write(path, change.after, path.stat().st_mode & 0o777 if path.exists() else 0o644)
 
 
-def count_parts(file: SettingsFile) -> int | None:
-    """Return how many texts of `PART_SIZE` the installed hook asks for: 0 not installed, None texts of any size.
+def read_hook(file: SettingsFile) -> InstalledHook | None:
+    """Return the hook that a settings file holds, None where it holds none.
 
     Raises:
         ConfigError: as for `plan_install`.
 
-    >>> count_parts(find_settings(Agent.CLAUDE_CODE, {}, tmp, None))
-    0
+    >>> file = find_settings(Agent.CODEX, {}, tmp, None)
+    >>> apply_change(plan_install(file, ["/gone/python", "/gone/kaizen_analytics", "hook"], 1), tmp / "backups")
+    >>> read_hook(file)
+    InstalledHook(parts=None, ingest=False, missing='/gone/python')
     """
-    commands = [command for command in _find_commands(file) if not command.endswith(_INGEST)]
-    counts = [int(found[1]) for command in commands if (found := _PART.search(command))]
-    return (max(counts) if counts else None) if commands else 0
-
-
-def starts_ingest(file: SettingsFile) -> bool:
-    """Return whether the end of a session starts an `ingest`.
-
-    Raises:
-        ConfigError: as for `plan_install`.
-
-    >>> starts_ingest(find_settings(Agent.CLAUDE_CODE, {}, tmp, None))
-    False
-    """
-    return any(command.endswith(_INGEST) for command in _find_commands(file))
+    ours = _find_ours(_parse(file, _read(file.path)))
+    commands = [item["command"] for entry in ours for item in (entry, *_inner(entry)) if _is_ours(item)]
+    starts = [command for command in commands if not command.endswith(_INGEST)]
+    counts = [int(found[1]) for command in starts if (found := _PART.search(command))]
+    words = [word.strip('"') for command in commands for word in _split(command.partition(" hook ")[0])]
+    missing = next((word for word in words if Path(word).is_absolute() and not Path(word).exists()), None)
+    parts = max(counts, default=None)
+    return InstalledHook(parts=parts, ingest=len(starts) < len(commands), missing=missing) if starts else None
 
 
 def has_plugin(file: SettingsFile) -> bool:
@@ -222,32 +229,8 @@ def has_plugin(file: SettingsFile) -> bool:
     )
 
 
-def find_missing(file: SettingsFile) -> str | None:
-    """Return what the installed hook starts and is gone, such as a Python that was removed; None where all is there.
-
-    Raises:
-        ConfigError: as for `plan_install`.
-
-    >>> file = find_settings(Agent.CODEX, {}, tmp, None)
-    >>> apply_change(plan_install(file, ["/gone/python", "/gone/kaizen_analytics", "hook"], 1), tmp / "backups")
-    >>> find_missing(file)
-    '/gone/python'
-    """
-    words = [word.strip('"') for command in _find_commands(file) for word in _split(command.partition(" hook ")[0])]
-    return next((word for word in words if Path(word).is_absolute() and not Path(word).exists()), None)
-
-
 def _split(command: str) -> list[str]:
     return shlex.split(command, posix=os.name != "nt")
-
-
-def count_needed(text: str) -> int:
-    """Return how many parts a text needs.
-
-    >>> count_needed("x" * 20_000)
-    3
-    """
-    return len(split_text(text, PART_SIZE))
 
 
 def _entries(agent: Agent, command: list[str], parts: int, *, ingest: bool = False) -> dict[str, list[dict[str, Any]]]:
@@ -277,12 +260,6 @@ def _entries(agent: Agent, command: list[str], parts: int, *, ingest: bool = Fal
 
 def _is_ours(entry: Any) -> bool:  # noqa: ANN401 - any JSON value
     return isinstance(entry, dict) and bool(_OURS.search(str(entry.get("command", ""))))
-
-
-def _find_commands(file: SettingsFile) -> list[str]:
-    """Return the commands of ours that a file holds."""
-    ours = _find_ours(_parse(file, _read(file.path)))
-    return [item["command"] for entry in ours for item in (entry, *_inner(entry)) if _is_ours(item)]
 
 
 def _find_ours(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -121,11 +121,7 @@ def assignments_folder(environment: Mapping[str, str]) -> str:
 
 
 def _read_assignments(folder: StrPath, cwd: str) -> list[dict[str, Any]]:
-    """Return the running experiments whose workspaces hold the folder `cwd`, in the order of their ids.
-
-    >>> _read_assignments("/nowhere", "/repo")
-    []
-    """
+    """Return the running experiments whose workspaces hold the folder `cwd`, in the order of their ids."""
     try:
         names = sorted(name for name in os.listdir(folder) if name.endswith(".json"))
     except FileNotFoundError:
@@ -236,24 +232,7 @@ def append_record(spool: StrPath, record: dict[str, Any]) -> None:
 def _make_record(
     assignment: dict[str, Any], request: dict[str, Any], *, environment: dict[str, str], spool: bytes, now_ms: int
 ) -> dict[str, Any]:
-    """Return the line that decides a session's arm: `arm` is null where it takes no part, and `reason` says why.
-
-    Args:
-        assignment: A published experiment.
-        request: What the agent passed: `session_id`, `cwd`, `source` and more.
-        environment: The hook's environment; `run` sets KAIZEN_EXPERIMENT, KAIZEN_UNIT and KAIZEN_ARM.
-        spool: What the spool holds so far.
-        now_ms: The time.
-
-    >>> assignment = {"experiment": "e1", "seed": "00" * 16, "unit": "session", "control_share": 0.5,
-    ...               "needs_launch": False, "arms": {}, "workspaces": []}
-    >>> request = {"session_id": "s1", "cwd": "/repo", "source": "startup"}
-    >>> _make_record(assignment, request, environment={}, spool=b"", now_ms=0)["arm"]
-    'Control'
-    >>> resumed = {**request, "source": "resume"}
-    >>> _make_record(assignment, resumed, environment={}, spool=b"", now_ms=0)["reason"]
-    'first_start_unseen'
-    """
+    """Return the line that decides a session's arm: `arm` is null where it takes no part, and `reason` says why."""
     record = {
         "experiment": assignment["experiment"],
         "session": request["session_id"],

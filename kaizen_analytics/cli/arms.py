@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.agent_settings import PLUGIN_PARTS, count_needed, count_parts, find_settings, has_plugin
+from kaizen_analytics.agent_settings import PLUGIN_PARTS, find_settings, has_plugin, read_hook
 from kaizen_analytics.cli.experiment_list import IdArgument
 from kaizen_analytics.cli.options import StoreOption, command, open_store, parse_member
 from kaizen_analytics.cli.output import print_lines
@@ -24,7 +24,7 @@ from kaizen_analytics.experiments.assignment import draw_unit, load_contents, pu
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit, read_content
 from kaizen_analytics.experiments.sample import select_sessions
-from kaizen_analytics.hook import assignments_folder
+from kaizen_analytics.hook import assignments_folder, split_text
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
@@ -100,14 +100,13 @@ def check_text_fits(opened: Store, experiment_id: str, plan: Plan | None) -> Non
     >>> check_text_fits(store, "plan-first", None)  # its arms hold no text
     """
     texts = [content.text for content in load_contents(opened, experiment_id).values() if content.text]
-    needed = max(map(count_needed, texts), default=0)
+    needed = max((len(split_text(text)) for text in texts), default=0)
     projects = [None, *(Path(root) for root in (plan.workspaces if plan is not None else ()))]
     for project in projects if needed else []:
         file = find_settings(Agent.CLAUDE_CODE, os.environ, Path.home(), project)
-        parts = count_parts(file)
-        if parts == 0 and has_plugin(file):
-            parts = PLUGIN_PARTS
-        if parts is not None and 0 < parts < needed:
+        hook = read_hook(file)
+        parts = hook.parts if hook else PLUGIN_PARTS if has_plugin(file) else None
+        if parts is not None and parts < needed:
             where = "--user" if project is None else "--project"
             raise ConfigError(
                 f"The text needs {needed} parts and the hook in {file.path} asks for {parts}; a text is never cut. "

@@ -15,14 +15,12 @@ from kaizen_analytics.agent_settings import (
     SettingsChange,
     SettingsFile,
     apply_change,
-    count_parts,
-    find_missing,
     find_settings,
     has_plugin,
     hook_command,
     plan_install,
     plan_removal,
-    starts_ingest,
+    read_hook,
 )
 from kaizen_analytics.cli.options import JsonOption, parse_member
 from kaizen_analytics.cli.output import clean, print_json, print_table
@@ -97,15 +95,15 @@ def _status(*, as_json: JsonOption = False) -> None:
     places = [file for project in (False, True) for file in _find(None, project=project, every=True)]
     rows: list[dict[str, Any]] = []
     for file in places:
-        parts = count_parts(file)
+        hook = read_hook(file)
         rows.append(
             {
                 "agent": file.agent.value,
                 "file": str(file.path),
-                "ingest": starts_ingest(file),
-                "installed": parts != 0,
-                "missing": find_missing(file),
-                "parts": parts or None,
+                "ingest": hook is not None and hook.ingest,
+                "installed": hook is not None,
+                "missing": hook.missing if hook else None,
+                "parts": hook.parts if hook else None,
                 "plugin": has_plugin(file),
                 "project": file.is_project,
             }
@@ -164,7 +162,7 @@ def _require_hook(command: list[str]) -> None:
         return
     files = [file for project in (False, True) for file in _find([agent.value], project=project)]
     by_plugin = any(word.partition("=")[0] == "--plugin-dir" for word in command) or any(map(has_plugin, files))
-    if not by_plugin and all(count_parts(file) == 0 for file in files):
+    if not by_plugin and all(read_hook(file) is None for file in files):
         raise ConfigError(
             f"The hook is not installed for {LABELS[agent]}, so nobody would learn which session was drawn. "
             f"Run 'kaizen-analytics hooks install --agent {agent.value}' first."

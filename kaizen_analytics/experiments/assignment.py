@@ -30,7 +30,6 @@ from kaizen_analytics.store.experiments import get_experiment, list_experiments
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.experiments.randomisation import Randomisation
     from kaizen_analytics.store import Store
 
 _MIN_UNITS = 20
@@ -102,14 +101,17 @@ def _build_document(store: Store, experiment_id: str, plan: Plan) -> dict[str, A
 
     Raises:
         ExperimentError: its arms are not drawn by lot, it has not started, or an arm is not as it was then.
-
-    >>> _build_document(store, "plan-first", Plan())
-    Traceback (most recent call last):
-    kaizen_analytics.core.errors.ExperimentError: The arms of experiment plan-first are not drawn by lot.
     """
-    lot, contents = _require_lot(experiment_id, plan), load_contents(store, experiment_id)
+    lot, contents = plan.randomisation, load_contents(store, experiment_id)
+    if lot is None:
+        raise ExperimentError(f"The arms of experiment {experiment_id} are not drawn by lot.")
     window = plan.require_start(experiment_id).window
-    _check_contents(experiment_id, lot, contents)
+    planned = {CONTROL: lot.control_sha256, TREATMENT: lot.treatment_sha256}
+    if {arm: content.sha256 for arm, content in contents.items()} != planned:
+        raise ExperimentError(
+            f"The arms of experiment {experiment_id} are not those that were planned: their digests differ. "
+            "Restore the store from a backup, or start a new experiment."
+        )
     return {
         "format": 1,
         "experiment": experiment_id,
@@ -123,33 +125,6 @@ def _build_document(store: Store, experiment_id: str, plan: Plan) -> dict[str, A
         "needs_launch": any(content.needs_launch for content in contents.values()),
         "arms": {arm: codec.store(content) for arm, content in contents.items()},
     }
-
-
-def _check_contents(experiment_id: str, lot: Randomisation, contents: dict[str, ArmContent]) -> None:
-    found = {arm: content.sha256 for arm, content in contents.items()}
-    if found != {
-        CONTROL: lot.control_sha256,
-        TREATMENT: lot.treatment_sha256,
-    }:
-        raise ExperimentError(
-            f"The arms of experiment {experiment_id} are not those that were planned: their digests differ. "
-            "Restore the store from a backup, or start a new experiment."
-        )
-
-
-def _require_lot(experiment_id: str, plan: Plan | None) -> Randomisation:
-    """Return how the arms of an experiment are drawn.
-
-    Raises:
-        ExperimentError: they are not drawn by lot.
-
-    >>> _require_lot("e1", None)
-    Traceback (most recent call last):
-    kaizen_analytics.core.errors.ExperimentError: The arms of experiment e1 are not drawn by lot.
-    """
-    if plan is None or plan.randomisation is None:
-        raise ExperimentError(f"The arms of experiment {experiment_id} are not drawn by lot.")
-    return plan.randomisation
 
 
 def publish(store: Store, folder: Path) -> None:

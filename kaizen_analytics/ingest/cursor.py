@@ -1,6 +1,6 @@
-"""Cursor sessions: agent transcripts (JSON lines) and the composers of a `state.vscdb`.
+"""Cursor sessions: agent transcripts (lines of JSON or text), composers of a `state.vscdb`, chats of a `store.db`.
 
-Neither carries usage worth the name, models or branches: their tokens are None, never 0. A transcript has no ids and
+None carries usage worth the name, models or branches: their tokens are None, never 0. A transcript has no ids and
 hardly a clock, so a changed file is always read as a whole.
 """
 
@@ -23,6 +23,7 @@ from kaizen_analytics.ingest.records import (
     Place,
     Reason,
     Tokens,
+    clean,
     count_of,
     list_of,
     object_of,
@@ -32,7 +33,7 @@ from kaizen_analytics.ingest.records import (
 from kaizen_analytics.ingest.tools import Described, describe_input, describe_patch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _QUERY = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
 _CLOCK = re.compile(
@@ -41,6 +42,15 @@ _CLOCK = re.compile(
 )
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _USER, _ASSISTANT = 1, 2
+_HEAD = re.compile(r"\[(Tool call|Tool result|Thinking)\]\s*(\S*)")
+_FIELD = re.compile(r"\s+([A-Za-z_]\w*)\s*[:=]\s?(.*)")
+_ROLES = {"user:": "user", "assistant:": "assistant"}
+_HASH_BYTES = 32
+_MAX_NODES = 1_000_000
+_BYTES_FIELD = 2
+"""The wire type of a field with a length."""
+_FIXED = {1: 8, 5: 4}
+"""Wire types of fixed length, in bytes."""
 
 
 class CursorSession(LineParser):
@@ -128,11 +138,11 @@ class CursorParser(CursorSession):
             self._note_unknown(f"role/{role}")
 
     def _user(self, blocks: list[Json]) -> None:
-        text = text_of_blocks(blocks)
+        text = _text_of_blocks(blocks)
         told = _clock_of(text)
         if told is not None:
             self._told_ms = told
-        typed = find_query(text)
+        typed = _find_query(text)
         if self.parent_session_id is None and typed:
             self._ask(typed)
 
@@ -141,17 +151,13 @@ class CursorParser(CursorSession):
         if blocks and all(block.get("type") == "tool_result" for block in blocks):
             return
         described = [(_name(block), _describe(_name(block), block.get("input"))) for block in calls]
-        self._answer(text_of_blocks(blocks), {"role": "assistant"})
+        self._answer(_text_of_blocks(blocks), {"role": "assistant"})
         for name, call in described:
             self._call(name, call)
 
 
-def find_query(text: str) -> str:
-    r"""Return what a person typed, which Cursor wraps in a tag; nothing for texts that a program wrote.
-
-    >>> find_query("<user_query>\ngo\n</user_query>"), find_query("<user_info>...</user_info>")
-    ('go', '')
-    """
+def _find_query(text: str) -> str:
+    """Return what a person typed, which Cursor wraps in a tag; nothing for texts that a program wrote."""
     query = _QUERY.search(text)
     typed = query.group(1) if query else text.strip()
     return typed if query or not typed.startswith("<") else ""
@@ -167,12 +173,8 @@ def _blocks(message: Json) -> list[Json]:
     return blocks
 
 
-def text_of_blocks(blocks: list[Json]) -> str:
-    """Return what the blocks of a message say, a line each.
-
-    >>> text_of_blocks([{"type": "text", "text": "a"}, {"type": "tool_use"}])
-    'a'
-    """
+def _text_of_blocks(blocks: list[Json]) -> str:
+    """Return what the blocks of a message say, a line each."""
     texts = (block.get("text") for block in blocks if block.get("type") == "text")
     return "\n".join(text for text in texts if type(text) is str)
 
@@ -221,6 +223,72 @@ def _workspace(slug: str, paths: Iterable[str]) -> str | None:
             if slug_of(folder) == wanted:
                 return folder
     return slug or None
+
+
+class CursorTextParser(CursorParser):
+    """Reads one transcript of text, with a line for each turn of speech, call and result.
+
+    A line `user:` or `assistant:` begins what one of them says. Within an assistant's part, `[Tool call] Name` and
+    `[Tool result] Name` head indented lines, and so does `[Thinking]`.
+    """
+
+    def __init__(self, stem: str, *, file_ms: int, slug: str = "", parent: str | None = None) -> None:
+        super().__init__(stem, file_ms=file_ms, slug=slug, parent=parent)
+        self._role: str | None = None
+        self._said: list[str] = []
+        self._parts: list[tuple[str, str, list[str]]] = []
+
+    def feed(self, offset: int, line: bytes) -> None:
+        """Read one line; bytes that are no text are replaced, so that nothing is rejected."""
+        del offset
+        self.parsed.n_lines += 1
+        text = line.decode("utf-8-sig", "replace").rstrip("\r")
+        role = _ROLES.get(text.strip())
+        if role is not None:
+            self._flush()
+            self._role = role
+        elif self._role == "assistant":
+            self._assistant_line(text)
+        else:
+            self._said.append(text)
+
+    def finish(self) -> None:
+        """Take the last part, then do what every transcript needs."""
+        self._flush()
+        super().finish()
+
+    def _assistant_line(self, text: str) -> None:
+        if head := _HEAD.match(text.strip()):
+            self._parts.append((head.group(1), clean(head.group(2)), []))
+        elif self._parts and text[:1] in (" ", "\t"):
+            self._parts[-1][2].append(text)
+        else:
+            self._said.append(text)
+
+    def _flush(self) -> None:
+        said, parts = "\n".join(self._said).strip(), self._parts
+        self._said, self._parts = [], []
+        if self._role == "user":
+            self._user([{"type": "text", "text": said}])
+        elif self._role == "assistant" and (said or parts):
+            self._answer(said, {"role": "assistant"})
+            for kind, name, body in parts:
+                self._part(kind, name, body)
+
+    def _part(self, kind: str, name: str, body: list[str]) -> None:
+        if kind == "Tool call":
+            self._call(name or "unknown", _describe_lines(name, body))
+        elif kind == "Tool result":
+            chars = sum(len(line.strip()) for line in body)
+            self._add(Kind.TOOL_RESULT, {"is_error": None, "chars": chars}, name or "unknown")
+
+
+def _describe_lines(name: str, body: list[str]) -> Described:
+    text = "\n".join(body)
+    if "*** Begin Patch" in text:
+        return describe_patch("\n".join(line.strip() for line in body))
+    found = (_FIELD.fullmatch(line) for line in body)
+    return describe_input(name, {match.group(1): match.group(2) for match in found if match is not None})
 
 
 class Composer(CursorSession):
@@ -305,3 +373,131 @@ def _iso_ms(value: object) -> int | None:
     except ValueError:
         return None
     return round(moment.timestamp() * 1000) if moment.tzinfo and 1970 < moment.year < 9999 else None
+
+
+class Chat(CursorSession):
+    """One session of the command line: a tree of messages that are found by the hash of their content.
+
+    The description of a session (`meta`) names the root of the tree. A node is a message as JSON, or a binary record
+    (protocol buffers) whose fields are hashes of further nodes, or hold such a message. Nothing tells tokens, and only
+    the session as a whole has times.
+
+    Args:
+        meta: The session's description, JSON written as hexadecimal digits.
+        beside: The description in `meta.json`, which newer builds write; it has the folder.
+        blobs: Every node by its hash.
+        stem: The folder's name, which is the session's id.
+        file_ms: When the database was last written, in milliseconds.
+
+    Raises:
+        Malformed: the description cannot be read.
+    """
+
+    def __init__(self, meta: str, beside: Json, blobs: Mapping[str, bytes], *, stem: str, file_ms: int) -> None:
+        told = _description(meta) if meta else {}
+        start_ms = count_of(told, "createdAt") or count_of(beside, "createdAtMs") or file_ms
+        cwd = text_of(beside, "cwd")
+        place = Place(normalise_folder(cwd)) if cwd else NOWHERE
+        super().__init__(text_of(told, "agentId") or text_of(beside, "agentId") or stem, start_ms, place)
+        self.last_ms = max(start_ms, count_of(beside, "updatedAtMs") or file_ms)
+        self._model = text_of(told, "lastUsedModel") or text_of(beside, "lastUsedModel")
+        root = text_of(told, "latestRootBlobId") or text_of(beside, "latestRootBlobId")
+        for message in _messages(blobs, root):
+            self.feed_records(0, [message])
+        if len(self.parsed.events) > 1:
+            self.parsed.events[-1].ts_ms = self.last_ms
+
+    def _record(self, message: Json) -> None:
+        role, content = text_of(message, "role"), message.get("content")
+        blocks = [{"type": "text", "text": content}] if type(content) is str else content
+        if type(blocks) is not list or any(type(block) is not dict for block in blocks):
+            raise Malformed(Reason.WRONG_TYPE, "content")
+        text = _text_of_blocks(blocks)
+        if role == "user":
+            if typed := _find_query(text):
+                self._ask(typed)
+        elif role == "assistant":
+            self._answer(text, {"role": "assistant", "model": self._model})
+            for block in blocks:
+                if block.get("type") == "tool-call":
+                    name = text_of(block, "toolName") or "unknown"
+                    given = block.get("args", block.get("input"))
+                    described = _describe(name, given if type(given) in (dict, str) else None)
+                    self._call(name, described, text_of(block, "toolCallId"))
+        elif role == "tool":
+            for block in blocks:
+                self._result(block.get("isError"), text_of(block, "toolName"), text_of(block, "toolCallId"))
+
+
+def _description(meta: str) -> Json:
+    try:
+        value = orjson.loads(bytes.fromhex(meta)) if not meta.startswith("{") else orjson.loads(meta)
+    except ValueError:
+        raise Malformed(Reason.NOT_JSON, "meta") from None
+    if type(value) is not dict:
+        raise Malformed(Reason.NOT_AN_OBJECT, "meta")
+    return value
+
+
+def _messages(blobs: Mapping[str, bytes], root: str | None) -> Iterator[Json]:
+    """Yield the messages of the tree below `root` in order, each node once."""
+    pending, seen = [root] if root else [], set[str]()
+    while pending and len(seen) < _MAX_NODES:
+        name = pending.pop()
+        if name in seen or name not in blobs:
+            continue
+        seen.add(name)
+        message = _as_message(blobs[name])
+        if message is not None:
+            yield message
+            continue
+        children: list[str] = []
+        for value in _fields(blobs[name]):
+            if len(value) == _HASH_BYTES and value.hex() in blobs:
+                children.append(value.hex())
+            elif (message := _as_message(value)) is not None:
+                yield message
+        pending += reversed(children)
+
+
+def _as_message(data: bytes) -> Json | None:
+    if not data.startswith(b"{"):
+        return None
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return value if type(value) is dict and "role" in value else None
+
+
+def _fields(data: bytes) -> Iterator[bytes]:
+    """Yield the fields with a length of a binary record; what is not one ends it."""
+    at = 0
+    while at < len(data):
+        tag, at = _number(data, at)
+        kind = tag & 7
+        if kind == _BYTES_FIELD:
+            size, at = _number(data, at)
+            if at + size > len(data):
+                return
+            yield data[at : at + size]
+            at += size
+        elif kind == 0:
+            _, at = _number(data, at)
+        elif kind in _FIXED:
+            at += _FIXED[kind]
+        else:
+            return
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """Return the variable-length number at a place, and the place after it; the end of the data ends it."""
+    value = shift = 0
+    while at < len(data):
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            break
+    return value, at

@@ -21,8 +21,7 @@ import orjson
 from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint
-from kaizen_analytics.ingest.cursor import Composer
-from kaizen_analytics.ingest.cursor_chat import Chat
+from kaizen_analytics.ingest.cursor import Chat, Composer
 from kaizen_analytics.ingest.discover import CHAT_NAME, DATABASE_NAME, Source
 from kaizen_analytics.ingest.reading import Work
 from kaizen_analytics.ingest.records import LINE_CAP_BYTES, Agent, Json, Malformed, Reason, Reject, decode

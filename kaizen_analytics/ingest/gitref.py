@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kaizen_analytics.core.errors import RepositoryError
 from kaizen_analytics.core.folders import normalise_folder, slug_of
@@ -17,9 +17,11 @@ from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.location import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from kaizen_analytics.store import Store
+
+_T = TypeVar("_T")
 
 # https://host/owner/name, git@host:owner/name, ssh://git@host:22/owner/name
 _REMOTE = re.compile(r"(?:\w+://)?(?:[^@/]*@)?(?P<host>[\w.-]+)(?::\d+)?[:/](?P<owner>[\w.~-]+)/.+")
@@ -90,7 +92,8 @@ class Places:
         """Return the commit that a branch of a workspace pointed at, at a time; None where history does not tell."""
         key = (workspace, branch or "HEAD")
         if key not in self._histories:
-            self._histories[key] = self._read(*key)
+            found = self._ask(workspace, lambda one: one.read_branch_history(key[1]))
+            self._histories[key] = found or _NO_HISTORY
         return self._histories[key].commit_at(at_ms)
 
     def instructions_at(self, workspace: str, commit: str | None, agent: Agent) -> str | None:
@@ -104,40 +107,27 @@ class Places:
         return self._instructions[key]
 
     def _read_instructions(self, workspace: str, commit: str, agent: Agent) -> str | None:
-        folder = Path(workspace)
-        if not commit or not folder.is_absolute() or not _exists(folder / ".git"):
-            return None
-        try:
-            ids = Repository(folder).object_ids(commit, _INSTRUCTIONS[agent])
-        except RepositoryError as error:
-            self.problems.add(str(error))
-            return None
-        if not any(ids):
+        ids = self._ask(workspace, lambda one: one.object_ids(commit, _INSTRUCTIONS[agent])) if commit else None
+        if not ids or not any(ids):
             return None
         return "git-" + hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()[:16]
 
     def people_of(self, workspace: str) -> tuple[str | None, str | None]:
         """Return the user and the organisation of a workspace: git's user.email, and the owner of its origin."""
-        folder = Path(workspace)
-        if not folder.is_absolute() or not _exists(folder / ".git"):
-            return None, None
-        try:
-            repository = Repository(folder)
-            user, origin = (repository.read_setting(name) for name in ("user.email", "remote.origin.url"))
-        except RepositoryError as error:
-            self.problems.add(str(error))
-            return None, None
+        names = ("user.email", "remote.origin.url")
+        user, origin = self._ask(workspace, lambda one: [one.read_setting(name) for name in names]) or (None, None)
         return user, _owner_of(origin or "")
 
-    def _read(self, workspace: str, branch: str) -> BranchHistory:
+    def _ask(self, workspace: str, question: Callable[[Repository], _T]) -> _T | None:
+        """Return what the repository of a workspace answers; None where there is none, or git cannot read it."""
         folder = Path(workspace)
         if not folder.is_absolute() or not _exists(folder / ".git"):
-            return _NO_HISTORY
+            return None
         try:
-            return Repository(folder).read_branch_history(branch)
+            return question(Repository(folder))
         except RepositoryError as error:
             self.problems.add(str(error))
-            return _NO_HISTORY
+            return None
 
 
 def load_places(store: Store, asked: str | None) -> Places:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import orjson
 
-from kaizen_analytics.ingest import claude_code, codex, cursor, cursor_text
+from kaizen_analytics.ingest import claude_code, codex, cursor
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint
 from kaizen_analytics.ingest.records import (
     LINE_CAP_BYTES,
@@ -214,7 +214,7 @@ def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser 
     parts = source.path.parts
     at = parts.index("agent-transcripts")
     parent = parts[-3] if parts[-2] == "subagents" and len(parts) - 3 > at else None
-    parser = cursor_text.CursorTextParser if source.is_text else cursor.CursorParser
+    parser = cursor.CursorTextParser if source.is_text else cursor.CursorParser
     return parser(stem, file_ms=source.mtime_ns // 1_000_000, slug=parts[at - 1], parent=parent)
 
 

@@ -20,10 +20,8 @@ from kaizen_analytics.core.folders import folder_prefix
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.outcomes.commands import read_command, read_rules
-from kaizen_analytics.outcomes.inference import SessionWork, infer_commits
-from kaizen_analytics.outcomes.landing import DefaultBranch, find_landings
-from kaizen_analytics.outcomes.notes import REFERENCE, Claims, count_claimed, parse_note
-from kaizen_analytics.outcomes.survival import count_surviving
+from kaizen_analytics.outcomes.landing import DefaultBranch, SessionWork, find_landings, infer_commits
+from kaizen_analytics.outcomes.survival import REFERENCE, Claims, count_claimed, count_surviving, parse_note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -10,15 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_analytics.agent_settings import (
+    InstalledHook,
     SettingsChange,
     apply_change,
-    count_needed,
-    count_parts,
     find_settings,
     hook_command,
     plan_install,
     plan_removal,
-    starts_ingest,
+    read_hook,
 )
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.records import Agent
@@ -111,14 +110,13 @@ def test_installing_keeps_what_is_there_and_removing_restores_every_byte(
     before = strip_ours(json.loads(text)) if text else {}
     assert strip_ours(after) == before | ({"version": 1} if agent is Agent.CURSOR else {})
     assert list(json.loads(text or "{}")) == [name for name in after if name in json.loads(text or "{}")]
-    assert count_parts(file) == (3 if agent is Agent.CLAUDE_CODE else None)
-    assert starts_ingest(file) == ingest
+    assert read_hook(file) == InstalledHook(3 if agent is Agent.CLAUDE_CODE else None, ingest, COMMAND[0])
 
     assert install(file, tmp_path, parts=3, ingest=ingest).difference == ""
     assert json.loads(file.path.read_bytes()) == after
     remove(file, tmp_path)
     assert content(file) == (None if text is None else text.encode())
-    assert (count_parts(file), starts_ingest(file)) == (0, False)
+    assert read_hook(file) is None
     assert list((tmp_path / "backups").iterdir()) == []
     assert remove(file, tmp_path).difference == ""
 
@@ -147,14 +145,14 @@ def test_a_file_that_was_changed_since_loses_our_entries_only(tmp_path: Path, ag
     before = strip_ours(json.loads(text)) if text else {}
     expected = before | ({"version": 1} if agent is Agent.CURSOR else {}) | {"theme": "dark"}
     assert strip_ours(json.loads(file.path.read_bytes())) == expected
-    assert count_parts(file) == 0
+    assert read_hook(file) is None
 
 
 def test_other_parts_replace_the_hook_and_removing_still_restores_the_first_file(tmp_path: Path):
     file = put(tmp_path, Agent.CLAUDE_CODE, CLAUDE)
     for parts in (1, 5, 2):
         install(file, tmp_path, parts, ingest=parts == 5)
-        assert (count_parts(file), starts_ingest(file)) == (parts, parts == 5)
+        assert read_hook(file) == InstalledHook(parts, parts == 5, COMMAND[0])
     assert file.path.read_text().count("kaizen-analytics") == 2 * 2
     remove(file, tmp_path)
     assert file.path.read_text() == CLAUDE
@@ -236,10 +234,6 @@ def test_settings_are_where_the_agent_looks(tmp_path: Path):
     assert hook_command(is_project=False, home="/k")[-3:] == ["hook", "--home", "/k"]
 
 
-def test_a_text_needs_as_many_parts_as_claude_code_passes_on():
-    assert [count_needed("x" * n) for n in (1, 9_500, 9_501, 19_000, 40_000)] == [1, 1, 2, 2, 5]
-
-
 names = st.text(max_size=6)
 scalars = st.none() | st.booleans() | st.integers(-9, 9) | names
 documents = st.dictionaries(names.filter(lambda name: name != "hooks"), scalars | st.lists(scalars), max_size=4)
@@ -254,7 +248,7 @@ def test_any_settings_come_back_byte_for_byte(tmp_path_factory, document, listed
     text = json.dumps(whole, indent=indent)
     file = put(home, agent, text)
     install(file, home, ingest=ingest)
-    assert (count_parts(file) != 0, starts_ingest(file)) == (True, ingest)
+    assert read_hook(file).ingest == ingest
     remove(file, home)
 
     assert file.path.read_text() == text

@@ -58,18 +58,18 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "folder"), FORMS)
-def test_a_conversation_of_the_window_belongs_to_the_folder_that_lists_it(store, home, told, folder):
-    for name, listed, beside in (("h1", ["c1"], told), ("h2", ["c2"], {"folder": "file:///other"})):
-        storage = home / USER / "workspaceStorage" / name
-        make_state(storage / "state.vscdb", listed=listed).close()
-        (storage / "workspace.json").write_text(json.dumps(beside))
-    make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1", "c2", "c3"]).close()
+def test_a_conversation_of_the_window_belongs_to_the_folder_that_lists_it(store, home):
+    for number, (told, _) in enumerate(FORMS):
+        storage = home / USER / f"workspaceStorage/h{number}"
+        make_state(storage / "state.vscdb", listed=[f"c{number:02}"]).close()
+        (storage / "workspace.json").write_text(json.dumps(told))
+    names = [f"c{number:02}" for number in range(len(FORMS) + 1)]
+    make_state(home / USER / "globalStorage/state.vscdb", conversations=names).close()
 
     run_ingest(store, [home])
 
-    found = rows(store, "select id, workspace from sessions order by id")
-    assert found == [("c1", folder), ("c2", "/other"), ("c3", "")]
+    found = [str(folder) for (folder,) in rows(store, "select workspace from sessions order by id")]
+    assert found == [*(folder for _, folder in FORMS), ""]
 
 
 LISTS = [
@@ -82,17 +82,19 @@ LISTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "folder"), LISTS)
-def test_several_folders_that_are_open_together_are_known_by_the_first(store, home, tmp_path, text, folder):
-    listing = write(tmp_path, "cfg/team.code-workspace", text.encode())
-    storage = home / USER / "workspaceStorage/h1"
-    make_state(storage / "state.vscdb", listed=["c1"]).close()
-    (storage / "workspace.json").write_text(json.dumps({"workspace": listing.as_uri()}))
-    make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1"]).close()
+def test_several_folders_that_are_open_together_are_known_by_the_first(store, home, tmp_path):
+    for number, (text, _) in enumerate(LISTS):
+        listing = write(tmp_path, f"cfg/{number}.code-workspace", text.encode())
+        storage = home / USER / f"workspaceStorage/h{number}"
+        make_state(storage / "state.vscdb", listed=[f"c{number}"]).close()
+        (storage / "workspace.json").write_text(json.dumps({"workspace": listing.as_uri()}))
+    names = [f"c{number}" for number in range(len(LISTS))]
+    make_state(home / USER / "globalStorage/state.vscdb", conversations=names).close()
 
     run_ingest(store, [home])
 
-    assert rows(store, "select workspace from sessions") == [(folder.format(parent=tmp_path),)]
+    found = [folder for (folder,) in rows(store, "select workspace from sessions order by id")]
+    assert found == [folder.format(parent=tmp_path) for _, folder in LISTS]
 
 
 TOLD = [
@@ -104,24 +106,26 @@ TOLD = [
 ]
 
 
-@pytest.mark.parametrize("place", ["composer.composerHeaders", "composerHeaders", "composerData:c1"])
-@pytest.mark.parametrize(("told", "folder"), TOLD)
-def test_from_cursor_3_on_a_conversation_names_its_folder(store, home, told, folder, place):
-    with closing(make_state(home / USER / "globalStorage/state.vscdb", conversations=["c1"])) as cursor:
-        item = {"composerId": "c1", "workspaceIdentifier": told}
+@pytest.mark.parametrize("place", ["composer.composerHeaders", "composerHeaders", "composerData:"])
+def test_from_cursor_3_on_a_conversation_names_its_folder(store, home, place):
+    names = [f"c{number}" for number in range(len(TOLD))]
+    items = [{"composerId": name, "workspaceIdentifier": told} for name, (told, _) in zip(names, TOLD, strict=True)]
+    with closing(make_state(home / USER / "globalStorage/state.vscdb", conversations=names)) as cursor:
         if place == "composerHeaders":
             cursor.execute("create table composerHeaders (composerId text, value text)")
-            cursor.execute("insert into composerHeaders values ('c1', ?)", [json.dumps(item)])
+            cursor.executemany("insert into composerHeaders values ('', ?)", [[json.dumps(item)] for item in items])
         elif place == "composer.composerHeaders":
-            cursor.execute("insert into ItemTable values (?, ?)", [place, json.dumps({"allComposers": [item, 7]})])
+            cursor.execute("insert into ItemTable values (?, ?)", [place, json.dumps({"allComposers": [*items, 7]})])
         else:
             update = "update cursorDiskKV set value = json_set(value, '$.workspaceIdentifier', json(?)) where key = ?"
-            cursor.execute(update, [json.dumps(told), place])
+            told = [(json.dumps(item["workspaceIdentifier"]), place + item["composerId"]) for item in items]
+            cursor.executemany(update, told)
         cursor.commit()
 
     run_ingest(store, [home])
 
-    assert rows(store, "select workspace from sessions") == [(folder,)]
+    found = [str(folder) for (folder,) in rows(store, "select workspace from sessions order by id")]
+    assert found == [folder for _, folder in TOLD]
 
 
 def test_only_the_wanted_folders_conversations_are_taken(store, home):

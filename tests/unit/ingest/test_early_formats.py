@@ -7,7 +7,7 @@ import json
 import pytest
 from ingest_lines import START_MS, line, lines, write
 
-from kaizen_analytics.ingest.cursor_text import CursorTextParser
+from kaizen_analytics.ingest.cursor import CursorTextParser
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent, Kind
 

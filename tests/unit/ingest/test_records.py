@@ -21,7 +21,7 @@ from ingest_lines import (
     usage,
 )
 
-from kaizen_analytics.ingest import claude_code, cursor, cursor_text
+from kaizen_analytics.ingest import claude_code, cursor
 from kaizen_analytics.ingest import codex as codex_module
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pricing import PriceList
@@ -171,7 +171,7 @@ def test_any_bytes_are_at_most_a_reject(agent, content):
     )
 )
 def test_any_bytes_of_a_text_are_taken(parts):
-    parser = cursor_text.CursorTextParser("s1", file_ms=0)
+    parser = cursor.CursorTextParser("s1", file_ms=0)
 
     check(parser, b"\n".join(parts))
 

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.outcomes.notes import count_claimed, parse_note
+from kaizen_analytics.outcomes.survival import count_claimed, parse_note
 
 
 def note(lines: str, document: object) -> bytes:

@@ -158,16 +158,6 @@ def test_a_pull_request_tells_where_a_commit_that_is_gone_landed(repo: Repo, sto
     assert (found.landed, found.lines_added, found.pull_request) == (True, 1, "https://example.org/a/b/pull/7")
 
 
-def test_lines_of_a_commit_that_several_sessions_share_belong_to_none(repo: Repo, store: Store, tmp_path: Path) -> None:
-    for name in ("s1", "s2"):
-        session = Transcript(tmp_path / "home", name, repo.folder)
-        session.run("git commit -am x", f"[topic abcdef{name[1]}] x")
-        session.link("https://example.org/a/b/pull/7")
-    repo.commit("Squashed (#7)", b_py=["1"])
-    found = outcomes(store, tmp_path)
-    assert [(one.landed, one.lines_added) for one in found.values()] == [(True, None)] * 2
-
-
 def test_a_repository_that_is_gone_is_a_reason(store: Store, tmp_path: Path) -> None:
     session = Transcript(tmp_path / "home", "s1", tmp_path / "gone")
     session.run("git commit -am x", "[topic abcdef1] x")
@@ -181,13 +171,6 @@ def test_a_commit_in_the_output_of_another_command_is_not_the_sessions(
     Transcript(tmp_path / "home", "s1", repo.folder).run("cat log.txt", "[main abcdef1] Somebody's")
     (found,) = outcomes(store, tmp_path).values()
     assert (found.commits, found.commit_ids) == (0, ())
-
-
-def test_outcomes_are_stored_once(repo: Repo, store: Store, tmp_path: Path) -> None:
-    Transcript(tmp_path / "home", "s1", repo.folder).run("pytest", "1 passed")
-    outcomes(store, tmp_path)
-    update_outcomes(store, now_ms=2)
-    assert store.native("select session_id, checks, checks_passed, landed from ka_outcomes") == [("s1", "1", "1", None)]
 
 
 def test_the_command_prints_and_stores(
