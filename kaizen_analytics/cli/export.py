@@ -28,8 +28,8 @@ from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
 from kaizen_analytics.exports.files import Format, deliver
-from kaizen_analytics.exports.lake.catalogue import load_lake_key, make_lake_key
 from kaizen_analytics.exports.lake.export import LakeExport, export_lake
+from kaizen_analytics.exports.lake.reading import load_lake_key, make_lake_key
 from kaizen_analytics.exports.otlp import find_collector, send_totals
 from kaizen_analytics.exports.tables import Export, export_retro, export_table
 from kaizen_analytics.redact import Redactor

@@ -10,7 +10,7 @@ import typer
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import find_home
-from kaizen_analytics.exports.lake.catalogue import LAKE_KEY, load_lake_key
+from kaizen_analytics.exports.lake.reading import LAKE_KEY, load_lake_key
 
 LakeOption = Annotated[
     str | None,
@@ -63,7 +63,7 @@ def default_key() -> Path:
 def read_key(explicit: Path | None) -> bytes | None:
     """Return the key for reading a lake: the one that is named, else the default one, else None.
 
-    >>> from kaizen_analytics.exports.lake.catalogue import make_lake_key
+    >>> from kaizen_analytics.exports.lake.reading import make_lake_key
     >>> make_lake_key(tmp / "lake.key") == read_key(tmp / "lake.key")
     True
     """

@@ -56,6 +56,10 @@ _LOCKED = "database is locked"
 # Creating a file opens and closes it, which would drop the locks of another thread that has just attached it.
 _creating = threading.Lock()
 
+_STATE = """
+    select (select page_count from pragma_page_count), (select page_size from pragma_page_size),
+        (select journal_mode from pragma_journal_mode)
+"""
 _WRONG_TYPE = "Invalid type in column"
 _NOT_UTF8 = ("Invalid unicode", "Invalid UTF8", "invalid UTF-8", "invalid UTF8", "codec can't decode")
 
@@ -456,11 +460,9 @@ def _open(
 
 def _prepare(probe: _Probe, journal_mode: JournalMode, *, create: bool, ours: bool) -> None:
     """Look into the file, attached read-only so far; migrate it where it must be, and attach it as it was asked for."""
-    _check_size(probe)
-    if ours:
-        schema.refuse_kaizen(probe)
-    pending = schema.pending(probe, create=create)
-    [(current_mode,)] = probe.native("pragma journal_mode")
+    [(pages, page_bytes, current_mode)] = probe.native(_STATE)
+    _check_size(probe.path, int(pages or 0) * int(page_bytes or 0))
+    pending = schema.pending(probe, create=create, ours=ours)
     if probe.read_only and pending and not ours:
         schema.refuse_outdated(probe)
     if probe.read_only and not (pending and ours):
@@ -620,16 +622,13 @@ def _beside(path: Path, suffix: str) -> Path:
     return real.with_name(real.name + suffix)
 
 
-def _check_size(probe: _Probe) -> None:
+def _check_size(path: Path, expected: int) -> None:
     """Refuse a file that is shorter than its own header says, unless the rest may still be in the WAL."""
-    [(pages,)] = probe.native("pragma page_count")
-    [(page_bytes,)] = probe.native("pragma page_size")
-    wal = _beside(probe.path, "-wal")
-    expected = int(pages or 0) * int(page_bytes or 0)
-    actual = probe.path.stat().st_size
+    wal = _beside(path, "-wal")
+    actual = path.stat().st_size
     if actual < expected and not (wal.exists() and wal.stat().st_size):
         raise StoreError(
-            f"{probe.path} is truncated: {actual} bytes where its header says {expected}. "
+            f"{path} is truncated: {actual} bytes where its header says {expected}. "
             "Restore it from a backup, or ingest into a new store.",
         )
 
@@ -661,6 +660,8 @@ def load_duckdb() -> duckdb.DuckDBPyConnection:
             # Checking the signature of 35 MB takes a third of a second at every start. The wheel's extension lies among
             # the packages that pip checked, next to the code that loads it; one that DuckDB fetched is checked here.
             "allow_unsigned_extensions": extension is not None,
+            # While one thread scans, others would be busy waiting for it: the same time, twice the work on two cores.
+            "threads": 1,
             # What does not fit into memory would be written, readable to all, into the folder we run in.
             "temp_directory": "",
         },
@@ -717,8 +718,6 @@ def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create temp macro ka_text(x) as x")
     # Scans on several connections would each see another state of the file.
     connection.execute("set sqlite_disable_multithreaded_scans = true")
-    # While one thread scans, every other one would be busy waiting for it: the same time, twice the work on two cores.
-    connection.execute("set threads = 1")
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 

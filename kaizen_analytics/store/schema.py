@@ -312,24 +312,6 @@ _ONLY_KAIZEN = frozenset({"sync_state", "sync_outbox", "tool_spans", "trace_span
 """Tables that kaizen-cli makes in every file, and this package in none."""
 
 
-def refuse_kaizen(store: NativeReader) -> None:
-    """Raise StoreError for a file of kaizen-cli, also where a former version of this package wrote to it.
-
-    >>> refuse_kaizen(store)
-    """
-    if _is_kaizen(store):
-        raise StoreError(
-            f"{store.path} is a database of kaizen-cli. Take its experiments and tags into a store of your own with "
-            f"'kaizen-analytics import {store.path}', and its sessions from their transcripts with "
-            "'kaizen-analytics ingest'.",
-        )
-
-
-def _is_kaizen(store: NativeReader) -> bool:
-    names = {name or "" for (name,) in store.native("select lower(name) from sqlite_master where type = 'table'")}
-    return bool(names & _ONLY_KAIZEN) or ("ka_migrations" not in names and "experiments" in names)
-
-
 def refuse_outdated(store: NativeReader) -> None:
     """Raise StoreError for a store that a migration is pending for; a file of kaizen-cli may be read as it is.
 
@@ -337,19 +319,26 @@ def refuse_outdated(store: NativeReader) -> None:
     Traceback (most recent call last):
     kaizen_analytics.core.errors.StoreError: ... was written by an older version of kaizen_analytics. ...
     """
-    if not _is_kaizen(store):
+    tables = {name or "" for (name,) in store.native("select lower(name) from sqlite_master where type = 'table'")}
+    if not _is_kaizen(tables):
         raise StoreError(
             f"{store.path} was written by an older version of kaizen_analytics. Bring it up to date with "
             f"'kaizen-analytics init --store {store.path}'.",
         )
 
 
-def pending(store: NativeReader, *, create: bool) -> tuple[Migration, ...]:
+def _is_kaizen(tables: set[str]) -> bool:
+    """Whether these are the tables of a file of kaizen-cli, also where a former version of this package wrote to it."""
+    return bool(tables & _ONLY_KAIZEN) or ("ka_migrations" not in tables and "experiments" in tables)
+
+
+def pending(store: NativeReader, *, create: bool, ours: bool = False) -> tuple[Migration, ...]:
     """Return the migrations that the open `store` still needs.
 
     Args:
         store: The open store, which may still be an empty file.
         create: Whether an empty file may become a store.
+        ours: Refuse a file of kaizen-cli.
 
     Raises:
         StoreError: an empty file or somebody else's database, a store written by a newer version, a table that
@@ -360,6 +349,12 @@ def pending(store: NativeReader, *, create: bool) -> tuple[Migration, ...]:
     """
     objects = store.native("select lower(name), type, lower(tbl_name) from sqlite_master")
     kinds = {name or "": kind for name, kind, _ in objects}
+    if ours and _is_kaizen({name for name, kind in kinds.items() if kind == "table"}):
+        raise StoreError(
+            f"{store.path} is a database of kaizen-cli. Take its experiments and tags into a store of your own with "
+            f"'kaizen-analytics import {store.path}', and its sessions from their transcripts with "
+            "'kaizen-analytics ingest'.",
+        )
     if not kinds.keys() & {*_REQUIRED_COLUMNS, "ka_migrations"}:
         _check_blank(store, kinds, create=create)
         return MIGRATIONS

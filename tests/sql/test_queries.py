@@ -1,13 +1,19 @@
 """Queries as frames: files, parameters and columns."""
 
+import inspect
+from collections.abc import Iterator
+
 import polars as pl
 import pytest
 
+from kaizen_analytics import usage
 from kaizen_analytics.core import queries, settings
 from kaizen_analytics.core.errors import ConfigError, QueryError
 from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters
 from kaizen_analytics.core.settings import load_sql
-from kaizen_analytics.store import Store
+from kaizen_analytics.outcomes import sessions
+from kaizen_analytics.retro import carrying
+from kaizen_analytics.store import Store, frames
 
 SCHEMA = {"a": pl.Int64(), "b": pl.String()}
 
@@ -37,17 +43,33 @@ def test_columns_that_differ_from_the_declaration_are_all_named() -> None:
     assert "c is not declared" in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["SESSION_METRICS", "SESSION_METRICS_APART", "CANDIDATES", "VARIANT_VALUES"])
-def test_every_declared_query_runs_on_an_empty_store(tmp_path, name: str) -> None:
-    query: Query = getattr(queries, name)
-    parameters = dict.fromkeys(find_parameters(query.text()), "$.x")
-    with Store.open(tmp_path / "k.db", create=True) as store:
-        assert query.run(store, **parameters).is_empty()
+QUERIES = {
+    query.path: query
+    for module in (queries, usage, carrying, sessions, frames)
+    for _, query in inspect.getmembers(module, lambda member: isinstance(member, Query))
+}
 
 
-@pytest.mark.parametrize("path", ["staging/candidates.sql", "staging/variant_values.sql"])
-def test_staging_files_are_read_from_where_the_package_lies(path: str) -> None:
-    assert load_sql(path).startswith("-- purpose:")
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store.open(tmp_path_factory.mktemp("empty") / "store.db", create=True) as store:
+        yield store
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("marts/session_metrics.sql", "staging/candidates.sql", "staging/variant_values.sql"),
+        *("usage/responses.sql", "usage/tool_calls.sql", "usage/loads.sql"),
+        *("outcomes/root_sessions.sql", "outcomes/shell_commands.sql", "outcomes/stored_outcomes.sql"),
+        *("outcomes/session_work.sql", "sessions/session_search.sql", "sessions/session_tree.sql"),
+        "sessions/tree_tools.sql",
+    ],
+)
+def test_an_empty_store_gives_the_columns_and_no_rows(empty: Store, path: str) -> None:
+    texts = {"session_ids": "[]", "root_id": "x", "text": "x", "json_path": "$.x"}
+    query = QUERIES[path]
+    assert query.run(empty, **{name: texts.get(name) for name in find_parameters(query.text())}).is_empty()
 
 
 def test_a_folder_that_the_installation_lacks_is_named() -> None:

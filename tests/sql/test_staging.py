@@ -51,33 +51,24 @@ def roots(path: str, parents: dict[str, str | None]) -> dict[str, str]:
         return dict(connection.execute(load_sql(path)).fetchall())
 
 
-def test_a_chain_of_sub_agents_ends_at_its_root() -> None:
-    parents = {"root": None, "child": "root", "grandchild": "child", "single": None}
-    assert roots("staging/session_roots.sql", parents) == {
-        "root": "root",
-        "child": "root",
-        "grandchild": "root",
-        "single": "single",
-    }
-
-
-def test_a_session_whose_parent_is_not_in_the_store_is_its_own_root() -> None:
-    assert roots("staging/session_roots.sql", {"lost": "elsewhere"}) == {"lost": "lost"}
-
-
-def test_circles_of_parents_end_and_keep_every_session_once() -> None:
-    parents = {"own": "own", "a": "b", "b": "a", "child_of_a": "a"}
-    assert roots("staging/session_roots.sql", parents) == {
-        "own": "own",
-        "a": "a",
-        "b": "b",
-        "child_of_a": "child_of_a",
-    }
-
-
-def test_apart_every_session_is_its_own_root() -> None:
-    parents = {"root": None, "child": "root"}
-    assert roots("staging/session_selves.sql", parents) == {"root": "root", "child": "child"}
+@pytest.mark.parametrize(
+    ("parents", "expected"),
+    [
+        (
+            {"root": None, "child": "root", "grandchild": "child", "single": None},
+            {"root": "root", "child": "root", "grandchild": "root", "single": "single"},
+        ),
+        ({"lost": "elsewhere"}, {"lost": "lost"}),
+        # Circles end, and keep every session once.
+        (
+            {"own": "own", "a": "b", "b": "a", "child_of_a": "a"},
+            {"own": "own", "a": "a", "b": "b", "child_of_a": "child_of_a"},
+        ),
+    ],
+)
+def test_sub_agents_count_with_their_root(parents: dict[str, str | None], expected: dict[str, str]) -> None:
+    assert roots("staging/session_roots.sql", parents) == expected
+    assert roots("staging/session_selves.sql", parents) == {name: name for name in parents}
 
 
 def test_the_results_of_a_call_are_one_row() -> None:

@@ -31,18 +31,18 @@ from kaizen_analytics.exports.columns import (
     PLAN_NUMBERS,
     LakeTable,
 )
-from kaizen_analytics.exports.lake.catalogue import (
+from kaizen_analytics.exports.files import open_place
+from kaizen_analytics.exports.lake.reading import (
     CATALOGUES,
     MARKER,
     Entry,
     check_lake,
+    find_roots,
     identify_store,
     make_catalogue,
     make_marker,
     read_entries,
 )
-from kaizen_analytics.exports.lake.reading import find_roots
-from kaizen_analytics.exports.places import open_place
 from kaizen_analytics.exports.project import ID_DIGITS, LATEST_MS, make_frame, project
 from kaizen_analytics.redact import Pseudonyms, Scanner, collect_identities, refuse_leaks
 from kaizen_analytics.store import Store, frames
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.core.model import Binding, Experiment
     from kaizen_analytics.experiments.plan import Plan, Start
-    from kaizen_analytics.exports.places import Storage
+    from kaizen_analytics.exports.files import Storage
 
 
 _LOCK_TIMEOUT_S = 600

@@ -12,10 +12,9 @@ import pytest
 from obstore.store import MemoryStore
 
 from kaizen_analytics.core.errors import ConfigError, LakeError
-from kaizen_analytics.exports import places
+from kaizen_analytics.exports import files as places
 from kaizen_analytics.exports.columns import TABLES
-from kaizen_analytics.exports.files import Format, deliver, encode
-from kaizen_analytics.exports.places import open_place
+from kaizen_analytics.exports.files import Format, deliver, encode, open_place
 from kaizen_analytics.exports.tables import Export
 from kaizen_analytics.redact import Scanner
 

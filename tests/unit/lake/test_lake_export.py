@@ -23,10 +23,9 @@ from polars.testing import assert_frame_equal
 
 from kaizen_analytics.core.errors import ConfigError, LakeError, RedactionError
 from kaizen_analytics.exports.columns import LakeTable
-from kaizen_analytics.exports.lake.catalogue import load_lake_key, make_lake_key
+from kaizen_analytics.exports.files import Storage, open_place
 from kaizen_analytics.exports.lake.export import export_lake
-from kaizen_analytics.exports.lake.reading import read_lake, read_metrics
-from kaizen_analytics.exports.places import Storage, open_place
+from kaizen_analytics.exports.lake.reading import load_lake_key, make_lake_key, read_lake, read_metrics
 from kaizen_analytics.redact.pseudonyms import KEY_BYTES
 from kaizen_analytics.store import Store
 
@@ -34,7 +33,7 @@ KILLER = """
 import os, signal, sys
 from pathlib import Path
 from lake_cases import export
-from kaizen_analytics.exports.places import Storage
+from kaizen_analytics.exports.files import Storage
 
 store, lake, home, step, count = *map(Path, sys.argv[1:4]), sys.argv[4], int(sys.argv[5])
 former, calls = getattr(Storage, step), 0
@@ -218,7 +217,7 @@ def test_addresses_of_lakes(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_object_store_gives_the_same_answers(store: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     memory = MemoryStore()
-    monkeypatch.setattr("kaizen_analytics.exports.places._open_remote", lambda _url: memory)
+    monkeypatch.setattr("kaizen_analytics.exports.files._open_remote", lambda _url: memory)
     url = "s3://team/lake"
     with pytest.raises(LakeError, match="no lake at"):
         read_metrics(url)
