@@ -53,7 +53,6 @@ def export_table(store: Store, name: str, redactor: Redactor, *, now_ms: int, wi
     """Read one of the tables `sessions`, `metrics` and `experiments` of a store.
 
     Args:
-        store: The open store.
         name: The table.
         redactor: Makes the pseudonyms, and redacts the text that was asked for.
         now_ms: The time at which running experiments are evaluated (milliseconds since the epoch).

@@ -105,10 +105,8 @@ def read_draws(store: Store, experiment_id: str) -> list[Draw]:
 def write_arms(store: Store, experiment_id: str, arms: Mapping[str, str]) -> None:
     """Keep the content of the arms, by arm, as JSON text; inside a `Store.write` block.
 
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(tmp / "kaizen.db", create=True) as opened:
-    ...     write_arms(opened, "e1", {"Control": "{}"})
-    ...     load_arms(opened, "e1")
+    >>> write_arms(writable, "e1", {"Control": "{}"})
+    >>> load_arms(writable, "e1")
     {'Control': '{}'}
     """
     for arm, content in arms.items():

@@ -38,7 +38,7 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class _CheckResult:
     """One check: what holds, how many rows contradict it, and the first few of them."""
 
     name: str
@@ -66,7 +66,7 @@ class CheckResult:
         }
 
 
-def run_checks(store: Store) -> list[CheckResult]:
+def run_checks(store: Store) -> list[_CheckResult]:
     """Run every check on a store, the file's own integrity first.
 
     Raises:
@@ -86,11 +86,10 @@ def run_checks(store: Store) -> list[CheckResult]:
 
 def run_deep_checks(
     store: Store, session_columns: Sequence[str], event_columns: Sequence[str]
-) -> tuple[CheckResult, ...]:
+) -> tuple[_CheckResult, ...]:
     """Read every page of a store and compare each session and conclusion with the digest that was stored with it.
 
     Args:
-        store: The open store.
         session_columns: What went into the digests: see `digests.find_changed`.
         event_columns: The same.
 
@@ -116,7 +115,7 @@ def run_deep_checks(
             "sessions and conclusions are what was written",
             [{"changed": one} for one in find_changed(store, session_columns, event_columns)],
         ),
-        CheckResult(
+        _CheckResult(
             name="without_digest",
             purpose="every session has a digest",
             severity=Severity.NOTE,
@@ -126,7 +125,7 @@ def run_deep_checks(
     )
 
 
-def run_check(store: Store, name: str) -> CheckResult:
+def run_check(store: Store, name: str) -> _CheckResult:
     """Run the check `sql/checks/<name>.sql`.
 
     >>> run_check(store, "negative_numbers").passed
@@ -139,7 +138,7 @@ def run_check(store: Store, name: str) -> CheckResult:
         raise QueryError(f"sql/{path} lacks a line of its header; expected purpose, severity and remedy.")
     reads = {relation: staging for relation, staging in _STAGING.items() if relation in text}
     frame = store.read(Query(path=path, schema={}, reads=reads).text())
-    return CheckResult(
+    return _CheckResult(
         name=name,
         purpose=header["purpose"],
         severity=Severity(header["severity"]),
@@ -149,7 +148,7 @@ def run_check(store: Store, name: str) -> CheckResult:
     )
 
 
-def _check_integrity(store: Store, *, deep: bool = False) -> CheckResult:
+def _check_integrity(store: Store, *, deep: bool = False) -> _CheckResult:
     problems = [row[0] for row in store.native(f"pragma {'integrity' if deep else 'quick'}_check") if row[0] != "ok"]
     return _judge_damage(
         "pages" if deep else "integrity",
@@ -158,8 +157,8 @@ def _check_integrity(store: Store, *, deep: bool = False) -> CheckResult:
     )
 
 
-def _judge_damage(name: str, purpose: str, found: list[dict[str, Any]]) -> CheckResult:
-    return CheckResult(
+def _judge_damage(name: str, purpose: str, found: list[dict[str, Any]]) -> _CheckResult:
+    return _CheckResult(
         name=name,
         purpose=purpose,
         severity=Severity.ERROR,
@@ -169,18 +168,18 @@ def _judge_damage(name: str, purpose: str, found: list[dict[str, Any]]) -> Check
     )
 
 
-def _check_spool(store: Store) -> list[CheckResult]:
+def _check_spool(store: Store) -> list[_CheckResult]:
     """Say what the hooks recorded and no command has taken in yet, and which of their lines are lost."""
     rejected = store.native("select coalesce(sum(n_rejected), 0) from ka_spools")
     return [
-        CheckResult(
+        _CheckResult(
             name="waiting_draws",
             purpose="every session that a hook drew is in the store",
             severity=Severity.NOTE,
             remedy="run any 'exp' command, which takes them in",
             rows=count_waiting(store),
         ),
-        CheckResult(
+        _CheckResult(
             name="lost_draws",
             purpose="every line that a hook wrote is whole",
             severity=Severity.NOTE,

@@ -411,7 +411,6 @@ def write_result(
     """Freeze an evaluation and its sample.
 
     Args:
-        store: The open store.
         experiment_id: The experiment; nothing may be frozen under this id yet.
         evaluation: The evaluation as a JSON object.
         sample: Columns `session_id`, `variant`, `reason` and `sample` (one JSON object per session, as text).

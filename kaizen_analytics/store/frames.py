@@ -74,7 +74,6 @@ def session_metrics(store: Store, *, rollup: bool = True) -> pl.DataFrame:
     Inside a `Store.snapshot` block they are computed once, however often they are asked for.
 
     Args:
-        store: The open store.
         rollup: Count sub-agents with the session that started them; otherwise one row for each session.
 
     Raises:
@@ -100,7 +99,6 @@ def read_events(store: Store, session_ids: Sequence[str] | None = None) -> pl.Da
     """Return staged events (`_EVENT_SCHEMA`), in no fixed order.
 
     Args:
-        store: The open store.
         session_ids: Only the events of these sessions, found by an index; None for all events.
 
     >>> read_events(store, ["no such session"]).height
@@ -197,7 +195,6 @@ def list_sessions(
     holds must not depend on when it was written.
 
     Args:
-        store: The open store.
         agent: Only this agent (`claude_code`, `codex`, `cursor`).
         since_ms: Only sessions that started at or after this time (milliseconds since the epoch).
         until_ms: Only sessions that started before this time.
@@ -319,7 +316,6 @@ def read_tree(store: Store, session_id: str) -> SessionNode:
     """Return a session with its tools and the sub-agents below it.
 
     Args:
-        store: The open store.
         session_id: A whole id of a stored session (`listing.find_session` completes one).
 
     >>> first = store.native("select id from sessions order by id limit 1")[0][0]

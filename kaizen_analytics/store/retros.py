@@ -49,7 +49,6 @@ def write_retro(
     """Store a retro and its findings in one transaction; a retro of the same id is replaced.
 
     Args:
-        store: The open store.
         retro: The whole retro as a JSON object.
         findings: Each finding's JSON, by id; the latest version stays.
         retro_id: One id for each window and scope.
@@ -57,7 +56,9 @@ def write_retro(
         window: Start and end of the window in milliseconds, end excluded.
         computed_at_ms: When it was computed.
 
-    >>> write_retro(store, {}, {}, retro_id="r", workspace=None, window=(0, 1), computed_at_ms=1)  # doctest: +SKIP
+    >>> write_retro(writable, {}, {"f": "{}"}, retro_id="r", workspace=None, window=(0, 1), computed_at_ms=1)
+    >>> [found.id for found in list_findings(writable)]
+    ['f']
     """
     start_ms, end_ms = window
     with store.write():
@@ -127,7 +128,7 @@ def find_finding(store: Store, prefix: str) -> StoredFinding:
 def decline_finding(store: Store, finding_id: str, reason: str, *, now_ms: int) -> None:
     """Note that a finding is not to be acted on, and why.
 
-    >>> decline_finding(store, "f", "not here", now_ms=0)  # doctest: +SKIP
+    >>> decline_finding(writable, "f", "not here", now_ms=0)
     """
     with store.write():
         store.native(
@@ -138,10 +139,8 @@ def decline_finding(store: Store, finding_id: str, reason: str, *, now_ms: int) 
 def write_exposures(store: Store, experiment_id: str, hits: Mapping[str, bool]) -> None:
     """Note which sessions could have shown the finding of an experiment, and whether each did.
 
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(tmp / "new.db", create=True) as made:
-    ...     write_exposures(made, "e", {"s": True, "t": False})
-    ...     sorted(read_exposures(made, "e").items())
+    >>> write_exposures(writable, "e", {"s": True, "t": False})
+    >>> sorted(read_exposures(writable, "e").items())
     [('s', 1.0), ('t', 0.0)]
     """
     store.native(

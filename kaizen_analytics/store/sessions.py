@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
 import orjson
+
+from kaizen_analytics.store.sql import encode_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,19 +25,15 @@ def write_sessions(store: Store, sessions: pl.DataFrame, children: Mapping[str, 
     """Write whole sessions in one transaction; a session that is already stored is replaced, so a rerun is harmless.
 
     Args:
-        store: The open store.
         sessions: One row for each session, with the columns of the table `sessions`.
         children: For each of `_CHILD_TABLES`, the rows of those sessions; `events` need `session_id` and `seq`.
 
     Raises:
         StoreError: a row breaks the schema; nothing is written then.
 
-    >>> from kaizen_analytics.store import Store
-    >>> session = store.read("select * from sessions limit 1")
-    >>> with Store.open(tmp / "new.db", create=True) as made:
-    ...     write_sessions(made, session, {})
-    ...     made.native("select count(*) from sessions")
-    [('1',)]
+    >>> write_sessions(writable, store.read("select * from sessions"), {})
+    >>> writable.native("select count(*) from events")
+    [('0',)]
     """
     ids = sessions["id"].to_list()
     with store.write():
@@ -55,16 +52,12 @@ def delete_sessions(store: Store, session_ids: list[str]) -> None:
     >>> writable.native("select count(*) from events")
     [('0',)]
     """
-    ids = _json(session_ids)
+    ids = encode_list(session_ids)
     store.native("delete from sessions where id in (select value from json_each(?)) returning 1", ids)
     old = "delete from ka_digests where kind = 'session' and id in (select value from json_each(?)) returning 1"
     store.native(old, ids)
     for table in _CHILD_TABLES:
         store.native(f"delete from {table} where session_id in (select value from json_each(?)) returning 1", ids)
-
-
-def _json(values: Iterable[object]) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
 
 
 def list_unattributed(store: Store) -> list[str]:
@@ -116,21 +109,19 @@ def write_digests(store: Store, kind: str, digests: Mapping[str, str]) -> None:
     """Keep the digests of sessions or conclusions, inside the `Store.write` block that writes them.
 
     Args:
-        store: The open store.
         kind: `session` or `conclusion`.
         digests: What `digest` returned, by id.
 
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(tmp / "new.db", create=True) as made, made.write():
-    ...     write_digests(made, "session", {"a": "00ff"})
-    ...     made.native("select id, digest from ka_digests")
-    [('a', '00ff')]
+    >>> with writable.write():
+    ...     write_digests(writable, "session", {"a": "00ff"})
+    ...     writable.native("select digest from ka_digests where id = 'a'")
+    [('00ff',)]
     """
     store.native(
         "insert into ka_digests (kind, id, digest) select ?, value->>0, value->>1 from json_each(?) where true "
         "on conflict (kind, id) do update set digest = excluded.digest returning 1",
         kind,
-        json.dumps([list(item) for item in digests.items()], ensure_ascii=False),
+        encode_list(digests.items()),
     )
 
 
@@ -150,7 +141,6 @@ def find_changed(store: Store, session_columns: Sequence[str], event_columns: Se
     """Yield the sessions and conclusions whose content is not what was written.
 
     Args:
-        store: The open store.
         session_columns: The columns of `sessions` whose values went into a digest, in their order; `id` first.
         event_columns: The same of `events`, `session_id` first; the rows follow in the order of `seq`.
 
@@ -188,7 +178,7 @@ def _read_digests(store: Store, kind: str) -> dict[str, str]:
 def _digest_sessions(
     store: Store, ids: list[str], session_columns: Sequence[str], event_columns: Sequence[str]
 ) -> dict[str, str]:
-    chosen = json.dumps(ids, ensure_ascii=False)
+    chosen = encode_list(ids)
     picked = "in (select value from json_each(?))"
     sessions = store.native(f"select {', '.join(session_columns)} from sessions where id {picked}", chosen)
     events: dict[str, list[tuple[str | None, ...]]] = {}

@@ -11,7 +11,7 @@ from kaizen_analytics.core import queries, settings
 from kaizen_analytics.core.errors import ConfigError, QueryError
 from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters
 from kaizen_analytics.core.settings import load_sql
-from kaizen_analytics.outcomes import sessions
+from kaizen_analytics.outcomes import sessions as outcomes
 from kaizen_analytics.retro import carrying
 from kaizen_analytics.store import Store, frames
 
@@ -45,7 +45,7 @@ def test_columns_that_differ_from_the_declaration_are_all_named() -> None:
 
 QUERIES = {
     query.path: query
-    for module in (queries, usage, carrying, sessions, frames)
+    for module in (queries, usage, carrying, frames)
     for _, query in inspect.getmembers(module, lambda member: isinstance(member, Query))
 }
 
@@ -61,15 +61,28 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     [
         *("marts/session_metrics.sql", "staging/candidates.sql", "staging/variant_values.sql"),
         *("usage/responses.sql", "usage/tool_calls.sql", "usage/loads.sql"),
-        *("outcomes/root_sessions.sql", "outcomes/shell_commands.sql", "outcomes/stored_outcomes.sql"),
-        *("outcomes/session_work.sql", "sessions/session_search.sql", "sessions/session_tree.sql"),
-        "sessions/tree_tools.sql",
+        *("sessions/session_search.sql", "sessions/session_tree.sql", "sessions/tree_tools.sql"),
     ],
 )
 def test_an_empty_store_gives_the_columns_and_no_rows(empty: Store, path: str) -> None:
     texts = {"session_ids": "[]", "root_id": "x", "text": "x", "json_path": "$.x"}
     query = QUERIES[path]
     assert query.run(empty, **{name: texts.get(name) for name in find_parameters(query.text())}).is_empty()
+
+
+OUTCOMES = {
+    "root_sessions": ["session_roots"],
+    "shell_commands": ["events", "session_roots", "tool_results"],
+    "stored_outcomes": [],
+    "session_work": ["session_roots"],
+}
+
+
+@pytest.mark.parametrize(("name", "reads"), OUTCOMES.items())
+def test_the_queries_of_outcomes_find_nothing_in_an_empty_store(empty: Store, name: str, reads: list[str]) -> None:
+    given = {"session_ids": "[]", "since_ms": None, "folder": None}
+    wanted = {"root_sessions": given, "stored_outcomes": {}}.get(name, {"session_ids": "[]"})
+    assert outcomes._select(empty, name, *reads, **wanted) == []
 
 
 def test_a_folder_that_the_installation_lacks_is_named() -> None:

@@ -29,7 +29,7 @@ from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.portfolio import Portfolio, read_portfolio
 from kaizen_analytics.exports.files import Format, deliver, encode
-from kaizen_analytics.exports.lake.catalogue import make_lake_key
+from kaizen_analytics.exports.lake.reading import make_lake_key
 from kaizen_analytics.exports.tables import export_retro, export_table
 from kaizen_analytics.pages.conclusion import LargeSession
 from kaizen_analytics.redact import KnownIdentities, Redactor
