@@ -25,17 +25,17 @@ from benchmarks.measure import ROOT
 from benchmarks.tables import write_figures
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.retro.classes import CLASSES
+from kaizen_analytics.retro.classes import CLASSES, KINDS
 from kaizen_analytics.retro.findings import (
     WEEK_MS,
     Finding,
     collect_evidence,
+    fisher_p_value,
     judge_evidence,
     list_exposures,
     list_moments,
 )
 from kaizen_analytics.retro.material import Material, read_material
-from kaizen_analytics.retro.recurrence import fisher_p_value
 from kaizen_analytics.store import Store
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 PAGE = ROOT / "docs" / "reference" / "retro-evidence.md"
 DEALS, WEEKS = 12, 6
 ALPHA = 0.05
-KINDS = {kind.name: kind for kind in CLASSES}
 ALL = Window(start_ms=0, end_ms=4_102_444_800_000)
 
 

@@ -107,7 +107,7 @@ def _ingest(
         running = "select 1 from experiments where state = ? and instr(metadata, ?) limit 1"
         if opened.native(running, State.RUNNING.value, Metric.FINDING_RATE.value):
             # It imports Polars and the classes of findings, which take longer than an ingest without news.
-            importlib.import_module("kaizen_analytics.retro.exposures").update_exposures(opened, now_ms=now_ms)
+            importlib.import_module("kaizen_analytics.retro.followup").update_exposures(opened, now_ms=now_ms)
         left_out = since_ms is not None or agent
         pending = find_pending(opened, home, os.environ) if left_out and not as_json else None
     if as_json:

@@ -1,14 +1,12 @@
 """Retros: from past sessions to what is worth changing, and from there to a patch and an experiment.
 
     material    what findings are found in: sessions, calls, responses, prompts
-    recurrence  how often something recurs, and whether more often than before
     kinds       what a class of findings is made of
     classes     one judge for each class of findings; their queries are in sql/retro
     findings    collect_evidence, judge_evidence
     patch       a finding's change as a unified diff
-    followup    what came of earlier findings
+    followup    what came of earlier findings; which sessions of an experiment show its own
     proposal    the experiment that would prove a finding
-    exposures   which sessions of a running experiment show its finding
     retro       compute_retro, save_retro
     guidance    what agents are told, and what carrying it costs
     carrying    what it costs to carry the texts of skills and servers

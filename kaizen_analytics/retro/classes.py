@@ -11,7 +11,9 @@ import difflib
 import json
 import re
 import shlex
+import tomllib
 from collections import Counter
+from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -30,11 +32,13 @@ from kaizen_analytics.retro.kinds import (
 from kaizen_analytics.retro.material import is_fixer, read_rules, started_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
 _LONGEST = 120
 _SETTINGS = ".claude/settings.json"
+_TEXTS = tomllib.loads(files(__package__).joinpath("texts.toml").read_text(encoding="utf-8"))
+"""Title and line of the simple classes, by class and subject."""
 
 
 _SHELL = Exposure("sessions that ran commands", "no session ran a command", "calls", pl.col("command").is_not_null())
@@ -221,34 +225,8 @@ def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | Non
     )
 
 
-_EDIT_LINES = {
-    "edit_unread": (
-        "Edits are refused because the file was not read",
-        "Read a file in this session before you edit it, and again after a compaction.",
-    ),
-    "edit_changed": (
-        "Edits are refused because the file changed after it was read",
-        "After a formatter or another command has written a file, read it again before you edit it.",
-    ),
-    "edit_missing": (
-        "Edits are refused because the text to replace is not in the file",
-        "Copy the text to replace from a fresh read of the file, and read those lines again after each edit.",
-    ),
-    "edit_ambiguous": (
-        "Edits are refused because the text to replace stands in the file several times",
-        "Give enough lines around the text to replace that it stands in the file once.",
-    ),
-}
 _MIN_REFUSED = 0.05
 """The share of a repository's edits below which a refusal is not worth a line."""
-
-
-def _word_edit_refused(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    edits = _in_window(group, group.material.calls.filter(_EDITS.condition)).height
-    if rows.height < _MIN_REFUSED * edits:
-        return None
-    title, line = _EDIT_LINES[group.subject]
-    return FindingText(title=title, more=f", {100 * rows.height / edits:.0f} % of {edits} edits", line=line)
 
 
 def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | None:
@@ -273,25 +251,9 @@ def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | No
     )
 
 
-_OUTPUTS = {
-    "search": (
-        "searches",
-        "List the files first (`rg -l`), then search in those few; end a broad search with `| head -50`.",
-    ),
-    "list": ("lists of files", "Limit lists of files to a folder, and end them with `| head -100`."),
-    "log": ("logs of CI runs", "Read CI logs with `gh run view ID --log-failed | tail -100`, not whole."),
-    "diff": ("diffs", "Look at `git diff --stat` first, then at the diff of the files that matter."),
-    "gh": (
-        "answers of `gh`",
-        "Ask `gh` for the fields you need (`--json FIELDS --jq EXPRESSION`) and for at most 20 items.",
-    ),
-    "check": ("outputs of checks", "Run checks quietly (no `-v`), or end them with `| tail -40`."),
-}
-
-
 def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
     program = _quote(group.subject.removeprefix("of:"))
-    known = _OUTPUTS.get(group.subject)
+    known = _TEXTS["large_output"].get(group.subject)
     if known is None and program is None:
         return None
     noun, line = known or (f"outputs of {program}", f"End what {program} prints with `| tail -60`, or ask it for less.")
@@ -331,27 +293,6 @@ def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
         line=f"Long files: {', '.join(code for code, _ in files)}. Find the place with `rg -n`, and read only the "
         "lines around it.",
     )
-
-
-_LONE_LINES = {
-    "list": (
-        "The list of tasks is kept in answers of its own",
-        "Change the list of tasks in the same answer as the next call, never alone.",
-    ),
-    "edit": (
-        "Edits of one file are made one by one, each in an answer of its own",
-        "Plan the edits of a file first, and send them in one answer: several edit calls side by side.",
-    ),
-    "wait": (
-        "Agents ask again and again whether something is done",
-        "Wait for a running command or agent with the longest pause that the tool takes; do not ask every few seconds.",
-    ),
-}
-
-
-def _word_lone_calls(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    title, line = _LONE_LINES[group.subject]
-    return FindingText(title=title, more=f"; half of them read {_half_of(rows['tokens']):,} tokens or more", line=line)
 
 
 def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
@@ -409,25 +350,7 @@ def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
     return float(spared.select(saved.sum()).item() or 0.0)
 
 
-_CACHE_LINES = {
-    "model": (
-        "The model is changed inside of a session, and the whole context is written anew",
-        "When you are asked to go on with another model, propose `/clear` and a note of what is open first.",
-    ),
-    "tools": (
-        "Tools are loaded in the middle of a session, and the whole context is written anew",
-        "Load the tools that you will need in one call at the very beginning, before you read any file.",
-    ),
-}
 """By the cause; where a transcript shows none, there is nothing to propose."""
-
-
-def _word_cache_lost(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    if group.subject not in _CACHE_LINES:
-        return None
-    title, line = _CACHE_LINES[group.subject]
-    before = _half_of(rows["detail"].cast(pl.Int64))
-    return FindingText(title=title, more=f"; half of them carried {before:,} tokens or more", line=line)
 
 
 def _word_carried_context(_group: Group, rows: pl.DataFrame) -> FindingText | None:
@@ -463,7 +386,7 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
         code is None
         or asked.height < rows.height
         or len(words) > _MOST_WORDS
-        or set(words) <= read_rules().acknowledged
+        or set(words) <= read_rules()["acknowledged"]["words"]
         or not words[0].isascii()
         or rows["root_id"].n_unique() < _MIN_PROMPTED * group.exposed
     ):
@@ -479,7 +402,7 @@ def _keep_asked(group: Group) -> pl.DataFrame:
     if group.subject != "go on":
         return group.rows
     words = [set(re.findall(r"[^\W\d_]+", text.lower())) for text in group.rows["detail"]]
-    kept = [found <= read_rules().acknowledged or max(map(len, found)) == 1 for found in words]
+    kept = [found <= read_rules()["acknowledged"]["words"] or max(map(len, found)) == 1 for found in words]
     return group.rows.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
@@ -546,31 +469,6 @@ def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
     )
 
 
-_DELEGATION_LINES = {
-    "copy": (
-        "Sub-agents start with a copy of the whole conversation",
-        "Start a sub-agent without this conversation: give it the question, the commit and the files to look at.",
-    ),
-    "reread": (
-        "Files that a sub-agent has read are read again",
-        "Ask a sub-agent for the lines that matter, with file and line numbers, and do not read those files again.",
-    ),
-    "explored": (
-        "Sessions read files themselves after a sub-agent has explored",
-        "Ask an exploring sub-agent for the lines that matter, with file and line numbers, and read only those.",
-    ),
-    "lost": (
-        "Sub-agents end without a result",
-        "Give a sub-agent one question, the files to look at and a limit, and ask for at most 20 lines.",
-    ),
-}
-
-
-def _word_delegation(group: Group, _rows: pl.DataFrame) -> FindingText | None:
-    title, line = _DELEGATION_LINES[group.subject]
-    return FindingText(title=title, line=line)
-
-
 def _word_service(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject == "truncated":
         return FindingText(
@@ -617,9 +515,9 @@ def _allowed(command: str) -> str | None:
     if len(parts) != 1:
         return None
     words = parts[0].words
-    if words[0] in read_rules().harmless:
+    if words[0] in read_rules()["harmless"]["programs"]:
         return f"Bash({words[0]}:*)"
-    if words[0] == "git" and len(words) > 1 and words[1] in read_rules().harmless_git:
+    if words[0] == "git" and len(words) > 1 and words[1] in read_rules()["harmless"]["git"]:
         return f"Bash(git {words[1]}:*)"
     return None
 
@@ -647,6 +545,34 @@ def _word_refused(group: Group, _rows: pl.DataFrame) -> FindingText | None:
     )
 
 
+def _told(
+    name: str, more: Callable[[Group, pl.DataFrame], str | None]
+) -> Callable[[Group, pl.DataFrame], FindingText | None]:
+    """Return a judge that takes title and line by the subject; `more` says None where nothing is to change."""
+
+    def word(group: Group, rows: pl.DataFrame) -> FindingText | None:
+        told = more(group, rows) if group.subject in _TEXTS[name] else None
+        if told is None:
+            return None
+        title, line = _TEXTS[name][group.subject]
+        return FindingText(title=title, line=line, more=told)
+
+    return word
+
+
+def _share_of_edits(group: Group, rows: pl.DataFrame) -> str | None:
+    edits = _in_window(group, group.material.calls.filter(_EDITS.condition)).height
+    return f", {100 * rows.height / edits:.0f} % of {edits} edits" if rows.height >= _MIN_REFUSED * edits else None
+
+
+def _tokens_read(_group: Group, rows: pl.DataFrame) -> str:
+    return f"; half of them read {_half_of(rows['tokens']):,} tokens or more"
+
+
+def _tokens_carried(_group: Group, rows: pl.DataFrame) -> str:
+    return f"; half of them carried {_half_of(rows['detail'].cast(pl.Int64)):,} tokens or more"
+
+
 def _half_of(values: pl.Series) -> int:
     """Return the largest value that at least half of them reach."""
     return int(values.quantile(0.5, interpolation="lower") or 0)
@@ -667,16 +593,18 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass("wrong_command", _SHELL, _word_wrong_command),
     FindingClass("missing_path", _CALLS, _word_missing_path),
     FindingClass("unknown_helper", _CALLS, _word_unknown_helper),
-    FindingClass("edit_refused", _EDITS, _word_edit_refused),
+    FindingClass("edit_refused", _EDITS, _told("edit_refused", _share_of_edits)),
     FindingClass("fix_before_check", _SHELL, _word_fix_before_check, "the failed check and one answer, each time"),
     FindingClass("large_output", _CALLS, _word_large_output, _TO_THE_END),
     FindingClass("whole_file", _CALLS, _word_whole_file, _TO_THE_END, keep=_keep_reread),
-    FindingClass("lone_calls", _CALLS, _word_lone_calls, "reading the whole context once more, each time"),
+    FindingClass(
+        "lone_calls", _CALLS, _told("lone_calls", _tokens_read), "reading the whole context once more, each time"
+    ),
     FindingClass("start_context", _PRICED, _word_start_context, "carrying the difference through each session"),
     FindingClass(
         "cache_expired", _PRICED, _word_cache_expired, "writing the context anew, less what a longer life costs"
     ),
-    FindingClass("cache_lost", _PRICED, _word_cache_lost, "writing the context anew, each time"),
+    FindingClass("cache_lost", _PRICED, _told("cache_lost", _tokens_carried), "writing the context anew, each time"),
     FindingClass(
         "carried_context",
         _PRICED,
@@ -701,7 +629,12 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "rework", _CHECKED, _word_rework, "the answers between two failures, or what was lost of the session's cost"
     ),
-    FindingClass("delegation", _DELEGATED, _word_delegation, "carrying the copy, or reading the file once more"),
+    FindingClass(
+        "delegation",
+        _DELEGATED,
+        _told("delegation", lambda *_: ""),
+        "carrying the copy, or reading the file once more",
+    ),
     FindingClass("service", _ANSWERED, _word_service, "the answer that was cut; what a limit costs is not known"),
     FindingClass(
         "smaller_model", _PRICED, _word_smaller_model, "the difference of the two prices for the same tokens", _MODEL
@@ -712,15 +645,15 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass("refused", _SHELL, _word_refused, keep=lambda group: _keep_allowed(group, harmless=False)),
 )
 """Every class, in the order in which they are evaluated."""
+KINDS = {kind.name: kind for kind in CLASSES}
 
 OWN_SETTINGS = frozenset({"promptCacheTtl", "permissions", "env"})
 """Settings of which every value is one of our own lists: they name nothing of a store."""
 
-_LINES = (_OUTPUTS, _EDIT_LINES, _LONE_LINES, _CACHE_LINES, _DELEGATION_LINES)
 PUBLIC_CODE = frozenset(
     {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "/clear", "rg -n", "rg --files | rg NAME", "| tail -60"}
     | {"kaizen-analytics guidance", "kaizen-analytics usage --by window"}
     | {f"model: {kind}" for kind in ("sonnet", "haiku")}
-    | {piece for lines in _LINES for _, line in lines.values() for piece in line.split("`")[1::2]}
+    | {piece for texts in _TEXTS.values() for _, line in texts.values() for piece in line.split("`")[1::2]}
 )
 """What the classes themselves put between backticks: it names nothing of a store."""

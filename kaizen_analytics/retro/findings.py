@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from math import comb
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,6 @@ from kaizen_analytics.core.words import counted
 from kaizen_analytics.retro.classes import CLASSES, name_instructions
 from kaizen_analytics.retro.kinds import Change, FindingClass, Group
 from kaizen_analytics.retro.material import started_in
-from kaizen_analytics.retro.recurrence import is_more_frequent, poisson_lower_bound
 from kaizen_analytics.store.sql import define_frame, run_query
 
 if TYPE_CHECKING:
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.retro.material import Material
 
-MIN_TIMES, MIN_SESSIONS, MIN_DAYS = 3, 2, 2
+_MIN_TIMES, _MIN_SESSIONS, _MIN_DAYS = 3, 2, 2
 """How often, in how many sessions and on how many days (UTC) something must be seen to be a finding."""
 _MIN_SHARE = 0.003
 """The share of the repository's cost in the window below which a finding is not worth a change."""
 _LARGE_CHARS = 8_000
 """Characters from which an output or a file is large: about 2,000 tokens."""
 _SHOWN_MOMENTS = 5
+_ALPHA = 0.05
 
 _FOREVER_MS = 4_102_444_800_000
 WEEK_MS = 7 * DAY_MS
@@ -314,7 +315,7 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
     if not _matters(material, group.repository, window, cost):
         return None
     weeks = window.length_ms / WEEK_MS
-    low = None if cost is None else cost * poisson_lower_bound(rows.height) / rows.height / weeks
+    low = None if cost is None else cost * _lower_bound(rows.height) / rows.height / weeks
     hits = rows["root_id"].n_unique()
     seen = f"{counted(rows.height, 'time')} in {hits} of {group.exposed} {kind.exposure.words}{wording.more}"
     line = Change(file=name_instructions(rows, material.sessions), line=wording.line)
@@ -351,7 +352,7 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
     chosen, later = rows.filter(pl.col("started_ms") < edge_ms), rows.filter(pl.col("started_ms") >= edge_ms)
     if chosen.is_empty():
         return 0.0, finding
-    cost = (finding.cost_usd or 0.0) / rows.height * poisson_lower_bound(chosen.height)
+    cost = (finding.cost_usd or 0.0) / rows.height * _lower_bound(chosen.height)
     if not _recurs(chosen):
         return cost, finding
     last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
@@ -361,9 +362,9 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
 
 def _recurs(rows: pl.DataFrame) -> bool:
     return (
-        rows.height >= MIN_TIMES
-        and rows["root_id"].n_unique() >= MIN_SESSIONS
-        and (rows["ts_ms"] // DAY_MS).n_unique() >= MIN_DAYS
+        rows.height >= _MIN_TIMES
+        and rows["root_id"].n_unique() >= _MIN_SESSIONS
+        and (rows["ts_ms"] // DAY_MS).n_unique() >= _MIN_DAYS
     )
 
 
@@ -394,4 +395,29 @@ def _is_new(evidence: Evidence, kind: FindingClass, group: Group) -> bool | None
     rows = list_moments(evidence, kind, group.repository, group.subject)
     hit = known.join(rows.select("root_id").unique(), on="root_id", how="semi")
     former = hit.filter(pl.col("root_started_at_ms") < edge_ms).height
-    return is_more_frequent(hit.height - former, known.height - before.height, former, before.height)
+    recent = hit.height - former
+    return recent > 0 and fisher_p_value(recent, known.height - before.height, former, before.height) < _ALPHA
+
+
+def fisher_p_value(hit: int, of: int, former_hit: int, former_of: int) -> float:
+    """Return the chance of at least `hit` of `of` sessions, if they are hit as often as the former ones.
+
+    Fisher's exact test, one-sided: the hits of both periods are given, and dealt at random.
+
+    >>> round(fisher_p_value(3, 3, 1, 7), 4)
+    0.0333
+    """
+    total, hits = of + former_of, hit + former_hit
+    most = min(of, hits)
+    return sum(comb(of, k) * comb(former_of, hits - k) for k in range(hit, most + 1)) / comb(total, hits)
+
+
+def _lower_bound(count: int) -> float:
+    """Return the lower end of the exact 95 % interval of a Poisson mean (Garwood 1936).
+
+    >>> round(_lower_bound(4), 4)
+    1.0899
+    """
+    from scipy import special
+
+    return float(special.gammaincinv(count, _ALPHA / 2)) if count else 0.0

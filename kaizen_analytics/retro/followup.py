@@ -1,4 +1,7 @@
-"""What became of earlier findings: whether a change was tried or applied, and how often the thing was seen since."""
+"""What became of earlier findings: whether a change was tried or applied, and how often the thing was seen since.
+
+`ingest` calls `update_exposures`, and must start without the statistics: nothing here imports them.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,29 @@ import polars as pl
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.git import Repository
-from kaizen_analytics.core.model import State
-from kaizen_analytics.retro.classes import CLASSES
-from kaizen_analytics.retro.findings import WEEK_MS, Finding, list_exposures, list_moments
+from kaizen_analytics.core.model import Metric, State, Window
+from kaizen_analytics.experiments.plan import get_plan
+from kaizen_analytics.retro.classes import KINDS
+from kaizen_analytics.retro.findings import (
+    WEEK_MS,
+    Finding,
+    collect_evidence,
+    fisher_p_value,
+    list_exposures,
+    list_moments,
+)
+from kaizen_analytics.retro.material import read_material
 from kaizen_analytics.retro.patch import is_applied, marker
-from kaizen_analytics.retro.recurrence import fisher_p_value
+from kaizen_analytics.store.experiments import list_experiments
+from kaizen_analytics.store.retros import list_findings, write_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kaizen_analytics.core.model import Experiment, Window
+    from kaizen_analytics.core.model import Experiment
     from kaizen_analytics.retro.findings import Evidence
+    from kaizen_analytics.store import Store
     from kaizen_analytics.store.retros import StoredFinding
 
 
@@ -163,7 +177,7 @@ def _find_applied(finding: Finding, root: Path | None) -> tuple[str, int] | None
 def _count(
     finding: Finding, evidence: Evidence, window: Window, standing: Standing, note: str, since_ms: int
 ) -> Followed:
-    kind = next(one for one in CLASSES if one.name == finding.kind)
+    kind = KINDS[finding.kind]
     exposed = list_exposures(evidence.material, kind, finding.repository)
     exposed = exposed.filter(pl.col("root_started_at_ms") < window.end_ms)
     rows = list_moments(evidence, kind, finding.repository, finding.subject)
@@ -190,3 +204,26 @@ def _count(
         # As many or more of the former sessions were hit: the same table, read from the other side.
         p_value=fisher_p_value(former_hits, former, hits, sessions) if known else None,
     )
+
+
+def update_exposures(store: Store, *, now_ms: int) -> None:
+    """Note which sessions since the start of each running experiment show the finding that it is to prove.
+
+    >>> update_exposures(store, now_ms=0)
+    """
+    running = [one for one in list_experiments(store) if one.state is State.RUNNING]
+    measuring = [one for one in running if one.metric is Metric.FINDING_RATE]
+    stored = list_findings(store) if measuring else []
+    for experiment in measuring:
+        plan = get_plan(store, experiment.id)
+        item = next((one for one in stored if names_finding(experiment_text(experiment), one.id)), None)
+        if item is None or plan is None:
+            # Without a finding every session lacks a value, and the evaluation says so.
+            continue
+        finding = codec.read(Finding, item.finding, f"The stored finding {item.id}")
+        kind = KINDS[finding.kind]
+        start_ms = plan.require_start(experiment.id).started_at_ms
+        evidence = collect_evidence(read_material(store, Window(start_ms=start_ms, end_ms=now_ms)), [kind])
+        hit = set(list_moments(evidence, kind, finding.repository, finding.subject)["root_id"])
+        roots = list_exposures(evidence.material, kind, finding.repository)["root_id"]
+        write_exposures(store, experiment.id, {root: root in hit for root in roots})

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kaizen_analytics.retro.material import Material
     from kaizen_analytics.store import Store
 
 _BYTES_PER_TOKEN = 4
@@ -59,12 +58,12 @@ class GuidanceItem:
 
     kind: str
     name: str
-    path: str | None
-    tokens: int | None
-    is_always_read: bool
-    changed_ms: int | None
+    path: str | None = None
+    tokens: int | None = None
+    is_always_read: bool = False
+    changed_ms: int | None = None
     sessions_used: int | None
-    usd_per_week: float | None
+    usd_per_week: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,29 +94,21 @@ def compute_guidance(store: Store, window: Window, *, root: Path | None, reposit
     ()
     """
     material = read_material(store, window, repository=repository)
-    used = _read_uses(store, material)
-    weekly = _carrying_usd(material) / (window.length_ms / WEEK_MS)
-    items = [] if root is None else [*_list_files(root, used, weekly), *_list_servers(root, used)]
+    owners = material.sessions.select("session_id", "root_id")
+    used = _USES.run(store).join(owners, on="session_id").select("kind", "name", "root_id").unique()
+    # What one more token in every context would have cost.
+    weekly = float(material.responses["read_usd"].sum() or 0.0) / (window.length_ms / WEEK_MS)
+    items = [] if root is None else [*_list_items(root, used, weekly)]
     known = {(item.kind, item.name.lower()) for item in items}
     files = {item.name.lower() for item in items if item.kind == "instructions"}
     for kind, name in used.select("kind", "name").unique().sort("kind", "name").iter_rows():
         if (kind, name) not in known and name not in files:
-            items.append(_item(kind, name, used))
+            items.append(GuidanceItem(kind=kind, name=name, sessions_used=_count(kind, name, used)))
     roots = material.sessions["root_id"].n_unique()
     return Guidance(window=window, repository=repository, sessions=roots, items=tuple(items))
 
 
-def _read_uses(store: Store, material: Material) -> pl.DataFrame:
-    owners = material.sessions.select("session_id", "root_id")
-    return _USES.run(store).join(owners, on="session_id").select("kind", "name", "root_id").unique()
-
-
-def _carrying_usd(material: Material) -> float:
-    """Return the dollars that one more token in every context would have cost."""
-    return float(material.responses["read_usd"].sum() or 0.0)
-
-
-def _list_files(root: Path, used: pl.DataFrame, weekly_usd: float) -> Iterator[GuidanceItem]:
+def _list_items(root: Path, used: pl.DataFrame, weekly_usd: float) -> Iterator[GuidanceItem]:
     found = [
         (kind, always, file)
         for kind, always, pattern in _PATTERNS
@@ -129,42 +120,24 @@ def _list_files(root: Path, used: pl.DataFrame, weekly_usd: float) -> Iterator[G
     committed = {} if repository is None or repository.root != root else repository.read_changes(paths)
     for (kind, always, file), path in zip(found, paths, strict=True):
         tokens = round(file.stat().st_size / _BYTES_PER_TOKEN)
-        yield _item(
-            kind,
-            file.parent.name if kind == "skill" else file.name if kind in {"rule", "instructions"} else file.stem,
-            used,
+        name = file.parent.name if kind == "skill" else file.name if kind in {"rule", "instructions"} else file.stem
+        yield GuidanceItem(
+            kind=kind,
+            name=name,
             path=path,
             tokens=tokens,
             is_always_read=always,
             changed_ms=committed.get(path, file.stat().st_mtime_ns // 1_000_000),
+            sessions_used=_count(kind, name, used),
             usd_per_week=tokens * weekly_usd if always and weekly_usd else None,
         )
-
-
-def _list_servers(root: Path, used: pl.DataFrame) -> Iterator[GuidanceItem]:
     for name in list_servers(root):
-        yield _item("server", name, used, path=".mcp.json", is_always_read=True)
+        used_in = _count("server", name, used)
+        yield GuidanceItem(kind="server", name=name, path=".mcp.json", is_always_read=True, sessions_used=used_in)
 
 
-def _item(
-    kind: str,
-    name: str,
-    used: pl.DataFrame,
-    *,
-    path: str | None = None,
-    tokens: int | None = None,
-    is_always_read: bool = False,
-    changed_ms: int | None = None,
-    usd_per_week: float | None = None,
-) -> GuidanceItem:
-    sessions = used.filter((pl.col("kind") == kind) & (pl.col("name") == name.lower()))["root_id"].n_unique()
-    return GuidanceItem(
-        kind=kind,
-        name=name,
-        path=path,
-        tokens=tokens,
-        is_always_read=is_always_read,
-        changed_ms=changed_ms,
-        sessions_used=None if kind == "instructions" else sessions,
-        usd_per_week=usd_per_week,
-    )
+def _count(kind: str, name: str, used: pl.DataFrame) -> int | None:
+    """Return the sessions that used something; None for instructions, which leave no trace."""
+    if kind == "instructions":
+        return None
+    return used.filter((pl.col("kind") == kind) & (pl.col("name") == name.lower()))["root_id"].n_unique()

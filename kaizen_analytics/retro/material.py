@@ -10,12 +10,12 @@ import json
 import re
 import shlex
 import tomllib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -293,38 +293,18 @@ def _clean_error(text: str | None) -> str:
     return rest.strip()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
-    """The rules of `rules.toml`."""
-
-    problems: tuple[tuple[str, re.Pattern[str]], ...]
-    acknowledged: frozenset[str]
-    harmless: frozenset[str]
-    harmless_git: frozenset[str]
-    reading_tools: frozenset[str]
-    reading_programs: frozenset[str]
-    editing_tools: frozenset[str]
-    smaller: Mapping[str, str]
-
-
 @cache
-def read_rules() -> Rules:
-    """Return the rules of this installation.
+def read_rules() -> dict[str, Any]:
+    """Return `rules.toml`: sets of words by table and key, patterns compiled.
 
-    >>> "ls" in read_rules().harmless, "rm" in read_rules().harmless
+    >>> "ls" in read_rules()["harmless"]["programs"], "rm" in read_rules()["harmless"]["programs"]
     (True, False)
     """
-    document = tomllib.loads(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
-    return Rules(
-        problems=tuple((row["kind"], re.compile(row["pattern"])) for row in document["problem"]),
-        acknowledged=frozenset(document["acknowledged"]["words"]),
-        harmless=frozenset(document["harmless"]["programs"]),
-        harmless_git=frozenset(document["harmless"]["git"]),
-        reading_tools=frozenset(document["reading"]["tools"]),
-        reading_programs=frozenset(document["reading"]["programs"]),
-        editing_tools=frozenset(document["editing"]["tools"]),
-        smaller=document["smaller"],
-    )
+    rules = tomllib.loads(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
+    for table in ("acknowledged", "harmless", "reading", "editing"):
+        rules[table] = {key: frozenset(words) for key, words in rules[table].items()}
+    rules["problem"] = [(row["kind"], re.compile(row["pattern"])) for row in rules["problem"]]
+    return rules
 
 
 def _classify_error(text: str | None) -> tuple[str, str] | None:
@@ -336,7 +316,7 @@ def _classify_error(text: str | None) -> tuple[str, str] | None:
     True
     """
     cleaned = _clean_error(text)
-    for kind, pattern in read_rules().problems:
+    for kind, pattern in read_rules()["problem"]:
         if found := pattern.search(cleaned):
             return kind, next((group for group in found.groups() if group), "")
     return None
@@ -353,12 +333,13 @@ def _add_facts(calls: pl.DataFrame) -> pl.DataFrame:
         calls.with_columns(
             pl.Series("problem", [None if found is None else found[0] for found in problems], pl.String),
             pl.Series("what", [None if found is None else found[1] for found in problems], pl.String),
-            *pl.DataFrame([asdict(fact) for fact in facts], schema=_FACTS).get_columns(),
-            tool.is_in(list(rules.editing_tools)).alias("is_edit"),
+            *pl.DataFrame(facts, schema=_FACTS).get_columns(),
+            tool.is_in(list(rules["editing"]["tools"])).alias("is_edit"),
             pl.Series("check_failed", _judge_checks(calls, facts), pl.Boolean),
         )
         .with_columns(
-            (pl.col("is_reading") | tool.is_in(list(rules.reading_tools))).alias("is_reading"), folder.alias("folder")
+            (pl.col("is_reading") | tool.is_in(list(rules["reading"]["tools"]))).alias("is_reading"),
+            folder.alias("folder"),
         )
         .drop("workspace")
     )
@@ -370,24 +351,6 @@ _RANGE = re.compile(r"[\d,$]+p?")
 _WORD = re.compile(r"[a-z][a-z-]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CommandParts:
-    """What the text of a shell command says.
-
-    `program` is its first but `cd`, `action` the program with its sub-command, `check` its last check. It `reads` the
-    only file that it names, if it only prints files (`is_reader`); one that `is_reading` changes nothing.
-    """
-
-    program: str | None = None
-    action: str | None = None
-    check: str | None = None
-    check_kind: str | None = None
-    is_fix: bool = False
-    reads: str | None = None
-    is_reader: bool = False
-    is_reading: bool = False
-
-
 _FACTS: Schema = {
     **dict.fromkeys(("program", "action", "check", "check_kind"), _TEXT),
     "is_fix": _FLAG,
@@ -397,38 +360,43 @@ _FACTS: Schema = {
 }
 
 
-def _judge_checks(calls: pl.DataFrame, facts: Sequence[_CommandParts]) -> list[bool | None]:
+def _judge_checks(calls: pl.DataFrame, facts: Sequence[Mapping[str, Any]]) -> list[bool | None]:
     """Return whether a check of each call failed, also where a filter hid its exit status; None without a check."""
     rows = calls.select("command", "failed", "says").iter_rows()
     passed = [
-        read_command(command, failed=failed, says=says).passed if fact.check else None
+        read_command(command, failed=failed, says=says).passed if fact["check"] else None
         for (command, failed, says), fact in zip(rows, facts, strict=True)
     ]
     return [None if one is None else not one for one in passed]
 
 
-def _read_parts(command: str | None) -> _CommandParts:
+def _read_parts(command: str | None) -> dict[str, Any]:
+    """Return what the text of a shell command says, by the names of `_FACTS`.
+
+    `program` is its first but `cd`, `action` the program with its sub-command, `check` its last check. It `reads` the
+    only file that it names, if it only prints files (`is_reader`); one that `is_reading` changes nothing.
+    """
     parts = [part.words for part in split_command(command)] if command else []
     if not parts:
-        return _CommandParts()
+        return dict.fromkeys(_FACTS) | {"is_fix": False, "is_reader": False, "is_reading": False}
     rules, checks = read_rules(), [words for words in parts if classify(words)]
     acting = [words for words in parts if words[0] != "cd"] or parts
     words = [word for part in acting for word in part if not _ASSIGNMENT.match(word)] or list(parts[0])
     program = words[0].rpartition("/")[2]
     programs = {part[0] for part in acting}
     read = [word for part in acting for word in part[1:] if not word.startswith("-") and not _RANGE.fullmatch(word)]
-    git = all(part[1:2] and part[1] in rules.harmless_git for part in acting if part[0] == "git")
+    git = all(part[1:2] and part[1] in rules["harmless"]["git"] for part in acting if part[0] == "git")
     changes = any(word.startswith(("-i", "-delete", "-exec")) for part in acting for word in part[1:])
-    return _CommandParts(
-        program=program,
-        action=f"{program} {words[1]}" if len(words) > 1 and _WORD.fullmatch(words[1]) else program,
-        check=shlex.join(checks[-1]) if checks else None,
-        check_kind=classify(checks[-1]) if checks else None,
-        is_fix=any(is_fixer(" ".join(words)) for words in parts),
-        reads=read[0] if programs <= _READERS and len(read) == 1 else None,
-        is_reader=programs <= _READERS,
-        is_reading=programs <= rules.reading_programs and git and not changes and ">" not in (command or ""),
-    )
+    return {
+        "program": program,
+        "action": f"{program} {words[1]}" if len(words) > 1 and _WORD.fullmatch(words[1]) else program,
+        "check": shlex.join(checks[-1]) if checks else None,
+        "check_kind": classify(checks[-1]) if checks else None,
+        "is_fix": any(is_fixer(" ".join(words)) for words in parts),
+        "reads": read[0] if programs <= _READERS and len(read) == 1 else None,
+        "is_reader": programs <= _READERS,
+        "is_reading": programs <= rules["reading"]["programs"] and git and not changes and ">" not in (command or ""),
+    }
 
 
 def is_fixer(command: str) -> bool:
@@ -447,7 +415,7 @@ def _add_prices(responses: pl.DataFrame) -> pl.DataFrame:
         "model", "ts_ms", "write_tokens", "input_tokens", "read_tokens", "output_tokens", "cost_usd_e6"
     )
     rows = [_price_row(prices, *row) for row in keys.iter_rows()]
-    prices_of = pl.DataFrame(rows, schema=_PRICES, orient="row").get_columns()
+    prices_of = pl.DataFrame(rows, schema=_PRICES).get_columns()
     return responses.with_columns(*prices_of, (pl.col("cost_usd_e6") / 1e6).alias("cost_usd"))
 
 
@@ -457,7 +425,6 @@ _PRICES: Schema = {
     "smaller": _TEXT,
     "smaller_usd": _REAL,
 }
-_PriceRow = tuple[float | None, float | None, float | None, float | None, int | None, str | None, float | None]
 
 
 def _price_row(
@@ -469,31 +436,29 @@ def _price_row(
     read: int | None,
     output: int,
     cost_usd_e6: int | None,
-) -> _PriceRow:
+) -> dict[str, Any]:
     price = None if model is None else prices.find(model, at_ms)
     if price is None or model is None:
-        return None, None, None, None, None, None, None
-
-    def per_token(tokens: Tokens) -> float | None:
-        cost = price.cost_e6(tokens)
-        return None if cost is None else cost / 1e6 / _PRICED_TOKENS
-
-    n = _PRICED_TOKENS
-    life = None
+        return dict.fromkeys(_PRICES)
+    n, life = _PRICED_TOKENS, None
     if written and cost_usd_e6 is not None:
         # The store keeps no lifetime, but its cost tells: an hour costs more to write than five minutes.
         short, long = (price.cost_e6(Tokens(given, written, read, output, None, hour)) for hour in (0, written))
         life = _FIVE_MINUTES_MS if cost_usd_e6 == short != long else _HOUR_MS if cost_usd_e6 == long != short else None
-    smaller = next((name for start, name in read_rules().smaller.items() if model.startswith(start)), None)
+    smaller = next((name for start, name in read_rules()["smaller"].items() if model.startswith(start)), None)
     cheaper = None if smaller is None else prices.find(smaller, at_ms)
     in_hour = (written or 0) if life == _HOUR_MS else 0
     spent = None if cheaper is None else cheaper.cost_e6(Tokens(given, written, read, output, None, in_hour))
-    return (
-        per_token(Tokens(n, None, None, None, None)),
-        per_token(Tokens(None, None, n, None, None)),
-        per_token(Tokens(None, n, None, None, None)),
-        per_token(Tokens(None, n, None, None, None, n)),
-        life,
-        smaller,
-        None if spent is None else spent / 1e6,
-    )
+    each = {
+        "input_usd": Tokens(n, None, None, None, None),
+        "read_usd": Tokens(None, None, n, None, None),
+        "write_usd": Tokens(None, n, None, None, None),
+        "hour_usd": Tokens(None, n, None, None, None, n),
+    }
+    costs = {name: price.cost_e6(tokens) for name, tokens in each.items()}
+    return {
+        **{name: None if cost is None else cost / 1e6 / n for name, cost in costs.items()},
+        "life_ms": life,
+        "smaller": smaller,
+        "smaller_usd": None if spent is None else spent / 1e6,
+    }

@@ -11,9 +11,8 @@ from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.experiments.randomisation import ArmContent
-from kaizen_analytics.retro.findings import Finding
+from kaizen_analytics.retro.findings import Finding, fisher_p_value
 from kaizen_analytics.retro.followup import experiment_text, names_finding
-from kaizen_analytics.retro.recurrence import fisher_p_value
 from kaizen_analytics.stats.sequential import MIN_PLANNED_N
 from kaizen_analytics.store.experiments import list_experiments
 from kaizen_analytics.store.retros import find_finding
@@ -110,7 +109,7 @@ def open_proposal(store: Store, prefix: str) -> Proposal:
 
     Raises:
         ConfigError: no stored finding begins so, or several do.
-        ExperimentError: an experiment names it already; one that is archived does not count.
+        ExperimentError: an experiment names it already; one that is archived does not count. Or it proposes a habit.
 
     >>> open_proposal(store, "wrong")
     Traceback (most recent call last):
@@ -123,15 +122,7 @@ def open_proposal(store: Store, prefix: str) -> Proposal:
                 f"The finding {stored.id} already has the experiment {experiment.id}; see 'kaizen-analytics exp show "
                 f"{experiment.id}'. Archive it first, or plan another one without --from-finding."
             )
-    return _prepare_proposal(codec.read(Finding, stored.finding, f"The stored finding {stored.id}"))
-
-
-def _prepare_proposal(finding: Finding) -> Proposal:
-    """Return the experiment that would prove the change of `finding`.
-
-    Raises:
-        ExperimentError: the finding proposes a habit.
-    """
+    finding = codec.read(Finding, stored.finding, f"The stored finding {stored.id}")
     if finding.change.habit:
         raise ExperimentError(
             f"The finding {finding.id} proposes a habit of people ({finding.change.habit}), which no lot can give to "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -135,5 +136,131 @@ def find(kind: str, *sessions: Session) -> list[Finding]:
     return list(judge(*sessions, only=kind)[0])
 
 
-def lacking(kind: str, *sessions: Session) -> list[str]:
-    return [item.reason for item in judge(*sessions, only=kind)[1]]
+def three(build: Callable[[Session], Session]) -> list[Session]:
+    """The same session on three days."""
+    return [build(Session(f"s{day}", day)) for day in (9, 5, 2)]
+
+
+OPUS = "claude-opus-4-5"
+"""5 dollars a million tokens, 0.50 read from and 6.25 written to a cache."""
+
+
+def misspell(session: Session) -> Session:
+    session.answer(write=10_000)
+    session.run("rtk bun test 2>&1", "Exit code 2\nerror: unrecognized subcommand 'bun'", chars=400)
+    session.answer(read=10_000, write=100)
+    return session.run("bun test 2>&1").answer(read=10_100)
+
+
+def look_for_docs(session: Session) -> Session:
+    return session.run("ls docs", "Exit code 2\nls: cannot access 'docs': No such file or directory").answer(read=9_000)
+
+
+def refuse(session: Session, good: int = 10) -> Session:
+    error = "<tool_use_error>File has not been read yet. Read it first before writing to it.</tool_use_error>"
+    session.call("Edit", error=error, path=f"{REPOSITORY}/a.py").answer(read=10_000)
+    for _ in range(good):
+        session.call("Edit", path=f"{REPOSITORY}/a.py")
+    return session
+
+
+def lint(session: Session, fixer: str = "bun run lint:fix") -> Session:
+    session.run("bun run lint", "Exit code 1\nformat", chars=400).answer(read=10_000)
+    return session.run(fixer).answer(read=10_000)
+
+
+def search(session: Session, chars: int = 40_000) -> Session:
+    session.run("rg -n experiment src docs", chars=chars)
+    return session.answer(write=10_000).answer(read=10_000).answer(read=10_000)
+
+
+def read_whole(session: Session, chars: int = 20_000) -> Session:
+    session.call("Read", path=f"{REPOSITORY}/docs/plan.md", chars=chars)
+    return session.answer(write=10_000).answer(read=10_000)
+
+
+def pause(session: Session, minutes: float = 20, grown: int = 0) -> Session:
+    session.answer(write=50_000).wait(minutes)
+    session.answer(write=50_000)
+    for step in range(1, 4):
+        session.answer(read=50_000, write=grown * step)
+    return session
+
+
+def go_on(
+    session: Session,
+    later: int = 40,
+    text: str = "Now look at the import of prices and mend its rounding",
+    then: str = "prices.py",
+) -> Session:
+    session.prompt("Build the basket").answer(write=20_000).call("Edit", path=f"{REPOSITORY}/basket.py")
+    session.answer(read=20_000, write=80_000).prompt(text).call("Read", path=f"{REPOSITORY}/{then}")
+    for _ in range(later):
+        session.answer(read=100_000)
+    return session
+
+
+def ask(session: Session, text: str = "Commit this, please!") -> Session:
+    return session.prompt("Build it").answer(read=10_000).prompt(text).answer(read=20_000)
+
+
+def edit(session: Session, check: str | None) -> Session:
+    session.call("Edit", path=f"{REPOSITORY}/a.py")
+    return session if check is None else session.run(check)
+
+
+def wait_for(session: Session, command: str) -> Session:
+    return session.run(command, "This command requires approval", chars=0).answer(read=10_000)
+
+
+def tick(session: Session, *beside: str) -> Session:
+    session.answer(write=50_000)
+    session.call("TaskUpdate", chars=20)
+    for tool in beside:
+        session.call(tool, chars=20)
+    return session.answer(read=50_000, write=100)
+
+
+def poll(session: Session, times: int = 3) -> Session:
+    session.answer(write=40_000)
+    for _ in range(times):
+        session.call("write_stdin", chars=100).answer(read=40_000)
+    return session
+
+
+def fail_again(session: Session, *, edits: bool = True) -> Session:
+    for _ in range(2):
+        session.run("go test ./...", "Exit code 1\n--- FAIL: TestA").answer(read=20_000)
+        if edits:
+            session.call("Edit", path=f"{REPOSITORY}/a.go").answer(read=21_000)
+    return session
+
+
+def with_child(tokens: int, path: str = "b.py", tool: str = "Read") -> list[Session]:
+    sessions = []
+    for day in (9, 5, 2):
+        root = Session(f"s{day}", day).answer(write=10_000).call("Task", chars=400)
+        child = Session(f"c{day}", day - 0.01, parent=root.name).answer(write=tokens)
+        child.call("Read", path=f"{REPOSITORY}/a.py", chars=4_000).answer(read=tokens)
+        root.wait(60).answer(read=10_000).call(tool, path=f"{REPOSITORY}/{path}", chars=4_000).answer(read=11_000)
+        sessions += [root, child]
+    return sessions
+
+
+def look(session: Session, tool: str = "Read") -> Session:
+    session.model = OPUS
+    session.prompt("Where is it?").answer(read=100_000, cost_usd_e6=50_000).call(tool, path="a.py", chars=4)
+    return session.answer(read=100_000, cost_usd_e6=50_000)
+
+
+def edit_files(session: Session, *files: str) -> Session:
+    session.answer(write=30_000)
+    for file in files:
+        session.call("Edit", path=f"{REPOSITORY}/{file}").answer(read=30_000)
+    return session
+
+
+def mend_lint(session: Session, *, mended: str = "Edit") -> Session:
+    session.run("make lint", "Exit code 1\na.py:1: E501").answer(read=20_000)
+    session = session.call("Edit", path=f"{REPOSITORY}/a.py") if mended == "Edit" else session.run(mended)
+    return session.answer(read=21_000).run("make lint").answer(read=22_000)

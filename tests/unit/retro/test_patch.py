@@ -45,15 +45,6 @@ def test_an_older_block_of_the_same_finding_is_replaced(tmp_path: Path):
     assert (tmp_path / "AGENTS.md").read_text() == f"# A\n\n{BLOCK}\n# B\n"
 
 
-def test_a_marker_without_its_end_is_left_alone(tmp_path: Path):
-    before = "# A\n<!-- kaizen f-1 -->\nkeep me\n"
-    (tmp_path / "AGENTS.md").write_text(before)
-
-    apply(LINE, tmp_path)
-
-    assert (tmp_path / "AGENTS.md").read_text() == f"{before}\n{BLOCK}"
-
-
 def test_the_file_that_the_repository_has_is_changed(tmp_path: Path):
     (tmp_path / "CLAUDE.md").write_text("# A\n")
 

@@ -16,8 +16,7 @@ from kaizen_analytics.experiments.lifecycle import new_experiment, start
 from kaizen_analytics.experiments.plan import Plan, get_plan
 from kaizen_analytics.experiments.sample import read_sample
 from kaizen_analytics.pages.retro import describe_followed, findings, list_unknown, whole
-from kaizen_analytics.retro.exposures import update_exposures
-from kaizen_analytics.retro.followup import Standing
+from kaizen_analytics.retro.followup import Standing, update_exposures
 from kaizen_analytics.retro.patch import render_patch
 from kaizen_analytics.retro.proposal import open_proposal, size_for_rate
 from kaizen_analytics.retro.retro import Retro, compute_retro, describe_window, last_days, parse_week, save_retro
