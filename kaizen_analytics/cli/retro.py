@@ -226,10 +226,6 @@ def _render_json(result: Retro) -> str:
     return json.dumps(retro_document(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
-def _render_markdown(result: Retro) -> str:
-    return whole(result).markdown + "\n"
-
-
 def _render_html(result: Retro) -> str:
     facts = RunFacts(
         title="Retro summary",
@@ -241,4 +237,4 @@ def _render_html(result: Retro) -> str:
     return render_page([*page(result), document(result)], facts)
 
 
-_RENDERERS = {"md": _render_markdown, "html": _render_html, "json": _render_json}
+_RENDERERS = {"md": lambda result: whole(result).markdown + "\n", "html": _render_html, "json": _render_json}

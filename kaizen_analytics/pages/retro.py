@@ -119,7 +119,7 @@ def show(finding: Finding) -> Block:
         ("cost in the window", _cost(finding)),
         ("saves", finding.saving),
         ("test", finding.test),
-        ("checked", _proof(finding).strip() or "not on other days than those that it was found on"),
+        ("since", _proof(finding).strip() or "not enough days before the last quarter of the window to tell"),
         ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
     ]
     moments = [
@@ -192,7 +192,7 @@ def experiments(retro: Retro) -> Block:
 def unknown(retro: Retro) -> Block:
     """Return what the numbers leave out, and which classes of findings could not be evaluated.
 
-    >>> "could not be asked" in unknown(analysis.retro("2026-W38")).plain
+    >>> "could not be evaluated" in unknown(analysis.retro("2026-W38")).plain
     True
     """
     return blocks.bullets(list_unknown(retro))
@@ -278,8 +278,8 @@ def describe_followed(one: Followed) -> str:
 def list_unknown(retro: Retro) -> list[str]:
     """Return what the numbers leave out, one sentence each.
 
-    >>> list_unknown(analysis.retro("2026-W38"))
-    ['19 questions could not be asked, each of one class of findings in one repository; the JSON gives the reasons.']
+    >>> len(list_unknown(analysis.retro("2026-W38")))
+    1
     """
     found = retro.totals
     told = []
@@ -292,8 +292,8 @@ def list_unknown(retro: Retro) -> list[str]:
     missing = sorted(retro.not_evaluable, key=lambda item: (item.reason, item.kind))
     if retro.repository is None and missing:
         told.append(
-            f"{counted(len(missing), 'question')} could not be asked, each of one class of findings in one repository; "
-            "the JSON gives the reasons."
+            f"Some classes of findings could not be evaluated in some repositories ({len(missing)} in all); the JSON "
+            "gives the reasons."
         )
         missing = []
     for reason, group in groupby(missing, key=lambda item: item.reason):
@@ -306,7 +306,7 @@ def _describe_findings(retro: Retro) -> str:
     if not found:
         return "Nothing recurs that is worth a change."
     known = sum(one.usd_per_week or 0.0 for one in found)
-    cost = f" What they would end costs ${known:,.2f} a week or more." if known >= 0.005 else ""
+    cost = f" The problems cost ${known:,.2f} a week or more." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
     return f"{counted(len(found), 'change')} worth making{fresh}.{cost}"
