@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
 
 from kaizen_analytics.cli.options import StoreOption, locate
 from kaizen_analytics.cli.times import choose_timezone
-from kaizen_analytics.serving.answers import Answers
 from kaizen_analytics.serving.server import serve
 
 _EXAMPLES = """\b
@@ -36,4 +36,5 @@ def _mcp(
     people and names are redacted, as in a shared report.
     """
     location = locate(store)
-    serve(Answers(store=location.path, root=location.workspace, timezone=choose_timezone(None), full=full))
+    scope = {"store": location.path, "root": location.workspace, "timezone": choose_timezone(None), "full": full}
+    serve(lambda: importlib.import_module("kaizen_analytics.serving.answers").Answers(**scope))

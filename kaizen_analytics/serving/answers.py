@@ -53,7 +53,7 @@ _OUTCOME_COLUMNS = ("session", "started", *(metric.column for metric in REGISTRY
 class Answers:
     """What the tools answer about one store. Each answer opens the store anew, read only, and gives a JSON document.
 
-    What must not leave is read once and kept, so each answer needs a copy of its own. `root` restricts a retro to a
+    What must not leave is read once and kept, so each answer needs its own instance. `root` restricts a retro to a
     repository, `timezone` says where days begin, `clock` what time it is (milliseconds since the Unix epoch). `full`
     shows names and texts.
     """
@@ -63,6 +63,11 @@ class Answers:
     timezone: str = "UTC"
     full: bool = False
     clock: Callable[[], int] = field(default=read_clock)
+
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """The tools by their names."""
+        return list_tools(full=self.full)
 
     def usage(self, *, by: Sequence[str] = ("day",), days: int = 30) -> Document:
         """Return tokens and cost of the last days, by keys and in total."""

@@ -1,19 +1,21 @@
-"""The answers as an MCP server, by the official SDK."""
+"""The answers as an MCP server, by the official SDK.
+
+A client waits for the server to start, so what an answer needs (Polars, the statistics) is imported for the first
+question.
+"""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ConfigError, KaizenError
-from kaizen_analytics.serving.answers import Answers, Document, Tool, list_tools
 
 try:
     import anyio
     import anyio.to_thread
-    import jsonschema
     from mcp import MCPError, types
     from mcp.server.lowlevel import Server
     from mcp.server.stdio import stdio_server
@@ -21,7 +23,9 @@ except ImportError:
     raise ConfigError("The MCP server needs another package: pip install 'kaizen_analytics[mcp]'.") from None
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
+
+    from kaizen_analytics.serving.answers import Answers, Document
 
 _RETRO, _EXPERIMENTS = "kaizen://retro", "kaizen://experiments/"
 _MARKDOWN = "text/markdown"
@@ -32,14 +36,17 @@ _INSTRUCTIONS = (
 )
 
 
-def build_server(answers: Answers) -> Server[Any]:
+def build_server(open_answers: Callable[[], Answers]) -> Server[Any]:
     """Return the server of the tools and of the pages `kaizen://retro` and `kaizen://experiments/ID`.
 
+    `open_answers` is called for each question, so that nothing is kept from one answer to the next.
+
     >>> from pathlib import Path
-    >>> build_server(Answers(store=Path("team.db"))).name
+    >>> from kaizen_analytics.serving.answers import Answers
+    >>> build_server(lambda: Answers(store=Path("team.db"))).name
     'kaizen-analytics'
     """
-    handlers = _Handlers(answers, list_tools(full=answers.full))
+    handlers = _Handlers(open_answers)
     return Server(
         "kaizen-analytics",
         version=__version__,
@@ -52,7 +59,7 @@ def build_server(answers: Answers) -> Server[Any]:
     )
 
 
-def serve(answers: Answers) -> None:
+def serve(open_answers: Callable[[], Answers]) -> None:
     """Answer on standard input and output until the client closes them.
 
     >>> serve  # doctest: +ELLIPSIS
@@ -60,7 +67,7 @@ def serve(answers: Answers) -> None:
     """
 
     async def run() -> None:
-        server = build_server(answers)
+        server = build_server(open_answers)
         async with stdio_server() as (requests, replies):
             await server.run(requests, replies, server.create_initialization_options())
 
@@ -71,10 +78,12 @@ def serve(answers: Answers) -> None:
 class _Handlers:
     """What the SDK calls. An answer is made in a thread, which a client that cancels does not wait for."""
 
-    answers: Answers
-    tools: Mapping[str, Tool]
+    open_answers: Callable[[], Answers]
 
     async def list_tools(self, _context: object, _params: object) -> types.ListToolsResult:
+        return await anyio.to_thread.run_sync(self._list)
+
+    def _list(self) -> types.ListToolsResult:
         only_reads = types.ToolAnnotations(read_only_hint=True, open_world_hint=False)
         listed = [
             types.Tool(
@@ -84,7 +93,7 @@ class _Handlers:
                 output_schema=tool.gives,
                 annotations=only_reads,
             )
-            for name, tool in self.tools.items()
+            for name, tool in self.open_answers().tools.items()
         ]
         return types.ListToolsResult(tools=listed)
 
@@ -92,20 +101,20 @@ class _Handlers:
         return await anyio.to_thread.run_sync(self._call, params.name, params.arguments or {}, abandon_on_cancel=True)
 
     async def read_page(self, _context: object, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
-        try:
-            text = await anyio.to_thread.run_sync(self._read, params.uri, abandon_on_cancel=True)
-        except KaizenError as error:
-            raise MCPError(types.INVALID_PARAMS, self.answers.explain(error)) from error
+        text = await anyio.to_thread.run_sync(self._read, params.uri, abandon_on_cancel=True)
         contents = types.TextResourceContents(uri=params.uri, mime_type=_MARKDOWN, text=text)
         return types.ReadResourceResult(contents=[contents])
 
     def _call(self, name: str, given: Document) -> types.CallToolResult:
-        if name not in self.tools:
-            return _refuse(f"There is no tool {name!r}; there are {', '.join(self.tools)}.")
-        answers = replace(self.answers)
+        import jsonschema
+
+        answers = self.open_answers()
+        tools = answers.tools
+        if name not in tools:
+            return _refuse(f"There is no tool {name!r}; there are {', '.join(tools)}.")
         try:
-            jsonschema.validate(given, self.tools[name].takes)
-            document = self.tools[name].answer(answers, **given)
+            jsonschema.validate(given, tools[name].takes)
+            document = tools[name].answer(answers, **given)
             text = answers.check(name, json.dumps(document, ensure_ascii=False, allow_nan=False))
         except jsonschema.ValidationError as error:
             return _refuse(f"{error.json_path}: {error.message}.")
@@ -115,11 +124,14 @@ class _Handlers:
 
     def _read(self, uri: str) -> str:
         experiment = uri.removeprefix(_EXPERIMENTS)
-        if uri != _RETRO and experiment in (uri, ""):
-            raise ConfigError(f"There is no page {uri!r}; there are {_RETRO} and {_EXPERIMENTS}ID.")
-        answers = replace(self.answers)
-        page = answers.retro_page() if uri == _RETRO else answers.conclusion_page(experiment)
-        return answers.check("page", page)
+        answers = self.open_answers()
+        try:
+            if uri != _RETRO and experiment in (uri, ""):
+                raise ConfigError(f"There is no page {uri!r}; there are {_RETRO} and {_EXPERIMENTS}ID.")
+            page = answers.retro_page() if uri == _RETRO else answers.conclusion_page(experiment)
+            return answers.check("page", page)
+        except KaizenError as error:
+            raise MCPError(types.INVALID_PARAMS, answers.explain(error)) from error
 
 
 def _refuse(message: str) -> types.CallToolResult:

@@ -132,7 +132,7 @@ def leave(path: Path, command: tuple[str, ...], *, full: bool = False) -> dict[s
 
 async def ask(path: Path, name: str, full: bool) -> str:  # noqa: FBT001 - anyio passes by place
     answers = Answers(store=path, clock=lambda: NOW_MS, full=full)
-    async with client.Client(build_server(answers)) as session:
+    async with client.Client(build_server(lambda: answers)) as session:
         if name == "page":
             return str((await session.read_resource("kaizen://retro")).contents[0].text)
         result = await session.call_tool(name, CALLS[name])
