@@ -25,7 +25,6 @@ from kaizen_analytics.ingest.records import (
     RecordStanding,
     Tokens,
     decode,
-    identify_events,
 )
 from kaizen_analytics.ingest.rows import NOT_IN_MESSAGES
 
@@ -58,7 +57,7 @@ class Work:
     """The hash of each event's key, in the order of `parser.parsed.events`."""
 
     def __post_init__(self) -> None:
-        identify_events(self.parser.session_id, self.events, timed=self.agent is not Agent.CURSOR)
+        _identify_events(self.parser.session_id, self.events, timed=self.agent is not Agent.CURSOR)
         self.records = tuple([_hash_record(event.key or "") for event in self.events])
         for event in self.events:
             event.key = None  # its hash is enough; a long session has hundreds of thousands
@@ -160,6 +159,20 @@ class Work:
                 self.events.append(event)
                 self.records = (*self.records, _hash_record(event.key or ""))
         self.booked = True
+
+
+def _identify_events(session: str, events: Iterable[Event], *, timed: bool) -> None:
+    """Give each event without a key one that copies of the same session share: what it is, and the how-manieth.
+
+    `timed` tells whether times tell the events apart; otherwise what they say does.
+    """
+    met: dict[tuple[object, ...], int] = {}
+    for event in events:
+        if event.key is None:
+            said = event.ts_ms if timed else str(event.payload.get("text") or event.payload.get("input") or "")
+            name = (said, event.kind, event.tool_call_id or event.tool or "")
+            number = met[name] = met.get(name, -1) + 1
+            event.key = f"{session}:{said}:{name[1]}:{name[2]}:{number}"
 
 
 def _hash_record(key: str) -> int:

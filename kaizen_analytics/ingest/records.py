@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import orjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 Json = dict[str, Any]
 
@@ -135,7 +135,7 @@ NOWHERE = Place()
 class Event:
     """One event on its way to the store; mutable, because later lines complete earlier events.
 
-    `key` identifies the record across files; what comes without one gets it from `identify_events`. `standing` says
+    `key` identifies the record across files; what comes without one gets it when its file was read. `standing` says
     whether this file wrote the record. `paths`, `skills` and `rules` feed the tables of those names.
     """
 
@@ -178,28 +178,6 @@ class Parsed:
     rejects: list[Reject] = field(default_factory=list)
     n_lines: int = 0
     totals: list[OwnTotals] = field(default_factory=list)
-
-
-def identify_events(session: str, events: Iterable[Event], *, timed: bool) -> None:
-    """Give each event without a key one that copies of the same session share: what it is, and the how-manieth.
-
-    >>> events = [Event(None, 5, Kind.ERROR, {}), Event(None, 5, Kind.ERROR, {})]
-    >>> identify_events("s", events, timed=True)
-    >>> [event.key for event in events]
-    ['s:5:Error::0', 's:5:Error::1']
-
-    Args:
-        session: The session's id.
-        events: Its events, in order.
-        timed: Whether their times tell them apart; otherwise what they say does.
-    """
-    met: dict[tuple[object, ...], int] = {}
-    for event in events:
-        if event.key is None:
-            said = event.ts_ms if timed else str(event.payload.get("text") or event.payload.get("input") or "")
-            name = (said, event.kind, event.tool_call_id or event.tool or "")
-            number = met[name] = met.get(name, -1) + 1
-            event.key = f"{session}:{said}:{name[1]}:{name[2]}:{number}"
 
 
 def decode(line: bytes) -> tuple[list[Json], Reason | None]:
@@ -421,7 +399,8 @@ class LineParser(ABC):
 
     def feed(self, offset: int, line: bytes) -> None:
         """Read one line; whatever is wrong with it is counted, never raised."""
-        self.feed_records(offset, *decode(line))
+        documents, broken = decode(line)
+        self.feed_records(offset, documents, broken)
 
     def feed_records(self, offset: int, documents: list[Json], broken: Reason | None = None) -> None:
         """Read the records of one line; `broken` is what is wrong with the line."""

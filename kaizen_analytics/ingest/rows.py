@@ -25,7 +25,7 @@ EVENT_COLUMNS = (
     "ts_exact", "tool_call_id", "reasoning_tokens", "stop_reason", "latency_ms", "ttft_ms", "context_used_tokens",
     "context_max_tokens", "cache_creation_tokens", "cache_read_tokens",
 )  # fmt: skip
-_INTEGERS = frozenset(
+INTEGERS = frozenset(
     {"seq", "ts_ms", "tokens_in", "tokens_out", "cost_usd_e6", "ts_exact", "reasoning_tokens", "latency_ms", "ttft_ms"}
     | {"context_used_tokens", "context_max_tokens", "cache_creation_tokens", "cache_read_tokens"}
     | {"started_at_ms", "ended_at_ms", "file_id", "record", "original", "line", "offset_bytes"}
@@ -80,21 +80,8 @@ def insert_rows(store: Store, table: str, columns: Sequence[str], rows: Sequence
         return
     import polars as pl
 
-    schema = {name: pl.Int64 if {name, f"{name} in {table}"} & _INTEGERS else pl.String for name in columns}
+    schema = {name: pl.Int64 if {name, f"{name} in {table}"} & INTEGERS else pl.String for name in columns}
     store.insert(table, pl.DataFrame(dict(zip(columns, zip(*rows, strict=True), strict=True)), schema=schema))
-
-
-def stored_row(cells: tuple[str | None, ...]) -> Row:
-    """Return a row of `EVENT_COLUMNS` as `event_row` made it, from the texts that `Store.native` gives.
-
-    >>> cells = dict.fromkeys(EVENT_COLUMNS) | {"session_id": "a", "seq": "0", "tokens_in": "12"}
-    >>> stored_row(tuple(cells.values()))[:2]
-    ('a', 0)
-    """
-    return tuple(
-        int(cell) if name in _INTEGERS and cell is not None else cell
-        for name, cell in zip(EVENT_COLUMNS, cells, strict=True)
-    )
 
 
 def count_rows(

@@ -17,13 +17,13 @@ from kaizen_analytics.ingest.discover import file_of
 from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
+    INTEGERS,
     NOT_IN_MESSAGES,
     SESSION_COLUMNS,
     Row,
     count_rows,
     event_row,
     insert_rows,
-    stored_row,
 )
 from kaizen_analytics.store.sessions import delete_sessions, digest, write_digests
 
@@ -543,7 +543,7 @@ class Batch:
         )
         first_ms = min((event.ts_ms for work in session.works for event in work.events), default=None)
         kept: list[_Entry] = []
-        for row in map(stored_row, cells):
+        for row in map(_stored_row, cells):
             seq, known = row[1], gone.get(row[1])
             if known is not None or first_ms is None or row[2] < first_ms:
                 place = next((place for start, place in reversed(places) if start <= seq), NOWHERE)
@@ -723,6 +723,14 @@ def _in_order(lists: list[list[_Entry]]) -> list[_Entry]:
 def _first_place(work: Work) -> Place:
     """Return the first folder, branch, version and commit that a file tells."""
     return next((event.place for event in work.events if any(event.place)), NOWHERE)
+
+
+def _stored_row(cells: tuple[str | None, ...]) -> Row:
+    """Return a row of `EVENT_COLUMNS` as `event_row` made it, from the texts that `Store.native` gives."""
+    return tuple(
+        int(cell) if name in INTEGERS and cell is not None else cell
+        for name, cell in zip(EVENT_COLUMNS, cells, strict=True)
+    )
 
 
 def _integer(text: str | None) -> int | None:
