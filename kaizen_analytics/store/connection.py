@@ -407,6 +407,8 @@ def _take_table(connection: duckdb.DuckDBPyConnection) -> pa.Table:
 class _LockedError(StoreError):
     """Another program holds the lock."""
 
+    exit_code = 75
+
 
 @dataclass(frozen=True, slots=True)
 class _Probe:

@@ -34,7 +34,8 @@ def test_a_page_has_no_code_and_every_chart_has_a_name(notebook: Path, tmp_path:
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_page_in_a_browser(browser: Browser, notebook: Path, view: str, tmp_path: Path) -> None:
-    check_page(browser, render(notebook, tmp_path), view, tmp_path)
+def test_a_page_in_a_browser(browser: Browser, notebook: Path, tmp_path: Path) -> None:
+    page = render(notebook, tmp_path)
+    for view in VIEWS:
+        check_page(browser, page, view, tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.catalogue import read_report
 from kaizen_analytics.reports.due import run_batch
+from kaizen_analytics.reports.ledger import RunState
 from kaizen_analytics.reports.runner import RunRequest
 
 
@@ -18,26 +20,42 @@ def request(notebook: Path, out: Path, **options: object) -> RunRequest:
     return RunRequest(report=read_report(notebook), parameters=parameters, out=out, **options)
 
 
+def wait_until_gone(kernel: int) -> None:
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{kernel}").exists():
+        assert time.monotonic() < deadline, f"the kernel {kernel} is still there"
+        time.sleep(0.05)
+
+
+FAILURES = [
+    ("dies", "import os; os._exit(0)", 138, RunState.KERNEL_DIED, "cell 3 of 4"),
+    ("raises", "1 / 0", 1, RunState.FAILED, "Code cell 3 of 4 failed: ZeroDivisionError: division by zero"),
+    ("leaves", "import sys; sys.exit(0)", 1, RunState.FAILED, "Code cell 3 of 4 left the notebook with sys.exit(0)."),
+    ("hangs", "import time; time.sleep(600)", 124, RunState.TIMED_OUT, "longer than 8 s, in cell 3 of 4"),
+    ("kills", "import os; os.kill(os.getppid(), 9)", 138, RunState.KERNEL_DIED, "The process of the report died."),
+]
+"""A notebook's name and first cell, the exit code of its run, its state and the reason."""
+
+
 @pytest.mark.slow
 def test_a_crash_takes_only_its_own_report(write_notebook, tmp_path: Path) -> None:
-    requests = [
-        request(write_notebook("print('fine')", name="fine"), tmp_path),
-        request(write_notebook("import os; os._exit(0)", name="dies"), tmp_path),
-        request(write_notebook("1 / 0", "print('never')", name="raises"), tmp_path),
-        request(write_notebook("import sys; sys.exit(0)", name="leaves"), tmp_path),
-        request(write_notebook("import time; time.sleep(600)", name="hangs"), tmp_path, timeout_s=10),
-        request(write_notebook("1", name="unknown"), tmp_path, parameters={"nam": "x"}),
-        request(write_notebook("import os; os.kill(os.getppid(), 9)", name="kills"), tmp_path),
-    ]
+    announced = "import os, pathlib; pathlib.Path({!r}).write_text(str(os.getpid())); {}"
+    requests = [request(write_notebook("print('fine')", name="fine"), tmp_path)]
+    requests += [request(write_notebook("1", name="unknown"), tmp_path, parameters={"nam": "x"})]
+    for name, cell, *_ in FAILURES:
+        notebook = write_notebook(announced.format(str(tmp_path / name), cell), "print('never')", name=f"n-{name}")
+        requests.append(request(notebook, tmp_path, timeout_s=8 if name == "hangs" else 60))
     outcomes = dict(run_batch(requests, jobs=3))
-    codes = [outcomes[number].exit_code for number in range(len(requests))]
-    assert codes == [0, 138, 1, 1, 124, 2, 138]
-    assert isinstance(outcomes[5], ConfigError)
-    assert outcomes[6].record.error == "The process of the report died."
-    for number in (1, 2, 3, 4, 6):
-        assert outcomes[number].folder.parent.name == "_failed"
-        assert outcomes[number].record.error
-    assert outcomes[2].record.error == "Code cell 3 of 4 failed: ZeroDivisionError: division by zero"
+    assert outcomes[0].exit_code == 0
+    assert isinstance(outcomes[1], ConfigError)
+    for number, (name, _, code, state, said) in enumerate(FAILURES, start=2):
+        found = outcomes[number]
+        assert (name, found.exit_code, found.record.state) == (name, code, state)
+        assert said in found.record.error
+        assert found.folder.parent.name == "_failed"
+        files = {"run.json"} if name == "kills" else {"run.json", "report.ipynb"}
+        assert {path.name for path in found.folder.iterdir()} == files
+        wait_until_gone(int((tmp_path / name).read_text()))
     assert not list(tmp_path.rglob(".staging-*"))
 
 

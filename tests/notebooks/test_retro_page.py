@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from chromium_pipe import Browser
+from page_checks import VIEWS, check_page
 
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.pages.documents import retro_document
@@ -53,3 +55,9 @@ def test_a_report_saves_nothing_unless_asked(page: Path, store: Path) -> None:
     with Store.open(store, read_only=True) as opened:
         assert page.exists()
         assert opened.native("select count(*) from ka_retros") == [("0",)]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("view", VIEWS)
+def test_the_page_in_a_browser(browser: Browser, page: Path, view: str, tmp_path: Path) -> None:
+    check_page(browser, page, view, tmp_path)

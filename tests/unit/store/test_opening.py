@@ -362,8 +362,9 @@ def test_migrating_waits_for_another_program(path: Path):
 def test_a_lock_that_never_comes_free_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kaizen_analytics.store.connection._BUSY_TIMEOUT_MS", 100)
     Store.open(path, create=True, journal_mode="DELETE").close()
-    with hold(path, "begin exclusive"), pytest.raises(StoreError, match="Another program held its lock"):
+    with hold(path, "begin exclusive"), pytest.raises(StoreError, match="Another program held its lock") as caught:
         Store.open(path, journal_mode="DELETE")
+    assert caught.value.exit_code == 75
     assert try_foreign(path, "begin exclusive")
 
 
