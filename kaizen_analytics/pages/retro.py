@@ -253,6 +253,8 @@ def describe_change(change: Change) -> str:
         return change.habit
     if change.line:
         return f"add to `{change.file}`: {change.line}"
+    if '"hooks"' in change.merge:
+        return f"add a hook to `{change.file}`; the diff has it"
     return f"set in `{change.file}`: `{change.merge}`"
 
 

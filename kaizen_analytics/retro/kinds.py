@@ -71,7 +71,7 @@ class Group:
 
 
 PROVEN_BY_LOT = (
-    "Draw the line by lot for each session and compare the share of sessions in which this happens: "
+    "Draw the change by lot for each session and compare the share of sessions in which this happens: "
     "'kaizen-analytics exp new --from-finding' plans it."
 )
 NEEDS_NO_TEST = "Needs no experiment: apply it, and the next retros count whether it still happens."

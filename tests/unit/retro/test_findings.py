@@ -1,13 +1,15 @@
-"""Classes of what goes wrong: where each fires and what it costs; `test_each_class` has a row for each.
+"""What classes of findings look at, beyond what their rows in `test_each_class` show.
 
 The queries: call_costs, wrong_command, missing_path, unknown_helper, edit_refused, fix_before_check, large_output,
-whole_file, cache_expired, carried_context, repeated_prompt, unchecked_end, approval.
+whole_file, lone_calls, start_context, cache_expired, cache_lost over paced_responses, carried_context, repeated_prompt,
+unchecked_end, rework, delegation, service, smaller_model, approval, refused. Prices: `retro_sessions.MODEL`.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,7 @@ from retro_sessions import (
     edit,
     find,
     judge,
+    look,
     material_of,
     misspell,
     search,
@@ -27,7 +30,7 @@ from retro_sessions import (
 )
 
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.retro.findings import Proof, _finding_id
+from kaizen_analytics.retro.findings import Proof, _finding_id, collect_evidence, judge_evidence
 from kaizen_analytics.retro.material import _classify_error
 
 if TYPE_CHECKING:
@@ -144,12 +147,6 @@ def test_paths_that_are_guessed(names: str, times: list[int]):
     assert [finding.times for finding in found if finding.subject == "guess"] == times
 
 
-# unknown_helper
-
-
-# edit_refused
-
-
 # fix_before_check
 
 
@@ -166,12 +163,6 @@ def test_checks_of_several_kinds_that_a_fixer_follows():
 
 def fix_next(session: Session, check: str, fixer: str) -> Session:
     return session.run(check, "Exit code 1\nformat").answer(read=10_000).run(fixer).answer(read=10_000)
-
-
-# large_output
-
-
-# whole_file
 
 
 # cache_expired
@@ -196,9 +187,6 @@ def test_a_cache_of_unknown_life_is_taken_to_live_ten_minutes(minutes: float, ti
     # 1.25 dollars a million tokens, 0.125 from the cache: 47,000 tokens were read without it.
     assert [finding.times for finding in found] == times
     assert [finding.cost_usd for finding in found] == [pytest.approx(3 * 47_000 * 1.125e-6) for _ in times]
-
-
-# carried_context
 
 
 # repeated_prompt
@@ -259,9 +247,6 @@ def test_a_check_of_more_than_plain_words_is_no_hook(check: str):
     assert end_unchecked(check).change.merge == ""
 
 
-# approval
-
-
 # repositories
 
 
@@ -308,3 +293,100 @@ def test_clones_on_this_machine_are_told_by_their_remote(tmp_path):
 )
 def test_errors_are_told_apart_by_a_table(text: str | None, expected: tuple[str, str] | None):
     assert _classify_error(text) == expected
+
+
+# start_context
+
+
+def begin(session: Session, tokens: int = 30_000) -> Session:
+    return session.prompt("x" * 400).answer(write=tokens).answer(read=tokens)
+
+
+LEAN = begin(Session("lean", 4, workspace="/w/other"), tokens=16_000)
+
+
+def test_a_start_that_carries_more_than_the_leanest():
+    (finding,) = find("start_context", *three(begin), LEAN)
+
+    # The prompt of 400 characters is 100 tokens; two responses carry 14,000 tokens more, and the first writes them.
+    assert finding.title == "Sessions start with 29,900 tokens; the leanest with 15,900"
+    assert finding.cost_usd == pytest.approx(3 * 14_000 * (2 * 0.30e-6 + (3.75 - 0.30) * 1e-6))
+    assert "guidance" in finding.change.habit
+
+
+def test_a_start_near_the_leanest_is_no_finding():
+    assert find("start_context", *three(lambda session: begin(session, tokens=20_900)), LEAN) == []
+
+
+def test_a_conversation_that_goes_on_elsewhere_is_no_start():
+    assert find("start_context", *three(lambda session: begin(session, tokens=90_000)), LEAN) == []
+
+
+def test_servers_that_no_session_used_are_named(tmp_path: Path):
+    (tmp_path / ".mcp.json").write_text('{"mcpServers": {"db": {}, "maps": {}}}')
+    sessions = [begin(Session(f"s{day}", day, workspace=str(tmp_path))) for day in (9, 5, 2)]
+    sessions[0].call("mcp__db__query", chars=10)
+    material = replace(material_of(*sessions, LEAN), servers={str(tmp_path): ("db", "maps")})
+
+    (finding,) = [
+        item for item in judge_evidence(collect_evidence(material), WINDOW)[0] if item.kind == "start_context"
+    ]
+
+    assert json.loads(finding.change.merge) == {"disabledMcpjsonServers": ["maps"]}
+    assert finding.change.file == ".claude/settings.json"
+
+
+# cache_lost
+
+
+@pytest.mark.parametrize(("minutes", "subjects"), [(4, ["unknown"]), (6, [])])
+def test_a_loss_without_a_cause_proposes_nothing_and_a_break_is_none(minutes: int, subjects: list[str]):
+    def build(session: Session) -> Session:
+        return session.answer(write=50_000).wait(minutes).answer(write=50_000)
+
+    evidence = collect_evidence(material_of(*three(build)))
+
+    assert evidence.rows["cache_lost"]["subject"].unique().to_list() == subjects
+    assert find("cache_lost", *three(build)) == []
+
+
+# delegation
+
+
+@pytest.mark.parametrize(("helper", "times"), [("Explore", [6]), ("reviewer", [])])
+def test_reading_after_a_sub_agent_explored(helper: str, times: list[int]):
+    def build(session: Session) -> Session:
+        session.call("Task", helper=helper, chars=400).answer(write=10_000)
+        for name in "ab":
+            session.call("Read", path=f"{REPOSITORY}/{name}.py", chars=4_000).answer(read=10_000)
+        return session
+
+    assert [finding.times for finding in find("delegation", *three(build))] == times
+
+
+# smaller_model
+
+
+def test_sub_agents_that_only_read_get_a_setting():
+    sessions = three(lambda session: session.answer(read=10))
+    children = [look(Session(f"c{root.name}", root.day, parent=root.name)) for root in sessions]
+
+    (finding,) = find("smaller_model", *sessions, *children)
+
+    assert json.loads(finding.change.merge) == {"env": {"CLAUDE_CODE_SUBAGENT_MODEL": "claude-sonnet-4-5"}}
+
+
+# refused
+
+
+def refuse(session: Session, command: str) -> Session:
+    return session.run(command, "The user doesn't want to proceed with this tool use.", rejected=True).answer(
+        read=10_000
+    )
+
+
+def test_a_refused_command_that_only_reads_is_a_matter_of_the_allow_list():
+    sessions = three(lambda session: refuse(session, "git status"))
+
+    assert find("refused", *sessions) == []
+    assert [finding.kind for finding in find("approval", *sessions)] == ["approval"]
