@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     import altair as alt
     import polars as pl
 
-    from kaizen_analytics.core.model import Experiment, Metric
+    from kaizen_analytics.core.model import Metric
     from kaizen_analytics.experiments.evaluation import Evaluation
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
@@ -85,10 +85,9 @@ class Analysis:
     ) -> pl.DataFrame:
         """Return every metric, one row per session, ordered by start.
 
-        Columns: `session_id`, `agent`, `model`, `workspace`, `started_at`, `ended_at` (both in UTC), `started_at_ms`,
-        `ended_at_ms` (the same since the Unix epoch), `sessions_counted`, one column per metric
-        (docs/reference/metrics.md has units and what null means), the counts `responses`, `unpriced_responses` and
-        `unreliable_responses`, `last_event_ms`, and the denominators of the rates: `tool_results` (whose outcome is
+        Columns: `session_id`, `agent`, `model`, `workspace`, the times of `sessions`, `sessions_counted`, one for each
+        metric (docs/reference/metrics.md has units and what null means), the counts `responses`, `unpriced_responses`
+        and `unreliable_responses`, `last_event_ms`, and the denominators of the rates: `tool_results` (whose outcome is
         known), `input_tokens`, `lines_added` and `lines_surviving`.
 
         Args:
@@ -178,14 +177,7 @@ class Analysis:
         Columns: `tool`, `calls`, `sessions`, `known_results` (whose outcome is recorded), `failures`, `error_share` (of
         the known results), `median_seconds` and `p95_seconds` (from a call to its result).
 
-        Args:
-            since: First call that counts, with a time zone.
-            until: First call that no longer counts, with a time zone.
-            workspace: Only this folder and those below it.
-            agent: Only this agent, such as `codex`.
-
-        Raises:
-            ConfigError: a time has no time zone, or is no time.
+        The arguments say which calls count; see `metrics`.
 
         >>> analysis.tools()["tool"].is_unique().all()
         True
@@ -253,7 +245,8 @@ class Analysis:
             cluster=_choose_cluster(pl.concat(arms), by) if cluster is None else _member(Cluster, "cluster", cluster),
         )
         missing = [arm[measured.column].null_count() for arm in arms]
-        unreliable = [_share(int(arm["unreliable_responses"].sum()), int(arm["responses"].sum())) for arm in arms]
+        sums = [arm.select(pl.col("unreliable_responses", "responses").sum()).row(0) for arm in arms]
+        unreliable = [part / whole if whole else None for part, whole in sums]
         split = Split(
             metric=measured,
             by=by,
@@ -322,7 +315,18 @@ class Analysis:
         Columns: `id`, `name`, `state`, `metric`, `hypothesis`, `change_description`, `duration_days`, `created_at_ms`,
         `concluded_at_ms`, and `problem`: why a row cannot be read (its other columns are then null), else null.
         """
-        return _list_experiments(self.store)
+        import polars as pl
+
+        texts = ("id", "name", "state", "metric", "hypothesis", "change_description")
+        numbers = ("duration_days", "created_at_ms", "concluded_at_ms")
+        schema = {**dict.fromkeys(texts, pl.String), **dict.fromkeys(numbers, pl.Int64), "problem": pl.String}
+        rows: list[dict[str, Any]] = [
+            {name: getattr(item, name) for name in (*texts, *numbers)}
+            | {"state": item.state.value, "metric": item.metric.value}
+            for item in list_experiments(self.store)
+        ]
+        rows += [{"id": item.id, "problem": item.reason} for item in unreadable_experiments(self.store)]
+        return pl.DataFrame(rows, schema=schema).sort(["created_at_ms", "id"], descending=[True, False])
 
     def evaluate(self, experiment_id: str, *, now_ms: int | None = None) -> Evaluation:
         """Judge an experiment, as `kaizen-analytics exp evaluate` does.
@@ -358,11 +362,7 @@ class Analysis:
         return exhibits.draw_result(self.evaluate(experiment_id, now_ms=at_ms), sample, show)
 
     def portfolio(self, *, now_ms: int | None = None) -> Portfolio:
-        """Look at all experiments at once: outcomes, decisions, and what needs attention.
-
-        Args:
-            now_ms: The moment to speak for, in milliseconds since the Unix epoch; by default now.
-        """
+        """Look at all experiments at once, by default now: outcomes, decisions, and what needs attention."""
         return read_portfolio(self.store, now_ms=_now(now_ms))
 
     def retro(
@@ -498,10 +498,6 @@ def _member(kind: type[_Member], what: str, text: str) -> _Member:
     return kind(text)
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
-
-
 def _arm(frame: pl.DataFrame, by: str, value: str) -> pl.DataFrame:
     import polars as pl
 
@@ -515,32 +511,3 @@ def _milliseconds(moment: datetime | str) -> int:
     if moment.tzinfo is None:
         raise ConfigError(f"The time {moment} has no time zone; write datetime(…, tzinfo=UTC).")
     return round(moment.timestamp() * 1000)
-
-
-def _list_experiments(store: Store) -> pl.DataFrame:
-    import polars as pl
-
-    schema = {
-        "id": pl.String,
-        "name": pl.String,
-        "state": pl.String,
-        "metric": pl.String,
-        "hypothesis": pl.String,
-        "change_description": pl.String,
-        "duration_days": pl.Int64,
-        "created_at_ms": pl.Int64,
-        "concluded_at_ms": pl.Int64,
-        "problem": pl.String,
-    }
-    rows = [_experiment_row(item) for item in list_experiments(store)]
-    rows += [{"id": item.id, "problem": item.reason} for item in unreadable_experiments(store)]
-    return pl.DataFrame(rows, schema=schema).sort(["created_at_ms", "id"], descending=[True, False])
-
-
-def _experiment_row(experiment: Experiment) -> dict[str, Any]:
-    columns = ("id", "name", "hypothesis", "change_description", "duration_days", "created_at_ms", "concluded_at_ms")
-    return {
-        **{name: getattr(experiment, name) for name in columns},
-        "state": experiment.state.value,
-        "metric": experiment.metric.value,
-    }

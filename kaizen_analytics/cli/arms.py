@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
 import typer
 
 from kaizen_analytics.agent_settings import PLUGIN_PARTS, find_settings, has_plugin, read_hook
 from kaizen_analytics.cli.experiment_list import IdArgument
-from kaizen_analytics.cli.options import StoreOption, command, open_store, parse_member
+from kaizen_analytics.cli.options import Options, StoreOption, command, open_store, parse_member
 from kaizen_analytics.cli.output import print_lines
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core import codec
@@ -34,54 +35,53 @@ AssignOption = Annotated[
     str | None,
     typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn."),
 ]
-TextOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="--assign: instructions that the hook adds in this arm.")
-]
-FileOption = Annotated[
-    str | None,
-    typer.Option(metavar="PATH", help="--assign: an instruction file of the repository that only this arm reads."),
-]
-ArgsOption = Annotated[
-    str | None, typer.Option(metavar="ARGS", help="--assign: arguments for the agent, such as '--model haiku'.")
-]
-EnvOption = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="--assign: a variable for the agent; may be repeated.")
-]
-SettingsOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="--assign: settings of Claude Code, as JSON.")
-]
 app = typer.Typer()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ArmOptions(Options):
+    """What the sessions of one arm get."""
+
+    is_prefixed: ClassVar[bool] = True
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--assign: instructions that the hook adds in this arm.")
+    ] = None
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="--assign: an instruction file of the repository that only this arm reads."),
+    ] = None
+    args: Annotated[
+        str | None, typer.Option(metavar="ARGS", help="--assign: arguments for the agent, such as '--model haiku'.")
+    ] = None
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="--assign: a variable for the agent; may be repeated.")
+    ] = None
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--assign: settings of Claude Code, as JSON.")
+    ] = None
+
+
 def plan_lot(
-    assign: str | None,
-    control: Mapping[str, Any],
-    treatment: Mapping[str, Any],
-    proposed: ArmContent | None = None,
+    assign: str | None, control: ArmOptions, treatment: ArmOptions, proposed: ArmContent | None = None
 ) -> tuple[Randomisation | None, dict[Classification, ArmContent]]:
     """Return how arms are drawn and what their sessions get; `proposed` is the treatment where no option gives one.
 
     Raises:
         ConfigError: an option is wrong, or belongs to --assign and that is missing.
 
-    >>> nothing = dict.fromkeys(("text", "file", "args", "env", "settings"))
-    >>> lot, contents = plan_lot("day", nothing, nothing | {"args": "--model haiku"})
+    >>> lot, contents = plan_lot("day", ArmOptions(), ArmOptions(args="--model haiku"))
     >>> lot.unit.value, contents[Classification.TREATMENT].args
     ('day', ('--model', 'haiku'))
     """
-    given = [
-        f"--{arm}-{name}"
-        for arm, options in (("control", control), ("treatment", treatment))
-        for name, value in options.items()
-        if value
-    ]
+    arms = {"control": asdict(control), "treatment": asdict(treatment)}
+    given = [f"--{arm}-{name}" for arm, options in arms.items() for name, value in options.items() if value]
     if assign is None:
         if given:
             raise ConfigError(f"{given[0]} needs --assign session|day|branch|user: it is for arms drawn by lot.")
         return None, {}
     unit = parse_member(Unit, "--assign", assign)
-    contents = {Classification.CONTROL: read_content(**control), Classification.TREATMENT: read_content(**treatment)}
-    if proposed is not None and not any(treatment.values()):
+    contents = {Classification(arm.capitalize()): read_content(**options) for arm, options in arms.items()}
+    if proposed is not None and not any(arms["treatment"].values()):
         contents[Classification.TREATMENT] = proposed
     lot = Randomisation(
         unit=unit,

@@ -15,20 +15,15 @@ from typing import Annotated, Any
 import typer
 
 from kaizen_analytics.cli.arms import (
-    ArgsOption,
+    ArmOptions,
     AssignOption,
-    EnvOption,
-    FileOption,
-    SettingsOption,
-    TextOption,
     check_text_fits,
     plan_lot,
     publish_running,
 )
 from kaizen_analytics.cli.experiment_list import IdArgument
-from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, check_source, read_key
+from kaizen_analytics.cli.lake import LakeOptions
 from kaizen_analytics.cli.options import (
-    JsonOption,
     ShareOption,
     StoreOption,
     command,
@@ -39,14 +34,7 @@ from kaizen_analytics.cli.options import (
     resolve_folder,
 )
 from kaizen_analytics.cli.output import has_colour, print_lines, print_table, terminal_width
-from kaizen_analytics.cli.reports import (
-    DEFAULT_FORMATS,
-    DEFAULT_OUT,
-    ForceOption,
-    FormatsOption,
-    OutOption,
-    make_reports,
-)
+from kaizen_analytics.cli.reports import ReportOptions, make_reports
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError
@@ -66,7 +54,6 @@ from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.experiments.sizing import expect_reach
 from kaizen_analytics.experiments.tasks import add_up_past, default_guardrails
-from kaizen_analytics.exports.engines import choose_engine
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document, power_document
@@ -179,16 +166,8 @@ def _new(
     treatment_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the new instructions.")] = None,
     variant_field: Annotated[str, typer.Option(help="--bind manual: a payload key that holds A or B.")] = "",
     assign: AssignOption = None,
-    control_text: TextOption = None,
-    treatment_text: TextOption = None,
-    control_file: FileOption = None,
-    treatment_file: FileOption = None,
-    control_args: ArgsOption = None,
-    treatment_args: ArgsOption = None,
-    control_env: EnvOption = None,
-    treatment_env: EnvOption = None,
-    control_settings: SettingsOption = None,
-    treatment_settings: SettingsOption = None,
+    control: ArmOptions,
+    treatment: ArmOptions,
     guardrail: _GuardrailOption = None,
     alpha: _AlphaOption = None,
     statistic: _StatisticOption = None,
@@ -223,9 +202,10 @@ def _new(
     Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-finding nothing. Defaults of your
     own are in kaizen.toml.
     """
-    control = _arm(control_text, control_file, control_args, control_env, control_settings)
-    treatment = _arm(treatment_text, treatment_file, treatment_args, treatment_env, treatment_settings)
-    proposal = _propose(from_finding, store)
+    proposal = None
+    if from_finding is not None:
+        with open_store(store, read_only=True) as opened:
+            proposal = open_proposal(opened, from_finding)
     if proposal is not None and bind is None and assign is None:
         assign = "session"
     if proposal is not None and not workspace and not all_workspaces:
@@ -355,23 +335,6 @@ def _read_defaults() -> dict[str, Any]:
     return {**ours, **read_settings(os.environ, Path.home(), Path.cwd()).experiments}
 
 
-def _arm(*values: Any) -> dict[str, Any]:  # noqa: ANN401 - the values of the options of one arm
-    return dict(zip(("text", "file", "args", "env", "settings"), values, strict=True))
-
-
-def _propose(prefix: str | None, store: Path | None) -> Proposal | None:
-    """Return the experiment that would prove a finding; None without one.
-
-    Raises:
-        ConfigError: there is no such finding.
-        ExperimentError: an experiment is to test it already.
-    """
-    if prefix is None:
-        return None
-    with open_store(store, read_only=True) as opened:
-        return open_proposal(opened, prefix)
-
-
 def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]:
     """Return the options of `new` with what a finding adds to them.
 
@@ -482,10 +445,7 @@ def _evaluate(
     experiment_id: IdArgument,
     *,
     store: StoreOption = None,
-    lake: LakeOption = None,
-    lake_key: LakeKeyOption = None,
-    engine: EngineOption = None,
-    spark_remote: RemoteOption = None,
+    source: LakeOptions,
     share: ShareOption = False,
 ) -> Iterator[object]:
     """Judge an experiment now; a concluded one as it was frozen.
@@ -493,16 +453,16 @@ def _evaluate(
     With --lake, on the sessions of all machines that export there. Arms that are assigned by commits need the
     repository around the current folder; a concluded experiment is computed again, as of its conclusion.
     """
-    check_source(store, lake, lake_key, engine, spark_remote)
-    if lake is None:
+    source.check(store)
+    if source.lake is None:
         with open_store(store) as opened:
             evaluation = lifecycle.evaluate(opened, experiment_id, now_ms=read_clock())
     else:
         here = Repository.find(Path.cwd())
-        helpers = Helpers(key=read_key(lake_key), engine=choose_engine(engine, spark_remote), repository=here)
-        evaluation = evaluate_lake(lake, experiment_id, now_ms=read_clock(), helpers=helpers)
+        helpers = Helpers(key=source.read_key(), engine=source.choose_engine(), repository=here)
+        evaluation = evaluate_lake(source.lake, experiment_id, now_ms=read_clock(), helpers=helpers)
     if share:
-        guard = prepare_share([] if lake is not None else [locate(store).path])
+        guard = prepare_share([] if source.lake is not None else [locate(store).path])
         evaluation = guard.project(evaluation)
         text = json.dumps(evaluation_document(evaluation)) + render_box(evaluation)
         guard.refuse_leaks({"evaluation": text.encode()})
@@ -510,31 +470,12 @@ def _evaluate(
 
 
 @command(app, "report", "exp report 3f2a --out reports --format html,md")
-def _report(
-    experiment_id: IdArgument,
-    *,
-    out: OutOption = DEFAULT_OUT,
-    formats: FormatsOption = DEFAULT_FORMATS,
-    force: ForceOption = False,
-    share: ShareOption = False,
-    store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
     """Write the conclusion report of an experiment."""
-    with open_store(store) as opened:
+    with open_store(options.store) as opened:
         found = get_experiment(opened, experiment_id)
         lifecycle.require_started(opened, found)
-    code = make_reports(
-        "experiment_conclusion",
-        [f"experiment_id={found.id}"],
-        formats=formats,
-        out=out,
-        store=store,
-        force=force,
-        share=share,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
+    raise typer.Exit(make_reports("experiment_conclusion", [f"experiment_id={found.id}"], options))
 
 
 @command(app, "conclude", "exp conclude 3f2a")

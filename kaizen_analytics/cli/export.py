@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +13,7 @@ import typer
 from kaizen_analytics.cli.lake import LakeKeyOption, default_key
 from kaizen_analytics.cli.options import (
     JsonOption,
+    Options,
     StoreOption,
     WorkspaceOption,
     choose_scope,
@@ -38,22 +39,52 @@ from kaizen_analytics.retro.retro import compute_retro
 from kaizen_analytics.retro.wording import Wording
 from kaizen_analytics.store import Store
 
-_ToOption = Annotated[
-    str,
-    typer.Option(
-        "--to",
-        metavar="FILE|URL|-",
-        help="A file, by its ending .md, .json, .csv or .parquet; a folder or an object store (s3://, gs://, az://), "
-        "which take .csv and .parquet; or - for standard output.",
-    ),
-]
-_FormatOption = Annotated[
-    str | None,
-    typer.Option("--format", metavar="md|json|csv|parquet", help="The format. Default: by the ending of the file."),
-]
 _TextOption = Annotated[
     bool, typer.Option("--with-text", help="Let names and free text leave too, without secrets and people.")
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Target(Options):
+    """Where a table goes, and from which store."""
+
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FILE|URL|-",
+            help="A file, by its ending .md, .json, .csv or .parquet; a folder or an object store (s3://, gs://, "
+            "az://), which take .csv and .parquet; or - for standard output.",
+        ),
+    ]
+    store: StoreOption = None
+    form: Annotated[
+        str | None,
+        typer.Option("--format", metavar="md|json|csv|parquet", help="The format. Default: by the ending of the file."),
+    ] = None
+    key: KeyOption = None
+    as_json: JsonOption = False
+
+    def read(self, name: str, redactor: Redactor, *, with_text: bool = False) -> Export:
+        """Read a table as it may leave."""
+        with Store.open(locate(self.store).path, read_only=True, ours=True) as opened:
+            return export_table(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
+
+    def write(self, made: Export, redactor: Redactor) -> None:
+        """Write a table to its place, and say so."""
+        names = [one.value for one in Format]
+        form = None if self.form is None else self.form.lower()
+        if form is not None and form not in names:
+            raise ConfigError(f"--format is {self.form!r}; expected {', '.join(names)}.{did_you_mean(form, names)}")
+        place, written = deliver(made, self.to, None if form is None else Format(form), redactor.scanner)
+        if place is None:
+            sys.stdout.buffer.write(written)
+            sys.stdout.buffer.flush()
+        elif self.as_json:
+            print_json({"schema": made.table.label, "rows": made.frame.height, "out": place, "bytes": len(written)})
+        else:
+            print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
+
 
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True, help="Write what may leave this machine to files, redacted.")
@@ -63,23 +94,19 @@ app.add_typer(_group, name="export")
 @command(_group, "retro", "export retro --week 2026-W47 --to retro.md")
 def _retro(
     *,
-    to: _ToOption,
-    store: StoreOption = None,
     days: Annotated[int | None, typer.Option(help="The last whole days. Default: 28.")] = None,
     week: Annotated[str | None, typer.Option(metavar="WEEK", help="An ISO week instead, such as 2026-W47.")] = None,
     workspace: WorkspaceOption = None,
-    form: _FormatOption = None,
     with_text: _TextOption = False,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
+    target: _Target,
 ) -> None:
     """Write the findings of a retro, to be pasted into a pull request, an issue tracker or a chat.
 
     Files that git tracks in this repository and common tools are named; every other name becomes a pseudonym
     such as name-3fa94b1c22, unless --with-text. The retro is not stored.
     """
-    redactor, now_ms = open_redactor(key), read_clock()
-    window, location = parse_window(days, week, now_ms), locate(store)
+    redactor, now_ms = open_redactor(target.key), read_clock()
+    window, location = parse_window(days, week, now_ms), locate(target.store)
     scope = choose_scope(location, workspace)
     root = find_repository(scope)
     with Store.open(location.path, read_only=True, ours=True) as opened:
@@ -87,67 +114,44 @@ def _retro(
         found = compute_retro(opened, window, now_ms=now_ms, repository=repository, root=root)
     tracked = frozenset() if root is None else list_tracked(root)
     made = export_retro(found, Wording(redactor=redactor, with_text=with_text, tracked=tracked))
-    _deliver(made, to, form, redactor, as_json=as_json)
+    target.write(made, redactor)
     if any("name-" in str(row["title"]) for row in made.frame.iter_rows(named=True)):
         print("note: names that are not public are pseudonyms; --with-text shows them, redacted", file=sys.stderr)
 
 
 @command(_group, "sessions", "export sessions --to sessions.parquet")
-def _sessions(
-    *,
-    to: _ToOption,
-    store: StoreOption = None,
-    form: _FormatOption = None,
-    with_text: _TextOption = False,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def _sessions(*, with_text: _TextOption = False, target: _Target) -> None:
     """Write one row for each session, sub-agents apart."""
-    _export("sessions", to, store, form, key, with_text=with_text, as_json=as_json)
+    redactor = open_redactor(target.key)
+    target.write(target.read("sessions", redactor, with_text=with_text), redactor)
 
 
 @command(_group, "metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
-def _metrics(
-    *,
-    to: _ToOption,
-    store: StoreOption = None,
-    form: _FormatOption = None,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def _metrics(*, target: _Target) -> None:
     """Write every metric of every session, sub-agents counted with the session that started them.
 
     With --to otlp://HOST[:PORT], otlps:// or https://, send the tokens and cost of each session to an OpenTelemetry
     collector instead. This needs the extra [otel].
     """
-    collector = find_collector(to)
+    collector, redactor = find_collector(target.to), open_redactor(target.key)
     if collector is None:
-        _export("metrics", to, store, form, key, with_text=False, as_json=as_json)
+        target.write(target.read("metrics", redactor), redactor)
         return
-    if form is not None:
+    if target.form is not None:
         raise ConfigError("--format is for files; leave it out for a collector.")
-    redactor, now_ms = open_redactor(key), read_clock()
-    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
-        made = export_table(opened, "sessions", redactor, now_ms=now_ms)
-    points = send_totals(made, collector, redactor.scanner, now_ms=now_ms)
-    if as_json:
+    made = target.read("sessions", redactor)
+    points = send_totals(made, collector, redactor.scanner, now_ms=read_clock())
+    if target.as_json:
         print_json({"schema": made.table.label, "sessions": made.frame.height, "points": points, "out": collector})
     else:
         print(f"Sent {points:,} totals of {made.frame.height:,} sessions to {collector}")
 
 
 @command(_group, "experiments", "export experiments --to experiments.parquet")
-def _experiments(
-    *,
-    to: _ToOption,
-    store: StoreOption = None,
-    form: _FormatOption = None,
-    with_text: _TextOption = False,
-    key: KeyOption = None,
-    as_json: JsonOption = False,
-) -> None:
+def _experiments(*, with_text: _TextOption = False, target: _Target) -> None:
     """Write one row for each metric of each experiment, with its change, interval and verdict."""
-    _export("experiments", to, store, form, key, with_text=with_text, as_json=as_json)
+    redactor = open_redactor(target.key)
+    target.write(target.read("experiments", redactor, with_text=with_text), redactor)
 
 
 @command(
@@ -201,29 +205,6 @@ def _lake(
             f"Wrote {len(done.files):,} files with {done.rows:,} rows ({done.bytes / 1e6:,.1f} MB) to {to}; "
             f"{done.files_kept:,} were up to date, {done.files_removed:,} replaced or left over were removed."
         )
-
-
-def _export(
-    name: str, to: str, store: Path | None, form: str | None, key: Path | None, *, with_text: bool, as_json: bool
-) -> None:
-    redactor = open_redactor(key)
-    with Store.open(locate(store).path, read_only=True, ours=True) as opened:
-        made = export_table(opened, name, redactor, now_ms=read_clock(), with_text=with_text)
-    _deliver(made, to, form, redactor, as_json=as_json)
-
-
-def _deliver(made: Export, to: str, form: str | None, redactor: Redactor, *, as_json: bool) -> None:
-    names = [one.value for one in Format]
-    if form is not None and form.lower() not in names:
-        raise ConfigError(f"--format is {form!r}; expected {', '.join(names)}.{did_you_mean(form, names)}")
-    place, written = deliver(made, to, None if form is None else Format(form.lower()), redactor.scanner)
-    if place is None:
-        sys.stdout.buffer.write(written)
-        sys.stdout.buffer.flush()
-    elif as_json:
-        print_json({"schema": made.table.label, "rows": made.frame.height, "out": place, "bytes": len(written)})
-    else:
-        print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
 
 
 def _describe_lake(to: str, done: LakeExport) -> dict[str, object]:

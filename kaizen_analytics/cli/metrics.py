@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kaizen_analytics.cli.lake import EngineOption, LakeKeyOption, LakeOption, RemoteOption, check_source, read_key
+from kaizen_analytics.cli.lake import LakeOptions
 from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
 from kaizen_analytics.cli.output import is_quiet, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.exports.engines import choose_engine
 from kaizen_analytics.exports.files import write_table
 from kaizen_analytics.exports.lake.reading import name_workspace, read_metrics
 from kaizen_analytics.store.frames import session_metrics
@@ -46,24 +45,23 @@ def _metrics(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one row per session to a .parquet, .csv or .json file.")
     ] = None,
-    lake: LakeOption = None,
-    lake_key: LakeKeyOption = None,
-    engine: EngineOption = None,
-    spark_remote: RemoteOption = None,
+    source: LakeOptions,
 ) -> Iterator[object]:
     """Compute every metric of every session.
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
     """
     now_ms = read_clock()
-    check_source(store, lake, lake_key, engine, spark_remote)
-    if lake is None:
+    source.check(store)
+    if source.lake is None:
         with open_store(store, read_only=True) as opened:
             frame = session_metrics(opened, rollup=not apart)
     else:
-        chosen_engine = choose_engine(engine, spark_remote)
-        frame = read_metrics(lake, rollup=not apart, engine=chosen_engine, key=read_key(lake_key))
-        workspace = None if workspace is None else _disguise(workspace, lake_key)
+        key = source.read_key()
+        frame = read_metrics(source.lake, rollup=not apart, engine=source.choose_engine(), key=key)
+        if workspace is not None and key is None:
+            raise ConfigError("A lake holds pseudonyms of workspaces; --workspace needs --lake-key FILE to find one.")
+        workspace = None if workspace is None or key is None else name_workspace(workspace, key)
     since_ms, until_ms = parse_optional_time(since, now_ms), parse_optional_time(until, now_ms)
     chosen = Chosen(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent).select(frame)
     if out is not None:
@@ -73,14 +71,6 @@ def _metrics(
         print(f"Wrote {chosen.height:,} sessions to {out}")
     else:
         _print_summary(chosen)
-
-
-def _disguise(workspace: str, lake_key: Path | None) -> str:
-    """Return what a workspace is called in the lake."""
-    key = read_key(lake_key)
-    if key is None:
-        raise ConfigError("A lake holds pseudonyms of workspaces; --workspace needs --lake-key FILE to find one.")
-    return name_workspace(workspace, key)
 
 
 def _print_summary(frame: pl.DataFrame) -> None:

@@ -7,9 +7,9 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -36,15 +36,23 @@ ShareOption = Annotated[
 ]
 
 
+class Options:
+    """A group of options that several commands have: a dataclass that a command takes as one parameter."""
+
+    is_prefixed: ClassVar[bool] = False
+    """Whether the name of the parameter stands before each option of the group."""
+
+
 def command(group: typer.Typer, name: str, *examples: str, after: str = "") -> Callable[[Callable[..., Any]], Any]:
     """Return the decorator that makes a function a command, with examples (and a text after them) below its help.
 
-    A generator gets the option `--json`. It yields its one JSON document, or `document, exit code`, and then prints the
-    same for people: with `--json` it goes no further than the document.
+    A parameter of a class of `Options` stands for the options of that group. A generator gets the option `--json`. It
+    yields its one JSON document, or `document, exit code`, and then prints the same for people: with `--json` it goes
+    no further than the document.
 
     >>> app = typer.Typer()
     >>> @command(app, "count", "count")
-    ... def _count() -> Iterator[object]:
+    ... def _count():
     ...     yield {"sessions": 2}
     ...     print("2 sessions")
     >>> typer.main.get_command(app)(["--json"], standalone_mode=False)
@@ -56,20 +64,35 @@ def command(group: typer.Typer, name: str, *examples: str, after: str = "") -> C
     epilog = "\n  ".join(["\b\nExamples:", one, *more]) + "\n" if more or after else f"Example: {one}"
 
     def register(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the group makes of it
-        run = _answering(function) if inspect.isgeneratorfunction(function) else function
-        return group.command(name, epilog=f"{epilog}{after}")(run)
+        return group.command(name, epilog=f"{epilog}{after}")(_with_options(function))
 
     return register
 
 
-def _answering(function: Callable[..., Iterator[object]]) -> Callable[..., None]:
-    """Return a command that prints what a generator yields, or lets it print."""
-    signature = inspect.signature(function, eval_str=True)
-    option = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonOption)
-    parameters = [*signature.parameters.values(), option]
+def _with_options(function: Callable[..., Any]) -> Callable[..., None]:
+    """Return a function of plain options that calls one that takes groups of them, and prints what it yields."""
+    groups: dict[str, tuple[type[Options], dict[str, str]]] = {}
+    parameters = []
+    for one in inspect.signature(function, eval_str=True).parameters.values():
+        if isinstance(one.annotation, type) and issubclass(one.annotation, Options):
+            prefix = f"{one.name}_" if one.annotation.is_prefixed else ""
+            members = inspect.signature(one.annotation, eval_str=True).parameters
+            groups[one.name] = (one.annotation, {name: f"{prefix}{name}" for name in members})
+            parameters += [member.replace(name=f"{prefix}{member.name}") for member in members.values()]
+        else:
+            parameters.append(one)
+    if inspect.isgeneratorfunction(function):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter("as_json", kind, default=False, annotation=JsonOption))
 
     @functools.wraps(function)
-    def run(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 - the values of any options
+    def run(**given: Any) -> None:  # noqa: ANN401 - the values of any options
+        for name, (kind, options) in groups.items():
+            given[name] = kind(**{member: given.pop(option) for member, option in options.items()})
+        if not inspect.isgeneratorfunction(function):
+            function(**given)
+            return
+        as_json = given.pop("as_json")
         answer = function(**given)
         found = next(answer, None)
         document, code = found if isinstance(found, tuple) else (found, 0)
@@ -80,7 +103,7 @@ def _answering(function: Callable[..., Iterator[object]]) -> Callable[..., None]
         if code:
             raise typer.Exit(code)
 
-    run.__signature__ = signature.replace(parameters=parameters, return_annotation=None)  # type: ignore[attr-defined]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
 

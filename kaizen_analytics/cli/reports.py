@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import typer
 from cronsim import CronSim
 
-from kaizen_analytics.cli.options import JsonOption, ShareOption, StoreOption, command, fold_waiting, locate
+from kaizen_analytics.cli.options import JsonOption, Options, ShareOption, StoreOption, command, fold_waiting, locate
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
@@ -33,11 +33,22 @@ _SchedulesOption = Annotated[
     Path, typer.Option("--schedules", metavar="FILE", help="The schedules, in TOML; see docs/reference/reports.md.")
 ]
 _DEFAULT_SCHEDULES = Path("reports.toml")
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")]
-DEFAULT_OUT = Path("reports")
-FormatsOption = Annotated[str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")]
-DEFAULT_FORMATS = "html,md,json"
-ForceOption = Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")]
+_OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of all reports.")]
+_DEFAULT_OUT = Path("reports")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(Options):
+    """How reports are made, and where they go."""
+
+    formats: Annotated[str, typer.Option("--format", metavar="LIST", help="Out of html, md, json, ipynb.")] = (
+        "html,md,json"
+    )
+    out: _OutOption = _DEFAULT_OUT
+    store: StoreOption = None
+    force: Annotated[bool, typer.Option("--force", help="Run although nothing changed since the last run.")] = False
+    share: ShareOption = False
+    as_json: JsonOption = False
 
 
 app = typer.Typer()
@@ -60,74 +71,52 @@ def _run(
             help="A parameter of the notebook; its subject may be given several times.",
         ),
     ] = None,
-    formats: FormatsOption = DEFAULT_FORMATS,
-    out: OutOption = DEFAULT_OUT,
-    store: StoreOption = None,
     jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all cells together.")] = 900,
-    force: ForceOption = False,
-    share: ShareOption = False,
-    as_json: JsonOption = False,
+    options: ReportOptions,
 ) -> None:
     """Make a report and publish it when it is whole; with several values of its subject, one for each of them.
 
     Exit codes: 0 made or unchanged, 1 a cell failed or --share found something that must not leave, 2 a wrong
     parameter, 74 cannot read or write, 75 another run is at it, 124 out of time, 130 interrupted, 138 the kernel died.
     """
-    code = make_reports(
-        name,
-        parameter or [],
-        formats=formats,
-        out=out,
-        store=store,
-        force=force,
-        share=share,
-        as_json=as_json,
-        jobs=jobs,
-        timeout_s=timeout,
-    )
-    raise typer.Exit(code)
+    raise typer.Exit(make_reports(name, parameter or [], options, jobs=jobs, timeout_s=timeout))
 
 
 def make_reports(
-    name: str,
-    pairs: Sequence[str],
-    *,
-    formats: str,
-    out: Path,
-    store: Path | None,
-    force: bool,
-    share: bool,
-    as_json: bool,
-    jobs: int = 1,
-    timeout_s: float = 900,
+    name: str, pairs: Sequence[str], options: ReportOptions, *, jobs: int = 1, timeout_s: float = 900
 ) -> int:
     """Make one report for each value of its subject among `pairs`, say what became of them, and return the exit code.
 
-    >>> given = {"formats": "pdf", "out": tmp, "store": None, "force": False, "share": False, "as_json": False}
-    >>> make_reports("portfolio", ["store=team.db"], **given)
+    >>> make_reports("portfolio", ["store=team.db"], ReportOptions(formats="pdf", out=tmp))
     Traceback (most recent call last):
         ...
     kaizen_analytics.core.errors.ConfigError: Format pdf is unknown; expected html, md, json, ipynb.
     """
     report = load_report(name)
-    wanted = tuple(part.strip() for part in formats.split(","))
+    wanted = tuple(part.strip() for part in options.formats.split(","))
     requests = []
     for chosen in _pairs(pairs, report.subject):
         given: dict[str, object] = dict(parse_parameters(report.parameters, chosen, report.name))
         if "store" in report.parameters:
-            given.setdefault("store", str(locate(store).path))
+            given.setdefault("store", str(locate(options.store).path))
             fold_waiting(Path(str(given["store"])))
         requests.append(
             RunRequest(
-                report=report, parameters=given, out=out, formats=wanted, timeout_s=timeout_s, force=force, share=share
+                report=report,
+                parameters=given,
+                out=options.out,
+                formats=wanted,
+                timeout_s=timeout_s,
+                force=options.force,
+                share=options.share,
             )
         )
     if len(requests) > 1:
-        return _run_several(requests, jobs=jobs, as_json=as_json)
-    watched = sys.stderr.isatty() and not as_json
+        return _run_several(requests, jobs=jobs, as_json=options.as_json)
+    watched = sys.stderr.isatty() and not options.as_json
     result = (Runner(progress=_draw_progress) if watched else Runner()).run(requests[0])
-    if as_json:
+    if options.as_json:
         print_json(_result_json(result))
     else:
         _print_result(result)
@@ -135,7 +124,7 @@ def make_reports(
 
 
 @command(_group, "list", "report list --json")
-def _list(*, out: OutOption = DEFAULT_OUT) -> Iterator[object]:
+def _list(*, out: _OutOption = _DEFAULT_OUT) -> Iterator[object]:
     """List the reports that can be made, and the runs that were."""
     reports = [load_report(name) for name in list_notebooks()]
     runs = sorted((record for _, record in find_records(out)), key=lambda run: run.started_at_ms, reverse=True)
@@ -160,7 +149,7 @@ def _list(*, out: OutOption = DEFAULT_OUT) -> Iterator[object]:
 def _show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, or a unique beginning of it.")],
     *,
-    out: OutOption = DEFAULT_OUT,
+    out: _OutOption = _DEFAULT_OUT,
 ) -> Iterator[object]:
     """Show the record of one run and where its files lie."""
     found = [(folder, record) for folder, record in find_records(out) if record.run_id.startswith(run_id)]
@@ -182,7 +171,7 @@ def _show(
 def _due(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
-    out: OutOption = DEFAULT_OUT,
+    out: _OutOption = _DEFAULT_OUT,
     now: Annotated[str, typer.Option("--now", metavar="TIME", help="ISO 8601 with a zone; default: the present.")] = "",
     jobs: Annotated[int, typer.Option("--jobs", min=1, metavar="N", help="How many reports at once.")] = 1,
     notify_urls: Annotated[
@@ -225,7 +214,7 @@ def _due(
 def _schedule(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
-    out: OutOption = DEFAULT_OUT,
+    out: _OutOption = _DEFAULT_OUT,
     emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
     ingest: Annotated[bool, typer.Option("--ingest", help="With --emit: read new sessions before each call.")] = False,
 ) -> Iterator[object]:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +15,7 @@ import pytest
 
 from kaizen_analytics.cli import experiments as commands
 from kaizen_analytics.cli import main
+from kaizen_analytics.cli.reports import ReportOptions
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import parse_time
 from kaizen_analytics.experiments import power
@@ -353,8 +354,8 @@ def test_report_hands_the_full_id_to_the_conclusion_report(
 ) -> None:
     called = {}
 
-    def make(name: str, pairs: list[str], **options: object) -> int:
-        called.update(options, name=name, pairs=pairs)
+    def make(name: str, pairs: list[str], options: ReportOptions) -> int:
+        called.update(asdict(options), name=name, pairs=pairs)
         return 0
 
     monkeypatch.setattr(commands, "make_reports", make)
