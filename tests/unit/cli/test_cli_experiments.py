@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import parse_time
 from kaizen_analytics.experiments import power
 from kaizen_analytics.store import Store
+from kaizen_analytics.store.frames import add_feedback
 from kaizen_analytics.store.sessions import write_sessions
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -37,13 +39,9 @@ class Answer:
         return json.loads(self.out)
 
 
-@pytest.fixture
-def store_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two weeks of sessions: eight of codex with 1000 tokens and more, eight of claude_code with half of that."""
-    monkeypatch.setattr(commands, "read_clock", lambda: NOW_MS)
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / "kaizen.db"
-    monkeypatch.setenv("KAIZEN_STORE", str(path))
     rows = [(f"{agent}-{i}", agent, share, i) for agent, share in (("codex", 1), ("claude", 2)) for i in range(8)]
     starts = [NOW_MS - 10 * DAY_MS + i * 3_600_000 for _, _, _, i in rows]
     sessions = pl.DataFrame(
@@ -71,8 +69,18 @@ def store_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "cost_usd_e6": [100_000 + i for *_, i in rows],
         }
     )
-    with Store.open(path, create=True) as store:
+    path = tmp_path_factory.mktemp("filled") / "kaizen.db"
+    with Store.open(path, create=True, journal_mode="DELETE") as store:
         write_sessions(store, sessions, {"events": events})
+    return path
+
+
+@pytest.fixture
+def store_path(_filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(commands, "read_clock", lambda: NOW_MS)
+    monkeypatch.chdir(tmp_path)
+    path = Path(shutil.copy(_filled, tmp_path / "kaizen.db"))
+    monkeypatch.setenv("KAIZEN_STORE", str(path))
     return path
 
 
@@ -428,10 +436,11 @@ def test_the_unit_of_work_is_frozen_and_tasks_are_compared(run: Callable[..., An
     )
 
 
-def test_a_score_is_an_outcome(run: Callable[..., Answer]) -> None:
-    for number in range(8):
-        run("sessions", "annotate", f"codex-{number}", "--score", "2")
-        run("sessions", "annotate", f"claude-{number}", "--score", str(4 + number % 2))
+def test_a_score_is_an_outcome(run: Callable[..., Answer], store_path: Path) -> None:
+    with Store.open(store_path) as store:
+        for number in range(8):
+            for session, score in ((f"codex-{number}", 2), (f"claude-{number}", 4 + number % 2)):
+                add_feedback(store, session, score=score, label=None, note=None, now_ms=NOW_MS - DAY_MS)
     run("sessions", "annotate", "codex-0", "--score", "3")
     new = ("exp", "new", "--name", "N", "--metric", "session_score", "--target-pct", "10", "--id", "s")
     assert run(*new, "--bind", "manual", "--all-workspaces", "--cluster", "none").code == 0

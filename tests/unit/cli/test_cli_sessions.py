@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,13 +17,12 @@ from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 START_MS = 1_790_000_000_000
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session with a sub-agent that has one of its own; the first runs three commands."""
     ids = ["root", "child", "grandchild"]
     sessions = pl.DataFrame(
@@ -62,10 +63,15 @@ def path(tmp_path: Path) -> Path:
             "cost_usd_e6": [None, None, None, None, None, 500_000, None],
         }
     )
-    path = tmp_path / "store.db"
-    with Store.open(path, create=True) as store:
+    path = tmp_path_factory.mktemp("filled") / "store.db"
+    with Store.open(path, create=True, journal_mode="DELETE") as store:
         write_sessions(store, sessions, {"events": events})
     return path
+
+
+@pytest.fixture
+def path(_filled: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(_filled, tmp_path / "store.db"))
 
 
 @pytest.fixture
