@@ -28,6 +28,16 @@ _TEXT = re.compile(r"'(?:[^']|'')*'")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 
+def columns(*, text: str = "", whole: str = "", number: str = "") -> Schema:
+    """Return columns by what they hold: names with blanks between them.
+
+    >>> columns(text="id", whole="n_events seq")
+    {'id': String, 'n_events': Int64, 'seq': Int64}
+    """
+    kinds = ((text, pl.String()), (whole, pl.Int64()), (number, pl.Float64()))
+    return {name: kind for names, kind in kinds for name in names.split()}
+
+
 class Reader(Protocol):
     """Whatever answers a DuckDB `select` with a frame, as a `Store` does."""
 
@@ -113,33 +123,20 @@ _EVENTS = "staging/events.sql"
 _OUTCOMES = "staging/root_outcomes.sql"
 _SESSION_METRICS = "marts/session_metrics.sql"
 _METRICS_SCHEMA: Schema = {
-    "session_id": pl.String(),
-    "agent": pl.String(),
-    "model": pl.String(),
-    "workspace": pl.String(),
-    "started_at_ms": pl.Int64(),
-    "ended_at_ms": pl.Int64(),
-    "sessions_counted": pl.Int64(),
+    **columns(
+        text="session_id agent model workspace",
+        whole="started_at_ms ended_at_ms last_event_ms sessions_counted responses unpriced_responses "
+        "unreliable_responses",
+        number="tool_results input_tokens lines_added lines_surviving",
+    ),
     **{metric.column: pl.Float64() for metric in Metric},
-    "responses": pl.Int64(),
-    "unpriced_responses": pl.Int64(),
-    "unreliable_responses": pl.Int64(),
-    "last_event_ms": pl.Int64(),
-    "tool_results": pl.Float64(),
-    "input_tokens": pl.Float64(),
-    "lines_added": pl.Float64(),
-    "lines_surviving": pl.Float64(),
 }
 
 ROOT_OUTCOMES = Query(
     path=_OUTCOMES,
-    schema={
-        "session_id": pl.String(),
-        **dict.fromkeys(
-            ("checks_passed", "n_commits", "landed", "reverted", "lines_added", "lines_surviving", "score"),
-            pl.Float64(),
-        ),
-    },
+    schema=columns(
+        text="session_id", number="checks_passed n_commits landed reverted lines_added lines_surviving score"
+    ),
 )
 """What came out of each root session, as numbers. A lake holds none."""
 
@@ -163,26 +160,17 @@ SESSION_METRICS_APART = Query(
 
 CANDIDATES = Query(
     path="staging/candidates.sql",
-    schema={
-        "session_id": pl.String(),
-        "workspace": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "branch": pl.String(),
-        "start_commit": pl.String(),
-        "branches": pl.String(),
-        "prompt_fingerprint": pl.String(),
-        "dirty_start": pl.Int64(),
-        "repo_binding_source": pl.String(),
-        "user_name": pl.String(),
-        "organisation": pl.String(),
-        "pull_request": pl.String(),
-    },
+    schema=columns(
+        text="session_id workspace branch start_commit branches prompt_fingerprint repo_binding_source user_name "
+        "organisation pull_request",
+        whole="started_at_ms dirty_start",
+    ),
 )
 """What decides the arm and the cluster of every session."""
 
 VARIANT_VALUES = Query(
     path="staging/variant_values.sql",
-    schema={"session_id": pl.String(), "variant_value": pl.String()},
+    schema=columns(text="session_id variant_value"),
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
 )
 """The values of a manual variant field; the parameter is `$json_path`."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.folders import folder_prefix
-from kaizen_analytics.core.queries import SESSION_METRICS, SESSION_METRICS_APART, Query
+from kaizen_analytics.core.queries import SESSION_METRICS, SESSION_METRICS_APART, Query, Schema, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,23 +20,13 @@ if TYPE_CHECKING:
     from kaizen_analytics.store.connection import Store
 
 
-_EVENT_SCHEMA: dict[str, pl.DataType] = {
-    "session_id": pl.String(),
-    "seq": pl.Int64(),
-    "ts_ms": pl.Int64(),
-    "ts_exact": pl.Int64(),
-    "kind": pl.String(),
-    "tool": pl.String(),
-    "tokens_in": pl.Int64(),
-    "tokens_out": pl.Int64(),
-    "reasoning_tokens": pl.Int64(),
-    "cache_creation_tokens": pl.Int64(),
-    "cache_read_tokens": pl.Int64(),
-    "cost_usd_e6": pl.Int64(),
-    "message_role": pl.String(),
-    "is_prompt": pl.Int32(),
-    "is_unreliable": pl.Int32(),
-    "is_error": pl.Int32(),
+_EVENT_SCHEMA: Schema = {
+    **columns(
+        text="session_id kind tool message_role",
+        whole="seq ts_ms ts_exact tokens_in tokens_out reasoning_tokens cache_creation_tokens cache_read_tokens "
+        "cost_usd_e6",
+    ),
+    **dict.fromkeys(("is_prompt", "is_unreliable", "is_error"), pl.Int32()),
 }
 """Columns of sql/staging/events.sql."""
 
@@ -48,23 +38,11 @@ _EVENTS_OF_SESSIONS = Query(
 )
 _SESSIONS = Query(
     path="staging/sessions.sql",
-    schema={
-        "id": pl.String(),
-        "agent": pl.String(),
-        "model": pl.String(),
-        "workspace": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "ended_at_ms": pl.Int64(),
-        "status": pl.String(),
-        "start_commit": pl.String(),
-        "branch": pl.String(),
-        "dirty_start": pl.Int64(),
-        "repo_binding_source": pl.String(),
-        "prompt_fingerprint": pl.String(),
-        "parent_session_id": pl.String(),
-        "user": pl.String(),
-        "organisation": pl.String(),
-    },
+    schema=columns(
+        text="id agent model workspace status start_commit branch repo_binding_source prompt_fingerprint "
+        "parent_session_id user organisation",
+        whole="started_at_ms ended_at_ms dirty_start",
+    ),
 )
 
 
@@ -117,64 +95,32 @@ _IDLE_MS = 60 * 60_000
 
 _LISTING = Query(
     path="sessions/session_listing.sql",
-    schema={
-        "session_id": pl.String(),
-        "agent": pl.String(),
-        "model": pl.String(),
-        "workspace": pl.String(),
-        "branch": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "ended_at_ms": pl.Int64(),
-        "parent_session_id": pl.String(),
-        "status": pl.String(),
-        "events": pl.Int64(),
-        "prompts": pl.Int64(),
-        "tool_calls": pl.Int64(),
-        "failures": pl.Int64(),
-        "unreliable_responses": pl.Int64(),
-        "tokens_in": pl.Int64(),
-        "cache_creation_tokens": pl.Int64(),
-        "cache_read_tokens": pl.Int64(),
-        "tokens_out": pl.Int64(),
-        "reasoning_tokens": pl.Int64(),
-        "cost_usd": pl.Float64(),
-        "priced_share": pl.Float64(),
-    },
+    schema=columns(
+        text="session_id agent model workspace branch parent_session_id status",
+        whole="started_at_ms ended_at_ms events prompts tool_calls failures unreliable_responses tokens_in "
+        "cache_creation_tokens cache_read_tokens tokens_out reasoning_tokens",
+        number="cost_usd priced_share",
+    ),
     reads=MappingProxyType({"staged_events": "staging/events.sql"}),
 )
 """What each session is and what it used."""
 
 INSTRUCTIONS = Query(
     path="sessions/session_instructions.sql",
-    schema={
-        "workspace": pl.String(),
-        "agent": pl.String(),
-        "fingerprint": pl.String(),
-        "sessions": pl.Int64(),
-        "first_started_at_ms": pl.Int64(),
-        "last_started_at_ms": pl.Int64(),
-    },
+    schema=columns(
+        text="workspace agent fingerprint",
+        whole="sessions first_started_at_ms last_started_at_ms",
+    ),
 )
 """Which instructions were in force, and when."""
 
 _TIMELINE = Query(
     path="sessions/session_timeline.sql",
-    schema={
-        "seq": pl.Int64(),
-        "ts_ms": pl.Int64(),
-        "ts_exact": pl.Int64(),
-        "kind": pl.String(),
-        "tool": pl.String(),
-        "tool_call_id": pl.String(),
-        "tokens_in": pl.Int64(),
-        "cache_creation_tokens": pl.Int64(),
-        "cache_read_tokens": pl.Int64(),
-        "tokens_out": pl.Int64(),
-        "reasoning_tokens": pl.Int64(),
-        "cost_usd_e6": pl.Int64(),
-        "stop_reason": pl.String(),
-        "payload": pl.String(),
-    },
+    schema=columns(
+        text="kind tool tool_call_id stop_reason payload",
+        whole="seq ts_ms ts_exact tokens_in cache_creation_tokens cache_read_tokens tokens_out reasoning_tokens "
+        "cost_usd_e6",
+    ),
 )
 """What happened in one session, event by event."""
 
@@ -259,38 +205,27 @@ _SCORES = range(1, 6)
 
 _TREE = Query(
     path="sessions/session_tree.sql",
-    schema={
-        "session_id": pl.String(),
-        "parent_id": pl.String(),
-        "n_above": pl.Int64(),
-        "agent": pl.String(),
-        "model": pl.String(),
-        "n_minutes": pl.Float64(),
-        "new_tokens": pl.Int64(),
-        "cost_usd": pl.Float64(),
-    },
+    schema=columns(
+        text="session_id parent_id agent model",
+        whole="n_above new_tokens",
+        number="n_minutes cost_usd",
+    ),
 )
 _TOOLS = Query(
     path="sessions/tree_tools.sql",
-    schema={
-        "session_id": pl.String(),
-        "tool": pl.String(),
-        "calls": pl.Int64(),
-        "failures": pl.Int64(),
-        "seconds": pl.Float64(),
-    },
+    schema=columns(
+        text="session_id tool",
+        whole="calls failures",
+        number="seconds",
+    ),
     reads=MappingProxyType({"tool_results": "staging/tool_results.sql"}),
 )
 _SEARCH = Query(
     path="sessions/session_search.sql",
-    schema={
-        "session_id": pl.String(),
-        "started_at_ms": pl.Int64(),
-        "seq": pl.Int64(),
-        "ts_ms": pl.Int64(),
-        "place": pl.String(),
-        "body": pl.String(),
-    },
+    schema=columns(
+        text="session_id place body",
+        whole="started_at_ms seq ts_ms",
+    ),
 )
 
 

@@ -68,10 +68,10 @@ def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "lock"), [("WAL", "begin immediate"), ("DELETE", "begin exclusive")])
-def test_a_foreign_writer_that_holds_the_lock_for_three_seconds_only_delays(path: Path, mode: JournalMode, lock: str):
+def test_a_foreign_writer_that_holds_the_lock_for_a_second_only_delays(path: Path, mode: JournalMode, lock: str):
     with Store.open(path, create=True, journal_mode=mode) as store, hold(path, lock) as other:
         assert not try_foreign(path, "begin immediate")
-        threading.Timer(3, release, [other]).start()
+        threading.Timer(1, release, [other]).start()
         save_experiment(store, make_experiment())
         tag_session(store, "exp-1", "s", CONTROL)
     assert run_foreign(path, "select * from experiment_tags") == [["exp-1", "s", "Control"]]
@@ -82,7 +82,7 @@ def test_a_foreign_writer_that_holds_the_lock_for_three_seconds_only_delays(path
 def test_a_foreign_reader_does_not_lose_a_write(path: Path, mode: JournalMode):
     with Store.open(path, create=True, journal_mode=mode) as store:
         with hold(path, "begin", "select * from experiments") as other:
-            threading.Timer(0.5, release, [other]).start()
+            threading.Timer(0.3, release, [other]).start()
             tag_session(store, "exp-1", "s", CONTROL)
         assert manual_tags(store, "exp-1") == {"s": CONTROL}
 

@@ -42,7 +42,7 @@ def test_events_of_sessions_are_those_asked_for_by_the_index(store: Store) -> No
         ("a", 0, 1), ("a", 1, 11), ("it's", 0, 1), ("it's", 1, 11),
     ]  # fmt: skip
     assert rest["tokens_in"].sort().to_list() == [1, 11]
-    assert found.schema == rest.schema == _EVENT_SCHEMA
+    assert dict(found.schema) == dict(rest.schema) == _EVENT_SCHEMA
     assert any("USING" in str(row[-1]) and "INDEX" in str(row[-1]) for row in plan), plan  # events_of_sessions.sql
 
 
