@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain, pairwise, repeat
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -492,6 +492,9 @@ class Batch:
 
         A response whose last lines a file lost keeps the report (`former`) that it had with them.
         """
+        if len(session.works) == 1 and not former and self._claims.keys().isdisjoint(session.works[0].records):
+            [work] = session.works
+            return [list(map(_Entry, work.events, work.records, repeat(self._file_ids[work.path])))]
         seen: set[int] = set()
         lists: list[list[_Entry]] = []
         for work in _by_weight(session.works):

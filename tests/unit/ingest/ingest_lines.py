@@ -37,6 +37,11 @@ def envelope(kind: str, uuid: str, at_s: float, session: str = "s1", **more: Any
     return {"type": kind, "uuid": uuid, "sessionId": session, "timestamp": iso(at_s), **place, **more}
 
 
+def begun(stem: str, at_s: float) -> dict[str, Any]:
+    """Return the record with which a file begins: what is older was copied into it."""
+    return {"type": "queue-operation", "operation": "enqueue", "timestamp": iso(at_s), "sessionId": stem}
+
+
 def prompt(uuid: str, at_s: float, text: Any = "please", session: str = "s1", **more: Any) -> dict[str, Any]:
     return envelope("user", uuid, at_s, session, message={"role": "user", "content": text}, **more)
 

@@ -8,12 +8,12 @@ from itertools import permutations
 import pytest
 from ingest_lines import (
     answer,
+    begun,
     call,
     claude_file,
     codex,
     codex_file,
     counts,
-    iso,
     lines,
     meta,
     prompt,
@@ -29,10 +29,6 @@ from kaizen_analytics.ingest.pipeline import run_ingest
 
 def responses(store):
     return dict(rows(store, "select session_id, count(*) from events where tokens_out is not null group by 1"))
-
-
-def begun(stem, at_s):
-    return {"type": "queue-operation", "operation": "enqueue", "timestamp": iso(at_s), "sessionId": stem}
 
 
 def turns(stem, *at_s):

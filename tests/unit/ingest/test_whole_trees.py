@@ -7,7 +7,7 @@ import shutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from ingest_lines import answer, call, codex, counts, iso, lines, meta, prompt, result, token_count, turn, usage
+from ingest_lines import answer, begun, call, codex, counts, lines, meta, prompt, result, token_count, turn, usage
 
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.store import Store
@@ -40,10 +40,6 @@ def turns(stem, first, n, *, branch="main"):
             result(f"r{stem}{at}", at + 3, read["id"], session=stem),
         ]
     return [record | {"gitBranch": branch} for record in records]
-
-
-def begun(stem, at_s):
-    return {"type": "queue-operation", "operation": "enqueue", "timestamp": iso(at_s), "sessionId": stem}
 
 
 def page(session, n, responses):
