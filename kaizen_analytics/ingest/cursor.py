@@ -14,6 +14,7 @@ import orjson
 
 from kaizen_analytics.core.folders import normalise_folder, slug_of
 from kaizen_analytics.ingest.records import (
+    LAST_MS,
     NOWHERE,
     Event,
     Json,
@@ -298,8 +299,8 @@ class Composer(CursorSession):
         session = text_of(composer, "composerId")
         if session is None:
             raise Malformed(Reason.NO_SESSION, "composerId")
-        created = count_of(composer, "createdAt")
-        last_ms = max(count_of(composer, "lastUpdatedAt") or 0, created or 0) or file_ms
+        created = _time_of(composer, "createdAt")
+        last_ms = max(_time_of(composer, "lastUpdatedAt") or 0, created or 0) or file_ms
         super().__init__(session, created if created is not None else last_ms, Place(workspace))
         self.last_ms = last_ms
         self._model = text_of(object_of(composer, "modelConfig") or {}, "modelName")
@@ -363,8 +364,14 @@ def _arguments(call: Json) -> Json:
     return {}
 
 
+def _time_of(record: Json, name: str) -> int | None:
+    """Return a time in milliseconds, None where it is none: builds have written other units."""
+    value = count_of(record, name)
+    return value if value is not None and value < LAST_MS else None
+
+
 def _iso_ms(value: object) -> int | None:
-    if type(value) is int and 0 < value < 2**53:
+    if type(value) is int and 0 < value < LAST_MS:
         return value
     if type(value) is not str:
         return None
@@ -395,11 +402,11 @@ class Chat(CursorSession):
 
     def __init__(self, meta: str, beside: Json, blobs: Mapping[str, bytes], *, stem: str, file_ms: int) -> None:
         told = _description(meta) if meta else {}
-        start_ms = count_of(told, "createdAt") or count_of(beside, "createdAtMs") or file_ms
+        start_ms = _time_of(told, "createdAt") or _time_of(beside, "createdAtMs") or file_ms
         cwd = text_of(beside, "cwd")
         place = Place(normalise_folder(cwd)) if cwd else NOWHERE
         super().__init__(text_of(told, "agentId") or text_of(beside, "agentId") or stem, start_ms, place)
-        self.last_ms = max(start_ms, count_of(beside, "updatedAtMs") or file_ms)
+        self.last_ms = max(start_ms, _time_of(beside, "updatedAtMs") or file_ms)
         self._model = text_of(told, "lastUsedModel") or text_of(beside, "lastUsedModel")
         root = text_of(told, "latestRootBlobId") or text_of(beside, "latestRootBlobId")
         for message in _messages(blobs, root):

@@ -154,7 +154,7 @@ def _read_chat(
     meta = "".join(_texts(connection, "select hex(value) from meta where key = '0'"))
     beside = _read_json(source.path.with_name("meta.json"))
     try:
-        chat = Chat(meta, beside, blobs, stem=source.path.parent.name, file_ms=source.mtime_ns // 1_000_000)
+        chat = Chat(meta, beside, blobs, stem=source.path.parent.name, file_ms=source.mtime_ms)
     except Malformed as malformed:
         return [], [Reject(1, 0, malformed.reason, malformed.detail)]
     path = f"{source.path}#{chat.session_id}"
@@ -218,7 +218,7 @@ def _composer(text: str, bubbles: list[str], source: Source, workspace: str | No
         if found and type(found[0].get("bubbleId")) is str:
             by_id[found[0]["bubbleId"]] = found[0]
     told = _folder_told(documents[0]) or workspace
-    return Composer(documents[0], by_id, file_ms=source.mtime_ns // 1_000_000, workspace=told)
+    return Composer(documents[0], by_id, file_ms=source.mtime_ms, workspace=told)
 
 
 def _folders(connection: duckdb.DuckDBPyConnection, database: Path) -> dict[str, str]:

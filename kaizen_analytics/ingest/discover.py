@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
-from kaizen_analytics.ingest.records import Agent
+from kaizen_analytics.ingest.records import LAST_MS, Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -53,6 +53,16 @@ class Source:
     agent: Agent
     size_bytes: int
     mtime_ns: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(
+            self, "mtime_ns", min(self.mtime_ns, 2**63 - 1)
+        )  # a wrong clock may tell what no store holds
+
+    @property
+    def mtime_ms(self) -> int:
+        """When it was last written, in milliseconds, within what counts as a time: a clock may be wrong."""
+        return min(max(self.mtime_ns // 1_000_000, 0), LAST_MS - 1)
 
     @property
     def is_database(self) -> bool:

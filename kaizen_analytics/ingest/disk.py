@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.checkpoints import Checkpoint
     from kaizen_analytics.store import Store
 
-_LAST_MS = 253_402_300_800_000
-"""The end of the year 9999: a file with a later time was written by a wrong clock, and nobody knows when it goes."""
 _CLEANUP_DAYS = 30
 """Claude Code deletes a transcript that was not written for so long, unless its settings say otherwise."""
 
@@ -84,7 +82,7 @@ def find_pending(store: Store, homes: Sequence[Path] | None, environment: Mappin
         for source in pending
         if source.agent is Agent.CLAUDE_CODE
     ]
-    return Pending(len(pending), min((end for end in ends if end < _LAST_MS), default=None))
+    return Pending(len(pending), min(ends, default=None))
 
 
 def _cleanup_days(transcript: Path) -> int:

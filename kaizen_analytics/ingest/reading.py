@@ -65,7 +65,7 @@ class Work:
     @classmethod
     def of_database(cls, source: Source, row: Checkpoint | None, rejects: list[Reject]) -> Work:
         """Return the marker that a database was read; its conversations are works of their own."""
-        marker = cursor.CursorParser("", file_ms=source.mtime_ns // 1_000_000)
+        marker = cursor.CursorParser("", file_ms=source.mtime_ms)
         marker.parsed.rejects.extend(rejects)
         marker.parsed.n_lines = len(rejects)
         return cls(
@@ -228,7 +228,7 @@ def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser 
     at = parts.index("agent-transcripts")
     parent = parts[-3] if parts[-2] == "subagents" and len(parts) - 3 > at else None
     parser = cursor.CursorTextParser if source.is_text else cursor.CursorParser
-    return parser(stem, file_ms=source.mtime_ns // 1_000_000, slug=parts[at - 1], parent=parent)
+    return parser(stem, file_ms=source.mtime_ms, slug=parts[at - 1], parent=parent)
 
 
 def _hash_text(crc: int) -> str:

@@ -26,8 +26,8 @@ LINE_CAP_BYTES = 32 * 1024 * 1024
 MAX_INTEGER = 2**53
 """The largest count that is believed: beyond it floats lose integers and sums overflow, and nothing real comes near."""
 
-_LAST_MS = 253_370_764_800_000
-"""The beginning of the year 9999."""
+LAST_MS = 253_370_764_800_000
+"""The beginning of the year 9999; what is told to be later is no time."""
 
 _TEXT_CAP = 4096
 """Names and paths are cut here; nothing real comes near."""
@@ -353,7 +353,7 @@ def moment_of(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int |
         at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise Malformed(Reason.BAD_TIME, name) from None
-    if not 0 <= at_ms < _LAST_MS:
+    if not 0 <= at_ms < LAST_MS:
         raise Malformed(Reason.BAD_TIME, name)
     return at_ms, has_zone
 

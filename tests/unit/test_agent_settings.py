@@ -98,21 +98,20 @@ def strip_ours(value: object) -> object:
 
 
 @cases
-@pytest.mark.parametrize("ingest", [False, True])
 def test_installing_keeps_what_is_there_and_removing_restores_every_byte(
-    tmp_path: Path, agent: Agent, text: str | None, *, ingest: bool
+    tmp_path: Path, agent: Agent, text: str | None
 ):
     file = put(tmp_path, agent, text)
-    change = install(file, tmp_path, parts=3, ingest=ingest)
+    change = install(file, tmp_path, parts=3, ingest=True)
 
     assert change.difference.startswith(f"--- {file.path}\n+++ {file.path}\n")
     after = json.loads(file.path.read_bytes())
     before = strip_ours(json.loads(text)) if text else {}
     assert strip_ours(after) == before | ({"version": 1} if agent is Agent.CURSOR else {})
     assert list(json.loads(text or "{}")) == [name for name in after if name in json.loads(text or "{}")]
-    assert read_hook(file) == InstalledHook(3 if agent is Agent.CLAUDE_CODE else None, ingest, COMMAND[0])
+    assert read_hook(file) == InstalledHook(3 if agent is Agent.CLAUDE_CODE else None, True, COMMAND[0])
 
-    assert install(file, tmp_path, parts=3, ingest=ingest).difference == ""
+    assert install(file, tmp_path, parts=3, ingest=True).difference == ""
     assert json.loads(file.path.read_bytes()) == after
     remove(file, tmp_path)
     assert content(file) == (None if text is None else text.encode())

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 from ingest_lines import START_MS, iso, lines, rows, write
+from typer.testing import CliRunner
 
+from kaizen_analytics.cli import app
 from kaizen_analytics.ingest.pipeline import run_ingest
 
 USER = ".config/Cursor/User"
@@ -126,6 +128,24 @@ def test_from_cursor_3_on_a_conversation_names_its_folder(store, home, place):
 
     found = [str(folder) for (folder,) in rows(store, "select workspace from sessions order by id")]
     assert found == [folder for _, folder in TOLD]
+
+
+@pytest.mark.parametrize("told", [START_MS * 1000, 2**53])
+def test_a_time_beyond_all_calendars_is_none_and_stops_no_command(tmp_path, home, told):
+    path = home / USER / "globalStorage/state.vscdb"
+    with closing(make_state(path, conversations=["c1"])) as cursor:
+        cursor.execute(
+            "update cursorDiskKV set value = json_set(value, '$.createdAt', ?, '$.lastUpdatedAt', ?)", [told, told]
+        )
+        cursor.commit()
+    os.utime(path, (300_000_000_000,) * 2)
+    transcript(home, "t1")
+    os.utime(next(home.rglob("t1.jsonl")), (300_000_000_000,) * 2)
+    store = ["--store", str(tmp_path / "cli.db")]
+
+    for words in (["ingest", "--home", str(home)], ["sessions", "list"], ["sessions", "show", "c1"], ["usage"]):
+        done = CliRunner().invoke(app, [*words, *store])
+        assert (done.exit_code, done.exception) == (0, None), f"{words}: {done.output}"
 
 
 def test_only_the_wanted_folders_conversations_are_taken(store, home):
