@@ -140,11 +140,11 @@ def format_number(value: float, /) -> str:
 def compact(number: float) -> str:
     """Return a number with three significant digits and k, M or G.
 
-    >>> compact(1_294_000), compact(512)
-    ('1.29 M', '512')
+    >>> compact(1_294_000), compact(512), compact(999_900)
+    ('1.29 M', '512', '1 M')
     """
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
+        if number >= 0.9995 * size:  # with three digits, that is one of the unit
             return f"{number / size:.3g} {unit}"
     return f"{number:.0f}"
 
