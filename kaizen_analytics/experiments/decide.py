@@ -6,14 +6,12 @@ words.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Absolute, Criterion, Direction, GitCommit, GuardrailSpec, Metric
 from kaizen_analytics.stats import DesignKind, Effect, Interval, adjust_holm
 from kaizen_analytics.stats.before_after import MIN_DATES
@@ -81,17 +79,12 @@ def judge(
         margin_pct: Changes smaller than this many percent count as none; None never says `no_effect`.
         is_valid: Whether the arms can be compared at all.
 
-    Raises:
-        ExperimentError: `margin_pct` is not positive.
-
     >>> from kaizen_analytics.core.model import Delta
     >>> from kaizen_analytics.stats import median_effect
     >>> effect = median_effect([10, 11, 12, 13, 14, 15, 16], [5, 6, 7, 8, 9, 10, 11])
     >>> judge(effect, Delta(Direction.DECREASE, -10), better=Direction.DECREASE).verdict
     <Verdict.MET: 'met'>
     """
-    if margin_pct is not None and not 0 < margin_pct < math.inf:
-        raise ExperimentError(f"The equivalence margin is {margin_pct} %; expected a positive percent, or none.")
     if not is_valid:
         return Judgement(verdict=Verdict.INVALID)
     interval = effect.treatment.interval if isinstance(criterion, Absolute) else effect.difference
@@ -202,37 +195,13 @@ def _status(spec: GuardrailSpec, effect: Effect, p_adjusted: float | None, alpha
         return GuardrailStatus.UNRESOLVED
     if p_adjusted <= alpha:
         return GuardrailStatus.VIOLATED
-    worst = worst_of(spec, effect.percent)
-    if worst is not None and worst <= abs(spec.threshold_pct) * (1 + _SLACK):
+    if is_tolerated(spec, effect.percent):
         return GuardrailStatus.PASSED
     # Without a percent change, a difference that cannot be bad at all is within any tolerance.
     worst_difference = worst_of(spec, effect.difference)
-    if worst is None and worst_difference is not None and worst_difference <= 0:
+    if effect.percent is None and worst_difference is not None and worst_difference <= 0:
         return GuardrailStatus.PASSED
     return GuardrailStatus.UNRESOLVED
-
-
-def judge_dated_guardrail(spec: GuardrailSpec, percent: Interval, *, is_claimed: bool) -> GuardrailStatus:
-    """Return the status of a guardrail whose arms are separated in time.
-
-    It passes by the interval that the primary metric is judged by, with days as clusters, and never by that of single
-    sessions, which is too narrow where days differ.
-
-    Args:
-        spec: What must not get worse.
-        percent: The standardised percent change.
-        is_claimed: Whether a deterioration is beyond chance and beyond what the metric's history does by itself.
-
-    >>> rise = GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5.0)
-    >>> judge_dated_guardrail(rise, Interval(estimate=1.0, low=-3.0, high=4.0), is_claimed=False)
-    <GuardrailStatus.PASSED: 'passed'>
-    """
-    sign = 1 if spec.regression_direction is Direction.INCREASE else -1
-    if is_claimed and sign * percent.estimate > 0:
-        return GuardrailStatus.VIOLATED
-    worst = worst_of(spec, percent)
-    within = worst is not None and worst <= abs(spec.threshold_pct) * (1 + _SLACK)
-    return GuardrailStatus.PASSED if within else GuardrailStatus.UNRESOLVED
 
 
 def worst_of(spec: GuardrailSpec, interval: Interval | None) -> float | None:
@@ -245,6 +214,17 @@ def worst_of(spec: GuardrailSpec, interval: Interval | None) -> float | None:
     if interval is None:
         return None
     return interval.high if spec.regression_direction is Direction.INCREASE else -interval.low
+
+
+def is_tolerated(spec: GuardrailSpec, percent: Interval | None) -> bool:
+    """Return whether the whole interval of a percent change is within what a guardrail tolerates.
+
+    >>> rise = GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5.0)
+    >>> is_tolerated(rise, Interval(estimate=1.0, low=-3.0, high=4.0))
+    True
+    """
+    worst = worst_of(spec, percent)
+    return worst is not None and worst <= abs(spec.threshold_pct) * (1 + _SLACK)
 
 
 class Claim(StrEnum):

@@ -18,8 +18,8 @@ from kaizen_analytics.experiments.decide import (
     Verdict,
     classify,
     gain_of,
+    is_tolerated,
     judge_claim,
-    judge_dated_guardrail,
 )
 from kaizen_analytics.experiments.evaluation import Elsewhere, History, Mismatch
 from kaizen_analytics.experiments.plan import Cluster, Statistic
@@ -110,11 +110,8 @@ def confirm_guardrail(
 ) -> GuardrailStatus:
     """Return the status of a guardrail by the interval and the history of its own metric, as the primary is judged.
 
-    Args:
-        spec: What must not get worse.
-        status: What the sessions alone say.
-        p_adjusted: Of a deterioration; None where nothing can be said.
-        history: The guardrail's metric before and after the change.
+    It never passes by the interval of single sessions, which is too narrow where days differ. `status` and `p_adjusted`
+    are what the sessions alone say.
 
     >>> from kaizen_analytics.core.model import Direction, Metric
     >>> rise = GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5.0)
@@ -126,8 +123,10 @@ def confirm_guardrail(
         return GuardrailStatus.UNRESOLVED
     if percent.low == percent.high:  # no day differs from another, as without any failure: the sessions say it all
         return status if status is GuardrailStatus.PASSED else GuardrailStatus.UNRESOLVED
-    claimed = status is GuardrailStatus.VIOLATED and history.claim is Claim.HOLDS
-    return judge_dated_guardrail(spec, percent, is_claimed=claimed)
+    worse = gain_of(percent, spec.regression_direction).estimate > 0
+    if worse and status is GuardrailStatus.VIOLATED and history.claim is Claim.HOLDS:
+        return GuardrailStatus.VIOLATED
+    return GuardrailStatus.PASSED if is_tolerated(spec, percent) else GuardrailStatus.UNRESOLVED
 
 
 def _find_change(before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> int:

@@ -78,20 +78,22 @@ def plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int)
     before_after = isinstance(experiment.binding, GitCommit)
     planned_n = plan.planned_n
     if planned_n is None:
-        recent = _read_recent(store, plan, now_ms, experiment.duration_days).height
-        if not recent:
+        sessions = _read_recent(store, plan, now_ms, experiment.duration_days).height
+        if not sessions:
             raise ExperimentError(
                 f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
                 "the experiment cannot be planned from them; give --planned-n, or plan it anew with --design open."
             )
-        planned_n = max(MIN_SEQUENTIAL_N, math.ceil(recent / (1 if before_after else 2)))
-    past = _count_control(store, experiment, plan) if before_after else 0
-    return replace(
-        plan,
-        planned_n=planned_n,
-        planned_control_n=plan.planned_control_n or past or None,
-        design_effect=_expect_design_effect(store, experiment, plan, now_ms),
-    )
+        planned_n = max(MIN_SEQUENTIAL_N, math.ceil(sessions / (1 if before_after else 2)))
+    past, design_effect = 0, 1.0
+    if before_after:
+        frame = add_up(read_sample(store, experiment, plan).frame, plan.unit)
+        past = frame.filter(pl.col("variant") == Classification.CONTROL.value).height
+    if plan.cluster is not Cluster.NONE:  # 1 where past sessions cannot tell, which costs power and never errs more
+        recent = _read_recent(store, plan, now_ms, experiment.duration_days)
+        design_effect = expected_design_effect(recent, experiment.metric, plan.statistic, plan.cluster)
+    control_n = plan.planned_control_n or past or None
+    return replace(plan, planned_n=planned_n, planned_control_n=control_n, design_effect=design_effect)
 
 
 def expect_reach(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Reach | None:
@@ -130,19 +132,6 @@ def _expect_history(store: Store, experiment: Experiment, plan: Plan, now_ms: in
         days=experiment.duration_days,
         history_days=(start.started_at_ms - int(starts.min())) // DAY_MS if starts.size else 0,
     )
-
-
-def _expect_design_effect(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> float:
-    """Return the design effect of past sessions; 1 where they cannot tell, which costs power and never errs more."""
-    if plan.cluster is Cluster.NONE:
-        return 1.0
-    past = _read_recent(store, plan, now_ms, experiment.duration_days)
-    return expected_design_effect(past, experiment.metric, plan.statistic, plan.cluster)
-
-
-def _count_control(store: Store, experiment: Experiment, plan: Plan) -> int:
-    frame = add_up(read_sample(store, experiment, plan).frame, plan.unit)
-    return frame.filter(pl.col("variant") == Classification.CONTROL.value).height
 
 
 def _read_recent(store: Store, plan: Plan, now_ms: int, days: int) -> pl.DataFrame:

@@ -203,11 +203,16 @@ def _worth(samples: SamplePair, control: Precision, treatment: Precision) -> tup
     """Return how many independent sessions each arm is worth.
 
     An arm without any variation shows no design effect, so it borrows the other's. Where clusters hold both arms, both
-    take the design effect of the difference.
+    take the design effect of the difference. A rate has at least the design effect of both arms together: where few
+    sessions fail, the arm that happens to show less of it would count for too much.
     """
     correlation = correlate(samples, control, treatment)
     pairs = (samples.control, control), (samples.treatment, treatment)
     effects = [_design_effect(sample, arm) if arm.variance > 0 else 0.0 for sample, arm in pairs]
+    if samples.control.denominators is not None and samples.control.clusters is None:
+        spread = [arm.n * float(sample.score.mean()) * (1 - float(sample.score.mean())) for sample, arm in pairs]
+        common = sum(effect * part for effect, part in zip(effects, spread, strict=True)) / (sum(spread) or 1.0)
+        effects = [max(effect, common) for effect in effects]
     effects = [effect or max(effects) or 1.0 for effect in effects]
     if correlation != 0.0:
         shared = 2 * correlation * math.sqrt(control.variance * treatment.variance)

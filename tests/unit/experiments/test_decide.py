@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Absolute, Delta, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments.decide import (
     Grade,
@@ -168,11 +167,6 @@ def test_absolute_targets_without_data_are_insufficient():
     judgement = judge(median_effect([], []), Absolute(metric_value=1), better=UP)
 
     assert judgement.verdict is Verdict.INSUFFICIENT_DATA
-
-
-def test_a_margin_that_is_not_positive_is_rejected():
-    with pytest.raises(ExperimentError, match="margin"):
-        judge(effect_of(-30, -12), fall(10), better=DOWN, margin_pct=0)
 
 
 # Guardrails.

@@ -146,6 +146,21 @@ def test_an_arm_without_failures_borrows_the_variation_of_the_other():
     assert effect.control.n_effective == pytest.approx(effect.treatment.n_effective, rel=1e-9)
 
 
+def test_an_arm_with_few_failures_has_at_least_the_design_effect_of_both_arms():
+    """By hand: one session fails 1 of 5 prompts, three sessions of the other arm all 5."""
+    prompts, failed = np.full(40, 5.0), np.zeros((2, 40))
+    failed[0, 0], failed[1, :3] = 1.0, 5.0
+
+    effect = proportion_effect(*(prompts - failed), denominators=(prompts, prompts))
+
+    shares = failed.sum(axis=1) / 200
+    squares = ((failed - shares[:, None] * 5) ** 2).sum(axis=1)
+    binomial = 200 * shares * (1 - shares)
+    own, common = squares / binomial, squares.sum() / binomial.sum()
+    assert own[0] < common < own[1]
+    assert effect.treatment.n_effective / effect.control.n_effective == pytest.approx(common / own[1])
+
+
 def test_successes_beyond_their_trials_are_rejected():
     with pytest.raises(StatisticsError, match="not between 0 and their trials"):
         proportion_effect([1, 2, 3, 4, 9], [1, 2, 3, 4, 5], denominators=([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]))
