@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, BinaryIO, cast
@@ -50,7 +50,8 @@ def _redact_stream(
     tally = (_redact_lines if lines else _redact_text)(redactor, as_json=as_json, explain=explain)
     sys.stdout.buffer.flush()
     if explain:
-        _explain_tally(tally)
+        kinds = ", ".join(f"{count} {kind}" for kind, count in tally.kinds.most_common()) or "nothing"
+        print(f"redacted {kinds}", file=sys.stderr)
 
 
 def open_redactor(key: Path | None) -> Redactor:
@@ -78,25 +79,32 @@ def _is_writable(folder: Path) -> bool:
 
 
 def _redact_lines(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
-    tally, out = Tally(), sys.stdout.buffer
+    tally = Tally()
     for line in redact_lines(_open_input(), redactor, explain=as_json or explain):
-        out.write(_json(line.text, line.findings) + b"\n" if as_json else _to_text(line.text) + line.end)
         tally.add(line.findings)
-        if explain:
-            _explain(f"line {tally.lines}", line.findings)
+        _answer(line.text, line.findings, f"line {tally.lines}", as_json=as_json, explain=explain, end=line.end)
     return tally
 
 
 def _redact_text(redactor: Redactor, *, as_json: bool, explain: bool) -> Tally:
-    raw = _open_input().read()
+    raw, tally = _open_input().read(), Tally()
     findings = redactor.find_in_units([raw])[0] if as_json or explain else []
-    text = redactor.redact_bytes(raw)
-    sys.stdout.buffer.write(_json(text, findings) + b"\n" if as_json else _to_text(text))
-    tally = Tally()
     tally.add(findings)
-    if explain:
-        _explain("text", findings)
+    _answer(redactor.redact_bytes(raw), findings, "text", as_json=as_json, explain=explain)
     return tally
+
+
+def _answer(
+    text: bytes, findings: Sequence[Detection], place: str, *, as_json: bool, explain: bool, end: bytes = b""
+) -> None:
+    clean = text.decode("utf-8", "replace")
+    if as_json:
+        counts = Counter(finding.kind for finding in findings)
+        sys.stdout.buffer.write(json.dumps({"text": clean, "counts": counts}, ensure_ascii=False).encode() + b"\n")
+    else:
+        sys.stdout.buffer.write(clean.encode() + end)
+    for finding in findings if explain else ():
+        print(f"{place}, bytes {finding.start}-{finding.end}: {finding.kind}", file=sys.stderr)
 
 
 def _open_input() -> BinaryIO:
@@ -112,22 +120,3 @@ _MARKS = {
     "utf-32": (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE),  # before UTF-16, whose mark begins the other
     "utf-16": (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE),
 }
-
-
-def _to_text(raw: bytes) -> bytes:
-    return raw.decode("utf-8", "replace").encode()
-
-
-def _json(text: bytes, findings: Iterable[Detection]) -> bytes:
-    counts = Counter(finding.kind for finding in findings)
-    return json.dumps({"text": text.decode("utf-8", "replace"), "counts": counts}, ensure_ascii=False).encode()
-
-
-def _explain(place: str, findings: Iterable[Detection]) -> None:
-    for finding in findings:
-        print(f"{place}, bytes {finding.start}-{finding.end}: {finding.kind}", file=sys.stderr)
-
-
-def _explain_tally(tally: Tally) -> None:
-    kinds = ", ".join(f"{count} {kind}" for kind, count in tally.kinds.most_common()) or "nothing"
-    print(f"redacted {kinds}", file=sys.stderr)

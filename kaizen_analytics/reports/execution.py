@@ -93,16 +93,19 @@ def execute(
 def _judge_execution(notebook: Any) -> Execution:  # noqa: ANN401 - nbformat has no types
     """Return a success only if every code cell ran and none has an error."""
     cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    for number, cell in enumerate(cells, start=1):
-        for output in cell.outputs:
-            if output.output_type == "error":
-                error = _describe_error(output, number, len(cells))
-                return Execution(state=RunState.FAILED, notebook=notebook, error=error)
-    for number, cell in enumerate(cells, start=1):
-        if cell.execution_count is None:
-            error = f"Code cell {number} of {len(cells)} did not run: the notebook stopped before its end."
-            return Execution(state=RunState.FAILED, notebook=notebook, error=error)
-    return Execution(state=RunState.SUCCESS, notebook=notebook, error=None)
+    errors = [
+        _describe_error(output, number, len(cells))
+        for number, cell in enumerate(cells, start=1)
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+    errors += [
+        f"Code cell {number} of {len(cells)} did not run: the notebook stopped before its end."
+        for number, cell in enumerate(cells, start=1)
+        if cell.execution_count is None
+    ]
+    state = RunState.FAILED if errors else RunState.SUCCESS
+    return Execution(state=state, notebook=notebook, error=errors[0] if errors else None)
 
 
 def strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
@@ -123,11 +126,7 @@ def strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
 
 
 def _clean_text(text: str) -> str:
-    """Return text from a kernel without control characters, cut to a size that fits a record.
-
-    >>> _clean_text("  wrong ")
-    'wrong'
-    """
+    """Return text from a kernel without control characters, cut to a size that fits a record."""
     return _CONTROL.sub("", text).strip()[:_LONGEST_ERROR]
 
 

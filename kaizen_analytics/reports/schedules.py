@@ -18,7 +18,6 @@ import shlex
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -39,22 +38,13 @@ _GRACE = timedelta(hours=1)
 _TRIGGER = "schedule:"
 
 
-class _CatchUp(StrEnum):
-    """What to do about slots that were missed; a number of slots is the third choice."""
-
-    LATEST = "latest"
-    """Make the last one, however late; the ones before it are let go."""
-    NONE = "none"
-    """Make none that is more than an hour late."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
     """One report, made again and again.
 
-    `catch_up` is the number of last slots that are made however late; 0 means only within `_GRACE`. `since` is the
-    moment before which there are no slots. `conclude` freezes a running experiment whose window has passed first.
-    `share` makes a report that may leave this machine.
+    `catch_up` is the number of last slots that are made however late ("latest" in a file is 1); 0 ("none" in a file)
+    means only within `_GRACE`. `since` is the moment before which there are no slots. `conclude` freezes a running
+    experiment whose window has passed first. `share` makes a report that may leave this machine.
     """
 
     name: str
@@ -174,7 +164,7 @@ _FIELDS: dict[str, tuple[type, object]] = {
     "timezone": (str, "UTC"),
     "parameters": (dict, {}),
     "formats": (list, ["html", "md", "json"]),
-    "catch_up": (object, _CatchUp.LATEST.value),
+    "catch_up": (object, "latest"),
     "max_attempts": (int, 3),
     "since": (datetime, None),
     "conclude": (bool, False),
@@ -226,10 +216,8 @@ def _check_times(name: str, cron: str, timezone: str, since: datetime | None) ->
 
 
 def _catch_up(name: str, value: object) -> int:
-    if value == _CatchUp.LATEST:
-        return 1
-    if value == _CatchUp.NONE:
-        return 0
+    if value in ("latest", "none"):
+        return 1 if value == "latest" else 0
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
     raise ConfigError(f"Schedule {name!r} has catch_up = {value!r}; expected 'latest', 'none' or a number above 0.")
