@@ -32,7 +32,7 @@ from ingest_lines import (
 )
 
 from kaizen_analytics.cli import app
-from kaizen_analytics.ingest import checkpoints
+from kaizen_analytics.ingest import checkpoints, writing
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.rows import event_row
@@ -109,6 +109,25 @@ def test_reading_everything_again_changes_nothing(store, home):
     ingest(store, home, full=True)
 
     assert content_of(store) == before
+
+
+def test_a_session_written_in_slices_is_as_one_written_at_once(store, home, tmp_path, monkeypatch):
+    moved = [record | {"gitBranch": f"b{n // 3}"} for n, record in enumerate(conversation("s1", count=5))]
+    path = claude_file(home, "s1", lines(*moved))
+    claude_file(home, "fork", lines(*renamed(moved[:9], "fork"), *conversation("fork", 500, response="n")))
+    codex_file(home, "c1", rollout("c1", 8))
+    digests = "select id, digest from ka_digests order by id"
+    with Store.open(tmp_path / "sliced.db", create=True) as sliced:
+        for content in (path.read_bytes(), lines(*moved[:6], *conversation("s1", 900, response="o"))):
+            path.write_bytes(content)
+            ingest(store, home)
+            with monkeypatch.context() as patch:
+                patch.setattr(writing, "_SLICE", 4)
+                ingest(sliced, home)
+
+            assert content_of(sliced) == content_of(store)
+            assert sliced.native(digests) == store.native(digests)
+    assert int(rows(store, "select count(*) from ka_places")[0][0]) > 5
 
 
 def test_a_response_whose_lines_arrive_in_two_runs_is_completed(store, home):
