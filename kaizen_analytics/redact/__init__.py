@@ -3,16 +3,15 @@
     rules/*.toml   what is looked for: formats, contexts, people, word lists
     rules          rules, loaded and compiled
     checks         whether a match is what it looks like
-    values, names  is this value a credential; what does the name beside it promise
+    values         what a name promises about its value; is this value a credential
     assignments    values beside telling names
     blocks         private keys
-    runs           encoded text, tokens without a known prefix, addresses
+    runs           encoded text, tokens without a known prefix, addresses, numbers with check digits
     canonical      views with escapes and invisible characters removed, and the way back to the original bytes
     scanner        all of these over one text
     redactor       replace until nothing is left to find: in texts, lines and records
-    placeholders   what replaces a value, in a form that no rule can match
-    pseudonyms     stable names under a key
-    known          what this machine knows about its owner; a redactor ready to use
+    spans          findings, and what replaces them, in a form that no rule can match
+    pseudonyms     what this machine knows about its owner; stable names under a key
     artefacts      the scan of a finished file
 
 Heavy modules are imported on first use: `from kaizen_analytics.redact import Redactor`.
@@ -25,14 +24,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kaizen_analytics.redact.artefacts import find_leaks, refuse_leaks
-    from kaizen_analytics.redact.known import (
+    from kaizen_analytics.redact.pseudonyms import (
         KnownIdentities,
+        Pseudonyms,
         collect_identities,
         find_key,
         identities_of_machine,
+        load_key,
     )
-    from kaizen_analytics.redact.placeholders import Category
-    from kaizen_analytics.redact.pseudonyms import Pseudonyms, load_key
     from kaizen_analytics.redact.redactor import (
         Redactor,
         Tally,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
         redact_tree,
     )
     from kaizen_analytics.redact.scanner import Scanner
-    from kaizen_analytics.redact.spans import Detection
+    from kaizen_analytics.redact.spans import Category, Detection
 
 __all__ = [
     "Category",
@@ -68,12 +67,17 @@ __all__ = [
 
 _HOMES = {
     "artefacts": ("find_leaks", "refuse_leaks"),
-    "known": ("KnownIdentities", "collect_identities", "find_key", "identities_of_machine"),
-    "placeholders": ("Category",),
-    "pseudonyms": ("Pseudonyms", "load_key"),
+    "pseudonyms": (
+        "KnownIdentities",
+        "Pseudonyms",
+        "collect_identities",
+        "find_key",
+        "identities_of_machine",
+        "load_key",
+    ),
     "redactor": ("Redactor", "Tally", "cover_secrets", "open_redactor", "redact_lines", "redact_many", "redact_tree"),
     "scanner": ("Scanner",),
-    "spans": ("Detection",),
+    "spans": ("Category", "Detection"),
 }
 
 

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kaizen_analytics.redact.names import Promise, judge_name
-from kaizen_analytics.redact.placeholders import PLACEHOLDER_START
+from kaizen_analytics.redact.spans import PLACEHOLDER_START
 from kaizen_analytics.redact.values import (
+    Promise,
     is_password,
     is_placeholder,
     is_random_key,
     is_secret,
     is_uuid,
+    judge_name,
     measure_shape,
 )
 

@@ -6,13 +6,18 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-from kaizen_analytics.redact.values import is_password, is_placeholder, is_random_key, is_secret, is_uuid, measure_shape
-from kaizen_analytics.redact.vocabulary import (
+from kaizen_analytics.redact.values import (
     HOST_WORDS,
     MACHINE_AUTHORS,
     PUBLIC_FORGES,
     PUBLIC_ORGANISATIONS,
     ROLE_ACCOUNTS,
+    is_password,
+    is_placeholder,
+    is_random_key,
+    is_secret,
+    is_uuid,
+    measure_shape,
 )
 
 Check = Callable[["re.Match[bytes]"], bool]

@@ -20,11 +20,9 @@ import ahocorasick_rs
 
 from kaizen_analytics.redact.blocks import KeyLines
 from kaizen_analytics.redact.canonical import SEPARATOR, resolve_value
-from kaizen_analytics.redact.known import KnownIdentities, find_key
-from kaizen_analytics.redact.placeholders import Category, render_placeholder
-from kaizen_analytics.redact.pseudonyms import KEY_BYTES, Pseudonyms, load_key
+from kaizen_analytics.redact.pseudonyms import KEY_BYTES, KnownIdentities, Pseudonyms, find_key, load_key
 from kaizen_analytics.redact.scanner import Scanner
-from kaizen_analytics.redact.spans import Detection, merge_findings
+from kaizen_analytics.redact.spans import Category, Detection, merge_findings, render_placeholder
 from kaizen_analytics.redact.values import is_strong
 
 if TYPE_CHECKING:

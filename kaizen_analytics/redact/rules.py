@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kaizen_analytics.redact.checks import CHECKS, Check
-from kaizen_analytics.redact.placeholders import PLACEHOLDER_START, Category
+from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 
 
 class Hit(NamedTuple):

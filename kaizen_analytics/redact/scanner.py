@@ -17,18 +17,17 @@ import numpy as np
 from kaizen_analytics.redact import assignments, runs
 from kaizen_analytics.redact.blocks import PRIVATE_KEY_KEYWORDS, find_private_key
 from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, unescape
-from kaizen_analytics.redact.personal import find_personal
-from kaizen_analytics.redact.placeholders import Category
 from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
-from kaizen_analytics.redact.spans import Detection
-from kaizen_analytics.redact.vocabulary import VENDORS
+from kaizen_analytics.redact.runs import find_personal
+from kaizen_analytics.redact.spans import Category, Detection
+from kaizen_analytics.redact.values import VENDORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from kaizen_analytics.redact.known import KnownIdentities
+    from kaizen_analytics.redact.pseudonyms import KnownIdentities
     from kaizen_analytics.redact.rules import Find, Span
 
 _Maps = tuple[OffsetMap, ...]

@@ -1,12 +1,43 @@
-"""Whether a value beside a telling name is a credential, or a word, path, reference, number or placeholder."""
+"""What a name promises about the value beside it, and whether that value is a credential or only stands for one.
+
+The word lists are in `rules/words.toml`.
+"""
 
 from __future__ import annotations
 
 import math
 import re
+import tomllib
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
 from itertools import pairwise
+from pathlib import Path
+
+_LISTS = tomllib.loads((Path(__file__).with_name("rules") / "words.toml").read_text("utf-8"))
+
+
+def _words(name: str) -> frozenset[str]:
+    return frozenset(_LISTS[name].split())
+
+
+def _bytes(name: str) -> frozenset[bytes]:
+    return frozenset(word.encode() for word in _words(name))
+
+
+PASSWORD_WORDS = _words("password_words")
+SECRET_WORDS = _words("secret_words")
+KEY_QUALIFIERS = _words("key_qualifiers")
+HARMLESS_QUALIFIERS = _words("harmless_qualifiers")
+HARMLESS_ENDS = _words("harmless_ends")
+VENDORS = _bytes("vendors")
+ROLE_ACCOUNTS = _bytes("role_accounts")
+PUBLIC_ORGANISATIONS = _bytes("public_organisations")
+HOST_WORDS = _bytes("host_words")
+MACHINE_AUTHORS = _bytes("machine_authors")
+PUBLIC_FORGES = _bytes("public_forges")
+
 
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
@@ -228,3 +259,66 @@ def is_random_key(value: bytes) -> bool:
         and not is_uuid(value)
         and is_secret(value, quoted=True)
     )
+
+
+class Promise(Enum):
+    """How much a name says about its value."""
+
+    NOTHING = auto()
+    PASSWORD = auto()
+    SECRET = auto()
+    WEAK = auto()  # a bare "key" or "auth": believe only a random value
+
+
+_SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_QUALIFIERS = KEY_QUALIFIERS | {vendor.decode() for vendor in VENDORS}
+_IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
+
+
+@lru_cache(maxsize=16384)
+def judge_name(name: bytes) -> Promise:
+    """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value.
+
+    >>> judge_name(b"DB_PASSWORD").name, judge_name(b"max_tokens").name
+    ('PASSWORD', 'NOTHING')
+    """
+    words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1")) if not word.isdigit()]
+    if not words or _is_random(name):
+        return Promise.NOTHING
+    if tuple(words[-2:]) in _IDENTIFYING or words[-1] in {"sessionid", "phpsessid", "jsessionid", "sid", "sessid"}:
+        return Promise.SECRET
+    if words[-1] in HARMLESS_ENDS and words[-2:] != ["pass", "phrase"]:
+        return Promise.NOTHING
+    return _judge_words(words)
+
+
+def _is_random(name: bytes) -> bool:
+    """Whether a name is an id rather than words; random letters hold `pw` or `key` by chance."""
+    return len(name) >= 20 and sum(48 <= byte <= 57 for byte in name) >= 3
+
+
+def _judge_words(words: list[str]) -> Promise:
+    before = set(words[:-1])
+    last = words[-1]
+    if any(word in PASSWORD_WORDS or word.endswith(("password", "passwd", "passphrase")) for word in words):
+        return Promise.PASSWORD
+    if "secret" in words or "secrets" in words or last.endswith("secret"):
+        return Promise.SECRET
+    if last in {"token", "tokens"}:
+        return Promise.NOTHING if before & HARMLESS_QUALIFIERS or last == "tokens" else Promise.SECRET
+    if any(word in SECRET_WORDS for word in words):
+        return Promise.SECRET if not before & HARMLESS_QUALIFIERS else Promise.WEAK
+    if (
+        last in {"key", "keys", "auth", "signature", "sig", "seed", "salt", "data", "base", "pem", "pin"}
+        or "key" in words
+    ):
+        return _judge_key(before, words)
+    return Promise.NOTHING
+
+
+def _judge_key(before: set[str], words: list[str]) -> Promise:
+    if before & HARMLESS_QUALIFIERS:
+        return Promise.NOTHING
+    if before & _QUALIFIERS and ("key" in words or "keys" in words):
+        return Promise.SECRET
+    return Promise.WEAK

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
+from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.settings import find_folder
 
 if TYPE_CHECKING:
@@ -101,8 +102,10 @@ def copy_notebooks(folder: Path, store: Path) -> list[Path]:
             for cell in notebook.cells:
                 if "parameters" in cell.metadata.get("tags", ()):
                     cell.source = cell.source.replace('store: str = ""', f"store: str = {str(store)!r}")
-            path.write_text(nbformat.writes(notebook), encoding="utf-8")
+            write_file(path, nbformat.writes(notebook).encode())
     except OSError as error:
+        for path in copies:  # none was there before, and half of them are no use
+            path.unlink(missing_ok=True)
         raise ReportError(f"The notebooks cannot be written to {folder}: {error.strerror}.") from error
     return copies
 

@@ -9,8 +9,8 @@ import pytest
 
 import kaizen_analytics.redact as package
 from kaizen_analytics.redact import Scanner
-from kaizen_analytics.redact.placeholders import PLACEHOLDER, Category, render_placeholder
 from kaizen_analytics.redact.rules import load_rules
+from kaizen_analytics.redact.spans import PLACEHOLDER, Category, render_placeholder
 
 ROOT = Path(__file__).resolve().parents[3]
 

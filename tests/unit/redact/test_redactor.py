@@ -22,7 +22,7 @@ from kaizen_analytics.redact import (
     redact_lines,
     redact_many,
 )
-from kaizen_analytics.redact.placeholders import PLACEHOLDER
+from kaizen_analytics.redact.spans import PLACEHOLDER
 
 RNG = random.Random(7)
 REDACTOR = Redactor(Scanner(), Pseudonyms(bytes(32)))
@@ -137,13 +137,12 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("invisible", INVISIBLE)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_what_nobody_sees_hides_nothing_in_any_layer(redactor, invisible, layer):
-    token = fill("ghp_{an36}", random.Random(12))
-    for spelt in (f"{INVISIBLE[invisible]}{token}{INVISIBLE[invisible]}", token[:9] + INVISIBLE[invisible] + token[9:]):
-        text = LAYERS[layer](f'a "{spelt}" b')
-        assert LAYERS[layer](spelt)[8:-8] not in redactor.redact(text)
+def test_what_nobody_sees_hides_nothing_in_any_layer(redactor, layer):
+    token, encode = fill("ghp_{an36}", random.Random(12)), LAYERS[layer]
+    for name, hidden in INVISIBLE.items():
+        for spelt in (f"{hidden}{token}{hidden}", token[:9] + hidden + token[9:]):
+            assert encode(spelt)[8:-8] not in redactor.redact(encode(f'a "{spelt}" b')), name
 
 
 PACKED = {
@@ -185,9 +184,9 @@ def test_a_private_key_goes_however_its_lines_are_wrapped(redactor, line):
         assert redacted.endswith("behind")
 
 
-@pytest.mark.parametrize("reference", ["&#0;", "&#1;", "&#27;", "&#xFFFE;", "&#1114112;", "&#xD800;", "&#x10FFFF;"])
-def test_references_to_no_character_are_text(redactor, reference):
-    assert redactor.redact(f"x {reference} y") == f"x {reference} y"
+def test_references_to_no_character_are_text(redactor):
+    text = "x &#0; &#1; &#27; &#xFFFE; &#1114112; &#xD800; &#x10FFFF; y"
+    assert redactor.redact(text) == text
 
 
 def test_json_stays_json(redactor):
@@ -270,49 +269,18 @@ def test_the_token_only_scan_finds_vendors_tokens_only():
     assert kinds == {"github-token"}
 
 
-@pytest.mark.parametrize(
-    "repeated",
-    [
-        "password=",
-        "?key=",
-        "a@",
-        "://",
-        "-eyJ",
-        "cookie: ",
-        "sk-",
-        "/home/",
-        "\\",
-        '\\"',
-        "%41",
-        "&#65;",
-        "a:",
-        "1.",
-        "-----BEGIN PRIVATE KEY-----",
-    ],
-)
+REPEATED = """password= ?key= a@ :// -eyJ cookie:_ sk- /home/ \\ \\" %41 &#65; a: 1. -----BEGIN_PRIVATE_KEY-----"""
+
+
+@pytest.mark.parametrize("repeated", REPEATED.split())
 def test_rounds_do_not_grow_with_a_repetitive_text(monkeypatch, repeated):
     rounds = []
     scanner = Scanner()
     find = scanner.find
     monkeypatch.setattr(scanner, "find", lambda *arguments: rounds.append(1) or find(*arguments))
-    Redactor(scanner, Pseudonyms(bytes(32))).redact_units([repeated.encode() * 400])
+    text = repeated.replace("_", " ").encode() * 400
+    Redactor(scanner, Pseudonyms(bytes(32))).redact_units([text])
     assert len(rounds) <= 6
-
-
-@pytest.mark.parametrize(
-    ("template", "secret"),
-    [
-        ("remote: git@gitlab.{an8}-corp.net:team/app.git", "-corp.net"),
-        ("url = ssh://git@git.{an8}.example.io:2222/team/app", ".example.io"),
-        ("https://outlook.office.com/webhook/{uuid}@{uuid}/IncomingWebhook/{h32}/{uuid}", "IncomingWebhook"),
-        ("id AGPA{U16} of a group", "AGPA"),
-        ("token IGQV{an100}", "IGQV"),
-    ],
-)
-def test_kinds_that_were_missing_once(redactor, template, secret):
-    text = fill(template.replace("{U16}", "{u16}"), random.Random(31))
-    assert secret in text
-    assert secret not in redactor.redact(text)
 
 
 @pytest.mark.parametrize("host", ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"])
