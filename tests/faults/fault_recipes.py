@@ -644,7 +644,6 @@ INTO_STORE = (
     "exp tag EXPERIMENT later --future --variant control",
     "exp untag EXPERIMENT c1 --reason wrong",
     "exp conclude EXPERIMENT",
-    "exp cancel DRAFT --reason wrong",
     "sessions annotate c1 --score 2",
 )
 INTO_FILES = (
