@@ -55,9 +55,8 @@ class Source:
     mtime_ns: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "mtime_ns", min(self.mtime_ns, 2**63 - 1)
-        )  # a wrong clock may tell what no store holds
+        # A wrong clock may tell what no store holds.
+        object.__setattr__(self, "mtime_ns", min(max(self.mtime_ns, -(2**63)), 2**63 - 1))
 
     @property
     def mtime_ms(self) -> int:
@@ -317,7 +316,7 @@ class _Walk:
             self._pass_over(path, "not a regular file")
         elif not _is_text(str(path)):
             self._pass_over(path, "a name that is not UTF-8")
-        elif not self._is_known(facts):
+        elif not self._is_known(facts) or facts.st_nlink > 1:  # a copy by a hard link has a name of its own
             self.found.sources.append(_source(path, agent, facts))
 
     def _is_known(self, facts: os.stat_result) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
-from ingest_lines import claude_file, codex_file, write
+from ingest_lines import answer, claude_file, codex_file, lines, prompt, rows, write
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.discover import discover, find_roots, look_at, parse_agents
+from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent
 
 ALL = frozenset(Agent)
@@ -70,6 +71,16 @@ def test_a_file_and_links_to_it_count_once_under_its_own_name(tmp_path, name):
     real.with_name("again.jsonl").symlink_to(real)
 
     assert names(tmp_path) == ["s1.jsonl"]
+
+
+def test_a_session_keeps_its_name_beside_a_backup_by_a_hard_link(store, home):
+    real = claude_file(home, "s1", lines(prompt("u1", 0), answer("a1", 1, "msg_01")))
+    os.link(real, real.with_name("s1 (copy).jsonl"))
+    os.utime(real, (-(10**10),) * 2)  # a wrong clock
+
+    run_ingest(store, [home])
+
+    assert rows(store, "select session_id, count(*) from events group by 1") == [("s1", "2")]
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
