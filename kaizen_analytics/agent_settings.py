@@ -107,11 +107,8 @@ def hook_command(*, is_project: bool, home: str | None) -> list[str]:
 def plan_install(file: SettingsFile, command: list[str], parts: int, *, ingest: bool = False) -> SettingsChange:
     """Return what installing the hook makes of a file; a hook of ours that is there is replaced.
 
-    Args:
-        file: The settings file.
-        command: How the hook is started (`hook_command`).
-        parts: How many texts of `PART_SIZE` characters Claude Code is to ask for; the others take a text whole.
-        ingest: Whether the end of a session starts an `ingest`.
+    `command` starts the hook (`hook_command`). Claude Code is to ask for `parts` texts of `PART_SIZE` characters; the
+    others take a text whole. With `ingest`, the end of a session starts one.
 
     Raises:
         ConfigError: the file cannot be read, or is not JSON of the form that the agent reads.
@@ -136,10 +133,6 @@ def plan_install(file: SettingsFile, command: list[str], parts: int, *, ingest: 
 
 def plan_removal(file: SettingsFile, backups: Path) -> SettingsChange:
     """Return what removing the hook makes of a file: what it was before, or the same without our entries.
-
-    Args:
-        file: The settings file.
-        backups: The folder of what files held before.
 
     Raises:
         ConfigError: as for `plan_install`.

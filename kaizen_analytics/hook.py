@@ -278,12 +278,7 @@ def _find_unit(
 def find_unit(kind: str, session_id: str, cwd: str, environment: dict[str, str], now_ms: int) -> str | None:
     """Return the unit of a session that starts now, or None on no branch: a detached commit, or no repository.
 
-    Args:
-        kind: `session`, `day` (UTC), `branch` or `user` (the login name).
-        session_id: The session.
-        cwd: The folder that it starts in.
-        environment: The process environment.
-        now_ms: The time.
+    The kinds are `session`, `day` (UTC), `branch` and `user` (the login name).
 
     >>> find_unit("day", "s1", "/repo", {}, 1_800_000_000_000)
     '2027-01-15'
@@ -314,12 +309,7 @@ def answer(
 ) -> list[str]:
     """Draw and record a session's arms, and return the texts of all parts in order; empty where there is no text.
 
-    Args:
-        request: What the agent passed.
-        environment: The process environment.
-        folder: The folder of the running experiments.
-        parts: How many answers of `PART_SIZE` the agent's settings ask for; None: one, of any size.
-        now_ms: The time.
+    The agent's settings ask for `parts` answers of `PART_SIZE`; None: one, of any size.
 
     Raises:
         OSError: a file cannot be read, or the draw cannot be recorded.

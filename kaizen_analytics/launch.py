@@ -35,10 +35,6 @@ class Launch:
 def find_assignment(folder: Path, prefix: str) -> dict[str, Any]:
     """Return the running experiment whose id is `prefix`, or the only one whose id starts with it.
 
-    Args:
-        folder: The folder of the running experiments.
-        prefix: An id or the start of one.
-
     Raises:
         ExperimentError: there is none, or there are several.
 
@@ -69,13 +65,7 @@ def plan_launch(
 ) -> Launch:
     """Draw the unit of a session that is about to start and return how to start it.
 
-    Args:
-        assignment: A published experiment.
-        command: The agent's command line.
-        environment: The process environment.
-        cwd: The folder that the agent starts in.
-        now_ms: The time.
-        nonce: The unit of a new session, where sessions are drawn. Default: a random one.
+    `nonce` is the unit of a new session, where sessions are drawn; by default a random one.
 
     Raises:
         ConfigError: the command continues a session that it does not name, or the agent cannot take what an arm gets.

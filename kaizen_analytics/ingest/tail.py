@@ -52,14 +52,7 @@ def follow(
 ) -> Iterator[LiveEvent]:
     """Store and yield new events until `stop` is set; what lay there before is stored first and not yielded.
 
-    Args:
-        store: The store to write to.
-        homes: Home folders; None means the user's own and the folders that the environment names.
-        agents: Whose sessions to follow; None means all.
-        workspace: Only sessions in this folder or below.
-        prices: Prices of models; None means those of genai-prices.
-        stop: Ends the loop within a second.
-        environment: The process environment; None means the real one.
+    The parameters are those of `run_ingest`; `stop` ends the loop within a second.
 
     Raises:
         ConfigError: a home is not a folder, or no agent has ever run there.

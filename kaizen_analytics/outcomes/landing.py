@@ -47,13 +47,9 @@ class DefaultBranch:
 def find_landings(
     repository: Repository, branch: DefaultBranch, commits: Iterable[str], *, requests: Mapping[str, str | None]
 ) -> dict[str, Landing]:
-    """Return what became of each commit.
+    """Return what became of each commit; `requests` has the address of the pull request it belongs to, if known.
 
-    Args:
-        repository: The repository.
-        branch: Its default branch.
-        commits: Commit ids, full or abbreviated.
-        requests: The address of the pull request that a commit belongs to, where one is known.
+    The ids may be abbreviated.
 
     Raises:
         RepositoryError: git cannot read the repository.
@@ -208,10 +204,7 @@ def infer_commits(
     A commit is a session's if it lies on the session's branch, was made in its time by the user of the repository,
     touches one of its files, and fits no other session.
 
-    Args:
-        repository: The repository of the sessions.
-        work: The sessions whose transcripts tell no commit.
-        known: Commit ids, full or abbreviated, that transcripts give to sessions.
+    A session without one has no entry. `known` are ids, full or abbreviated, that transcripts give to sessions.
 
     Raises:
         RepositoryError: git cannot read the repository.

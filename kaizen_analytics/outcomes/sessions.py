@@ -82,13 +82,8 @@ def update_outcomes(
 
     A repository is asked about all its sessions at once, and only if a session or its default branch changed since.
 
-    Args:
-        store: The open store.
-        now_ms: The time now, in milliseconds since the Unix epoch: younger lines have not yet survived.
-        since_ms: First start that counts.
-        workspace: Only this folder and those below it.
-        also: Sessions that count whenever they started.
-        progress: Called with the number of repositories asked, and of all.
+    Sessions count that started at `since_ms` or later, in `workspace` or below, and those in `also`. `progress` is told
+    how many repositories were asked, and of how many.
 
     >>> from kaizen_analytics.store import Store
     >>> with Store.open(tmp / "kaizen.db", create=True) as opened:
