@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import warnings
+from itertools import takewhile
 from typing import Annotated, ClassVar, TextIO
 
 import typer
@@ -120,7 +121,7 @@ def main() -> None:
     warnings.showwarning = _print_warning
     try:
         try:
-            app()
+            app(_without_quiet(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # here, and not when Python ends, where nobody catches that the reader has gone
     except KaizenError as error:
@@ -132,6 +133,12 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is left to say, and closing stdout must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _without_quiet(arguments: list[str]) -> list[str]:
+    """Return the arguments without `--quiet`, which is the same before and after the name of a command."""
+    ours = list(takewhile("--".__ne__, arguments))
+    return [argument for argument in ours if argument != "--quiet"] + arguments[len(ours) :]
 
 
 def _print_warning(

@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
+from itertools import takewhile
 from typing import TYPE_CHECKING, Self, TextIO
 
 from kaizen_analytics.core.words import clean as clean  # noqa: PLC0414 - handed on to the commands
@@ -75,12 +76,12 @@ def json_text(document: object, *, indent: int | None = None) -> str:
 
 
 def is_quiet() -> bool:
-    """Return whether the command line asks for results, warnings and errors only.
+    """Return whether the command line asks for results, warnings and errors only; what follows `--` is not ours.
 
     >>> is_quiet()
     False
     """
-    return "--quiet" in sys.argv
+    return "--quiet" in takewhile("--".__ne__, sys.argv)
 
 
 def has_colour() -> bool:

@@ -16,6 +16,7 @@ import pytest
 
 from kaizen_analytics.cli import experiments as commands
 from kaizen_analytics.cli import main
+from kaizen_analytics.cli.output import is_quiet
 from kaizen_analytics.cli.reports import ReportOptions
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import parse_time
@@ -147,8 +148,16 @@ def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Answe
 def test_quiet_leaves_out_advice_and_keeps_results(run: Callable[..., Answer]) -> None:
     assert run("--quiet", *DRAFT).out == "Created plan-1: Plan first\n"
     assert "outcomes" not in run("--quiet", "metrics").out
-    assert "Tokens per session" in run("--quiet", "metrics").out
+    assert "Tokens per session" in run("metrics", "--quiet").out
+    assert "outcomes" not in run("metrics", "--quiet").out
     assert run("--quiet", "exp", "show", "nobody").err.startswith("error: experiment not found")
+
+
+def test_quiet_of_an_agent_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["kaizen-analytics", "run", "e1", "--", "claude", "--quiet"])
+    assert not is_quiet()
+    monkeypatch.setattr("sys.argv", ["kaizen-analytics", "run", "--quiet", "e1", "--", "claude"])
+    assert is_quiet()
 
 
 def test_no_transcript_at_all_is_told(
