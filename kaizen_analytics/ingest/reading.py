@@ -29,10 +29,10 @@ from kaizen_analytics.ingest.records import (
 from kaizen_analytics.ingest.rows import NOT_IN_MESSAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from kaizen_analytics.ingest.discover import Source
-    from kaizen_analytics.ingest.records import LineParser, OwnTotals, Reject
+    from kaizen_analytics.ingest.records import LineParser, Reject
 
 _CHUNK_BYTES = 128 * 1024
 """Larger pieces are slower: the system hands out new memory for each."""
@@ -117,16 +117,6 @@ class Work:
         copies = zip(self.records, self.events, strict=False)
         return next((one for one, event in reversed(list(copies)) if event.standing is not RecordStanding.WROTE), None)
 
-    def total_at(self, at_ms: int) -> OwnTotals | None:
-        """Return the session's own total at a time, which is that of the last run that had ended."""
-        return next((total for total in reversed(self.parser.parsed.totals) if total.at_ms <= at_ms), None)
-
-    def responses_before(self, at_ms: int) -> Iterator[tuple[str | None, Tokens]]:
-        """Yield model and tokens of the responses up to a time."""
-        for event in self.events:
-            if event.tokens is not None and event.ts_ms <= at_ms:
-                yield event.model, event.tokens
-
     def book(self, children: Iterable[tuple[str | None, Tokens]], parent: Work | None) -> None:
         """Add what the session's own total holds beyond its messages and those of its sub-agents, by model.
 
@@ -138,7 +128,10 @@ class Work:
         totals, before = self.parser.parsed.totals[-1], None
         own = [event for event in self.events[: totals.n_events] if event.standing is RecordStanding.WROTE]
         if self.copied_record is not None:
-            before = parent.total_at(min(event.ts_ms for event in own)) if parent is not None and own else None
+            if parent is not None and own:
+                forked_ms = min(event.ts_ms for event in own)
+                ended = [total for total in parent.parser.parsed.totals if total.at_ms <= forked_ms]
+                before = ended[-1] if ended else None
             if before is None:
                 return
         left = {_plain(model): list(tokens[:4]) for model, tokens in totals.models.items()}
@@ -215,7 +208,7 @@ def _begins_as_before(source: Source, row: Checkpoint) -> bool:
                 return False
             crc = zlib.crc32(chunk, crc)
             left -= len(chunk)
-    return _hash_text(crc) == row.prefix_hash
+    return f"{crc:08x}" == row.prefix_hash
 
 
 def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser | cursor.CursorParser:
@@ -231,24 +224,13 @@ def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser 
     return parser(stem, file_ms=source.mtime_ms, slug=parts[at - 1], parent=parent)
 
 
-def _hash_text(crc: int) -> str:
-    """Return a CRC-32 as the text that a checkpoint keeps.
-
-    Nobody forges a transcript to hide a change from its own reader, so a cryptographic hash would buy nothing, and it
-    would cost as much as parsing.
-
-    >>> _hash_text(zlib.crc32(b"a line"))
-    '43fb39b2'
-    """
-    return f"{crc:08x}"
-
-
 def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tuple[int, str]:
     r"""Feed the complete lines of a stream, or of its first `size` bytes, to a parser.
 
-    Returns how many bytes were understood, and their hash. A last line without a line end is taken if it is a whole
-    JSON object, and otherwise left for the next reading: its writer may not be done. A line over the cap is counted and
-    skipped.
+    Returns how many bytes were understood, and their CRC-32: nobody forges a transcript to hide a change from its own
+    reader, and a cryptographic hash would cost as much as parsing. A last line without a line end is taken if it is a
+    whole JSON object, and otherwise left for the next reading: its writer may not be done. A line over the cap is
+    counted and skipped.
     """
     at = start = crc = settled = 0  # `settled` is the hash up to `start`, where the line begins
     torn, overlong = b"", False
@@ -265,15 +247,12 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
         elif not line.isspace():
             parser.feed(start, line[:-1])
         torn, overlong, start, settled = b"", False, at, crc
-    if torn and not overlong and _is_whole(torn):
-        parser.feed(start, torn)
-        start, settled = at, crc
-    return start, _hash_text(settled)
-
-
-def _is_whole(line: bytes) -> bool:
-    documents, broken = decode(line)
-    return bool(documents) and broken is None
+    if torn and not overlong:
+        documents, broken = decode(torn)
+        if documents and broken is None:
+            parser.feed(start, torn)
+            start, settled = at, crc
+    return start, f"{settled:08x}"
 
 
 def _open_source(source: Source) -> BinaryIO:

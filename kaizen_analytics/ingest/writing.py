@@ -474,7 +474,9 @@ class Batch:
         for other in self.works.values():
             if other.parser.parent_session_id == session:
                 read.add(other.session_id)
-                yield from other.responses_before(ended_ms)
+                for event in other.events:
+                    if event.tokens is not None and event.ts_ms <= ended_ms:
+                        yield event.model, event.tokens
         rows = self._store.native(
             "select e.payload->>'model', e.tokens_in, e.cache_creation_tokens, e.cache_read_tokens, e.tokens_out,"
             " e.reasoning_tokens, s.id from sessions s join events e on e.session_id = s.id"
