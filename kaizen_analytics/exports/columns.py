@@ -343,6 +343,13 @@ PLAN_NUMBERS = (
 )
 """Fields of a plan that leave, and come back, as they are."""
 
+START_COLUMNS = {
+    **{name: name for name in ("started_at_ms", "window_start_ms", "window_end_ms", "control_ref", "treatment_ref")},
+    "retrospective": "is_retrospective",
+    "adopted": "is_adopted",
+}
+"""The fields of a start, and the columns in which they leave and come back."""
+
 # Fixed, unlike `model_ids`: all machines of a lake must show a model in the same way.
 _MODELS = """
     claude-haiku-4-5 claude-haiku-4-5-20251001 claude-opus-4-1 claude-opus-4-1-20250805 claude-opus-4-5

@@ -31,7 +31,7 @@ from kaizen_analytics.experiments.evaluation import Caution, CautionKind
 from kaizen_analytics.experiments.lifecycle import judge_sample
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import arrange_sample, read_ancestry
-from kaizen_analytics.exports.columns import ARM_VALUES, PLAN_NUMBERS, LakeTable
+from kaizen_analytics.exports.columns import ARM_VALUES, PLAN_NUMBERS, START_COLUMNS, LakeTable
 from kaizen_analytics.exports.lake.reading import Lake, read_lake
 from kaizen_analytics.exports.project import ID_DIGITS
 from kaizen_analytics.redact import Pseudonyms
@@ -160,34 +160,17 @@ def _restore(lake: Lake, row: dict[str, Any]) -> tuple[Experiment, Plan]:
         design=DesignKind(row["design"]),
         workspaces=tuple(scopes["workspace"].sort()),
         rule=experiment,
-        started=_start(row),
+        started=Start(**{name: row[column] for name, column in START_COLUMNS.items()}),
     )
     return experiment, plan
 
 
-def _start(row: dict[str, Any]) -> Start:
-    return Start(
-        started_at_ms=row["started_at_ms"],
-        window_start_ms=row["window_start_ms"],
-        window_end_ms=row["window_end_ms"],
-        control_ref=row["control_ref"],
-        treatment_ref=row["treatment_ref"],
-        retrospective=row["is_retrospective"],
-        adopted=row["is_adopted"],
-    )
-
-
 def _binding(row: dict[str, Any]) -> Binding:
-    match row["binding"]:
-        case "GitCommit":
-            return GitCommit(row["control"], row["treatment"])
-        case "Branch":
-            return Branch(row["control"], row["treatment"])
-        case "PromptFingerprint":
-            return PromptFingerprint(row["control"], row["treatment"])
-        case _:
-            # The name of the key is a text, which did not leave; its values are in the table variant_values.
-            return ManualTag("variant" if row["has_variant_field"] else "")
+    kind = {kind.__name__: kind for kind in (GitCommit, Branch, PromptFingerprint)}.get(row["binding"])
+    if kind is None:
+        # The name of the key is a text, which did not leave; its values are in the table variant_values.
+        return ManualTag("variant" if row["has_variant_field"] else "")
+    return kind(row["control"], row["treatment"])
 
 
 def _criterion(row: dict[str, Any]) -> Criterion:

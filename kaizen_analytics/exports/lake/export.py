@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from kaizen_analytics.core.errors import LakeError
-from kaizen_analytics.core.model import Branch, Delta, GitCommit, ManualTag, PromptFingerprint, WorkUnit
+from kaizen_analytics.core.model import Branch, Delta, ManualTag, WorkUnit
 from kaizen_analytics.core.queries import Query
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.experiments.sample import read_values
@@ -29,6 +29,7 @@ from kaizen_analytics.exports.columns import (
     LAKE_VERSION,
     PARTITIONED,
     PLAN_NUMBERS,
+    START_COLUMNS,
     LakeTable,
 )
 from kaizen_analytics.exports.files import open_place
@@ -404,27 +405,17 @@ def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[st
         **{name: getattr(plan, name) for name in PLAN_NUMBERS},
         "cluster": plan.cluster.value,
         "design": plan.design.value,
-        "started_at_ms": start.started_at_ms,
-        "window_start_ms": start.window_start_ms,
-        "window_end_ms": start.window_end_ms,
-        "control_ref": start.control_ref,
-        "treatment_ref": start.treatment_ref,
-        "is_retrospective": start.retrospective,
-        "is_adopted": start.adopted,
+        **{column: getattr(start, name) for name, column in START_COLUMNS.items()},
     }
 
 
 def _arms(binding: Binding) -> tuple[str | None, str | None]:
-    match binding:
-        case Branch():
-            names = (binding.control_branch, binding.treatment_branch)
-            return names[0].removeprefix("refs/heads/"), names[1].removeprefix("refs/heads/")
-        case GitCommit():
-            return binding.control_commit, binding.treatment_commit
-        case PromptFingerprint():
-            return binding.control_fingerprint, binding.treatment_fingerprint
-        case ManualTag():
-            return None, None
+    if isinstance(binding, ManualTag):
+        return None, None
+    control, treatment = astuple(binding)
+    if isinstance(binding, Branch):
+        return control.removeprefix("refs/heads/"), treatment.removeprefix("refs/heads/")
+    return control, treatment
 
 
 def _guardrail_rows(experiment: Experiment) -> list[dict[str, object]]:
