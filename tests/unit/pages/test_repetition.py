@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kaizen_analytics.pages import conclusion
+from kaizen_analytics.core.model import GitCommit
+from kaizen_analytics.experiments.plan import Plan, Start
+from kaizen_analytics.pages import conclusion, plans
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 PAGES = sorted(GOLDEN.glob("*.md"))
@@ -42,3 +44,20 @@ def test_a_violated_guardrail_takes_every_good_mark_from_the_page(evaluate) -> N
     html = "".join(part(evaluation).html for part in (conclusion.decision, conclusion.trust, conclusion.effects))
     assert 'class="state good"' not in html
     assert "callout good" not in html
+
+
+def test_a_reason_that_holds_for_every_metric_is_given_once(evaluate):
+    evaluation = evaluate([100.0], [50.0, 60.0], columns={"cost_per_session": 1.0, "total_tokens_per_session": 2.0})
+    parts = (conclusion.decision, conclusion.effects, conclusion.shift, conclusion.course)
+    said = Counter(sentences("\n".join(part(evaluation).markdown for part in parts)))
+    assert [sentence for sentence, times in said.items() if times > 1] == []
+    assert "has only 1 session with a value" in " ".join(said)
+    assert "Cost per session: not compared, for the reason at the top." in " ".join(said)
+
+
+def test_the_arms_of_a_commit_are_named_by_the_commit_that_was_meant(evaluate):
+    experiment = evaluate(VALUES, VALUES, binding=GitCommit("HEAD~1", "HEAD")).experiment
+    start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1, control_ref="c" * 40, treatment_ref="d" * 40)
+    arms = [dict(plans.describe(experiment, Plan(started=started)))["Arms"] for started in (None, start)]
+    assert arms[0].endswith("control HEAD~1, treatment HEAD")
+    assert arms[1].endswith(f"control {'c' * 12}, treatment {'d' * 12}")
