@@ -29,7 +29,7 @@ _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.
 
 _EXAMPLE_LOGIN = re.compile(
     rb"(?i)(?:user(?:name|id)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+"
-    rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)",
+    rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)|.*:(?-i:(?:[A-Z]+[a-z]+)*(?:Key|Token|Secret|Password))",
 )
 
 

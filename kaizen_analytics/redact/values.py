@@ -54,7 +54,7 @@ _PLACEHOLDER = re.compile(
     rb"(?:\.|\[|->|::|\?\.).*"
     rb"|(?:os\.)?(?:get)?env\b.*|getenv.*|vault:.*|arn:.*|ref\+.*|op://.*|secret://.*|ssm:.*|keyring:.*|file:.*"
     rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*"
-    rb"|required|secret\w{0,3}|1?password\w{0,2}"
+    rb"|required|secret\w{0,3}|1?password\w{0,2}|utf-?\d{1,2}|latin-?1|iso-8859-\d{1,2}"
     rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*"
     rb"|fixme.*|insert.*|replace.*"
     rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?"
