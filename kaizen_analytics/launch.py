@@ -23,7 +23,7 @@ _RESUME_LATEST = {"claude": ("--continue", "-c"), "codex": ("--last",)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Launch:
+class _Launch:
     """A command line, what is added to its environment, and the arm that it belongs to."""
 
     command: tuple[str, ...]
@@ -62,7 +62,7 @@ def plan_launch(
     cwd: str,
     now_ms: int,
     nonce: str | None = None,
-) -> Launch:
+) -> _Launch:
     """Draw the unit of a session that is about to start and return how to start it.
 
     `nonce` is the unit of a new session, where sessions are drawn; by default a random one.
@@ -88,7 +88,7 @@ def plan_launch(
     variables = dict(pair.split("=", 1) for pair in content.get("env", ()))
     variables |= {"KAIZEN_EXPERIMENT": assignment["experiment"], "KAIZEN_ARM": arm, "KAIZEN_UNIT": unit}
     end = list(command).index("--") if "--" in command else len(command)
-    return Launch(
+    return _Launch(
         command=(*command[:end], *options, *command[end:]), environment=environment | variables, arm=arm, unit=unit
     )
 

@@ -38,14 +38,14 @@ def main(arguments: list[str]) -> None:
         request = read_request(options.get("agent", "claude_code"), None)
         if request is not None:
             environment = dict(os.environ) | ({"KAIZEN_HOME": options["home"]} if "home" in options else {})
-            start_ingest(Path(request["cwd"]), environment)
+            _start_ingest(Path(request["cwd"]), environment)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         sys.stderr.write(f"kaizen-analytics hook: {error!r}; no ingest was started\n")
     finally:
         os._exit(0)
 
 
-def start_ingest(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+def _start_ingest(folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
     """Start `ingest` in a session's folder and return the process, or None where one runs for the same store.
 
     Args:
@@ -54,8 +54,6 @@ def start_ingest(folder: Path, environment: Mapping[str, str]) -> subprocess.Pop
 
     Raises:
         OSError: the log cannot be written, or the process cannot be started.
-
-    >>> start_ingest(Path("/repo"), {})  # doctest: +SKIP
     """
     folder = next(place for place in (folder, *folder.parents) if place.is_dir())
     store = environment.get("KAIZEN_STORE") or str(_find_repository(folder))

@@ -54,7 +54,7 @@ _FIXED = {1: 8, 5: 4}
 """Wire types of fixed length, in bytes."""
 
 
-class CursorSession(LineParser):
+class _CursorSession(LineParser):
     """What every form of a session shares: its events stand at the time that was told last, else at its own."""
 
     def __init__(self, session: str, own_ms: int, place: Place = NOWHERE) -> None:
@@ -93,7 +93,7 @@ class CursorSession(LineParser):
         self._add(Kind.TOOL_RESULT, {"is_error": failed if type(failed) is bool else None}, name, call_id)
 
 
-class CursorParser(CursorSession):
+class CursorParser(_CursorSession):
     """Reads one agent transcript.
 
     Args:
@@ -292,7 +292,7 @@ def _describe_lines(name: str, body: list[str]) -> Described:
     return describe_input(name, {match.group(1): match.group(2) for match in found if match is not None})
 
 
-class Composer(CursorSession):
+class Composer(_CursorSession):
     """One conversation of a `state.vscdb`, whose bubbles are its lines."""
 
     def __init__(self, composer: Json, bubbles: Mapping[str, Json], *, file_ms: int, workspace: str | None) -> None:
@@ -382,7 +382,7 @@ def _iso_ms(value: object) -> int | None:
     return round(moment.timestamp() * 1000) if moment.tzinfo and 1970 < moment.year < 9999 else None
 
 
-class Chat(CursorSession):
+class Chat(_CursorSession):
     """One session of the command line: a tree of messages that are found by the hash of their content.
 
     The description of a session (`meta`) names the root of the tree. A node is a message as JSON, or a binary record

@@ -112,7 +112,7 @@ class PassedOver:
 
 
 @dataclass(slots=True)
-class Found:
+class _Found:
     """What a walk found: the transcripts by path, and what it passed over."""
 
     sources: list[Source] = field(default_factory=list)
@@ -160,7 +160,7 @@ def find_roots(homes: Sequence[Path] | None, environment: Mapping[str, str]) -> 
     return list(reversed(unique.values()))
 
 
-def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> Found:
+def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> _Found:
     """Return every transcript under the roots, and what was passed over.
 
     >>> _ = (tmp / "rollout-1.jsonl").write_text("{}")
@@ -259,7 +259,7 @@ class _Walk:
     """Collects transcripts. Links wait until everything else was seen, so that a real path names what it leads to."""
 
     def __init__(self) -> None:
-        self.found = Found()
+        self.found = _Found()
         self._seen: set[tuple[int, int]] = set()
         self._links: list[tuple[Path, Agent, int]] = []
 

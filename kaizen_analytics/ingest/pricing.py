@@ -66,7 +66,7 @@ _FIELD_OF_KEY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
+class _Rate:
     """Dollars per million tokens, by the size of the response's input: (tokens above which it holds, price)."""
 
     steps: tuple[tuple[int, Decimal], ...]
@@ -78,7 +78,7 @@ class ModelPrice:
 
     model: str
     source: str
-    rates: dict[str, Rate]
+    rates: dict[str, _Rate]
     _steps: tuple[tuple[tuple[int, int], ...], ...] = field(init=False, repr=False, compare=False)
     _base: tuple[int, ...] = field(init=False, repr=False, compare=False)
     _first_tier: float = field(init=False, repr=False, compare=False)
@@ -105,7 +105,7 @@ class ModelPrice:
         rounded = (_UNIT // 2 + sum(map(mul, prices, counts))) // _UNIT
         return rounded if rounded <= MAX_INTEGER else None
 
-    def _rate(self, name: str) -> Rate:
+    def _rate(self, name: str) -> _Rate:
         found = self.rates.get(name)
         if found is None and name == "cache_write_1h":
             found = self.rates.get("cache_write_5m")
@@ -194,7 +194,9 @@ def _read_memory(memory: Path) -> dict[tuple[str, int], ModelPrice | None]:
     try:
         for line in memory.read_text(encoding="utf-8").splitlines():
             name, day, model, source, told = json.loads(line)
-            rates = {field: Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()}
+            rates = {
+                field: _Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()
+            }
             found[name, day] = ModelPrice(model=model, source=source, rates=rates) if rates else None
     except OSError:
         return {}
@@ -352,10 +354,10 @@ def _first_verified(model: ModelInfo, speed: str) -> datetime | None:
     return datetime.combine(min(known), time(), tzinfo=UTC) if known else None
 
 
-def _rate_of(price: Any) -> Rate:  # noqa: ANN401 - Decimal or TieredPrices, an import we avoid
+def _rate_of(price: Any) -> _Rate:  # noqa: ANN401 - Decimal or TieredPrices, an import we avoid
     if isinstance(price, Decimal):
-        return Rate(((0, price),))
-    return Rate(((0, price.base), *((tier.start, tier.price) for tier in price.tiers)))
+        return _Rate(((0, price),))
+    return _Rate(((0, price.base), *((tier.start, tier.price) for tier in price.tiers)))
 
 
 def _read_overrides(path: Path) -> dict[str, ModelPrice]:
@@ -377,7 +379,7 @@ def _override(path: Path, model: str, prices: object) -> ModelPrice:
     return ModelPrice(
         model=model,
         source=str(path),
-        rates={name: Rate(((0, _dollars(path, model, value)),)) for name, value in prices.items()},
+        rates={name: _Rate(((0, _dollars(path, model, value)),)) for name, value in prices.items()},
     )
 
 

@@ -30,7 +30,7 @@ _NESTED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandFacts:
+class _CommandFacts:
     """What one shell command was for."""
 
     check: str | None = None
@@ -53,7 +53,7 @@ class _SimpleCommand:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckRules:
+class _CheckRules:
     """The rules of `checks.toml`; patterns of words by kind and first word, in the order test, build, lint, types.
 
     `digest` changes with the rules and with the version of this package.
@@ -69,7 +69,7 @@ class CheckRules:
 
 
 @cache
-def read_rules() -> CheckRules:
+def read_rules() -> _CheckRules:
     """Return the rules of this installation.
 
     >>> read_rules().tools["test"]["go"]
@@ -87,7 +87,7 @@ def read_rules() -> CheckRules:
             found[tool[0]].append(tool)
         return {program: tuple(these) for program, these in found.items()}
 
-    return CheckRules(
+    return _CheckRules(
         tools={kind: by_program(patterns(texts)) for kind, texts in document["tools"].items()},
         tasks={kind: frozenset(names) for kind, names in document["tasks"].items()},
         runners=patterns(document["runners"]["commands"]),
@@ -97,7 +97,7 @@ def read_rules() -> CheckRules:
     )
 
 
-def read_command(command: str, *, failed: bool | None, says: str | None) -> CommandFacts:
+def read_command(command: str, *, failed: bool | None, says: str | None) -> _CommandFacts:
     """Return what a command was for, and whether its checks passed.
 
     Args:
@@ -105,8 +105,9 @@ def read_command(command: str, *, failed: bool | None, says: str | None) -> Comm
         failed: Whether it ended with an error; None where nobody recorded it.
         says: What its output said (`passed`, `failed`); None where it said neither.
 
-    >>> read_command("cd app && go test ./... 2>&1", failed=False, says=None)
-    CommandFacts(check='test', passed=True, commits=False, opens_pull_request=False)
+    >>> facts = read_command("cd app && go test ./... 2>&1", failed=False, says=None)
+    >>> facts.check, facts.passed
+    ('test', True)
     >>> read_command("pytest -q | tail -1", failed=False, says="failed").passed
     False
     >>> read_command("git add . && git commit -m x", failed=False, says=None).commits
@@ -117,7 +118,7 @@ def read_command(command: str, *, failed: bool | None, says: str | None) -> Comm
     checks = [part for part in parts if kinds[part]]
     found = {kinds[part] for part in checks}
     verdicts = [_judge(part, _read_status(part, parts, kinds, failed=failed), says) for part in checks]
-    return CommandFacts(
+    return _CommandFacts(
         check=next((kind for kind in read_rules().kinds if kind in found), None),
         passed=False if False in verdicts else None if None in verdicts or not verdicts else True,
         commits=_runs(parts, ("git", "commit")),

@@ -9,7 +9,7 @@ import pytest
 
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.hook import append_record, draw
-from kaizen_analytics.launch import Launch, find_assignment, plan_launch
+from kaizen_analytics.launch import _Launch, find_assignment, plan_launch
 
 SEED = "04" * 16
 UNIT = {
@@ -19,7 +19,7 @@ UNIT = {
 
 def launch(
     command: str, arm: str = "Treatment", *, folder: Path = Path("/nowhere"), **arms: dict[str, object]
-) -> Launch:
+) -> _Launch:
     assignment = {
         "experiment": "e1",
         "seed": SEED,
@@ -32,7 +32,7 @@ def launch(
     return plan_launch(assignment, command.split(), environment=given, cwd="/repo", now_ms=0, nonce=UNIT[arm])
 
 
-def settings(found: Launch) -> dict[str, object]:
+def settings(found: _Launch) -> dict[str, object]:
     return json.loads(found.command[found.command.index("--settings") + 1])
 
 

@@ -36,7 +36,7 @@ def start(home: Path):
 
     def run(folder: Path, **environment: str) -> subprocess.Popen[bytes] | None:
         found = {"HOME": str(home), "KAIZEN_HOME": str(home / "kaizen"), "PATH": os.environ["PATH"], **environment}
-        process = session_end.start_ingest(folder, found)
+        process = session_end._start_ingest(folder, found)
         started.extend([process] if process else [])
         return process
 
