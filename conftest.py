@@ -62,7 +62,7 @@ def pytest_collection() -> Iterator[None]:
 def pytest_collect_file(file_path: Path) -> Iterator[None]:
     """Look for examples only in modules that have one; each would be imported for it."""
     collectors = yield
-    if ">>>" in file_path.read_text(encoding="utf-8"):
+    if file_path.suffix == ".py" and ">>>" in file_path.read_text(encoding="utf-8"):
         return collectors
     return [collector for collector in collectors if not isinstance(collector, DoctestModule)]
 
