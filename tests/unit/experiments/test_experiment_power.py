@@ -26,6 +26,7 @@ TOKENS = Metric.TOKENS_PER_SESSION
 def few_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(power, "_SIMULATIONS", 50)
     monkeypatch.setattr(power, "_HISTORIES", 2)
+    monkeypatch.setattr(power, "_OF_HISTORY", 10)
     monkeypatch.setattr(power, "EFFECTS_PCT", (30.0, 50.0))
 
 
@@ -176,6 +177,7 @@ def test_what_is_promised_comes_out(shape: str, monkeypatch: pytest.MonkeyPatch)
     """From the same history within 3 points, in new ones on average; the benchmark of the statistics has more."""
     monkeypatch.setattr(power, "_SIMULATIONS", 200)
     monkeypatch.setattr(power, "_HISTORIES", 8)
+    monkeypatch.setattr(power, "_OF_HISTORY", 50)
     monkeypatch.setattr(power, "EFFECTS_PCT", (30.0,))
     rng = np.random.default_rng(3)
     same, new = [], []
