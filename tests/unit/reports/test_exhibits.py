@@ -78,7 +78,7 @@ def test_the_decimals_of_a_column_stand_below_each_other() -> None:
         "   USD  share  whole  limit",
         " 54.61   93.1      2    inf",
         "  0.10    4.0      3    nan",
-        "0.0004    0.0      4  -0.25",
+        "0.0004    0.0      4  \N{MINUS SIGN}0.25",
         "  0.00      –      5   0.00",  # noqa: RUF001 - an en dash
     ]
 
