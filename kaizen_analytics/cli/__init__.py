@@ -3,8 +3,8 @@
 Modules hold one command group each, and are imported when one of their commands is run.
 `main` is the only place that turns a `KaizenError` into a message and an exit code:
 
-    0 done · 1 refused or failed · 2 wrong usage · 74 input or output · 75 busy · 124 timed out · 130 interrupted ·
-    138 a notebook kernel died
+    0 done · 1 refused or failed · 2 wrong usage · 3 over budget (usage) · 74 input or output · 75 busy ·
+    124 timed out · 130 interrupted · 138 a notebook kernel died
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def _print_version(*, wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 74 input or output, 75 busy, 124 timed out, "
-    "130 interrupted, 138 a notebook kernel died."
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 over budget (usage), 74 input or output, 75 busy, "
+    "124 timed out, 130 interrupted, 138 a notebook kernel died."
 )
 def _root(
     *,

@@ -189,6 +189,8 @@ def _cell(name: str, value: Any) -> object:  # noqa: ANN401 - a value of any col
         return f"{100 * value:.0f}%" if value in (0, 1) else f"{min(max(100 * value, 0.1), 99.9):.1f}%"
     if name in ("median_seconds", "p95_seconds"):
         return f"{value:,.1f}"
+    if name == "month":
+        return f"{value:%Y-%m}"
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
 
 
