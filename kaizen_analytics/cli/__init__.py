@@ -79,8 +79,8 @@ def _print_version(*, wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 over budget (usage), 74 input or output, 75 busy, "
-    "124 timed out, 130 interrupted, 138 a notebook kernel died."
+    epilog="Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 over budget (usage), 74 input or output, "
+    "75 busy, 124 timed out, 130 interrupted, 138 a notebook kernel died."
 )
 def _root(
     *,
