@@ -384,15 +384,14 @@ def test_report_hands_the_full_id_to_the_conclusion_report(
     assert (called["out"], called["formats"]) == (Path("o"), "md")
 
 
-def test_the_pages_name_only_options_that_exist_and_every_command() -> None:
+def test_the_pages_name_only_options_that_exist_and_lead_to_the_commands() -> None:
     reference, *pages = (
         (DOCS / name).read_text(encoding="utf-8")
         for name in ("reference/cli.md", "explanation/experiments.md", "reference/metrics.md")
     )
-    options, commands = re.compile(r"(?<![\w-])--[a-z][a-z-]+"), re.findall(r"`kaizen-analytics (exp \w+)`", reference)
+    options = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
     assert set(options.findall("".join(pages))) <= set(options.findall(reference))
-    assert len(commands) > 10
-    assert {name for name in commands if name not in "".join(pages)} == set()
+    assert "(../reference/cli.md)" in pages[0], "the page of experiments leads to every command"
 
 
 def test_an_error_shows_no_terminal_sequence(run: Callable[..., Answer]) -> None:
