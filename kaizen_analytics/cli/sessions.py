@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,8 @@ from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_ti
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.ingest.discover import parse_agents
-from kaizen_analytics.redact import collect_identities, open_redactor
+from kaizen_analytics.redact import Category, Redactor
+from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store.frames import (
     INSTRUCTIONS,
     SessionNode,
@@ -119,14 +119,23 @@ def _search(
     """
     with open_store(store, read_only=True) as opened:
         found = search_sessions(opened, text).to_dicts()
+        path = opened.path
     if share:
-        redactor = open_redactor(collect_identities([Path.cwd()]))
-        found = [row | {"text": redactor.redact(row["text"])} for row in found]
+        redactor = prepare_share([path]).redactor
+        found = [
+            row | {"session_id": _pseudonym(redactor, row["session_id"]), "text": redactor.redact(row["text"])}
+            for row in found
+        ]
     yield {"matches": found}
     rows = [(row["session_id"], render_time(row["ts_ms"]), row["place"], _around(row["text"], text)) for row in found]
     print_table(("session", "time (UTC)", "place", "text"), rows[:limit], droppable=("place", "time (UTC)"))
     sessions = len({row["session_id"] for row in found})
     print(f"{len(found):,} places in {sessions:,} sessions" + (f"; {limit} are shown." if len(found) > limit else "."))
+
+
+def _pseudonym(redactor: Redactor, session: str) -> str:
+    """Return the name of a session in everything that leaves; exports have it in their column `session`."""
+    return redactor.pseudonyms.name(Category.NAME, session.encode("utf-8", "surrogatepass"), digits=20)
 
 
 def _around(text: str, wanted: str) -> str:

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 
 from kaizen_analytics.cli import main
+from kaizen_analytics.exports.tables import export_table
+from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import read_tree
 from kaizen_analytics.store.sessions import write_sessions
@@ -139,7 +141,12 @@ def test_a_shared_search_is_redacted(run: Run, path: Path) -> None:
         payload = json.dumps({"input": {"command": f"curl -H 'Authorization: Bearer {secret}' x"}})
         store.native("update events set payload = ? where seq = 3 returning 1", payload)
     assert secret in run("search", "curl", "--json")[1]
-    assert secret not in run("search", "curl", "--json", "--share")[1]
+    shared = run("search", "curl", "--json", "--share")[1]
+    assert secret not in shared
+    with Store.open(path, read_only=True) as store:
+        exported = export_table(store, "sessions", prepare_share([path]).redactor, now_ms=0).frame
+    assert {row["session_id"] for row in json.loads(shared)["matches"]} <= set(exported["session"])
+    assert json.loads(shared)["matches"]
 
 
 def test_judgements_are_kept_beside_each_other(run: Run, path: Path) -> None:
