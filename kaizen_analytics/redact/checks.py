@@ -152,7 +152,7 @@ _FORMER_HOST = re.compile(rb"://[^\s\"'<>`]{0,512},$")
 
 _IMPERSONAL = re.compile(
     rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply|pass(?:word)?|pw|secret|token)@.*"
-    rb"|(?:support|security|info|bot)@(?:github|gitlab|npmjs|docker|google|microsoft|apple|anthropic|openai)\.com|.*@(?:users\.noreply\.github\.com"
+    rb"|(?:support|security|info|bot)@(?:github|gitlab|docker|google|microsoft|apple|anthropic|openai)\.com|.*@(?:users\.noreply\.github\.com"
     rb"|noreply\.\S+|sha256|v\d.*)"
     rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@"
     rb"(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
