@@ -85,10 +85,10 @@ class Analysis:
     ) -> pl.DataFrame:
         """Return every metric, one row per session, ordered by start.
 
-        Columns: `session_id`, `agent`, `model`, `workspace`, the times of `sessions`, `sessions_counted`, one for each
-        metric (docs/reference/metrics.md has units and what null means), the counts `responses`, `unpriced_responses`
-        and `unreliable_responses`, `last_event_ms`, and the denominators of the rates: `tool_results` (whose outcome is
-        known), `input_tokens`, `lines_added` and `lines_surviving`.
+        Columns: `session_id`, `agent`, `model`, `workspace`, `started_at`, `ended_at`, `started_at_ms`, `ended_at_ms`,
+        `sessions_counted`, one for each metric (docs/reference/metrics.md has units and what null means), the counts
+        `responses`, `unpriced_responses` and `unreliable_responses`, `last_event_ms`, and the denominators of the
+        rates: `tool_results` (whose outcome is known), `input_tokens`, `lines_added` and `lines_surviving`.
 
         Args:
             since: First start that counts: a `datetime` with a time zone, or text such as "2026-10-05" or "7d" (ago).

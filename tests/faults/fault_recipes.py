@@ -614,8 +614,7 @@ def memory_limit(folder: Path, rng: random.Random, runs: int) -> Tally:
         place = folder / f"run-{run}"
         path, home = place / "kaizen.db", place / "home"
         for part in range(3):
-            write_transcript(home, f"s{part}", 300)
-
+            write_transcript(home, f"s{part}", 1500)
         write_transcript(place / "warm", "s0", 1)
         tally.struck += finish(fork(partial(ingest_within, path, home, rng.randrange(6 << 20)))) != 0
         if path.exists() and path.stat().st_size:
