@@ -41,7 +41,10 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One request: whose it was, every text in it, the newest prompt, and the tokens of its answer (None: cut)."""
+    """One request: whose it was, every text in it, the newest prompt, and the tokens of its answer (None: cut).
+
+    `cut` are the tokens that an answer would have had that broke off.
+    """
 
     api: str
     session: str
@@ -49,6 +52,7 @@ class Call:
     text: str
     prompt: str
     tokens: Tokens | None
+    cut: Tokens | None = None
     is_summary: bool = False
 
 
@@ -167,14 +171,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
         self.close_connection = self.close_connection or missing > 0
 
-    def note(self, given: dict[str, Any], api: str, session: str, tokens: Tokens | None) -> None:
+    def note(
+        self, given: dict[str, Any], api: str, session: str, tokens: Tokens | None, cut: Tokens | None = None
+    ) -> None:
         texts = "\n".join(collect_texts(given))
         is_summary = "detailed summary of the conversation" in texts or "CONTEXT CHECKPOINT COMPACTION" in texts
         _, prompt, _ = find_word(given.get("messages") or given.get("input") or [])
         model = given.get("model", "")
-        call = Call(
-            api=api, session=session, model=model, text=texts, prompt=prompt, tokens=tokens, is_summary=is_summary
-        )
+        told = {"api": api, "session": session, "model": model, "text": texts, "prompt": prompt}
+        call = Call(**told, tokens=tokens, cut=cut, is_summary=is_summary)
         with self.stand_in.lock:
             self.stand_in.calls.append(call)
 
@@ -226,7 +231,7 @@ class _Handler(BaseHTTPRequestHandler):
         for index, block in enumerate(blocks):
             events += self.stream_block(index, block)
         if word == "CUT" and self.stand_in.first_time(f"{session}{prompt}"):
-            self.note(given, "messages", session, None)
+            self.note(given, "messages", session, None, self.tokens_of(final))
             self.send(encode(events[:3]), kind="text/event-stream", missing=1000)
             return
         delta = {"stop_reason": reason, "stop_sequence": None}

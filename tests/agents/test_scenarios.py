@@ -8,13 +8,13 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
 import pytest
 from laboratory import Laboratory
-from stand_in import Tokens
+from stand_in import Call, Tokens
 
 
 @dataclass(frozen=True)
@@ -198,14 +198,21 @@ def total(tokens: list[Tokens | None]) -> Tokens:
     return reduce(Tokens.__add__, (item for item in tokens if item is not None), Tokens())
 
 
+def agree(found: Tokens, calls: list[Call]) -> bool:
+    """Compare tokens with the ledger; what came of an answer that broke off is counted by the agent in some runs."""
+    whole, cut = total([call.tokens for call in calls]), total([call.cut for call in calls])
+    extra = found.output - whole.output
+    return found == whole or (0 < extra <= cut.output and found == replace(whole + cut, output=found.output))
+
+
 @each
 def test_tokens_of_every_kind_are_those_of_the_ledger(outcomes: dict[str, Outcome], agent: str, scenario) -> None:
     found = outcomes[agent]
     for session in found.seen[scenario.__name__].sessions:
         calls = found.lab.stand_in.of(session)
         # The former Claude Code writes down neither the call that makes a summary nor its own total.
-        told = [call.tokens for call in calls if not (call.is_summary and agent == "former")]
-        assert found.stored[session] == total(told), [(call.is_summary, call.tokens) for call in calls]
+        told = [call for call in calls if not (call.is_summary and agent == "former")]
+        assert agree(found.stored[session], told), [(call.is_summary, call.tokens) for call in calls]
 
 
 @pytest.mark.parametrize("scenario", CLAUDE)
@@ -215,7 +222,7 @@ def test_the_ledger_is_what_claude_code_itself_says(outcomes: dict[str, Outcome]
     session, *forks = found.seen[scenario.__name__].sessions
     told = found.lab.told_tokens(session)
 
-    assert told == total([call.tokens for call in found.lab.stand_in.of(session)])
+    assert agree(told, found.lab.stand_in.of(session))
     for fork in forks:
         own = total([call.tokens for call in found.lab.stand_in.of(fork)])
         assert found.lab.told_tokens(fork).output > own.output
