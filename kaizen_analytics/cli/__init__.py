@@ -13,16 +13,22 @@ import io
 import json
 import os
 import sys
+import traceback
 import warnings
 from itertools import takewhile
-from typing import Annotated, ClassVar, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
 import typer
+from typer.main import get_command
 
 from kaizen_analytics import __version__
 from kaizen_analytics.cli.lazy import LazyGroup
 from kaizen_analytics.cli.output import print_note
 from kaizen_analytics.core.errors import KaizenError, StoreWarning
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 
 class _Commands(LazyGroup):
@@ -119,9 +125,10 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.showwarning = _print_warning
+    sys.excepthook = _print_bug
     try:
         try:
-            app(_without_quiet(sys.argv[1:]))
+            get_command(app)(_without_quiet(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # here, and not when Python ends, where nobody catches that the reader has gone
     except KaizenError as error:
@@ -133,6 +140,9 @@ def main() -> None:
         # The reader (head, less) has gone: nothing is left to say, and closing stdout must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _print_error(_describe_fault(error), 74)
+        sys.exit(74)
 
 
 def _without_quiet(arguments: list[str]) -> list[str]:
@@ -151,6 +161,22 @@ def _print_warning(
 ) -> None:
     if issubclass(category, StoreWarning):
         print_note(f"warning: {message}", file=sys.stderr)
+
+
+def _describe_fault(error: OSError) -> str:
+    """Return what the system refused, with the file that it was about where there is one."""
+    told = error.strerror or str(error)
+    return f"{told}." if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: {told}."
+
+
+def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in one line that this program failed; Python then exits with code 1."""
+    place = traceback.extract_tb(trace)[-1]
+    _print_error(
+        f"kaizen-analytics failed: {kind.__name__}: {error} ({Path(place.filename).name}, line {place.lineno}). "
+        "This is a bug; please report it with the command that you ran.",
+        1,
+    )
 
 
 def _print_error(message: str, code: int) -> None:

@@ -25,6 +25,7 @@ from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
 from kaizen_analytics.cli.retro import parse_window
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
@@ -110,7 +111,7 @@ def _retro(
     scope = choose_scope(location, workspace)
     root = find_repository(scope)
     with Store.open(location.path, read_only=True, ours=True) as opened:
-        repository = None if scope is None else str(scope)
+        repository = None if scope is None else normalise_folder(str(scope))
         found = compute_retro(opened, window, now_ms=now_ms, repository=repository, root=root)
     tracked = frozenset() if root is None else list_tracked(root)
     made = export_retro(found, Wording(redactor=redactor, with_text=with_text, tracked=tracked))

@@ -9,6 +9,7 @@ import typer
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.times import choose_timezone
+from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import format_day
 from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance
@@ -37,7 +38,7 @@ def _guidance(
             opened,
             last_days(days, read_clock(), choose_timezone(None)),
             root=find_repository(scope),
-            repository=None if scope is None else str(scope),
+            repository=None if scope is None else normalise_folder(str(scope)),
         )
     if as_json:
         print_json(result.to_json())

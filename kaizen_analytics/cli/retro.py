@@ -24,6 +24,7 @@ from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
 from kaizen_analytics.core.files import write_file
+from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.pages.documents import retro_document
@@ -100,7 +101,7 @@ def _retro(
             opened,
             parse_window(days, week, now_ms, zone),
             now_ms=now_ms,
-            repository=None if scope is None else str(scope),
+            repository=None if scope is None else normalise_folder(str(scope)),
             root=find_repository(scope),
             timezone=zone,
         )

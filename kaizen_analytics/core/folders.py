@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DRIVE = re.compile(r"/?([A-Za-z]):(?=[/\\]|$)")
+_NO_UTF8 = re.compile(r"[\ud800-\udfff]")
+"""What Python reads of a name whose bytes are no UTF-8."""
 _OTHER = re.compile(r"[^A-Za-z0-9]+")
 _SHARE = re.compile(r"//[^/.]")
 _URI = re.compile(r"[A-Za-z][\w+.-]*://")
@@ -24,7 +26,7 @@ def normalise_folder(text: str) -> str:
     r"""Return a folder in the one spelling that the store uses.
 
     An address (`file://`, `vscode-remote://`) becomes its path, a drive letter is a capital, a Windows path has
-    slashes, and no slash ends it.
+    slashes, and no slash ends it. A byte that is no UTF-8 becomes U+FFFD, as the agents write it.
 
     >>> normalise_folder("file:///c%3A/Users/dev/my%20app/")
     'C:/Users/dev/my app'
@@ -37,6 +39,7 @@ def normalise_folder(text: str) -> str:
     >>> normalise_folder("/srv/dev//app/./"), normalise_folder("/")
     ('/srv/dev/app', '/')
     """
+    text = _NO_UTF8.sub("\N{REPLACEMENT CHARACTER}", text)
     if _URI.match(text):
         told = urlsplit(text)
         share = f"//{told.netloc}" if told.scheme == "file" and told.netloc not in ("", "localhost") else ""

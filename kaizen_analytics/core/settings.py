@@ -132,7 +132,7 @@ def check_timezone(name: str) -> None:
 
     try:
         pl.Series([0], dtype=pl.Datetime("ms", "UTC")).dt.convert_time_zone(name)
-    except pl.exceptions.PolarsError:
+    except (pl.exceptions.PolarsError, UnicodeEncodeError):
         raise ConfigError(f"There is no time zone {name!r}; expected a name such as Europe/Berlin or UTC.") from None
 
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 DAYS = 28
 """The window that findings are looked for in."""
+_LONGEST_DAYS = 36_500
 _LOOKBACK_MS = 12 * WEEK_MS
 """How far before the window a finding is looked for, to tell what is new and what changed."""
 
@@ -269,13 +270,13 @@ def last_days(days: int, now_ms: int, timezone: str = "UTC") -> Window:
     """Return the last whole days of a zone, today left out, so that the windows of consecutive runs tile.
 
     Raises:
-        ConfigError: `days` is not positive.
+        ConfigError: `days` is not positive, or more than a century.
 
     >>> last_days(7, now_ms=1_790_553_600_000 + 5) == parse_week("2026-W39")
     True
     """
-    if days < 1:
-        raise ConfigError(f"The window is {days} days long; expected 1 or more.")
+    if not 1 <= days <= _LONGEST_DAYS:
+        raise ConfigError(f"The window is {days} days long; expected 1 to {_LONGEST_DAYS}.")
     today = _local(now_ms, timezone).replace(hour=0, minute=0, second=0, microsecond=0)
     return _between(today - timedelta(days=days), today)
 

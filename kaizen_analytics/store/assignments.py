@@ -44,7 +44,7 @@ def spool_beside(store_path: Path) -> Path:
     >>> spool_beside(tmp / "kaizen.db").name
     'kaizen.exposures.jsonl'
     """
-    return store_path.resolve().with_name(f"{store_path.stem}.exposures.jsonl")
+    return store_path.resolve().parent / f"{store_path.stem}.exposures.jsonl"
 
 
 def count_waiting(store: Store) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,8 @@ def slug(workspace: Path) -> str:
     >>> slug(Path("/home/dev/My App.v2"))
     'home-dev-My App.v2'
     """
-    return str(workspace.resolve()).replace("\\", "-").replace("/", "-").removeprefix("-")
+    name = os.fsencode(workspace.resolve()).decode(errors="replace")  # a byte that is no UTF-8 becomes U+FFFD
+    return name.replace("\\", "-").replace("/", "-").removeprefix("-")
 
 
 def move_former_store(location: Location) -> Path | None:
