@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal, InvalidOperation
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from operator import mul
 from pathlib import Path
@@ -127,7 +127,6 @@ class PriceList:
     def __init__(self, overrides: dict[str, ModelPrice] | None = None, memory: Path | None = None) -> None:
         self._overrides = overrides or {}
         self._memory = memory
-        self._found: dict[tuple[str, int], ModelPrice | None] = {} if memory is None else _read_memory(memory)
         self.unknown: set[str] = set()
 
     @classmethod
@@ -142,6 +141,10 @@ class PriceList:
             ConfigError: the file cannot be read or a price in it is not a number >= 0.
         """
         return cls({} if path is None else _read_overrides(path), None if cache is None else cache / _memory_name())
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, int], ModelPrice | None]:
+        return {} if self._memory is None else _read_memory(self._memory)
 
     def find(self, model: str, at_ms: int, speed: str | None = None) -> ModelPrice | None:
         """Return a model's prices on the day of `at_ms`, or None (and remember the model) where nobody knows them.
@@ -191,13 +194,18 @@ def _memory_name() -> str:
 def _read_memory(memory: Path) -> dict[tuple[str, int], ModelPrice | None]:
     """Read what `_remember` wrote; a file with a broken line is begun anew."""
     found: dict[tuple[str, int], ModelPrice | None] = {}
+    met: dict[str, ModelPrice | None] = {}  # prices seldom change from day to day
     try:
         for line in memory.read_text(encoding="utf-8").splitlines():
-            name, day, model, source, told = json.loads(line)
-            rates = {
-                field: _Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()
-            }
-            found[name, day] = ModelPrice(model=model, source=source, rates=rates) if rates else None
+            name, day, *price = json.loads(line)
+            text = str(price)
+            if text not in met:
+                model, source, told = price
+                rates = {
+                    field: _Rate(tuple((start, Decimal(usd)) for start, usd in steps)) for field, steps in told.items()
+                }
+                met[text] = ModelPrice(model=model, source=source, rates=rates) if rates else None
+            found[name, day] = met[text]
     except OSError:
         return {}
     except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError):

@@ -233,20 +233,31 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
     counted and skipped.
     """
     at = start = crc = settled = 0  # `settled` is the hash up to `start`, where the line begins
-    torn, overlong = b"", False
-    while (size is None or at < size) and (line := handle.readline(LINE_CAP_BYTES + 1)):
-        if size is not None:
-            line = line[: size - at]
-        at += len(line)
-        crc = zlib.crc32(line, crc)
-        if not line.endswith(b"\n"):
-            torn, overlong = line, overlong or len(line) > LINE_CAP_BYTES
-            continue
-        if overlong:
-            parser.skip(start)
-        elif not line.isspace():
-            parser.feed(start, line[:-1])
-        torn, overlong, start, settled = b"", False, at, crc
+    pieces: list[bytes] = []  # what was read of that line
+    overlong = False
+    while chunk := handle.read(_CHUNK_BYTES if size is None else min(_CHUNK_BYTES, size - at)):
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            settled = zlib.crc32(memoryview(chunk)[: len(chunk) - len(rest)], crc)
+            if overlong:
+                parser.skip(start)
+                start = at + len(lines.pop(0)) + 1
+            elif pieces:
+                lines[0] = b"".join([*pieces, lines[0]])
+            for line in lines:
+                if len(line) > LINE_CAP_BYTES:
+                    parser.skip(start)
+                elif line and not line.isspace():
+                    parser.feed(start, line)
+                start += len(line) + 1
+            crc, pieces, overlong = settled, [], False
+        at += len(chunk)
+        crc = zlib.crc32(rest, crc)
+        pieces.append(rest)
+        if at - start > LINE_CAP_BYTES:
+            pieces, overlong = [], True
+    torn = b"".join(pieces)
     if torn and not overlong:
         documents, broken = decode(torn)
         if documents and broken is None:
@@ -255,8 +266,8 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
     return start, f"{settled:08x}"
 
 
-def _open_source(source: Source) -> BinaryIO:
-    """Open a transcript for reading, line by line.
+def _open_source(source: Source) -> BinaryIO | FileIO:
+    """Open a transcript for reading its lines.
 
     Raises:
         OSError: the file is gone or may not be read; reading raises it where a compressed file is damaged.
@@ -267,7 +278,7 @@ def _open_source(source: Source) -> BinaryIO:
         # Its last line needs no end: the whole file is read again when it grows.
         return io.BytesIO(source.path.read_bytes() + b"\n")
     if not source.is_compressed:
-        return source.path.open("rb", buffering=_CHUNK_BYTES)
+        return source.path.open("rb", buffering=0)
     import pyarrow as pa  # a third of a second, for these files only
 
     return io.BufferedReader(pa.input_stream(str(source.path), compression="zstd"), _CHUNK_BYTES)

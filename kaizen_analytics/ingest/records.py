@@ -399,8 +399,18 @@ class LineParser(ABC):
 
     def feed(self, offset: int, line: bytes) -> None:
         """Read one line; whatever is wrong with it is counted, never raised."""
-        documents, broken = decode(line)
-        self.feed_records(offset, documents, broken)
+        try:
+            document = orjson.loads(line)
+            if type(document) is dict:  # nearly all lines: what follows must be quick
+                self.parsed.n_lines += 1
+                self._record(document)
+                return
+        except orjson.JSONDecodeError:
+            pass
+        except Malformed as malformed:
+            self._reject(offset, malformed.reason, malformed.detail)
+            return
+        self.feed_records(offset, *decode(line))
 
     def feed_records(self, offset: int, documents: list[Json], broken: Reason | None = None) -> None:
         """Read the records of one line; `broken` is what is wrong with the line."""
@@ -412,12 +422,15 @@ class LineParser(ABC):
             except Malformed as malformed:
                 broken, detail = malformed.reason, malformed.detail
         if broken is not None:
-            self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, broken, detail))
+            self._reject(offset, broken, detail)
 
     def skip(self, offset: int) -> None:
         """Count a line that was too long to read."""
         self.parsed.n_lines += 1
-        self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, Reason.TOO_LONG))
+        self._reject(offset, Reason.TOO_LONG)
+
+    def _reject(self, offset: int, reason: Reason, detail: str = "") -> None:
+        self.parsed.rejects.append(Reject(self.parsed.n_lines, offset, reason, detail))
 
     def finish(self) -> None:  # noqa: B027 - most have nothing to do
         """Do what can only be done once the last line was read."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from ahocorasick_rs import AhoCorasick
+from ahocorasick_rs import BytesAhoCorasick
 
 if TYPE_CHECKING:
     from kaizen_analytics.ingest.records import Json
@@ -50,7 +50,8 @@ _PASSED = _guarded(
 _COMMIT = re.compile(r"^\[[^\]\n]+ (?:\(root-commit\) )?([0-9a-f]{7,40})\] ", re.MULTILINE)
 _PULL_REQUEST = re.compile(r"^https://[\w.-]+/[\w./-]+/(?:pull|merge_requests)/\d+\s*$", re.MULTILINE)
 _TEXTS = sorted({"\n[", "\nhttps://"}.union(*(texts for texts, _ in (*_FAILED, *_PASSED))))
-_FINDER = AhoCorasick(_TEXTS)
+_FINDER = BytesAhoCorasick([text.encode() for text in _TEXTS])
+"""Over bytes: for texts, the finder would count the characters before each place."""
 
 
 def read_shell_output(text: str) -> Json:
@@ -66,7 +67,7 @@ def read_shell_output(text: str) -> Json:
     {}
     """
     end = f"\n{text[-_END:]}\n"
-    hits = {_TEXTS[hit] for hit, _, _ in _FINDER.find_matches_as_indexes(end, overlapping=True)}
+    hits = {_TEXTS[hit] for hit, _, _ in _FINDER.find_matches_as_indexes(end.encode(), overlapping=True)}
     found: Json = {}
     if not hits:
         return found
