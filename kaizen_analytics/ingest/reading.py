@@ -245,12 +245,7 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
                 start = at + len(lines.pop(0)) + 1
             elif pieces:
                 lines[0] = b"".join([*pieces, lines[0]])
-            for line in lines:
-                if len(line) > LINE_CAP_BYTES:
-                    parser.skip(start)
-                elif line and not line.isspace():
-                    parser.feed(start, line)
-                start += len(line) + 1
+            start = _feed_whole(parser, lines, start)
             crc, pieces, overlong = settled, [], False
         at += len(chunk)
         crc = zlib.crc32(rest, crc)
@@ -266,7 +261,18 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
     return start, f"{settled:08x}"
 
 
-def _open_source(source: Source) -> BinaryIO | FileIO:
+def _feed_whole(parser: LineParser, lines: list[bytes], start: int) -> int:
+    """Feed lines, the first of which is at `start`; return where the next one is."""
+    for line in lines:
+        if len(line) > LINE_CAP_BYTES:
+            parser.skip(start)
+        elif line and not line.isspace():
+            parser.feed(start, line)
+        start += len(line) + 1
+    return start
+
+
+def _open_source(source: Source) -> BinaryIO:
     """Open a transcript for reading its lines.
 
     Raises:
