@@ -340,7 +340,8 @@ def test_help_needs_no_heavy_library():
     script = (
         "import sys; from typer.testing import CliRunner; from kaizen_analytics.cli import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
-        "print(sorted({'duckdb', 'polars', 'numpy', 'scipy', 'rich', 'papermill', 'altair'} & set(sys.modules)))"
+        "heavy = {'duckdb', 'polars', 'numpy', 'scipy', 'rich', 'papermill', 'altair', 'mcp', 'pydantic'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

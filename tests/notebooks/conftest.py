@@ -11,33 +11,32 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytest.register_assert_rewrite("page_checks")
 
-
-@pytest.fixture(scope="session")
-def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store of the sample with its experiments concluded; to be read only."""
-    from sample_store import write_store
-
-    path = tmp_path_factory.mktemp("sample") / "kaizen.db"
-    write_store(path)
-    return path
-
-
 PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nflag: bool = False'
 
 
+@pytest.fixture(scope="module")
+def sessions_store(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store of the sample's sessions, without its experiments."""
+    from kaizen_analytics.store import Store
+
+    path = shutil.copy(sample_store, tmp_path_factory.mktemp("sessions") / "kaizen.db")
+    with Store.open(path) as store, store.write():
+        for table in ("experiments", "experiment_tags", "ka_tag_log", "ka_plans", "ka_results", "ka_samples"):
+            store.native(f"delete from {table} returning 1")
+    return path
+
+
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory):
+def browser(tmp_path_factory: pytest.TempPathFactory, need_tool: Callable[..., str]):
     """Return a headless Chromium; tests with it are skipped (failed under CI_STRICT=1) where there is none."""
     from chromium_pipe import Browser
 
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        message = "needs chromium on the PATH"
-        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
+    program = need_tool("chromium", "chromium-browser", "google-chrome")
     opened = Browser(program, tmp_path_factory.mktemp("profile"))
     yield opened
     opened.close()

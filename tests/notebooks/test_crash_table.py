@@ -162,7 +162,7 @@ def test_a_folder_that_is_a_file(write_notebook, start_report, tmp_path: Path) -
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path, need_tool):
+def small_disk(tmp_path: Path, need_tool, give_up):
     """Mount a file system of 256 KiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
@@ -170,8 +170,7 @@ def small_disk(tmp_path: Path, need_tool):
         [need_tool("mount"), "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, capture_output=True
     )
     if mounted.returncode != 0:
-        message = f"cannot mount a tmpfs: {mounted.stderr.decode()}"
-        pytest.fail(message) if os.environ.get("CI_STRICT") == "1" else pytest.skip(message)
+        give_up(f"cannot mount a tmpfs: {mounted.stderr.decode()}")
     yield folder
     subprocess.run([need_tool("umount"), str(folder)], check=True)
 
@@ -236,17 +235,6 @@ def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, o
     )
     assert (first.skipped, second.skipped, other.skipped) == (False, True, False)
     assert second.record == first.record
-
-
-def test_reruns_with_a_fixed_clock_are_identical(write_notebook, tmp_path: Path) -> None:
-    notebook = write_notebook("print(name, count, share, flag)", "[1, 'b']")
-    request = {"report": read_report(notebook), "parameters": {"name": "x"}, "formats": ("html", "md", "json", "ipynb")}
-    runner = Runner(clock=lambda: 1_767_592_800_000)
-    first = runner.run(RunRequest(out=tmp_path / "one", **request))
-    second = runner.run(RunRequest(out=tmp_path / "two", **request))
-    assert first.record.run_id == second.record.run_id
-    for name in ("report.html", "report.md", "report.json", "report.ipynb"):
-        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes(), name
 
 
 def test_every_file_is_private(write_notebook, tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import execute_notebooks
@@ -49,14 +51,14 @@ def test_the_committed_outputs_are_those_of_the_sample(sample_store: Path, tmp_p
     assert f"{len(cells) + len(STRICT)} passed" in checked.stdout
 
 
-@pytest.mark.slow
-def test_a_changed_number_in_a_committed_output_is_noticed(sample_store: Path, tmp_path: Path) -> None:
-    portfolio = inject(sample_store, tmp_path)[1]
-    text = portfolio.read_text(encoding="utf-8")
-    portfolio.write_text(text.replace("3 experiments", "4 experiments"), encoding="utf-8")
-    checked = run_nbval([portfolio], "--nbval")
-    assert checked.returncode == 1, checked.stdout
-    assert "FAILED 15_portfolio.ipynb" in checked.stdout
+def test_what_versions_may_change_hides_no_number() -> None:
+    patterns = ConfigParser(interpolation=None)
+    patterns.read(SANITIZE)
+    for section in patterns.sections():
+        assert (
+            re.sub(patterns[section]["regex"], patterns[section]["replace"], "3 experiments, 4.5")
+            == "3 experiments, 4.5"
+        )
 
 
 @pytest.mark.parametrize("name", STRICT)

@@ -27,21 +27,6 @@ CONTROL, TREATMENT, _ = Classification
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-def test_eight_threads_tag_one_session(path: Path, mode: JournalMode):
-    Store.open(path, create=True, journal_mode=mode).close()
-
-    def tag(_: int) -> None:
-        with Store.open(path, journal_mode=mode) as store:
-            tag_session(store, "exp-1", "s", TREATMENT)
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(tag, range(8)))
-    assert run_foreign(path, "select * from experiment_tags") == [["exp-1", "s", "Treatment"]]
-    assert run_foreign(path, "select count(*) from ka_tag_log") == [[1]]
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("mode", "each"), [("WAL", 25), ("DELETE", 5)])
 def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mode: JournalMode, each: int):
     Store.open(path, create=True, journal_mode=mode).close()

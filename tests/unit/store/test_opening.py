@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, run_script, snapshot_files, try_foreign
 
-from kaizen_analytics.core.errors import StoreError, StoreMissingError
+from kaizen_analytics.core.errors import StoreError
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.connection import JournalMode
 
@@ -393,9 +393,3 @@ def test_threads_that_create_one_store_all_get_it(path: Path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(tag, range(24)))
     assert run_foreign(path, "select count(*) from ka_session_attributes") == [[24]]
-
-
-def test_a_missing_store_names_the_command_that_makes_one(path: Path):
-    with pytest.raises(StoreMissingError) as caught:
-        Store.open(path)
-    assert f"kaizen-analytics init --store {path}" in str(caught.value)

@@ -209,7 +209,7 @@ def test_trap_attaching_a_missing_file_creates_it(tmp_path: Path):
 @pytest.mark.parametrize("read_only", [False, True])
 def test_a_missing_store_is_an_error_and_stays_missing(tmp_path: Path, *, read_only: bool):
     missing = tmp_path / "folder" / "missing.db"
-    with pytest.raises(StoreMissingError, match="kaizen-analytics init"):
+    with pytest.raises(StoreMissingError, match=f"kaizen-analytics init --store {missing}"):
         Store.open(missing, read_only=read_only)
     assert list(tmp_path.iterdir()) == []
 
