@@ -15,7 +15,6 @@ import os
 import sys
 import traceback
 import warnings
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
 
@@ -24,7 +23,7 @@ from typer.main import get_command
 
 from kaizen_analytics import __version__
 from kaizen_analytics.cli.lazy import LazyGroup
-from kaizen_analytics.cli.output import print_note
+from kaizen_analytics.cli.output import print_note, without_quiet
 from kaizen_analytics.core.errors import KaizenError, StoreWarning
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def main() -> None:
     sys.excepthook = _print_bug
     try:
         try:
-            get_command(app)(_without_quiet(sys.argv[1:]))
+            get_command(app)(without_quiet(sys.argv[1:]))
         finally:
             sys.stdout.flush()  # here, and not when Python ends, where nobody catches that the reader has gone
     except KaizenError as error:
@@ -143,12 +142,6 @@ def main() -> None:
     except OSError as error:
         _print_error(_describe_fault(error), 74)
         sys.exit(74)
-
-
-def _without_quiet(arguments: list[str]) -> list[str]:
-    """Return the arguments without `--quiet`, which is the same before and after the name of a command."""
-    ours = list(takewhile("--".__ne__, arguments))
-    return [argument for argument in ours if argument != "--quiet"] + arguments[len(ours) :]
 
 
 def _print_warning(

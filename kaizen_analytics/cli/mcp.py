@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kaizen_analytics.cli.options import StoreOption, locate
-from kaizen_analytics.cli.times import choose_timezone
+from kaizen_analytics.cli.times import configured_timezone, local_timezone
 from kaizen_analytics.serving.server import serve
 
 _EXAMPLES = """\b
@@ -36,5 +36,10 @@ def _mcp(
     people and names are redacted, as in a shared report.
     """
     location = locate(store)
-    scope = {"store": location.path, "root": location.workspace, "timezone": choose_timezone(None), "full": full}
-    serve(lambda: importlib.import_module("kaizen_analytics.serving.answers").Answers(**scope))
+    scope, zone = {"store": location.path, "root": location.workspace, "full": full}, configured_timezone()
+
+    def open_answers() -> Any:  # noqa: ANN401 - its class is imported for the first question, as is what knows the zone
+        answers = importlib.import_module("kaizen_analytics.serving.answers").Answers
+        return answers(**scope, timezone=zone or local_timezone())
+
+    serve(open_answers)

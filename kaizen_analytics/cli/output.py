@@ -75,13 +75,23 @@ def json_text(document: object, *, indent: int | None = None) -> str:
     return escape_json(json.dumps(document, ensure_ascii=encoding != "utf8", indent=indent, allow_nan=False))
 
 
+def without_quiet(arguments: list[str]) -> list[str]:
+    """Return arguments without `--quiet`, which is the same before and after a command; what follows `--` is not ours.
+
+    >>> without_quiet(["run", "--quiet", "id", "--", "claude", "--quiet"])
+    ['run', 'id', '--', 'claude', '--quiet']
+    """
+    ours = list(takewhile("--".__ne__, arguments))
+    return [argument for argument in ours if argument != "--quiet"] + arguments[len(ours) :]
+
+
 def is_quiet() -> bool:
-    """Return whether the command line asks for results, warnings and errors only; what follows `--` is not ours.
+    """Return whether the command line asks for results, warnings and errors only.
 
     >>> is_quiet()
     False
     """
-    return "--quiet" in takewhile("--".__ne__, sys.argv)
+    return without_quiet(sys.argv) != sys.argv
 
 
 def has_colour() -> bool:

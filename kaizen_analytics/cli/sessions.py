@@ -15,6 +15,7 @@ from kaizen_analytics.cli.output import clean, print_note, print_table, print_un
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
+from kaizen_analytics.exports.project import ID_DIGITS
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.redact import Category, Redactor
 from kaizen_analytics.reports.sharing import prepare_share
@@ -135,7 +136,7 @@ def _search(
 
 def _pseudonym(redactor: Redactor, session: str) -> str:
     """Return the name of a session in everything that leaves; exports have it in their column `session`."""
-    return redactor.pseudonyms.name(Category.NAME, session.encode("utf-8", "surrogatepass"), digits=20)
+    return redactor.pseudonyms.name(Category.NAME, session.encode("utf-8", "surrogatepass"), digits=ID_DIGITS)
 
 
 def _around(text: str, wanted: str) -> str:

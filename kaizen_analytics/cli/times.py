@@ -22,27 +22,43 @@ def render_time(ts_ms: int) -> str:
     return datetime.fromtimestamp(ts_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _local_timezone() -> str:
-    """Return the name of this machine's time zone, such as `Europe/Berlin`; it follows `TZ`."""
+def local_timezone() -> str:
+    """Return the name of this machine's time zone, such as `Europe/Berlin`; it follows `TZ`.
+
+    >>> local_timezone() != ""
+    True
+    """
     import duckdb  # knows the zone on every system; the standard library knows its offset only
 
     with duckdb.connect() as connection:
         rows = connection.execute("select current_setting('TimeZone')").fetchall()
-    return str(rows[0][0])
+    zone = str(rows[0][0])
+    check_timezone(zone)
+    return zone
 
 
-def choose_timezone(given: str | None) -> str:
-    """Return the zone of this command: the option's, else that of kaizen.toml, else this machine's.
+def configured_timezone(given: str | None = None) -> str | None:
+    """Return the zone of an option, else that of kaizen.toml, else None.
 
     Raises:
         ConfigError: there is no such zone, or kaizen.toml cannot be read.
 
+    >>> configured_timezone("Asia/Tokyo")
+    'Asia/Tokyo'
+    """
+    zone = given or read_settings(os.environ, Path.home(), Path.cwd()).timezone
+    if zone:
+        check_timezone(zone)
+    return zone
+
+
+def choose_timezone(given: str | None) -> str:
+    """Return the zone of this command: `configured_timezone`, else this machine's.
+
     >>> choose_timezone("Asia/Tokyo")
     'Asia/Tokyo'
     """
-    zone = given or read_settings(os.environ, Path.home(), Path.cwd()).timezone or _local_timezone()
-    check_timezone(zone)
-    return zone
+    return configured_timezone(given) or local_timezone()
 
 
 def start_of_month(at_ms: int, timezone: str) -> int:

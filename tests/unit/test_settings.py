@@ -69,7 +69,7 @@ def test_commands_take_the_option_then_the_file_then_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAIZEN_HOME", str(tmp_path))
-    monkeypatch.setattr(times, "_local_timezone", lambda: "America/New_York")
+    monkeypatch.setattr(times, "local_timezone", lambda: "America/New_York")
     assert times.choose_timezone(None) == "America/New_York"
     write(tmp_path, 'timezone = "Asia/Tokyo"')
     assert (times.choose_timezone(None), times.choose_timezone("UTC")) == ("Asia/Tokyo", "UTC")
