@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
@@ -58,7 +59,7 @@ class Work:
 
     def __post_init__(self) -> None:
         _identify_events(self.parser.session_id, self.events, timed=self.agent is not Agent.CURSOR)
-        self.records = tuple([_hash_record(event.key or "") for event in self.events])
+        self.records = _hash_records([event.key or "" for event in self.events])
         for event in self.events:
             event.key = None  # its hash is enough; a long session has hundreds of thousands
 
@@ -105,9 +106,8 @@ class Work:
     @property
     def booked_records(self) -> set[int]:
         """The hashes under which `book` adds events, also of those that it does not add any more."""
-        return {
-            _hash_record(self._booking(_plain(name))) for total in self.parser.parsed.totals for name in total.models
-        }
+        models = {_plain(name) for total in self.parser.parsed.totals for name in total.models}
+        return set(_hash_records(map(self._booking, models)))
 
     @property
     def copied_record(self) -> int | None:
@@ -150,7 +150,7 @@ class Work:
                 event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)
                 event.tokens, event.ts_exact = Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None), False
                 self.events.append(event)
-                self.records = (*self.records, _hash_record(event.key or ""))
+                self.records = self.records + _hash_records([event.key or ""])
         self.booked = True
 
 
@@ -159,18 +159,19 @@ def _identify_events(session: str, events: Iterable[Event], *, timed: bool) -> N
 
     `timed` tells whether times tell the events apart; otherwise what they say does.
     """
-    met: dict[tuple[object, ...], int] = {}
+    met: dict[str, int] = {}
     for event in events:
         if event.key is None:
             said = event.ts_ms if timed else str(event.payload.get("text") or event.payload.get("input") or "")
-            name = (said, event.kind, event.tool_call_id or event.tool or "")
+            name = f"{session}:{said}:{event.kind}:{event.tool_call_id or event.tool or ''}"
             number = met[name] = met.get(name, -1) + 1
-            event.key = f"{session}:{said}:{name[1]}:{name[2]}:{number}"
+            event.key = f"{name}:{number}"
 
 
-def _hash_record(key: str) -> int:
-    """Return the 64-bit signed hash that stands for a record's id in the store."""
-    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big", signed=True)
+def _hash_records(keys: Iterable[str]) -> tuple[int, ...]:
+    """Return the 64-bit signed hashes that stand for the ids of records in the store."""
+    hashes = [hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys]
+    return struct.unpack(f">{len(hashes)}q", b"".join(hashes))
 
 
 def _plain(model: str) -> str:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.pricing import PriceList
     from kaizen_analytics.store import Store
 
+_TEXTS = frozenset({"session_id", "kind", "source", "tool", "payload", "tool_call_id", "stop_reason"})
+"""The columns of events that are no numbers."""
+
 _STEP_MS = 50
 _DEBOUNCE_MS = 300
 _IDLE_MS = 1000
@@ -79,7 +82,9 @@ def follow(
 def _drain(run: Ingest) -> Iterator[LiveEvent]:
     news, run.news = run.news, []
     for row, completed, agent in news:
-        yield LiveEvent(agent, dict(zip(EVENT_COLUMNS, row, strict=True)), completed)
+        told = dict(zip(EVENT_COLUMNS, row, strict=True))
+        numbers = {name: int(cell) for name, cell in told.items() if cell is not None and name not in _TEXTS}
+        yield LiveEvent(agent, told | numbers, completed)
 
 
 class _FolderWatch:

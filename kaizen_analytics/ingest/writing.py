@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from itertools import chain, pairwise, repeat
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +16,6 @@ from kaizen_analytics.ingest.discover import file_of
 from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
-    INTEGERS,
     NOT_IN_MESSAGES,
     SESSION_COLUMNS,
     Row,
@@ -55,6 +53,8 @@ _TOUCHED = (
     ("rules_used", "rule", "rules"),
 )
 """Table, its column, and the attribute of an event that feeds it."""
+
+_TOKEN_COLUMNS = ("tokens_in", "cache_creation_tokens", "cache_read_tokens", "tokens_out", "reasoning_tokens")
 
 _PICKED = "(select value from json_each(?))"
 
@@ -112,7 +112,7 @@ class _Session:
     """Rows of `ka_records` whose events another file has."""
     stored: dict[str, Any] = field(default_factory=dict)
     """Its row as it is stored, where it is needed."""
-    former: dict[int | None, tuple[int | None, int | None]] = field(default_factory=dict)
+    former: dict[int | None, tuple[str | None, str | None]] = field(default_factory=dict)
     before: int = 0
     """How many events were stored."""
 
@@ -351,7 +351,7 @@ class Batch:
     def _flush(self, table: str) -> None:
         rows, self._rows[table] = self._rows[table], []
         if table == "ka_records":
-            rows.sort(key=itemgetter(0, 1))  # the order of its key
+            rows.sort()  # by its key, which no two share
         insert_rows(self._store, table, _COLUMNS[table], rows)
 
     def _native(self, sql: str, values: object) -> list[tuple[str | None, ...]]:
@@ -384,7 +384,7 @@ class Batch:
         kept = self._kept(session, stored, present)
         lost = {(entry.file_id, entry.record) for entry in kept}
         session.others += [
-            one._replace(seq=None)
+            (one.file_id, one.record, None, one.standing, one.report)
             for one in stored
             if one.file_id not in mine and (one.file_id, one.record) not in lost
         ]
@@ -412,9 +412,7 @@ class Batch:
         for part in slices:
             chosen = entries[part.start : part.stop]
             rows = self._rows_of(session, part)
-            tally = count_rows(
-                rows, [one.event.payload for one in chosen], [one.event.place.branch for one in chosen], tally
-            )
+            tally = count_rows(rows, [one.event for one in chosen], tally)
             if self._live:
                 self.news += [
                     (row, known is not None, agent)
@@ -440,7 +438,7 @@ class Batch:
     def _rows_of(self, session: _Session, part: range) -> list[Row]:
         entries, name, prices = session.entries, session.id, self._prices
         return [
-            event_row(name, seq, one.event, prices) if one.row is None else (name, seq, *one.row[2:])
+            event_row(name, seq, one.event, prices) if one.row is None else (name, str(seq), *one.row[2:])
             for seq, one in zip(part, entries[part.start : part.stop], strict=True)
         ]
 
@@ -454,7 +452,7 @@ class Batch:
         ):
             if record is not None:
                 told = _write_report(event) if report is None and event.tokens is not None else report or None
-                records.append((file_id, record, seq, event.standing, told))
+                records.append((file_id, record, seq, int(event.standing), told))
             place = event.place
             if place is not at and place[:2] != at[:2]:
                 places.append((session.id, seq, *place[:2]))
@@ -514,7 +512,7 @@ class Batch:
                     entries.append(_Entry(event, record, file_id, report=report))
                 else:
                     told = _write_report(event) if report is None and event.tokens is not None else report or None
-                    session.others.append((file_id, record, None, event.standing, told))
+                    session.others.append((file_id, record, None, int(event.standing), told))
                 seen.add(record)
             lists.append(entries)
         return lists
@@ -548,11 +546,15 @@ class Batch:
         )
         first_ms = min((event.ts_ms for work in session.works for event in work.events), default=None)
         kept: list[_Entry] = []
-        for row in map(_stored_row, cells):
-            seq, known = row[1], gone.get(row[1])
-            if known is not None or first_ms is None or row[2] < first_ms:
+        for row in cells:
+            stored = dict(zip(EVENT_COLUMNS, row, strict=True))
+            seq, ts_ms = int(stored["seq"] or 0), int(stored["ts_ms"] or 0)
+            known = gone.get(seq)
+            if known is not None or first_ms is None or ts_ms < first_ms:
                 place = next((place for start, place in reversed(places) if start <= seq), NOWHERE)
-                event = Event(None, row[2], row[3], orjson.loads(row[9]), place)
+                given, written, again, output, reasoning = (_integer(stored[name]) for name in _TOKEN_COLUMNS)
+                event = Event(None, ts_ms, str(stored["kind"]), orjson.loads(stored["payload"] or "{}"), place)
+                event.tokens = Tokens(given, written, again, output, reasoning)
                 record, file_id, report = None, 0, ""
                 if known is not None:
                     record, file_id, report = known.record, known.file_id, known.report or ""
@@ -566,13 +568,13 @@ class Batch:
         rows = self._store.native("select seq, cwd, branch from ka_places where session_id = ? order by seq", session)
         return [(int(seq or 0), Place(cwd, branch)) for seq, cwd, branch in rows]
 
-    def _former_rows(self, session: _Session) -> dict[int | None, tuple[int | None, int | None]]:
+    def _former_rows(self, session: _Session) -> dict[int | None, tuple[str | None, str | None]]:
         rows = self._store.native(
             "select r.record, e.tokens_in, e.tokens_out from ka_files f join ka_records r on r.file_id = f.id"
             " join events e on e.session_id = f.session_id and e.seq = r.seq where f.session_id = ?",
             session.id,
         )
-        return {int(record or 0): (_integer(given), _integer(output)) for record, given, output in rows}
+        return {int(record or 0): (given, output) for record, given, output in rows}
 
     def _agent_of(self, session: _Session) -> Agent:
         return session.works[0].agent if session.works else Agent(session.files[0].agent)
@@ -595,8 +597,8 @@ class Batch:
         agent = self._agent_of(session)
         inferred = self._places.instructions_at(workspace, commit, agent) or stored.get("prompt_fingerprint")
         return (
-            session.id, agent.value, _most_frequent(tally["models"]), workspace, tally["start_ms"],
-            tally["end_ms"], "Done", works[0].path if works else stored.get("trace_path", ""), commit,
+            session.id, agent.value, _most_frequent(tally["models"]), workspace, str(tally["start_ms"]),
+            str(tally["end_ms"]), "Done", works[0].path if works else stored.get("trace_path", ""), commit,
             None if branch == "HEAD" else branch, source,
             next((one for one, _ in told if one), None) or inferred,
             next((one for _, one in told if one), None) or stored.get("parent_session_id"), version,
@@ -728,14 +730,6 @@ def _in_order(lists: list[list[_Entry]]) -> list[_Entry]:
 def _first_place(work: Work) -> Place:
     """Return the first folder, branch, version and commit that a file tells."""
     return next((event.place for event in work.events if any(event.place)), NOWHERE)
-
-
-def _stored_row(cells: tuple[str | None, ...]) -> Row:
-    """Return a row of `EVENT_COLUMNS` as `event_row` made it, from the texts that `Store.native` gives."""
-    return tuple(
-        int(cell) if name in INTEGERS and cell is not None else cell
-        for name, cell in zip(EVENT_COLUMNS, cells, strict=True)
-    )
 
 
 def _integer(text: str | None) -> int | None:

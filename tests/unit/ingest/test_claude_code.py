@@ -380,7 +380,7 @@ def test_an_attempt_that_was_refused_before_any_output_costs_nothing(blocks, ref
     [attempt] = [event for event in events(*records) if event.payload.get("attempt")]
 
     assert attempt.payload.get("refused", False) == refused
-    cost = event_row("s", 0, attempt, PriceList())[8]
+    cost = int(event_row("s", 0, attempt, PriceList())[8])
     assert cost == 0 if refused else cost > 0
 
 
