@@ -158,7 +158,9 @@ def measure_idempotence(evidence: Evidence, redactor: Redactor) -> None:
 def make_transcript(size: int) -> list[bytes]:
     """Return JSON lines like those of an agent's session: parts of this package, a home folder in every line."""
     rng = random.Random(SEED)
-    paths = [path for path in sorted(SOURCES.rglob("*.py")) if "redact" not in path.parts]  # dense with telling words
+    paths = [
+        path for path in sorted(SOURCES.rglob("*.py")) if "redact" not in path.relative_to(SOURCES).parts
+    ]  # dense with telling words
     sources = [line for path in paths for line in path.read_text("utf-8").splitlines()]
     lines, total = [], 0
     while total < size:

@@ -12,6 +12,7 @@ import binascii
 import gzip
 import html
 import json
+import quopri
 import random
 import re
 import string
@@ -659,8 +660,18 @@ HELD_OUT: dict[str, Callable[[str], str]] = {
     "zero width": lambda text: "\u200b".join((text[: len(text) // 2], text[len(text) // 2 :])),
     "repr": lambda text: repr({"out": text}),
     "quoted code": lambda text: "```\n" + text + "\n```",
+    "base32": lambda text: base64.b32encode(f"a line: {text}\n".encode()).decode(),
+    "base64 in lines": lambda text: base64.encodebytes(f"a line: {text}\n".encode()).decode(),
+    "pairs of digits": lambda text: text.encode().hex(" "),
+    "list of bytes": lambda text: str(list(text.encode())),
+    "as JavaScript escapes": lambda text: "".join(f"%u{ord(c):04x}" for c in text if c < "\U00010000"),
+    "colour of each letter": lambda text: "".join(f"\x1b[3{n % 8}m{c}" for n, c in enumerate(text)),
+    "tags in words": lambda text: "<wbr>".join(re.findall(r"(?s).{1,7}", text)),
+    "Markdown escapes": lambda text: re.sub(r"([_*<>#|~.+=-])", r"\\\1", text),
+    "numbered lines": lambda text: "\n".join(f"{n:6}\t{line}" for n, line in enumerate(text.split("\n"), 1)),
 }
 UNSEEN: dict[str, Callable[[str], str]] = {
+    "quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
     "slashes escaped": lambda text: json.dumps({"t": text}).replace("/", "\\/"),
     "html hexadecimal": lambda text: "".join(f"&#x{ord(c):x};" if not c.isalnum() else c for c in text),
     "upper-case hex": lambda text: "value=" + binascii.hexlify(text.encode()).decode().upper(),
@@ -734,6 +745,8 @@ def positives(seed: int, encodings: dict[str, Callable[[str], str]], rounds: int
 def leaks(sample: Sample, redacted: str) -> bool:
     """Whether the planted value, or half of it, can still be read in `redacted`, however it is spelled."""
     secret = sample.secret or ""
+    if redacted == sample.text:
+        return True
     half = max(4, len(secret) // 2)
     parts = [secret[i : i + half] for i in range(len(secret) - half + 1)]
     return any(part in view for view in _readings(redacted) for part in parts if part.strip() == part)
@@ -742,7 +755,7 @@ def leaks(sample: Sample, redacted: str) -> bool:
 def _readings(text: str) -> Iterator[str]:
     yield text
     for _ in range(4):
-        text = re.sub("\x1b\\[[0-9;]*m|[\u200b\u2060\u061c]", "", text)
+        text = re.sub("\x1b\\[[0-9;]*m|<wbr>|[\u200b\u2060\u061c]", "", text)
         text = html.unescape(urllib.parse.unquote(text))
         text = re.sub(r"\\+(?:u([0-9a-f]{4})|U([0-9a-f]{8})|u\{([0-9a-f]+)\})", _code_point, text)
         text = re.sub(r"\\+([0-3][0-7]{2})", lambda m: chr(int(m[1], 8)), text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.errors import RedactionError
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 5
 _REMEDY = "Redact the text that went into it, then write it again."
-_MARKED_UP = frozenset({"md", "ipynb"})
-_MARKDOWN_ESCAPE = re.compile(rb"\\+([*_\[\]<>#|~&$@.+=-])")
 
 
 class Leak(NamedTuple):
@@ -34,7 +31,7 @@ def find_leaks(name: str, raw: bytes, scanner: Scanner) -> tuple[Leak, ...]:
     """Return what must not leave in the bytes of an artefact called `name`.
 
     Text files of any kind (HTML, Markdown, JSON, CSV, notebooks) are scanned as they are, `.gz` unpacked, the text
-    columns of `.parquet` cell by cell. Markdown is scanned without its backslashes.
+    columns of `.parquet` cell by cell.
 
     >>> from kaizen_analytics.redact import Scanner
     >>> [leak.kind for leak in find_leaks("a.md", b"see /home/maria/app", Scanner())]
@@ -73,8 +70,6 @@ def _parts(name: str, raw: bytes) -> Iterator[tuple[str, bytes]]:
         yield from _parquet_columns(raw)
     elif suffix == "gz":
         yield "byte", gzip.decompress(raw)
-    elif suffix in _MARKED_UP:
-        yield "unescaped byte", _MARKDOWN_ESCAPE.sub(rb"\1", raw)
     else:
         yield "byte", raw
 

@@ -29,25 +29,29 @@ if TYPE_CHECKING:
     from kaizen_analytics.redact.rules import Hit, Span
 
 ANCHORS = tuple(
-    b"pass pwd pw secret token cred key auth jwt bearer mnemonic seed otp psk kennwort contrase senha"
-    b" sessid sid= sid: .sid _sid sid\" sid' _pat= _pat: _pat\" _pat'".split(),
+    b"pass ssword pwd pw secret token cred key auth jwt bearer mnemonic seed otp psk csrf xsrf forgery kennwort"
+    b" contrase senha sessid sid= sid: .sid _sid sid\" sid' _pat= _pat: _pat\" _pat'".split(),
 )
 # What can stand between an operator and its value: an anchor, a tag, the mark of a block, the end of a line.
 _GAP = (
-    rb"(?:[&!]{1,2}[\w-]{1,30}[ \t]{1,4}|<%=[ ]?|<!\[CDATA\[|\{(?=[\"'])|[|>][+-]?[ \t]{0,4}\r?\n[ \t+>]{1,40}"
+    rb"(?:\*\*[ ]?|<[Vv]alue>|[\[{]\s{0,20}(?:[\"']\w{1,12}[\"']\s?:\s?)?(?=[\"'])"
+    rb"|[&!]{1,2}[\w-]{1,30}[ \t]{1,4}|<%=[ ]?|<!\[CDATA\[|[|>][+-]?[ \t]{0,4}\r?\n[ \t+>]{1,40}"
     rb"|\\\r?\n[ \t+>]{0,40}|\(?[ \t]{0,4}\r?\n[ \t+>]{1,40}(?=[\"'`])|\s{1,20}string\(\d{1,4}\) )?"
 )
 _OPERATOR = (
-    rb"(?P<close>(?:\[\d{0,6}\])?[\"'`\])}]{0,3})"
+    rb"(?P<close>(?:\[\d{0,6}\])?[\"'`\])}*]{0,3}(?:;s:\d{1,5}(?=:\"))?)"
     # `var dbToken string = "…"`, `Dim token As String = "…"`, `DECLARE @pin nvarchar(9) = '…'`
-    rb"(?:[ ]{1,3}(?:[Aa][Ss] )?[A-Za-z_*&][\w.*&\[\]<>?]{0,30}(?:\([\w, ]{1,9}\))?"
+    rb"(?:[ ]{1,3}(?:[Aa][Ss] )?(?!(?:type|value|content|id|class|hidden|placeholder)=)"
+    rb"[A-Za-z_*&][\w.*&\[\]<>?]{0,30}(?:\([\w, ]{1,9}\))?"
     rb"(?=[ ]{0,3}:?=[ ]{0,3}[@NLu]?[\"'`]))?"
     rb"(?:[ ]{0,2}:[ ]{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
     rb"(?P<op>>(?:\s|(?<=\n)[>+|-]){1,40}(?=[^<\s])"
     rb"|</(?i:key|name)>\s{0,40}<(?i:string|value|data)>"
-    rb"|\s{0,20},?\s{0,20}(?:[\"']\w{1,20}[\"']\s?:\s?[\"']?[\w./-]{0,60}[\"']?\s?,\s{0,20}){0,2}"
+    rb"|\s{0,20},?\s{0,20}(?:[\"']\w{1,20}[\"']\s?:\s?[\"']?[\w./-]{0,60}[\"']?\s?,\s{0,20}|[\w:-]{1,20}=[\"'][^\"'<>\n]{0,60}[\"']\s{1,8}){0,3}"
     rb"[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=][ \t]{0,4}"
-    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|={1,3}|!={1,2}|:{1,2}|\|\||\?\?|\?:|->|<-|>)[ \t]{0,8}" + _GAP + rb""
+    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|\|\|=|\|(?=[ ]?`)|={1,3}|!={1,2}|:{1,2}|\|\||\?\?|\?:|->|<-|>)[ \t]{0,8}"
+    + _GAP
+    + rb""
     rb"|\s{0,3},\s{0,4}(?=[\"'`])"
     rb"|\{(?=[\"'])"
     rb"|[ \t]{0,4}\\?\r?\n[ \t+>]{1,40}"
@@ -55,13 +59,13 @@ _OPERATOR = (
     rb"| (?:is|was|are|=) ?:?[ ]{1,2})"
 )
 _VALUE = (
-    rb"(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}\(\s{0,4}(?=[\"'`]))?"
+    rb"(?:lambda: |(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}|\[\]byte)\(\s{0,4}(?=[\"'`]))?"
     rb"(?:[@$bBrRfFuULN]{0,2}#{0,3}(?:"
     rb"\"(?P<double>(?:[^\"\\\r\n]|\\[^\r\n]){4,1000})\""
     rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
     rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
 )
-_BARE = rb"(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
+_BARE = rb"(?:\$\(echo )?(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
 _ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
 _ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
 _COMMAND_BEFORE = re.compile(

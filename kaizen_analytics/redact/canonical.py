@@ -2,19 +2,24 @@
 
 A secret inside JSON inside JSON, a URL or an HTML attribute is not spelled as its rule expects. `unescape` removes
 one layer at once: backslash escapes (with any number of backslashes, so nested JSON falls in one step), `%XX` (with
-`+` for a space beside it) and character references. `remove_invisible` drops what a reader does not see: terminal
-colours, control characters, zero-width and direction marks. A view is only searched, never written out.
+`+` for a space beside it), quoted-printable and character references. `remove_invisible` drops what a reader does not
+see: terminal colours, control characters, zero-width and direction marks, tags inside a word, line numbers; and it
+reads letters that look like those of ASCII as these. A view is only searched, never written out.
 """
 
 from __future__ import annotations
 
 import html
+import html.entities
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from kaizen_analytics.redact.values import LOOKALIKES
 
 Indexes = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
@@ -27,7 +32,7 @@ _WIDE = 0x200
 _SPACE = 0x20
 _SPACES = np.array([0xA0, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000])
 _CSI = 0x9B
-_TAG_SURROGATE = 0xDB40
+_NOTHING = 0x200B
 SEPARATOR = b"\n\x1f\n"
 """What stands behind each unit of a buffer: nothing in it belongs to an escape or is invisible."""
 
@@ -39,19 +44,22 @@ def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
     return table
 
 
-_SIMPLE = _table({"n": 10, "r": 13, "t": 9, '"': 34, "'": 39, "/": 47, "`": 96})
+_SIMPLE = _table({"n": 10, "r": 13, "t": 9} | {mark: ord(mark) for mark in "\"'/`_*[]#|~+=-!$&@:<>."})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
-_REFERENCE = re.compile(
-    rb"&(?:quot|amp|lt|gt|apos|nbsp|sol|colon|equals|lowbar|commat|period|hyphen|plus|num|dollar|percnt"
-    rb"|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});"
-)
+_REFERENCE = re.compile(rb"&(?:[A-Za-z]{2,21}|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});")
 _BRACED = re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}")
+_PERCENT_U = re.compile(rb"%u([0-9a-fA-F]{4})")
+_QUOTED = re.compile(
+    rb"=(?:3D|20(?![\w.%+-])|[C-F][0-9A-F](?==[89AB])|(?<=[89A-F][0-9A-F]=)[89AB][0-9A-F]|(?P<end>\r?\n))"
+)
+"""Of quoted-printable what stands for nothing else: the sign itself, letters beyond ASCII, the end of a long line."""
+_LONG_LINE = 70
 _COLOUR = rb"\[[0-9;:?]{0,24}[A-Za-z]"
 _CONTROLS = {
     # One pattern for each literal start: a literal prefix is searched ten times as fast as an alternation.
     b"\x1b[": re.compile(rb"\x1b" + _COLOUR),
     b"\xc2\x9b": re.compile(rb"\xc2\x9b" + _COLOUR[2:]),
-    b"\x9b": re.compile(rb"\x9b" + _COLOUR[2:]),  # as an escape left it
+    b"\x9b": re.compile(rb"\x9b" + _COLOUR[2:]),
     b"\\u001b[": re.compile(rb"\\u001b" + _COLOUR),
     b"\\u001B[": re.compile(rb"\\u001B" + _COLOUR),
     b"\\x1b[": re.compile(rb"\\x1b" + _COLOUR),
@@ -60,13 +68,19 @@ _CONTROLS = {
     b"^[[": re.compile(rb"\^\[" + _COLOUR),
     b"\x1b]": re.compile(rb"\x1b\][^\x07\x1b\r\n]{0,256}(?:\x07|\x1b\\)"),
     b"\x1b(": re.compile(rb"\x1b\([0-9A-Z]"),
-    # As escapes of one byte left them: no part of a longer character.
-    b"\xad": re.compile(rb"(?<![\x80-\xff])\xad"),
-    b"\xa0": re.compile(rb"(?<![\x80-\xff])\xa0"),
+    b"\xad": re.compile(rb"\xad"),
+    b"\xa0": re.compile(rb"\xa0"),
+    # Letters that were struck twice, tags that split a word, numbers of lines.
+    b"\x08": re.compile(rb"\x08(?<=(?P<letter>.)\x08)(?P=letter)"),
+    b"<": re.compile(rb"</?(?:span|wbr|em|mark|strong|b|i)(?:[ ][^<>\n]{0,200})?/?>"),
+    b"\xe2\x86\x92": re.compile(rb"\n(?P<gone>[ ]{0,6}\d{1,6}\xe2\x86\x92)"),
+    b"\t": re.compile(rb"\n(?P<gone>[ ]{0,6}\d{1,6}\t)"),
     # Where something took the escape character away.
     b"[0m": re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"),
     b"[39m": re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"),
 }
+_BARE = (b"\x9b", b"\xad", b"\xa0")
+"""As escapes of one byte left them; behind another such byte each is part of a longer character."""
 _INVISIBLE_RANGES = (
     (0x00, 0x08),
     (0x0B, 0x0C),
@@ -161,7 +175,8 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     percents = _percents(characters)
     spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
     escapes = _in_order(
-        [_backslashes(characters), percents, spaces, _from_matches(_references(raw)), _from_matches(_braced(raw))]
+        [_backslashes(characters), percents, spaces]
+        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted)]
     )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
@@ -171,27 +186,36 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
 
     >>> remove_invisible(b"\x1b[31mred\x1b[0m")[0]
     b'red'
+    >>> remove_invisible("p\u0430ss \u043f\u0430".encode())[0].decode()
+    'pass па'
     """
     characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    wide = _none() if raw.isascii() else _wide_characters(characters)
     controls = np.flatnonzero(_IS_CONTROL[characters[: len(raw)]]) if raw.translate(None, _PRINTED) else _EMPTY
     single = _Escapes(controls, controls + 1, np.full(len(controls), _DELETE))
     # Sequences come first: the control character that begins one belongs to it.
-    escapes = _in_order([_from_matches(_controls(raw)), single, wide])
+    escapes = _in_order([_from_matches(_controls(raw)), single])
+    if not raw.isascii():
+        escapes = _in_order([escapes, _wide_characters(characters, escapes)])
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
+
+
+def _cover(size: int, escapes: _Escapes) -> NDArray[np.bool_]:
+    """Return which of `size` bytes belong to an escape."""
+    covered = np.zeros(size, np.bool_)
+    inside, left = escapes.starts, escapes.ends - escapes.starts
+    while len(inside):
+        covered[inside] = True
+        longer = left > 1
+        inside, left = inside[longer] + 1, left[longer] - 1
+    return covered
 
 
 def _apply(view: _Bytes, escapes: _Escapes) -> tuple[bytes, OffsetMap] | None:
     """Put what each escape stands for at its last bytes and drop the bytes before them."""
     if not len(escapes.starts):
         return None
-    kept = np.ones(len(view), np.bool_)
+    kept = ~_cover(len(view), escapes)
     lengths = escapes.ends - escapes.starts
-    inside, left = escapes.starts, lengths
-    while len(inside):
-        kept[inside] = False
-        longer = left > 1
-        inside, left = inside[longer] + 1, left[longer] - 1
     widths = _measure_widths(escapes.values)
     for place in range(1, int(widths.max()) + 1):
         shown = widths >= place
@@ -274,8 +298,9 @@ def _resolve_digits(
     valid = ((found >= 0) & (found < base)).all(axis=1)
     codes = found @ (base ** np.arange(count)[::-1])
     if count == 4:
-        # Tags are written as two surrogates; the second one is invisible behind that first one.
-        codes[1:][(codes[:-1] == _TAG_SURROGATE) & (codes[1:] >= 0xDC00) & (codes[1:] <= 0xDFFF)] = _TAG_SURROGATE
+        pairs = np.flatnonzero((codes[:-1] & ~0x3FF == 0xD800) & (codes[1:] & ~0x3FF == 0xDC00))
+        codes[pairs + 1] += 0x2400 + ((codes[pairs] & 0x3FF) << 10)
+        codes[pairs] = _NOTHING
     if count >= 4:
         codes = _narrow(np.minimum(codes, 0x10FFFF))
     values[where] = np.where(valid, codes, values[where])
@@ -287,7 +312,6 @@ def _narrow(codes: Indexes) -> Indexes:
     invisible = np.zeros(len(codes), np.bool_)
     for first, last in _INVISIBLE_RANGES[4:]:  # controls stay: one of them may begin a terminal sequence
         invisible |= (codes >= first) & (codes <= last)
-    invisible |= codes == _TAG_SURROGATE
     wide = np.where(np.isin(codes, _SPACES), _SPACE, codes + _WIDE)
     return np.where(invisible, _DELETE, np.where((codes < 0x80) | (codes == _CSI), codes, wide))
 
@@ -301,8 +325,8 @@ def _percents(characters: _Bytes) -> _Escapes:
     return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
 
 
-def _wide_characters(characters: _Bytes) -> _Escapes:
-    """Find invisible characters of two, three and four bytes, blanks, and the wide forms of ASCII."""
+def _wide_characters(characters: _Bytes, removed: _Escapes) -> _Escapes:
+    """Find invisible characters of two, three and four bytes, blanks, and what looks like ASCII, beside `removed`."""
     starts = np.flatnonzero(_LEADS[characters])
     if not len(starts):
         return _none()
@@ -315,15 +339,30 @@ def _wide_characters(characters: _Bytes) -> _Escapes:
         places = np.minimum(np.searchsorted(known, code), len(known) - 1)
         found = (lengths == 0) & (known[places] == code)
         lengths, values = np.where(found, size, lengths), np.where(found, meant[places], values)
-    real = lengths > 0
-    return _Escapes(starts[real], starts[real] + lengths[real], values[real])
+    real = np.flatnonzero(lengths)
+    starts, ends, values = starts[real], (starts + lengths)[real], values[real]
+    alike = values >= _LOOKALIKE
+    if alike.any():
+        # A letter only looks like one of ASCII where the rest of its word is spelt in ASCII.
+        kinds = np.where(_cover(len(characters), _Escapes(starts, ends, values)), _NEUTRAL, _WORD_KINDS[characters])
+        kinds[_cover(len(characters), removed)] = _NEUTRAL
+        words = np.cumsum(kinds == _BREAK)
+        latin, other = (np.bincount(words, kinds == kind) > 0 for kind in (_LATIN, _OTHER))
+        chosen = np.flatnonzero(~alike | (latin & ~other)[words[starts]])
+        starts, ends, values = starts[chosen], ends[chosen], values[chosen]
+    return _Escapes(starts, ends, values & (_LOOKALIKE - 1))
 
 
 def _encode_ranges() -> list[tuple[Indexes, Indexes]]:
     """Return characters of two, three and four bytes of UTF-8, as numbers, and what each is read as."""
     meant = {code: _DELETE for first, last in _INVISIBLE_RANGES for code in range(max(first, 0x80), last + 1)}
     meant |= {int(code): _SPACE for code in _SPACES if code not in {0x2028, 0x2029}}
-    meant |= {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+    for first, last in _STYLED:
+        plain = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(first, last)}
+        meant |= {code: ord(text) for code, text in plain.items() if len(text) == 1 and text.isascii()}
+    for first in (0x1F130, 0x1F150, 0x1F170):
+        meant |= {first + number: ord("A") + number for number in range(26)}
+    meant |= {ord(alike): _LOOKALIKE | ord(letter) for alike, letter in LOOKALIKES}
     encoded = sorted((chr(code).encode(), value) for code, value in meant.items())
     return [
         (
@@ -334,7 +373,15 @@ def _encode_ranges() -> list[tuple[Indexes, Indexes]]:
     ]
 
 
+_LOOKALIKE = 0x400
+"""Added to the letter of ASCII that a letter of another script looks like."""
+_STYLED = ((0x2100, 0x2150), (0x2160, 0x2180), (0x2460, 0x2500), (0xFF01, 0xFF5F), (0x1D400, 0x1D800))
+"""Characters that differ from ASCII in style: letter-like, Roman, circled, wide and mathematical ones."""
 _ENCODED = _encode_ranges()
+_BREAK, _LATIN, _OTHER, _NEUTRAL = range(4)
+_WORD_KINDS = np.array(
+    [_OTHER if byte > 0x7F else _LATIN if chr(byte).isalpha() else _BREAK for byte in range(256)], np.uint8
+)
 _LEADS = np.zeros(256, np.bool_)
 _LEADS[[int(code) >> 8 * (size - 1) for size, (codes, _) in enumerate(_ENCODED, 2) for code in codes]] = True
 _IS_CONTROL = np.zeros(256, np.bool_)
@@ -343,43 +390,62 @@ _PRINTED = bytes(code for code in range(256) if not _IS_CONTROL[code])
 
 
 def _references(raw: bytes) -> list[tuple[int, int, int]]:
-    if b"&" not in raw:
-        return []
-    return [(*match.span(), _reference_value(match[0])) for match in _REFERENCE.finditer(raw)]
+    return [
+        (*match.span(), value)
+        for match in _REFERENCE.finditer(raw)
+        if (value := _reference_value(match[0])) is not None
+    ]
 
 
 def _braced(raw: bytes) -> list[tuple[int, int, int]]:
-    r"""Find `\u{H}`, as JavaScript and Rust write it."""
-    if b"\\u{" not in raw:
-        return []
+    r"""Find `\u{H}`, as JavaScript and Rust write it, and `%uHHHH`, as JavaScript did."""
+    forms = [form for start, form in ((b"\\u{", _BRACED), (b"%u", _PERCENT_U)) if start in raw]
     return [
-        (
-            _before_backslashes(raw, match.start()),
-            match.end(),
-            int(_narrow(np.array([min(int(match[1], 16), 0x10FFFF)]))[0]),
-        )
-        for match in _BRACED.finditer(raw)
+        (_before_backslashes(raw, match.start()), match.end(), _narrow_one(int(match[1], 16)))
+        for form in forms
+        for match in form.finditer(raw)
+    ]
+
+
+def _quoted(raw: bytes) -> list[tuple[int, int, int]]:
+    return [
+        (*match.span(), _DELETE if match["end"] else int(match[0][1:], 16))
+        for match in _QUOTED.finditer(raw)
+        if not match["end"] or _ends_long_line(raw, match.start())
     ]
 
 
 @lru_cache(maxsize=1024)
-def _reference_value(reference: bytes) -> int:
-    """Return the value of a character reference; `html.unescape` gives nothing for controls, which count here."""
+def _reference_value(reference: bytes) -> int | None:
+    """Return the value of a character reference, None for a name that no character has.
+
+    `html.unescape` gives nothing for controls, which count here.
+    """
     if reference[1:2] == b"#":
         digits = reference[2:-1]
-        code = int(digits[1:], 16) if digits[:1] in (b"x", b"X") else int(digits)
-    else:
-        code = ord(html.unescape(reference.decode("ascii")))
+        return _narrow_one(int(digits[1:], 16) if digits[:1] in (b"x", b"X") else int(digits))
+    named = html.entities.html5.get(reference[1:].decode("ascii"), "")
+    return _narrow_one(ord(named)) if len(named) == 1 else None
+
+
+def _ends_long_line(raw: bytes, end: int) -> bool:
+    """Whether a line of full length ends there, and no padding of base64."""
+    line = raw[max(0, end - _LONG_LINE) : end + 1]
+    return len(line) > _LONG_LINE and b"\n" not in line and not line.endswith(b"==")
+
+
+def _narrow_one(code: int) -> int:
     return int(_narrow(np.array([min(code, 0x10FFFF)]))[0])
 
 
 def _controls(raw: bytes) -> list[tuple[int, int, int]]:
     return [
-        (_before_backslashes(raw, match.start()), match.end(), _DELETE)
+        (_before_backslashes(raw, match.start(gone)), match.end(gone), _DELETE)
         for start, pattern in _CONTROLS.items()
         if start in raw
+        for gone in ("gone" if "gone" in pattern.groupindex else 0,)
         for match in pattern.finditer(raw)
-        if start != b"\x9b" or raw[match.start() - 1 : match.start()] < b"\x80"  # else a part of a longer character
+        if start not in _BARE or raw[match.start() - 1 : match.start()] < b"\x80"  # else a part of a longer character
     ]
 
 

@@ -45,7 +45,7 @@ def _is_login(match: re.Match[bytes]) -> bool:
     )
 
 
-_MASK = re.compile(rb"[xX*.]{6,}|([0-9A-Za-z])\1{9,}|(?i:your|my|example)[_-]?(?:token|key|secret)")
+_MASK = re.compile(rb"EXAMPLE(?:KEY)?$|[xX*.]{6,}|([0-9A-Za-z])\1{9,}|(?i:your|my|example)[_-]?(?:token|key|secret)")
 
 
 def _is_drawn(match: re.Match[bytes]) -> bool:
@@ -402,6 +402,7 @@ CHECKS: dict[str, Check] = {
     "login": _is_login,
     "digit": _has_digit,
     "header-value": _is_header_value,
+    "random": lambda match: is_uuid(match["value"]) or is_secret(match["value"], quoted=True),
     "issued": _is_bearer,
     "query-value": _is_query_value,
     "cookie": _is_cookie,

@@ -48,6 +48,7 @@ _HEX_TEXT = re.compile(
     rb"(?:0[xX])?(?P<digits>(?:1[fF]8[bB]|78(?:01|9[cC]|[dD][aA]))(?:[0-9a-fA-F]{2}){10,}"
     rb"|(?:[2-7][0-9a-fA-F]|0[9aAdD]|1[bB]|[c-fC-F][0-9a-fA-F]|[89abAB][0-9a-fA-F]){10,})"
 )
+_BASE_32 = re.compile(rb"[A-Z2-7]{24,}")
 _DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
 _PREFIXED = re.compile(
     rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)"
@@ -123,12 +124,21 @@ def decode_run(run: bytes) -> bytes | None:
     if run.isalnum() and (digits := _HEX_TEXT.fullmatch(run[:_LONGEST_DECODED])):
         raw = bytes.fromhex(digits["digits"].decode("ascii"))
         return _unpack(raw) if raw.startswith(_PACKED) else _as_text(raw)
+    if _BASE_32.fullmatch(run):
+        return _decode_base32(run)
     # Base64 of text mixes cases; paths and lower-case names, which are most runs, do not.
     if run.islower() or run.isupper() or run.count(b"/") * 10 > len(run):
         return None
     if run.startswith(_COMPRESSED) and (text := _decompress(run[:_LONGEST_DECODED])) is not None:
         return text
     return _decode_base64(run[:_LONGEST_DECODED])
+
+
+def _decode_base32(run: bytes) -> bytes | None:
+    try:
+        return _as_text(base64.b32decode(run + b"=" * (-len(run) % 8)))
+    except binascii.Error:
+        return None
 
 
 def _decompress(run: bytes) -> bytes | None:
@@ -151,19 +161,65 @@ _DUMP = re.compile(
 _DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2}){0,3} {0,2})+)")
 
 
+_LISTS = (
+    (16, re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), re.compile(rb"[xX](..)")),
+    (10, re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), re.compile(rb"(\d+)")),
+)
+_PAIRS = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}")
+_WRAPPED = re.compile(rb"(?P<full>(?:[A-Za-z0-9+/]{60,76}\r?\n)+)(?:[A-Za-z0-9+/]{1,76}(?![\w+/-]))?")
+
+
 def find_dumps(view: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the ranges of hex dumps (`xxd`, `hexdump -C`) and the text that each shows.
+    """Yield the ranges of hex dumps (`xxd`, `hexdump -C`) and lists of bytes, and the text that each shows.
 
     >>> [text for _, _, text in find_dumps(b"00000000: 7468 6520 7661 6c75 6520 6973 2068 6572  the value is her")]
     [b'the value is her']
+    >>> [text for _, _, text in find_dumps(str(list(b"the value is here")).encode())]
+    [b'the value is here']
     """
-    if b"0000000" not in view:
-        return
-    for match in _DUMP.finditer(view):
+    for match in _DUMP.finditer(view) if b"0000000" in view else ():
         digits = b"".join(b"".join(line[1].split())[:32] for line in _DUMP_LINE.finditer(match[0]))
-        text = _as_text(bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
-        if text is not None:
-            yield match.start(), match.end(), text
+        yield from _show(match, bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
+    for base, form, number in _LISTS:
+        for match in form.finditer(view):
+            numbers = [int(one, base) for one in number.findall(match[0])]
+            if max(numbers) < 256:
+                yield from _show(match, bytes(numbers))
+    for match in _PAIRS.finditer(view) if _has_pairs(view) else ():
+        yield from _show(match, bytes.fromhex(match[0].replace(match["mark"], b"").decode("ascii")))
+
+
+def _show(match: re.Match[bytes], raw: bytes) -> Iterator[tuple[int, int, bytes]]:
+    text = _as_text(raw)
+    if text is not None:
+        yield match.start(), match.end(), text
+
+
+def _has_pairs(view: bytes) -> bool:
+    """Whether eight pairs of hex digits, each behind a mark, stand in a row anywhere; a pattern would take long."""
+    marks, digits = (np.frombuffer(view.translate(table), np.bool_) for table in (_IS_PAIR_MARK, _IS_HEX))
+    pairs: NDArray[np.bool_] = marks[:-2] & digits[1:-1] & digits[2:]
+    for step in (3, 6, 12):
+        pairs = pairs[:-step] & pairs[step:]
+    return bool(pairs.any())
+
+
+def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Iterator[tuple[int, int, bytes | None]]:
+    r"""Yield base64 that goes on over lines: its range, and the text that it stands for.
+
+    >>> view = b"\n".join((b"c29tZSBsaW5l" * 6, b"c29tZSBsaW5l"))
+    >>> [(start, end) for start, end, _ in find_wrapped(view, find_runs(view, classify(view)))]
+    [(0, 85)]
+    """
+    done = 0
+    for start, end, *_ in found:
+        if start >= done and 60 <= end - start <= 76 and (lines := _WRAPPED.match(view, start)):
+            done = lines.end()
+            text = decode_run(b"".join(lines[0].split()).rstrip(b"="))
+            if text is None:
+                done = lines.end("full") - 1
+                text = decode_run(b"".join(lines["full"].split()))
+            yield start, done, text
 
 
 def _decode_base64(run: bytes) -> bytes | None:
@@ -283,7 +339,7 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
 
 
 _ADDRESS = re.compile(
-    rb"(?<![\w.:%-])(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
+    rb"(?:(?<![\w.:%-])|(?<=::[fF]{4}:))(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
 )
 _NOBODY = re.compile(
     rb"(?:0|127|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9"
@@ -393,6 +449,9 @@ def _table(members: bytes) -> bytes:
 
 _IS_DIGIT, _IS_FIRST, _IS_SECOND = _table(_DIGITS), _table(_DIGITS + _UPPER + b"+("), _table(_UPPER + b" ")
 _IS_WORD = _table(_WORD_BEFORE)
+
+
+_IS_HEX, _IS_PAIR_MARK = _table(_DIGITS + b"abcdefABCDEF"), _table(b" :,-")
 
 
 def find_personal(view: bytes) -> Iterator[tuple[int, int, Category, str]]:

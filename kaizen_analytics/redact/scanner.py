@@ -197,13 +197,19 @@ class Scanner:
     def _inspect_runs(self, view: bytes, depth: int) -> set[Detection]:
         findings: set[Detection] = set()
         classes = runs.classify(view)
-        for start, end, digits, text_like in runs.find_runs(view, classes):
+        found = runs.find_runs(view, classes)
+        encoded: list[tuple[int, int, bytes | None]] = []
+        for start, end, digits, text_like in found:
             if digits:
-                findings |= {Detection(*found) for found in runs.find_run_tokens(view, start, end)}
-            if text_like and depth < _DEEPEST_ENCODING and (text := runs.decode_run(view[start:end])) is not None:
+                findings |= {Detection(*token) for token in runs.find_run_tokens(view, start, end)}
+            if depth < _DEEPEST_ENCODING and (text_like or view[start:end].isupper()):
+                encoded.append((start, end, runs.decode_run(view[start:end])))
+        if depth < _DEEPEST_ENCODING:
+            encoded += runs.find_dumps(view)
+            encoded += runs.find_wrapped(view, found)
+        for start, end, text in encoded:
+            if text is not None:
                 findings |= self._inspect_encoded(text, view, start, end, depth)
-        for start, end, text in runs.find_dumps(view) if depth < _DEEPEST_ENCODING else ():
-            findings |= self._inspect_encoded(text, view, start, end, depth)
         return findings | {Detection(*found) for found in (*runs.find_addresses(view, classes), *find_personal(view))}
 
     def _inspect_encoded(self, text: bytes, view: bytes, start: int, end: int, depth: int) -> set[Detection]:

@@ -37,13 +37,15 @@ PUBLIC_ORGANISATIONS = _bytes("public_organisations")
 HOST_WORDS = _bytes("host_words")
 MACHINE_AUTHORS = _bytes("machine_authors")
 PUBLIC_FORGES = _bytes("public_forges")
+LOOKALIKES = tuple(tuple(pair) for pair in _words("lookalikes"))
+"""Letters of other scripts, and the letters of ASCII that they look like."""
 
 
 _PLACEHOLDER = re.compile(
     rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
     rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*"
     rb"|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
-    rb"|<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+"
+    rb"|\\?<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+"
     rb"|&[A-Za-z_]+|\[.*\]"
     rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx"
     rb"|context|data|props"
@@ -304,8 +306,9 @@ def _judge_words(words: list[str]) -> Promise:
         return Promise.PASSWORD
     if "secret" in words or "secrets" in words or last.endswith("secret"):
         return Promise.SECRET
-    if last in {"token", "tokens"}:
-        return Promise.NOTHING if before & HARMLESS_QUALIFIERS or last == "tokens" else Promise.SECRET
+    if last.endswith(("token", "tokens")):
+        harmless = last.endswith("s") or (before | {last[:-5]}) & HARMLESS_QUALIFIERS
+        return Promise.NOTHING if harmless else Promise.SECRET
     if any(word in SECRET_WORDS for word in words):
         return Promise.SECRET if not before & HARMLESS_QUALIFIERS else Promise.WEAK
     if (
