@@ -17,6 +17,7 @@ from kaizen_analytics.core.folders import folder_prefix, in_folders
 from kaizen_analytics.core.model import WorkUnit
 from kaizen_analytics.core.queries import Query, unit_of_work
 from kaizen_analytics.core.settings import check_timezone
+from kaizen_analytics.core.times import CALENDAR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -238,12 +239,14 @@ def check_keys(by: Sequence[str]) -> None:
 
 
 def _local_time(column: str | pl.Expr, timezone: str) -> pl.Expr:
-    """Return the wall-clock time in a zone of a column of milliseconds since the Unix epoch.
+    """Return the wall-clock time in a zone of a column of milliseconds since the Unix epoch; null beyond the calendar.
 
     >>> pl.select(ts=0).select(_local_time("ts", "Asia/Tokyo")).item().hour
     9
     """
-    moment = pl.from_epoch(column, time_unit="ms").dt.replace_time_zone("UTC")
+    at_ms = pl.col(column) if isinstance(column, str) else column
+    known = pl.when(at_ms.is_between(CALENDAR_MS.start, CALENDAR_MS.stop, closed="left")).then(at_ms)
+    moment = pl.from_epoch(known, time_unit="ms").dt.replace_time_zone("UTC")
     return moment.dt.convert_time_zone(timezone).dt.replace_time_zone(None, ambiguous="earliest")
 
 

@@ -8,17 +8,20 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from kaizen_analytics.core.settings import check_timezone, read_settings
-from kaizen_analytics.core.times import parse_time
+from kaizen_analytics.core.times import CALENDAR_MS, DAY_MS, parse_time
 
+_YEAR_MS = 365.2425 * DAY_MS
 TIME_HELP = "ISO date or time (UTC unless it names an offset), or a while ago: 7d, 12h."
 
 
 def render_time(ts_ms: int) -> str:
-    """Return a time in UTC, to the second.
+    """Return a time in UTC, to the second; of one beyond the calendar, which a store may hold, the year.
 
-    >>> render_time(1_789_344_000_000)
-    '2026-09-14 00:00:00'
+    >>> render_time(1_789_344_000_000), render_time(10**15)
+    ('2026-09-14 00:00:00', 'year 33658')
     """
+    if ts_ms not in CALENDAR_MS:
+        return f"year {1970 + ts_ms // _YEAR_MS:.0f}"
     return datetime.fromtimestamp(ts_ms / 1000, tz=UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 

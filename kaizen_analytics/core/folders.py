@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,36 +19,51 @@ _NO_UTF8 = re.compile(r"[\ud800-\udfff]")
 """What Python reads of a name whose bytes are no UTF-8."""
 _OTHER = re.compile(r"[^A-Za-z0-9]+")
 _SHARE = re.compile(r"//[^/.]")
-_URI = re.compile(r"[A-Za-z][\w+.-]*://")
+_ADDRESS = re.compile(r"(?:(file):(?=/)|[a-z][\w+.-]+:(?=//))(?://([^/]*))?(.*)", re.DOTALL | re.IGNORECASE)
+_VERBATIM = re.compile(r"[/\\]{2}[?.][/\\](?:UNC(?=[/\\]))?", re.IGNORECASE)
+"""Begins a path that Windows takes as it is, of any length; programs that resolve links write it."""
+
+_SUBSYSTEM = re.compile(r"//wsl(?:\$|\.localhost)/[^/]+", re.IGNORECASE)
+"""How Windows names the root folder of a Linux below it."""
 
 
 def normalise_folder(text: str) -> str:
     r"""Return a folder in the one spelling that the store uses.
 
     An address (`file://`, `vscode-remote://`) becomes its path, a drive letter is a capital, a Windows path has
-    slashes, and no slash ends it. A byte that is no UTF-8 becomes U+FFFD, as the agents write it.
+    slashes, no slash ends it, and a folder of a Linux below Windows has the name that it has there. A byte that is no
+    UTF-8 becomes U+FFFD, as the agents write it.
 
     >>> normalise_folder("file:///c%3A/Users/dev/my%20app/")
     'C:/Users/dev/my app'
-    >>> normalise_folder("d:\\src\\app\\")
-    'D:/src/app'
-    >>> normalise_folder("vscode-remote://wsl%2Bubuntu/srv/dev/app")
-    '/srv/dev/app'
+    >>> normalise_folder("d:\\src\\app\\"), normalise_folder("\\\\?\\D:\\src\\app")
+    ('D:/src/app', 'D:/src/app')
+    >>> normalise_folder("vscode-remote://wsl%2Bubuntu/srv/app"), normalise_folder("\\\\wsl$\\Ubuntu\\srv\\app")
+    ('/srv/app', '/srv/app')
     >>> normalise_folder("file://server/share/app"), normalise_folder("\\\\server\\share\\app")
     ('//server/share/app', '//server/share/app')
-    >>> normalise_folder("/srv/dev//app/./"), normalise_folder("/")
+    >>> normalise_folder("/srv/dev//app/./lib/.."), normalise_folder("/")
     ('/srv/dev/app', '/')
     """
     text = _NO_UTF8.sub("\N{REPLACEMENT CHARACTER}", text)
-    if _URI.match(text):
-        told = urlsplit(text)
-        share = f"//{told.netloc}" if told.scheme == "file" and told.netloc not in ("", "localhost") else ""
-        text = share + unquote(told.path)
+    if told := _ADDRESS.fullmatch(text):
+        share = unquote(told[2] or "") if told[1] else ""
+        text = (f"//{share}" if share not in ("", "localhost") else "") + unquote(told[3])
+    if verbatim := _VERBATIM.match(text):
+        text = ("\\" if verbatim[0][-1] not in "/\\" else "") + text[verbatim.end() :]
     if drive := _DRIVE.match(text):
-        text = f"{drive[1].upper()}:{text[drive.end() :]}".replace("\\", "/")
-    elif text.startswith("\\\\"):
+        text = f"{drive[1].upper()}:{text[drive.end() :]}/".replace("\\", "/")
+    elif text.startswith("\\"):
         text = text.replace("\\", "/")
-    path = "/".join(part for part in text.split("/") if part not in ("", "."))
+    if below := _SUBSYSTEM.match(text):
+        text = text[below.end() :] or "/"
+    parts: list[str] = []
+    for part in text.split("/"):
+        if part == ".." and parts and parts[-1] != "..":
+            parts.pop()
+        elif part not in ("", ".") and not (part == ".." and text.startswith("/")):
+            parts.append(part)
+    path = "/".join(parts) + "/" * (drive is not None and len(parts) == 1)
     if _SHARE.match(text):
         return f"//{path}"  # a folder of another machine
     return f"/{path}" if text.startswith("/") else path

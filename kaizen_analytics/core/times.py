@@ -11,6 +11,12 @@ from kaizen_analytics.core.errors import ConfigError
 
 DAY_MS = 86_400_000
 
+CALENDAR_MS = range(-62_135_510_400_000, 253_370_764_800_000)
+"""The times that have a date in every zone: from the second day of year 1 to the last of 9998.
+
+Transcripts of a broken clock are kept at the time of the record before, but a store may hold later times.
+"""
+
 _AGO = re.compile(r"(\d{1,6})([dh])")
 
 

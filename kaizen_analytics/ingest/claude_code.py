@@ -28,7 +28,8 @@ from kaizen_analytics.ingest.records import (
     count_of,
     flag_of,
     list_of,
-    moment_of,
+    moment_or_fault,
+    name_within,
     object_of,
     snippet,
     text_of,
@@ -86,13 +87,13 @@ _REJECTED = "The user doesn't want to proceed with this tool use"
 class ClaudeCodeParser(LineParser):
     """Reads one transcript.
 
-    One file is one session, named like the file: resumed and forked files rewrite the recorded id.
+    One file is one session, named like the file: resumed and forked files rewrite the recorded id. A copy may have
+    something around the id in its name.
     """
 
     def __init__(self, stem: str) -> None:
         super().__init__(stem)
         self._has_time = False
-        self._born_ms: int | None = None
         self._begun = False
         self._mode: str | None = None
         self._tools: dict[str, str] = {}
@@ -121,15 +122,17 @@ class ClaudeCodeParser(LineParser):
             if kind not in _QUIET_KINDS and not kind.startswith(_QUIET_FAMILIES):
                 self._note_unknown(kind)
             return
-        told_ms, self._exact = moment_of(record)
+        told_ms, self._exact, fault = moment_or_fault(record)
         uuid = text_of(record, "uuid")
         if told_ms is None and not self._has_time:
-            raise Malformed(Reason.BAD_TIME, "timestamp")
+            raise fault or Malformed(Reason.BAD_TIME, "timestamp")
         ts_ms = self.last_ms if told_ms is None else told_ms
         self._follow(record)
         handler(self, record, uuid, ts_ms)
         # Only what was understood moves the clock.
         self._has_time, self.last_ms = True, max(self.last_ms, ts_ms)
+        if fault is not None:
+            raise fault
 
     def finish(self) -> None:
         """Let go of what tells further lines apart."""
@@ -150,8 +153,8 @@ class ClaudeCodeParser(LineParser):
         """Learn when the file was begun: what precedes the first record with an id is never copied history."""
         if record.get("uuid") is not None:
             self._begun = True
-        elif self._born_ms is None:
-            self._born_ms = time_of(record)
+        elif self.born_ms is None:
+            self.born_ms = time_of(record)
 
     def _follow(self, record: Json) -> None:
         """Keep up with the folder, branch, version and first session, and learn whose sub-agent this is."""
@@ -163,6 +166,8 @@ class ClaudeCodeParser(LineParser):
         fork = object_of(record, "forkedFrom") or {}
         self._origin = text_of(record, "session_id") or text_of(fork, "sessionId") or session
         self._place, self._told = place, told
+        own = f"agent-{agent}" if (agent := record.get("agentId")) else session
+        self.session_id = name_within(self.session_id, own) or self.session_id
         if self.parent_session_id is None and session is not None and self.session_id.startswith("agent-"):
             self.parent_session_id = session
 
@@ -173,7 +178,7 @@ class ClaudeCodeParser(LineParser):
                 return None
             self._seen[event.key] = event
         event.place, event.ts_exact = self._place, self._exact
-        if self._born_ms is not None and event.ts_ms < self._born_ms:
+        if self.born_ms is not None and event.ts_ms < self.born_ms:
             event.standing = RecordStanding.COPIED
         elif self._origin != self.session_id:
             event.standing = RecordStanding.UNKNOWN

@@ -28,7 +28,7 @@ from kaizen_analytics.ingest.records import (
     count_of,
     flag_of,
     list_of,
-    moment_of,
+    moment_or_fault,
     object_of,
     snippet,
     text_of,
@@ -143,16 +143,18 @@ class CodexParser(LineParser):
         payload = object_of(record, "payload")
         if payload is None:
             raise Malformed(Reason.WRONG_TYPE, "payload")
-        told_ms, is_exact = moment_of(record)
+        told_ms, is_exact, fault = moment_or_fault(record)
         if told_ms is None and kind == "session_meta":
-            told_ms, is_exact = moment_of(payload)
+            told_ms, is_exact, _ = moment_or_fault(payload)
         ts_ms = self.last_ms if told_ms is None else told_ms
         if told_ms is None and not ts_ms:
-            raise Malformed(Reason.BAD_TIME, "timestamp")
+            raise fault or Malformed(Reason.BAD_TIME, "timestamp")
         self._exact = is_exact
         self._copied = self._copies.advance(record, payload, ts_ms, self.last_ms)
         self.last_ms = max(self.last_ms, ts_ms)
         handler(self, payload, ts_ms)
+        if fault is not None:
+            raise fault
 
     def _bare_record(self, record: Json, kind: str | None) -> None:
         """Read a line of a build up to 0.31 or so: session facts, then items, without payloads and without times."""

@@ -23,8 +23,8 @@ DATABASE_NAME = "state.vscdb"
 CHAT_NAME = "store.db"
 """Cursor's command line keeps each session in a database of its own."""
 
-_COMPRESSED_SUFFIX = ".zst"
-"""Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`."""
+_COMPRESSED_SUFFIXES = (".zst", ".gz")
+"""Codex compresses a rollout that was left alone for some days: `x.jsonl` becomes `x.jsonl.zst`. People use gzip."""
 
 _AGENT_FOLDERS = (".claude", ".codex", ".cursor")
 
@@ -70,8 +70,8 @@ class Source:
 
     @property
     def is_compressed(self) -> bool:
-        """Whether this is a Zstandard file; its size is that of the compressed bytes."""
-        return str(self.path).endswith(_COMPRESSED_SUFFIX)
+        """Whether this is a Zstandard or gzip file; its size is that of the compressed bytes."""
+        return str(self.path).endswith(_COMPRESSED_SUFFIXES)
 
     @property
     def is_document(self) -> bool:
@@ -91,7 +91,7 @@ class Source:
     @property
     def stem(self) -> str:
         """The file's name without its endings, which names the session."""
-        name = self.path.name.removesuffix(_COMPRESSED_SUFFIX)
+        name = _uncompressed(self.path.name)
         return name.removesuffix(".jsonl").removesuffix(_DOCUMENT_SUFFIX).removesuffix(_TEXT_SUFFIX)
 
 
@@ -244,15 +244,20 @@ def _home_roots(home: Path) -> Iterator[Root]:
 
 
 def _wanted(path: Path, agent: Agent) -> bool:
-    name = path.name
+    name, has_lines = path.name, _uncompressed(path.name).endswith(".jsonl")
     if agent is Agent.CODEX:
-        early = name.startswith("rollout-") and name.endswith(_DOCUMENT_SUFFIX)
-        return early or name.endswith((".jsonl", ".jsonl" + _COMPRESSED_SUFFIX))
+        return has_lines or (name.startswith("rollout-") and name.endswith(_DOCUMENT_SUFFIX))
     if agent is not Agent.CURSOR:
         # Beside its homes, the desktop program keeps logs that repeat what the transcripts say.
-        return name.endswith(".jsonl") and (_COWORK not in path.parts or ".claude" in path.parts)
-    transcript = name.endswith((".jsonl", _TEXT_SUFFIX)) and "agent-transcripts" in path.parts
+        return has_lines and (_COWORK not in path.parts or ".claude" in path.parts)
+    transcript = (has_lines or name.endswith(_TEXT_SUFFIX)) and "agent-transcripts" in path.parts
     return transcript or name == DATABASE_NAME or (name == CHAT_NAME and "chats" in path.parts)
+
+
+def _uncompressed(name: str) -> str:
+    for suffix in _COMPRESSED_SUFFIXES:
+        name = name.removesuffix(suffix)
+    return name
 
 
 class _Walk:
@@ -278,7 +283,7 @@ class _Walk:
                 continue
             if is_folder:
                 self._enter(path, agent, depth)
-            elif _wanted(path, agent):
+            else:
                 self._take(path, agent)
 
     def _enter(self, top: Path, agent: Agent, depth: int) -> None:
@@ -304,10 +309,14 @@ class _Walk:
                         pending.append((path, depth + 1))
                     else:
                         self._pass_over(path, f"a folder deeper than {_MAX_DEPTH} levels")
-                elif _wanted(path, agent):
+                else:
                     self._take(path, agent)
 
     def _take(self, path: Path, agent: Agent) -> None:
+        if not _wanted(path, agent):
+            if ".jsonl" in path.name and not _uncompressed(path.name).endswith(".jsonl"):
+                self._pass_over(path, "a transcript with something behind .jsonl in its name")
+            return
         try:
             facts = path.stat()
         except OSError:

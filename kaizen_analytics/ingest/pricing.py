@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.core.times import DAY_MS
+from kaizen_analytics.core.times import CALENDAR_MS, DAY_MS
 from kaizen_analytics.ingest.records import MAX_INTEGER
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class PriceList:
         A response that was bought at another `speed` than the standard one has the model's prices for that speed, or
         none: the standard price would be a guess.
         """
-        day = at_ms // DAY_MS
+        day = min(max(at_ms, CALENDAR_MS.start), CALENDAR_MS.stop) // DAY_MS
         key = (name_at_speed(model, speed), day)
         if key[0] in self._overrides:
             return self._overrides[key[0]]

@@ -26,6 +26,7 @@ from kaizen_analytics.ingest.records import (
     RecordStanding,
     Tokens,
     decode,
+    name_within,
 )
 from kaizen_analytics.ingest.rows import NOT_IN_MESSAGES
 
@@ -95,10 +96,13 @@ class Work:
 
     @property
     def state(self) -> Json:
-        """What the checkpoint keeps for the summary."""
+        """What the checkpoint keeps for the summary, for totals, and for the owners of records."""
         kinds = self.parser.unknown_kinds
         state: Json = {"unknown_kinds": kinds} if kinds else {}
-        return state | ({"has_totals": True} if self.parser.parsed.totals else {})
+        state |= {"has_totals": True} if self.parser.parsed.totals else {}
+        born_ms = self.parser.born_ms
+        copied = born_ms is not None and any(event.standing is RecordStanding.COPIED for event in self.events)
+        return state | ({"born_ms": born_ms} if copied else {})
 
     def _booking(self, model: str) -> str:
         return f"{self.session_id}:totals:{model}"
@@ -221,6 +225,7 @@ def _parser(source: Source) -> claude_code.ClaudeCodeParser | codex.CodexParser 
     parts = source.path.parts
     at = parts.index("agent-transcripts")
     parent = parts[-3] if parts[-2] == "subagents" and len(parts) - 3 > at else None
+    stem = name_within(stem, source.path.parent.name) or stem
     parser = cursor.CursorTextParser if source.is_text else cursor.CursorParser
     return parser(stem, file_ms=source.mtime_ms, slug=parts[at - 1], parent=parent)
 
@@ -288,7 +293,8 @@ def _open_source(source: Source) -> BinaryIO:
         return source.path.open("rb", buffering=0)
     import pyarrow as pa  # a third of a second, for these files only
 
-    return io.BufferedReader(pa.input_stream(str(source.path), compression="zstd"), _CHUNK_BYTES)
+    kind = "gzip" if source.path.suffix == ".gz" else "zstd"
+    return io.BufferedReader(pa.input_stream(str(source.path), compression=kind), _CHUNK_BYTES)
 
 
 def _lines_of(content: bytes) -> bytes:

@@ -7,13 +7,16 @@ a parser says so, and never leaves the parser.
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import orjson
+
+from kaizen_analytics.core.times import CALENDAR_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +29,11 @@ LINE_CAP_BYTES = 32 * 1024 * 1024
 MAX_INTEGER = 2**53
 """The largest count that is believed: beyond it floats lose integers and sums overflow, and nothing real comes near."""
 
-LAST_MS = 253_370_764_800_000
+LAST_MS = CALENDAR_MS.stop
 """The beginning of the year 9999; what is told to be later is no time."""
 
+_LEAP_SECOND = re.compile(r"(.*\d:\d\d:)60(.*)")
+_SHORTEST_ID = 7
 _TEXT_CAP = 4096
 """Names and paths are cut here; nothing real comes near."""
 
@@ -337,7 +342,7 @@ def time_of(record: Mapping[str, Any], name: str = "timestamp") -> int | None:
 def moment_of(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int | None, bool]:
     """Return an ISO-8601 field as milliseconds since the epoch, and whether it says which zone it is in.
 
-    A time without a zone is taken for UTC.
+    A time without a zone is taken for UTC, a leap second for the second after it.
 
     >>> moment_of({"timestamp": "1970-01-01T00:00:01Z"}), moment_of({"timestamp": "1970-01-01T00:00:01"}), moment_of({})
     ((1000, True), (1000, False), (None, False))
@@ -349,13 +354,50 @@ def moment_of(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int |
         raise Malformed(Reason.WRONG_TYPE, name)
     try:
         moment = datetime.fromisoformat(value)
-        has_zone = moment.tzinfo is not None
+    except ValueError:
+        moment = _odd_moment(value, name)
+    has_zone = moment.tzinfo is not None
+    try:
         at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
         raise Malformed(Reason.BAD_TIME, name) from None
     if not 0 <= at_ms < LAST_MS:
         raise Malformed(Reason.BAD_TIME, name)
     return at_ms, has_zone
+
+
+def _odd_moment(value: str, name: str) -> datetime:
+    """Return a time that is written with small letters, or falls on a leap second."""
+    leap = _LEAP_SECOND.fullmatch(value)
+    try:
+        moment = datetime.fromisoformat((f"{leap[1]}59{leap[2]}" if leap else value).upper())
+        return moment + timedelta(seconds=leap is not None)
+    except (ValueError, OverflowError):
+        raise Malformed(Reason.BAD_TIME, name) from None
+
+
+def moment_or_fault(record: Mapping[str, Any]) -> tuple[int | None, bool, Malformed | None]:
+    """Return what `moment_of` does, and what is wrong with the time, so that the rest of the record is not lost.
+
+    >>> moment_or_fault({"timestamp": "yesterday"})[2].reason.value
+    'bad_time'
+    """
+    try:
+        return *moment_of(record), None
+    except Malformed as malformed:
+        return None, False, malformed
+
+
+def name_within(stem: str, told: str | None) -> str | None:
+    """Return the id that a session's records or folder tell, if its file is named so with something around it.
+
+    >>> name_within("3f2a-77 (1)", "3f2a-77"), name_within("notes", "3f2a-77"), name_within("3f2a-771", "3f2a-77")
+    ('3f2a-77', None, None)
+    """
+    if not told or told == stem or len(told) < _SHORTEST_ID or told not in stem:
+        return None
+    before, _, after = stem.partition(told)
+    return None if before[-1:].isalnum() or after[:1].isalnum() else told
 
 
 def snippet(value: str, length: int = 200) -> str:
@@ -378,6 +420,7 @@ class LineParser(ABC):
         session: The session's id, as far as the file's name tells it.
 
     `parent_session_id` is the session that started this one as a sub-agent, `last_ms` the latest time of any record,
+    `born_ms` when the file was begun, where it says so,
     `prompt_fingerprint` that of the instructions, where the agent records them. `unknown_kinds` counts the records that
     were accepted without being understood, by kind.
     """
@@ -386,6 +429,7 @@ class LineParser(ABC):
         self.session_id = session
         self.parent_session_id: str | None = None
         self.last_ms = 0
+        self.born_ms: int | None = None
         self.prompt_fingerprint: str | None = None
         self.parsed = Parsed()
         self.unknown_kinds: dict[str, int] = {}

@@ -87,6 +87,7 @@ class _Claim(NamedTuple):
 
     `standing`: whether the file wrote it. `last_ms`: the file's latest time. `owned`: the store has the record's event
     from this file. `vanished`: the file, or the record in it, is gone. `report`: what it says of the response.
+    `born_ms`: when a file began that copied the record, where it says so.
     """
 
     session: str
@@ -96,6 +97,7 @@ class _Claim(NamedTuple):
     owned: bool = False
     vanished: bool = False
     report: str | None = None
+    born_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -245,7 +247,7 @@ class Batch:
         held.sort()
         present: dict[str, frozenset[int]] = {}
         self._claims = defaultdict(list)
-        for number, path, session, last_ms, standing, owned, report in self._holders(held):
+        for number, path, session, last_ms, standing, owned, report, born_ms in self._holders(held):
             record, place = int(number or 0), str(path)
             known = self.works.get(place)
             if known is not None:
@@ -254,7 +256,16 @@ class Batch:
                 if known.replaces or owned != "1" or record in present[place]:
                     continue  # the work claims it itself, or has nothing to keep
             gone = known is not None or not self._is_there(place)
-            claim = _Claim(str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, report)
+            claim = _Claim(
+                str(session),
+                place,
+                int(standing or 0),
+                int(last_ms or 0),
+                owned == "1",
+                gone,
+                report,
+                _integer(born_ms),
+            )
             self._claims[record].append(claim)
         contested = {record for record, following in pairwise(held) if record == following} | self._claims.keys()
         for work in works:
@@ -266,7 +277,8 @@ class Batch:
             return
         for start in range(0, len(records), _SLICE):
             yield from self._native(
-                "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens"
+                "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens,"
+                " f.state->>'born_ms'"
                 f" from ka_records r join ka_files f on f.id = r.file_id where r.record in {_PICKED}",
                 records[start : start + _SLICE],
             )
@@ -275,7 +287,8 @@ class Batch:
         for record, event in zip(work.records, work.events, strict=True):
             if record in contested:
                 report = None if event.tokens is None else _write_report(event)
-                claim = _Claim(work.session_id, work.path, event.standing, work.parser.last_ms, report=report)
+                born_ms, last_ms = work.parser.born_ms, work.parser.last_ms
+                claim = _Claim(work.session_id, work.path, event.standing, last_ms, report=report, born_ms=born_ms)
                 self._claims[record].append(claim)
 
     def _misowned(self) -> set[str]:
@@ -671,14 +684,16 @@ def _take(event: Event, tokens: Tokens, stop: str | None) -> None:
 def _choose_owner(claims: Iterable[_Claim]) -> _Claim:
     """Return the claim that owns a record; the rule needs nothing but the files, so their order does not matter.
 
-    The file that wrote it, by its own word: it names the file, and is not older than the file itself. Otherwise the
-    file whose last time is earliest (a copy goes on after its original stopped); else the smallest path. What is gone
-    keeps what it owned and gains nothing, because it cannot be read again.
+    The file that wrote it, by its own word: it names the file, and is not older than the file itself. Among copies the
+    file that began first: a later one may be a copy of it. Otherwise the file whose last time is earliest (a copy goes
+    on after its original stopped); else the smallest path. What is gone keeps what it owned and gains nothing, because
+    it cannot be read again.
     """
 
-    def rank(claim: _Claim) -> tuple[int, int, int, str]:
+    def rank(claim: _Claim) -> tuple[int, int, int, int, str]:
         presence = (0 if claim.owned else 2) if claim.vanished else 1
-        return presence, -claim.standing, claim.last_ms, claim.path
+        born_ms = (claim.born_ms or 0) if claim.standing == RecordStanding.COPIED else 0
+        return presence, -claim.standing, born_ms, claim.last_ms, claim.path
 
     return min(claims, key=rank)
 

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from ingest_lines import START_MS, iso, lines, rows, write
+from ingest_lines import START_MS, answer, claude_file, iso, lines, prompt, rows, write
 from typer.testing import CliRunner
 
 from kaizen_analytics.cli import app
@@ -56,7 +56,7 @@ FORMS = [
     ({"folder": "file:///D:/src/repo"}, "D:/src/repo"),
     ({"folder": "file:///home/dev/d%C3%A9mo%231"}, "/home/dev/d\u00e9mo#1"),
     ({"folder": "file://server/share/repo"}, "//server/share/repo"),
-    ({"folder": "file://wsl.localhost/Ubuntu/home/dev/repo"}, "//wsl.localhost/Ubuntu/home/dev/repo"),
+    ({"folder": "file://wsl.localhost/Ubuntu/home/dev/repo"}, "/home/dev/repo"),
 ]
 
 
@@ -128,6 +128,28 @@ def test_from_cursor_3_on_a_conversation_names_its_folder(store, home, place):
 
     found = [str(folder) for (folder,) in rows(store, "select workspace from sessions order by id")]
     assert found == [folder for _, folder in TOLD]
+
+
+@pytest.mark.parametrize("at_ms", [10**15, 9 * 10**18, -(10**14)])
+def test_a_time_beyond_the_calendar_in_a_store_stops_no_command(tmp_path, home, at_ms):
+    claude_file(home, "s1", lines(prompt("u1", 0), answer("a1", 1, "msg_01")))
+    path = tmp_path / "cli.db"
+    CliRunner().invoke(app, ["ingest", "--home", str(home), "--store", str(path)])
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("update sessions set started_at_ms = ?, ended_at_ms = ?", [at_ms, at_ms])
+        connection.execute("update events set ts_ms = ?", [at_ms])
+        connection.commit()
+
+    for words in (
+        "sessions list",
+        "sessions show s1",
+        "sessions search please",
+        "usage",
+        "usage --by window",
+        "prices",
+    ):
+        done = CliRunner().invoke(app, [*words.split(), "--store", str(path)])
+        assert (done.exit_code, done.exception) == (0, None), f"{words}: {done.output}"
 
 
 @pytest.mark.parametrize("told", [START_MS * 1000, 2**53])

@@ -64,6 +64,14 @@ def test_only_regular_files_count_and_the_others_are_named(tmp_path):
     assert passed_over(tmp_path) == [("pipe.jsonl", "not a regular file"), odd]
 
 
+@pytest.mark.parametrize("ending", [".bak", "~", ".orig", ".lz4"])
+def test_a_transcript_under_another_ending_is_named(tmp_path, ending):
+    claude_file(tmp_path, "s1", b"").with_name(f"s1.jsonl{ending}").touch()
+
+    assert names(tmp_path) == ["s1.jsonl"]
+    assert passed_over(tmp_path) == [(f"s1.jsonl{ending}", "a transcript with something behind .jsonl in its name")]
+
+
 @pytest.mark.parametrize("name", ["a.jsonl", "z.jsonl"])
 def test_a_file_and_links_to_it_count_once_under_its_own_name(tmp_path, name):
     real = claude_file(tmp_path, "s1", b"")

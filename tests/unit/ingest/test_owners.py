@@ -76,6 +76,35 @@ def test_a_fork_of_a_fork_owns_what_it_wrote(store, home, order):
     assert responses(store) == {"s1": "2", "f1": "2", "f2": "1"}
 
 
+@pytest.mark.parametrize("order", list(permutations(["f1", "f2"])))
+@pytest.mark.parametrize("copied", [(1, 5), (1, 5, 11)])
+@pytest.mark.parametrize("split", [False, True])
+def test_of_two_forks_whose_original_is_gone_the_older_owns_its_records(store, home, order, copied, split):
+    files = {
+        "f1": lines(begun("f1", 10), *turns("f1", 1, 5), *turns("f1", 11), *turns("f1", 80)),
+        "f2": lines(begun("f2", 20), *turns("f2", *copied), *turns("f2", 21)),
+    }
+    for stem in order:
+        claude_file(home, stem, files[stem])
+        if split:
+            run_ingest(store, [home])
+    run_ingest(store, [home])
+
+    assert responses(store) == {"f1": "4", "f2": "1"}
+
+
+@pytest.mark.parametrize("name", ["{}.bak", "{} (1)", "backup-{}", "{}_old"])
+@pytest.mark.parametrize("beside", [None, (1,), (1, 5, 9, 13)])
+def test_a_copy_with_something_around_the_id_in_its_name_is_the_session(store, home, name, beside):
+    session = "0c9d6e2a-1111-4111-8111-111111111111"
+    for stem, share in {name.format(session): (1, 5, 9), session: beside}.items():
+        if share:
+            claude_file(home, stem, lines(*turns(session, *share)))
+    run_ingest(store, [home])
+
+    assert responses(store) == {session: str(max(3, len(beside or ())))}
+
+
 @pytest.mark.parametrize("constant", ["gw", "chatcmpl-1", "msg_1", ""])
 @pytest.mark.parametrize("request_ids", [False, True])
 def test_responses_that_a_gateway_gives_the_same_id_are_told_apart(store, home, constant, request_ids):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -520,10 +521,10 @@ def test_a_new_parser_reads_every_file_again(store, home, monkeypatch):
     assert ingest(store, home).agents[Agent.CLAUDE_CODE].files_read == 0
 
 
-def compressed(content):
+def compressed(content, kind="zstd"):
     import pyarrow as pa
 
-    return pa.Codec("zstd").compress(content, asbytes=True)
+    return gzip.compress(content) if kind == "gz" else pa.Codec(kind).compress(content, asbytes=True)
 
 
 def test_a_compressed_rollout_is_read(store, home):
@@ -548,6 +549,18 @@ def test_a_rollout_that_was_compressed_since_counts_once(store, home):
 
     assert rows(store, "select session_id, seq, tokens_in, payload from events order by 1, 2") == before
     assert len(before) == 4
+
+
+@pytest.mark.parametrize("kind", ["zstd", "gz"])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_transcript_that_somebody_compressed_is_the_session(store, home, kind, beside):
+    content = lines(prompt("u1", 0), answer("a1", 1, "msg_01"))
+    write(home, f".claude/projects/-w/s1.jsonl.{kind[:3]}", compressed(content, kind))
+    if beside:
+        claude_file(home, "s1", content + line(prompt("u2", 2)), slug="-w")
+    ingest(store, home)
+
+    assert rows(store, "select session_id, count(*) from events group by 1") == [("s1", "3" if beside else "2")]
 
 
 def test_a_damaged_compressed_rollout_is_named(store, home):

@@ -27,6 +27,7 @@ from ingest_lines import (
 from typer.testing import CliRunner
 
 from kaizen_analytics.cli import app
+from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.store.frames import list_sessions
@@ -104,6 +105,26 @@ def test_a_folder_that_is_gone_is_placed_by_its_name_and_by_what_is_stored(cwd, 
     places = Places({"/gone/app/src": "/gone/app", "/gone/web": "/gone/web"})
 
     assert places.workspace_of(cwd) == workspace
+
+
+@pytest.mark.parametrize(
+    ("told", "folder"),
+    [
+        ("\\\\?\\C:\\src\\app", "C:/src/app"),
+        ("\\\\?\\UNC\\server\\share\\app", "//server/share/app"),
+        ("\\\\wsl$\\Ubuntu\\srv\\app", "/srv/app"),
+        ("file://wsl%24/Ubuntu/srv/app", "/srv/app"),
+        ("C://src//app", "C:/src/app"),
+        ("c:\\", "C:/"),
+        ("file:/srv/app", "/srv/app"),
+        ("vscode-remote://[broken/srv/app", "/srv/app"),
+        ("/srv/x/../app", "/srv/app"),
+        ("../app", "../app"),
+        ("/srv/100%25", "/srv/100%25"),
+    ],
+)
+def test_a_folder_has_one_spelling(told, folder):
+    assert normalise_folder(told) == folder
 
 
 def test_a_bare_repositorys_worktree_and_a_submodule_are_their_own(tmp_path, repo):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ingest_lines import (
+    START_MS,
     answer,
     call,
     codex,
@@ -13,6 +14,7 @@ from ingest_lines import (
     envelope,
     feed,
     line,
+    lines,
     meta,
     prompt,
     result,
@@ -25,7 +27,7 @@ from kaizen_analytics.ingest import claude_code, cursor
 from kaizen_analytics.ingest import codex as codex_module
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pricing import PriceList
-from kaizen_analytics.ingest.records import MAX_INTEGER, Reason, decode
+from kaizen_analytics.ingest.records import MAX_INTEGER, Reason, decode, moment_of
 from kaizen_analytics.ingest.rows import count_rows, event_row
 
 PARSERS = {
@@ -209,6 +211,33 @@ def test_a_time_that_is_none_is_rejected(moment):
     parsed = feed(claude_code.ClaudeCodeParser("s1"), line(prompt("a", 1) | {"timestamp": moment})).parsed
 
     assert [reject.reason for reject in parsed.rejects] == [Reason.BAD_TIME]
+
+
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "1969-12-31T23:59:59Z", "+010000-01-01T00:00:00.000Z", 1_767_225_605, ""]
+)
+def test_a_record_whose_time_is_none_is_kept_at_the_time_of_the_one_before(moment):
+    claude = lines(prompt("a", 1), answer("b", 2, "m1") | {"timestamp": moment})
+    rollout = lines(meta("c1", 1), token_count(2, counts(9, 0, 1, 0), counts(9, 0, 1, 0)) | {"timestamp": moment})
+    for parser, content in ((claude_code.ClaudeCodeParser("s1"), claude), (codex_module.CodexParser("c1"), rollout)):
+        parsed = feed(parser, content).parsed
+
+        assert (parsed.events[-1].ts_ms, parsed.events[-1].ts_exact) == (START_MS + 1000, False)
+        assert [(reject.line, reject.detail) for reject in parsed.rejects] == [(2, "timestamp")]
+
+
+@pytest.mark.parametrize(
+    ("moment", "at_ms"),
+    [
+        ("2025-12-31T23:59:60Z", START_MS),
+        ("2025-12-31t23:59:60.5z", START_MS + 500),
+        ("2026-01-01T05:30:00+05:30", START_MS),
+        ("2026-01-01T00:00:00.123456789Z", START_MS + 123),
+        ("2026-01-01 00:00:00z", START_MS),
+    ],
+)
+def test_a_time_is_read_in_every_spelling(moment, at_ms):
+    assert moment_of({"timestamp": moment}) == (at_ms, True)
 
 
 def test_a_lone_surrogate_loses_a_character_and_not_the_line():
