@@ -17,6 +17,8 @@ from _pytest.doctest import DoctestModule
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
+import kaizen_analytics.reports  # noqa: F401 - before anything loads nbformat; it says why
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -69,7 +71,10 @@ def pytest_collect_file(file_path: Path) -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `slow` and `long` what runs the whole, and as `system` what uses a fixture that needs a tool."""
+    """Mark as `slow` and `long` what runs the whole, and as `system` what uses a fixture that needs a tool.
+
+    One worker runs all of a file that runs the whole: its tests look at reports that were made once.
+    """
     slow = frozenset(SLOW_TESTS.read_text(encoding="utf-8").splitlines())
     for item in items:
         folder = item.path.relative_to(ROOT).as_posix()
@@ -78,6 +83,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if folder.startswith(LONG_RUNS):
             item.add_marker("long")
+        if folder.startswith(WHOLE_RUNS):
+            item.add_marker(pytest.mark.xdist_group(folder))
         if {"need_tool", "damage_disk", "browser", "agents"} & names:
             item.add_marker("system")
 

@@ -9,3 +9,8 @@ schedules    which slots are due, and the units that make a scheduler call us
 due          several reports at once, and those that are due
 notify       messages about them
 """
+
+import sys
+
+# Notebooks load jsonschema, and with it a check of IRIs that no schema here asks for: its grammar takes 1.4 s to build.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]

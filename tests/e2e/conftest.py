@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from kaizen_analytics.cli import main
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Return a function that runs one command and returns what it printed."""
+def run(program: Callable[..., Any]) -> Callable[..., str]:
+    """Return a function that runs one command, which succeeds, and returns what it printed."""
 
     def call(*words: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["kaizen-analytics", *words])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        assert not stopped.value.code, printed.err
-        return printed.out
+        answer = program(*words)
+        assert answer.code == 0, answer.err
+        return answer.out
 
     return call

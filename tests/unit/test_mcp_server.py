@@ -18,7 +18,6 @@ import pytest
 from mcp import MCPError
 from mcp.client import client, stdio
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.sharing import Share, prepare_share
 from kaizen_analytics.serving.answers import Answers, list_tools
@@ -67,17 +66,10 @@ def refusal(result: Any) -> str:
 
 
 @pytest.fixture
-def printed(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def printed(store: Path, program: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Return a function that gives what a command prints with --json."""
-
-    def run(*arguments: str) -> Any:
-        monkeypatch.setattr("sys.argv", ["kaizen-analytics", *arguments, "--json", "--store", str(store)])
-        monkeypatch.setattr("time.time_ns", lambda: NOW_MS * 1_000_000)
-        with pytest.raises(SystemExit):
-            main()
-        return json.loads(capsys.readouterr().out)
-
-    return run
+    monkeypatch.setattr("time.time_ns", lambda: NOW_MS * 1_000_000)
+    return lambda *arguments: program(*arguments, "--json", "--store", store).json()
 
 
 @pytest.mark.slow
@@ -214,15 +206,13 @@ def test_a_client_that_cancels_gets_its_next_answer(store: Path):
         go_on.set()
 
 
-def test_without_the_extra_the_command_names_it(store: Path, capsys: pytest.CaptureFixture[str], monkeypatch):
+def test_without_the_extra_the_command_names_it(store: Path, program: Callable[..., Any], monkeypatch):
     monkeypatch.setitem(sys.modules, "mcp", None)
     for name in ("kaizen_analytics.serving.server", "kaizen_analytics.cli.mcp"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr("sys.argv", ["kaizen-analytics", "mcp", "--store", str(store)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == ConfigError.exit_code
-    assert "pip install 'kaizen_analytics[mcp]'" in capsys.readouterr().err
+    answer = program("mcp", "--store", store)
+    assert answer.code == ConfigError.exit_code
+    assert "pip install 'kaizen_analytics[mcp]'" in answer.err
 
 
 def test_the_server_starts_without_what_only_an_answer_needs():

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -28,16 +29,6 @@ from kaizen_analytics.store.sessions import write_sessions
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 DAY_MS = 86_400_000
 NOW_MS = parse_time("2026-10-10", 0)
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-    def json(self) -> dict:
-        return json.loads(self.out)
 
 
 @pytest.fixture(scope="module")
@@ -86,17 +77,9 @@ def store_path(_filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def run(store_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+def run(store_path: Path, program: Callable[..., Any]) -> Callable[..., Any]:
     assert store_path.exists()
-
-    def call(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["kaizen-analytics", *words])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        printed = capsys.readouterr()
-        return Answer(int(stopped.value.code or 0), printed.out, printed.err)
-
-    return call
+    return program
 
 
 NEW = ("exp", "new", "--name", "Plan first", "--metric", "tokens_per_session", "--bind", "manual", "--id", "plan-1")
@@ -104,7 +87,7 @@ DRAFT = (*NEW, "--target-pct", "-20", "--all-workspaces", "--cluster", "none")
 
 
 @pytest.mark.slow
-def test_from_draft_to_archive(run: Callable[..., Answer]) -> None:
+def test_from_draft_to_archive(run: Callable[..., Any]) -> None:
     assert run(*DRAFT, "--guardrail", "cost_per_session:increase:5").out.startswith("Created plan-1: Plan first\n")
     started = run("exp", "start", "plan", "--at", "2026-09-30")
     assert started.out.startswith("Started plan-1: sessions from 2026-09-30T00:00:00Z to 2026-10-14T00:00:00Z, fixed")
@@ -127,14 +110,14 @@ def test_from_draft_to_archive(run: Callable[..., Answer]) -> None:
     assert (refused.code, "frozen" in refused.err) == (1, True)
 
 
-def test_the_next_step_names_the_store_that_was_named(run: Callable[..., Answer], store_path: Path) -> None:
+def test_the_next_step_names_the_store_that_was_named(run: Callable[..., Any], store_path: Path) -> None:
     assert run(*DRAFT).out.endswith("Next: kaizen-analytics exp start plan-1\n")
     other = [*DRAFT[: DRAFT.index("plan-1")], "plan-2", *DRAFT[DRAFT.index("plan-1") + 1 :]]
     named = run(*other, "--store", str(store_path))
     assert named.out.endswith(f"Next: kaizen-analytics exp start plan-2 --store {store_path}\n")
 
 
-def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Answer], tmp_path: Path) -> None:
+def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Any], tmp_path: Path) -> None:
     transcript = tmp_path / "home" / ".claude" / "projects" / "-elsewhere" / "a.jsonl"
     transcript.parent.mkdir(parents=True)
     line = {"type": "user", "sessionId": "a", "uuid": "u", "cwd": "/elsewhere", "timestamp": "2026-10-01T00:00:00Z"}
@@ -145,7 +128,7 @@ def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Answe
     assert "none holds" not in run(*words).out
 
 
-def test_quiet_leaves_out_advice_and_keeps_results(run: Callable[..., Answer]) -> None:
+def test_quiet_leaves_out_advice_and_keeps_results(run: Callable[..., Any]) -> None:
     assert run("--quiet", *DRAFT).out == "Created plan-1: Plan first\n"
     assert "outcomes" not in run("--quiet", "metrics").out
     assert "Tokens per session" in run("metrics", "--quiet").out
@@ -160,9 +143,7 @@ def test_quiet_of_an_agent_is_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_quiet()
 
 
-def test_no_transcript_at_all_is_told(
-    run: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_transcript_at_all_is_told(run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CLAUDE_CONFIG_DIR", "CODEX_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -189,7 +170,7 @@ def test_a_reader_that_goes_early_leaves_no_error(store_path: Path, monkeypatch:
     assert isinstance(stopped.value.__context__, BrokenPipeError)
 
 
-def test_list_and_show(run: Callable[..., Answer]) -> None:
+def test_list_and_show(run: Callable[..., Any]) -> None:
     assert "No experiment is in the store. 'kaizen-analytics exp new --help' shows" in run("exp", "list").out
     run(*DRAFT)
     assert [item["id"] for item in run("exp", "list", "--json").json()["experiments"]] == ["plan-1"]
@@ -202,7 +183,7 @@ def test_list_and_show(run: Callable[..., Answer]) -> None:
     assert "Window 14 days from the start" in text
 
 
-def test_defaults_of_experiments_come_from_the_repository(run: Callable[..., Answer], tmp_path: Path) -> None:
+def test_defaults_of_experiments_come_from_the_repository(run: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     settings = '[experiments]\nduration_days = 21\nstatistic = "mean"\nguardrails = ["success_rate:decrease:5"]\n'
     (tmp_path / "kaizen.toml").write_text(settings, encoding="utf-8")
@@ -213,7 +194,7 @@ def test_defaults_of_experiments_come_from_the_repository(run: Callable[..., Ans
     assert given["experiment"]["duration_days"] == 7
 
 
-def test_untag_needs_a_reason_and_records_it(run: Callable[..., Answer]) -> None:
+def test_untag_needs_a_reason_and_records_it(run: Callable[..., Any]) -> None:
     run(*DRAFT)
     run("exp", "tag", "plan", "s-1", "--variant", "control", "--future")
     assert run("exp", "untag", "plan", "s").code == 2
@@ -222,7 +203,7 @@ def test_untag_needs_a_reason_and_records_it(run: Callable[..., Answer]) -> None
 
 
 def test_commits_and_branches_are_checked_at_once_and_an_old_change_is_dated(
-    run: Callable[..., Answer], tmp_path: Path
+    run: Callable[..., Any], tmp_path: Path
 ) -> None:
     day = "2026-09-28T00:00:00Z"
     environment = {**os.environ, "GIT_COMMITTER_DATE": day, "GIT_AUTHOR_DATE": day}
@@ -289,19 +270,19 @@ def test_commits_and_branches_are_checked_at_once_and_an_old_change_is_dated(
         (("metrics", "--out", "x.xlsx"), 2, "'.xlsx'; expected one of"),
     ],
 )
-def test_what_is_refused(run: Callable[..., Answer], words: tuple[str, ...], code: int, message: str) -> None:
+def test_what_is_refused(run: Callable[..., Any], words: tuple[str, ...], code: int, message: str) -> None:
     answer = run(*words)
     assert (answer.code, answer.out) == (code, "")
     assert message in answer.err
     assert "Traceback" not in answer.err
 
 
-def test_errors_are_json_on_request(run: Callable[..., Answer]) -> None:
+def test_errors_are_json_on_request(run: Callable[..., Any]) -> None:
     answer = run("exp", "evaluate", "nothing", "--json")
     assert json.loads(answer.err)["exit_code"] == answer.code == 2
 
 
-def test_the_repository_around_is_the_default_scope(run: Callable[..., Answer], tmp_path: Path) -> None:
+def test_the_repository_around_is_the_default_scope(run: Callable[..., Any], tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     plan = run(*NEW, "--target-pct", "-20", "--json").json()["plan"]
     assert (plan["workspaces"], plan["repository"], plan["cluster"]) == ([str(tmp_path)], str(tmp_path), "none")
@@ -311,7 +292,7 @@ def test_the_repository_around_is_the_default_scope(run: Callable[..., Answer], 
     assert (everywhere["workspaces"], everywhere["cluster"]) == ([], "workspace")
 
 
-def test_power_answers_from_the_history(run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_power_answers_from_the_history(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("exp", "power", "--metric", "tokens_per_session", "--all-workspaces")
     short = run(*words, "--json")
     assert (short.code, short.out) == (1, "")
@@ -325,7 +306,7 @@ def test_power_answers_from_the_history(run: Callable[..., Answer], monkeypatch:
     assert "simulating a true change of -10 %" in told.err
 
 
-def test_metrics_count_filter_and_write(run: Callable[..., Answer], tmp_path: Path) -> None:
+def test_metrics_count_filter_and_write(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run("metrics").out.startswith("16 sessions\n")
     rows = run("metrics", "--agent", "codex", "--workspace", "/w", "--until", "2026-09-30T01:00Z", "--json").json()
     assert [(row["session_id"], row["tokens_per_session"]) for row in rows["sessions"]] == [("codex-0", 1000.0)]
@@ -335,7 +316,7 @@ def test_metrics_count_filter_and_write(run: Callable[..., Answer], tmp_path: Pa
     assert pl.read_csv(tmp_path / "o.csv")["session_id"].to_list() == ["claude-7", "codex-7"]
 
 
-def test_doctor_exits_with_1_when_numbers_may_be_wrong(run: Callable[..., Answer], store_path: Path) -> None:
+def test_doctor_exits_with_1_when_numbers_may_be_wrong(run: Callable[..., Any], store_path: Path) -> None:
     assert run("doctor").code == 0
     with Store.open(store_path) as store, store.write():
         store.native("insert into experiment_tags values ('lost', 's', 'Control') returning 1")
@@ -367,7 +348,7 @@ def test_what_is_no_time_is_quoted() -> None:
 
 @pytest.mark.slow
 def test_report_hands_the_full_id_to_the_conclusion_report(
-    run: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     called = {}
 
@@ -394,7 +375,7 @@ def test_the_pages_name_only_options_that_exist_and_lead_to_the_commands() -> No
     assert "(../reference/cli.md)" in pages[0], "the page of experiments leads to every command"
 
 
-def test_an_error_shows_no_terminal_sequence(run: Callable[..., Answer]) -> None:
+def test_an_error_shows_no_terminal_sequence(run: Callable[..., Any]) -> None:
     answer = run("exp", "show", "\x1b[31mnothing\u202e")
     assert answer.code == 2
     assert "nothing\ufffd" in answer.err
@@ -410,7 +391,7 @@ def _judge(store: Store) -> None:
     )
 
 
-def test_default_guardrails_are_named_and_can_be_left_out(run: Callable[..., Answer], store_path: Path) -> None:
+def test_default_guardrails_are_named_and_can_be_left_out(run: Callable[..., Any], store_path: Path) -> None:
     with Store.open(store_path) as store:
         _judge(store)
     new = ("exp", "new", "--name", "N", "--metric", "cost_per_commit", "--target-pct", "-10", "--bind", "manual")
@@ -423,7 +404,7 @@ def test_default_guardrails_are_named_and_can_be_left_out(run: Callable[..., Ans
     assert bare["experiment"]["guardrails"] == []
 
 
-def test_the_unit_of_work_is_frozen_and_tasks_are_compared(run: Callable[..., Answer], store_path: Path) -> None:
+def test_the_unit_of_work_is_frozen_and_tasks_are_compared(run: Callable[..., Any], store_path: Path) -> None:
     with Store.open(store_path) as store:
         _judge(store)
     new = ("exp", "new", "--name", "N", "--metric", "tokens_per_session", "--target-pct", "-10", "--id", "t")
@@ -444,7 +425,7 @@ def test_the_unit_of_work_is_frozen_and_tasks_are_compared(run: Callable[..., An
     )
 
 
-def test_a_score_is_an_outcome(run: Callable[..., Answer], store_path: Path) -> None:
+def test_a_score_is_an_outcome(run: Callable[..., Any], store_path: Path) -> None:
     with Store.open(store_path) as store:
         for number in range(8):
             for session, score in ((f"codex-{number}", 2), (f"claude-{number}", 4 + number % 2)):

@@ -7,14 +7,12 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.store import Store, manual_tags
 from kaizen_analytics.store.assignments import spool_beside
@@ -28,13 +26,6 @@ pytestmark = pytest.mark.usefixtures("home")
 DAY_MS = 86_400_000
 NEW = ("exp", "new", "--id", "e1", "--name", "Brief", "--metric", "cost_per_session", "--target-pct", "-10")
 NEW = (*NEW, "--design", "fixed")
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -67,22 +58,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
-    def run(*words: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["kaizen-analytics", *words])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        captured = capsys.readouterr()
-        return Answer(int(str(code or 0)), captured.out, captured.err)
-
-    return run
+def call(program: Callable[..., Any]) -> Callable[..., Any]:
+    return program
 
 
 @pytest.fixture
-def running(home: Path, call: Callable[..., Answer]) -> str:
+def running(home: Path, call: Callable[..., Any]) -> str:
     """A running experiment whose treatment gets a text."""
     (home / "brief.md").write_text("Answer in one sentence.\n")
     assert call(*NEW, "--assign", "session", "--treatment-text", str(home / "brief.md")).code == 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kaizen_analytics import cli
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.store.location import slug
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def test_what_the_system_or_a_check_refuses_is_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    program: Callable[..., Any],
     arguments: list[str],
     code: int,
     said: str,
@@ -39,12 +39,10 @@ def test_what_the_system_or_a_check_refuses_is_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KAIZEN_STORE", "k.db")
     (tmp_path / "file").touch()
-    for given in (["init", "--store", "k.db"], arguments):
-        monkeypatch.setattr(sys, "argv", ["kaizen-analytics", *given])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-    assert stopped.value.code == code
-    [line] = capsys.readouterr().err.splitlines()
+    program("init", "--store", "k.db")
+    answer = program(*arguments)
+    assert answer.code == code
+    [line] = answer.err.splitlines()
     assert line.startswith("error: ")
     assert said in line
     assert len(line) < 500

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.exports.tables import export_table
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store import Store
@@ -77,17 +77,8 @@ def path(_filled: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(
-    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "sessions", *arguments, "--store", str(path)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        return int(end.value.code or 0), printed.out, printed.err
-
-    return call
+def run(path: Path, program: Callable[..., Any]) -> Callable[..., tuple[int, str, str]]:
+    return lambda *arguments: astuple(program("sessions", *arguments, "--store", path))
 
 
 Run = "Callable[..., tuple[int, str, str]]"

@@ -10,12 +10,11 @@ import sqlite3
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.outcomes.sessions import update_outcomes
 from kaizen_analytics.store import Store
@@ -27,16 +26,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def run(sample_store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(sample_store: Path, program: Callable[..., Any]) -> Run:
     """Return a function that runs `usage` on the sample and returns what it prints."""
 
     def call(*arguments: str, code: int = 0) -> str:
-        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "usage", "--store", str(sample_store), *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        printed = capsys.readouterr()
-        assert end.value.code == code, printed.err
-        return printed.out
+        answer = program("usage", "--store", sample_store, *arguments)
+        assert answer.code == code, answer.err
+        return answer.out
 
     return call
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kaizen_analytics.cli import main, tail
+from kaizen_analytics.cli import tail
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.tail import LiveEvent
 from kaizen_analytics.store import Store
@@ -53,17 +54,15 @@ def store(sample_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_screen_is_as_it_was(
-    name: str, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, store: Path, monkeypatch: pytest.MonkeyPatch, program: Callable[..., Any]
 ) -> None:
     assert store.exists()
-    monkeypatch.setattr(sys, "argv", ["kaizen-analytics", *COMMANDS[name]])
     shown = []
     for width in WIDTHS:
         monkeypatch.setenv("COLUMNS", str(width))
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        assert stopped.value.code in (0, None)
-        text = _STORE.sub(" STORE", capsys.readouterr().out)
+        answer = program(*COMMANDS[name])
+        assert answer.code == 0
+        text = _STORE.sub(" STORE", answer.out)
         too_long = [line for line in text.splitlines() if len(line) > width and "STORE" not in line]
         assert too_long == []
         shown.append(f"$ kaizen-analytics {' '.join(COMMANDS[name][:3])}  ({width} columns)\n{text}")

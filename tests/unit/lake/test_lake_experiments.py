@@ -1,7 +1,9 @@
 """Experiments on a lake: bindings that need the key or the repository, several stores that disagree, conclusions."""
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lake_cases import (
@@ -18,7 +20,6 @@ from lake_cases import (
     write_store,
 )
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.core.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, WorkUnit
@@ -150,39 +151,22 @@ def test_an_experiment_that_is_unknown_a_draft_or_on_tasks_is_an_error(tmp_path:
         evaluate_lake(str(lake), "exp-1", now_ms=LATER_MS)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> object:
-    monkeypatch.setattr("sys.argv", ["kaizen-analytics", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    return stopped.value.code
-
-
 @pytest.mark.slow
 def test_the_commands(
-    store: Path,
-    lake: Path,
-    home: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    store: Path, lake: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: Callable[..., Any]
 ) -> None:
     monkeypatch.setenv("KAIZEN_HOME", str(home))
     start_experiment(store, cluster=Cluster.NONE)
-    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store) == 2
-    assert "--make-key" in capsys.readouterr().err
-    assert run(monkeypatch, "export", "lake", "--make-key") == 0
-    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store, "--preview") == 0
-    assert "files to write, 0 up to date" in capsys.readouterr().out
+    export, shown = ("export", "lake", "--to", lake, "--store", store), ("exp", "evaluate", "exp-1")
+    assert "--make-key" in program(*export).err
+    assert program("export", "lake", "--make-key").code == 0
+    assert "files to write, 0 up to date" in program(*export, "--preview").out
     assert not lake.exists()
-    assert run(monkeypatch, "export", "lake", "--to", lake, "--store", store, "--json") == 0
-    assert '"files_written": ' in capsys.readouterr().out
-    assert run(monkeypatch, "metrics", "--lake", lake, "--workspace", "/srv/Team0/sub") == 0
-    assert "2 sessions" in capsys.readouterr().out
-    assert run(monkeypatch, "metrics", "--lake", lake, "--workspace", "/srv/Team0") == 0
-    assert "5 sessions" in capsys.readouterr().out
+    assert "files_written" in program(*export, "--json").json()
+    assert "2 sessions" in program("metrics", "--lake", lake, "--workspace", "/srv/Team0/sub").out
+    assert "5 sessions" in program("metrics", "--lake", lake, "--workspace", "/srv/Team0").out
     monkeypatch.chdir(tmp_path)
-    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake) == 0
-    assert "there are not enough sessions" in capsys.readouterr().out
-    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--lake", lake, "--store", store) == 2
-    assert run(monkeypatch, "exp", "evaluate", "exp-1", "--engine", "duckdb", "--store", store) == 2
-    assert run(monkeypatch, "metrics", "--lake", lake, "--store", store) == 2
+    assert "there are not enough sessions" in program(*shown, "--lake", lake).out
+    assert program(*shown, "--lake", lake, "--store", store).code == 2
+    assert program(*shown, "--engine", "duckdb", "--store", store).code == 2
+    assert program("metrics", "--lake", lake, "--store", store).code == 2

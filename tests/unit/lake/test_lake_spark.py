@@ -1,12 +1,13 @@
 """A lake on Spark: the server reads the files itself and gives the frame that this process gives."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lake_cases import LATER_MS, name_id
 from polars.testing import assert_frame_equal
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.exports.engines import SparkEngine
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.exports.lake.reading import read_metrics
@@ -29,13 +30,12 @@ def test_an_evaluation_is_the_same(team: tuple[Path, Path], spark: SparkEngine) 
 
 
 def test_the_command_reads_a_lake_on_spark(
-    team: tuple[Path, Path], spark: SparkEngine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    team: tuple[Path, Path], spark: SparkEngine, program: Callable[..., Any]
 ) -> None:
     printed = []
     for options in ([], ["--engine", "spark", "--spark-remote", spark.remote]):
-        monkeypatch.setattr("sys.argv", ["kaizen-analytics", "metrics", "--lake", str(team[0]), "--json", *options])
-        with pytest.raises(SystemExit, match="0"):
-            main()
-        printed.append(capsys.readouterr().out)
+        answer = program("metrics", "--lake", team[0], "--json", *options)
+        assert answer.code == 0
+        printed.append(answer.out)
     assert printed[0] == printed[1]
     assert "tokens_per_session" in printed[0]

@@ -48,20 +48,6 @@ def test_a_commit_on_another_branch_has_not_landed_until_it_is_merged(repo: Repo
     assert land(repo, commit)[0].landed_as == commit
 
 
-def test_a_rebased_commit_has_landed_as_its_copy(repo: Repo) -> None:
-    repo.branch("topic")
-    commit = repo.commit("Add", b_py=["x"])
-    repo.checkout("main")
-    repo.commit("Go on", c_py=["z"])
-    repo.checkout("topic")
-    repo.git("rebase", "-q", "main")
-    copy = repo.head()
-    repo.checkout("main")
-    repo.git("merge", "-q", "--ff-only", "topic")
-    assert copy != commit
-    assert land(repo, commit)[0].landed_as == copy
-
-
 def test_a_picked_commit_has_landed_as_its_copy(repo: Repo) -> None:
     repo.branch("topic")
     repo.commit("Other", c_py=["z"])

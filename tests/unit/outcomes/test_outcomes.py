@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from repositories import DAY_S, START_S, Repo
 
-from kaizen_analytics.cli import main
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.queries import ROOT_OUTCOMES
 from kaizen_analytics.ingest.pipeline import run_ingest
@@ -173,19 +173,13 @@ def test_a_commit_in_the_output_of_another_command_is_not_the_sessions(
     assert (found.commits, found.commit_ids) == (0, ())
 
 
-def test_the_command_prints_and_stores(
-    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_and_stores(repo: Repo, tmp_path: Path, program: Callable[..., Any]) -> None:
     session = Transcript(tmp_path / "home", "s1", repo.folder)
     session.run("git commit -am More", committed(repo, "More", b_py=["1"]))
     path = tmp_path / "cli.db"
     with Store.open(path, create=True) as opened:
         run_ingest(opened, [tmp_path / "home"], environment={})
-    monkeypatch.setattr("sys.argv", ["kaizen-analytics", "outcomes", "--store", str(path), "--json"])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 0
-    (found,) = json.loads(capsys.readouterr().out)["outcomes"]
+    (found,) = program("outcomes", "--store", path, "--json").json()["outcomes"]
     assert (found["session_id"], found["landed"]) == ("s1", True)
     with Store.open(path, read_only=True) as opened:
         assert opened.native("select landed from ka_outcomes") == [("1",)]

@@ -29,13 +29,6 @@ def count(repo: Repo, at: str) -> Counter[str]:
     return Counter({commit: lines for (_, commit), lines in found.items() if lines})
 
 
-def test_lines_that_are_replaced_do_not_survive(tmp_path: Path) -> None:
-    repo = Repo(tmp_path)
-    first = repo.commit("One", a_py=["1", "2", "3", "4"])
-    second = repo.commit("Two", a_py=["1", "x", "3", "4", "5"])
-    assert count(repo, repo.head()) == {first: 3, second: 2}
-
-
 def test_lines_survive_a_rename(tmp_path: Path) -> None:
     repo = Repo(tmp_path)
     first = repo.commit("One", a_py=[f"line {number}" for number in range(9)])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import random
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -134,27 +132,3 @@ def test_runs_by_hand_and_of_other_schedules_do_not_count(load) -> None:
     slots = due_slots([one, two], at("2026-01-05T08:00:00"), [])
     left = due_slots([one, two], at("2026-01-05T08:00:00"), [record(slots[0], RunState.SUCCESS)])
     assert [slot.schedule.name for slot in left] == [slots[1].schedule.name]
-
-
-@pytest.mark.slow
-def test_a_year_of_crashes_and_power_cuts_makes_every_slot_once(load) -> None:
-    """Two callers at random times, runs that fail, days off: in the end each slot has exactly one success."""
-    zone = "Europe/Berlin"  # where 02:30 is skipped on one day and comes twice on another
-    schedules = load(
-        f'[daily]\nreport = "cost"\ncron = "30 2 * * *"\ntimezone = "{zone}"\ncatch_up = 60\nmax_attempts = 99'
-    )
-    dice = random.Random(7)
-    records: list[RunRecord] = []
-    now, end = at("2026-01-10T00:00:00"), at("2027-01-10T00:00:00")
-    while now < end:
-        for slot in due_slots(schedules, now, records):
-            state = dice.choice([RunState.SUCCESS, RunState.SUCCESS, RunState.FAILED, RunState.ABANDONED])
-            records.append(record(slot, state))
-        now += timedelta(minutes=dice.choice([0, 10, 600, 600, 60 * 24 * 3]))
-    records += [record(slot, RunState.SUCCESS) for slot in due_slots(schedules, end, records)]
-    assert due_slots(schedules, end, records) == []
-    made = sorted(run.logical_at_ms for run in records if run.state is RunState.SUCCESS)
-    assert len(made) == len(set(made))
-    days = [datetime.fromtimestamp(ms / 1000, ZoneInfo(zone)).date() for ms in made]
-    assert len(days) >= 365
-    assert days == [days[0] + timedelta(days=number) for number in range(len(days))]
