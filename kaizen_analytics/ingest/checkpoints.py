@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.ingest.rows import insert_rows
+from kaizen_analytics.store.cells import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,8 +51,18 @@ class Checkpoint:
 
 _NAMES = tuple(field.name for field in fields(Checkpoint))
 _COLUMNS = ", ".join(_NAMES)
+
+
+def _read_object(cell: str) -> dict[str, Any]:
+    found = json.loads(cell)
+    if type(found) is not dict:
+        raise ValueError(f"{cell:.40} is no object")
+    return found
+
+
 _READERS: dict[str, Callable[[str], Any]] = {"int": int, "str": str, "str | None": str}
-_READ = [_READERS.get(str(field.type), json.loads) for field in fields(Checkpoint)]
+_READ: list[Callable[[str], Any]] = [_READERS.get(str(field.type), _read_object) for field in fields(Checkpoint)]
+_PATH = _NAMES.index("path")
 
 
 def load_checkpoints(store: Store) -> dict[str, Checkpoint]:
@@ -82,7 +93,10 @@ def find_checkpoints(store: Store, *, paths: Iterable[str] = (), session_ids: It
 def _read(rows: list[tuple[str | None, ...]]) -> list[Checkpoint]:
     found = []
     for row in rows:
-        cells: list[Any] = [None if cell is None else read(cell) for read, cell in zip(_READ, row, strict=True)]
+        try:
+            cells: list[Any] = [None if cell is None else read(cell) for read, cell in zip(_READ, row, strict=True)]
+        except (ValueError, RecursionError) as error:
+            raise damaged("ka_files", str(row[_PATH]), f"a value that cannot be read ({error})") from error
         found.append(Checkpoint(*cells))
     return found
 

@@ -120,19 +120,31 @@ def _scan(store: TableReader, table: str, columns: dict[str, str]) -> Iterator[B
         yield BadCell(table, column, row_id, is_text)
 
 
-def parse_json(text: str | None, table: str, key: str) -> Any:  # noqa: ANN401 - any JSON
-    """Return the JSON of a cell that only this package writes.
+def parse_json(text: str | None, table: str, key: str) -> dict[str, Any]:
+    """Return the JSON object of a cell that only this package writes.
 
     Raises:
-        StoreError: the cell holds no JSON, or JSON nested so deep that nobody wrote it for us.
+        StoreError: the cell holds no JSON object, or JSON nested so deep that nobody wrote it for us.
 
-    >>> parse_json("[1]", "ka_plans", "e1")
-    [1]
+    >>> parse_json('{"unit": "day"}', "ka_plans", "e1")
+    {'unit': 'day'}
     """
     try:
-        return json.loads(text or "")
+        found = json.loads(text or "")
     except (ValueError, RecursionError) as error:
-        raise StoreError(
-            f"{table} of {key!r} holds no JSON that can be read: {error}. Another program changed it; restore the "
-            "store from a backup, or delete that row.",
-        ) from error
+        raise damaged(table, key, f"no JSON that can be read: {error}") from error
+    if not isinstance(found, dict):
+        raise damaged(table, key, f"JSON that is no object but {text!r:.40}")
+    return found
+
+
+def damaged(table: str, key: str, found: str) -> StoreError:
+    """Return the error of a row of ours that another program changed.
+
+    >>> str(damaged("ka_plans", "e1", "no JSON"))
+    "ka_plans of 'e1' holds no JSON. Another program changed it; restore the store from a backup, or delete that row."
+    """
+    return StoreError(
+        f"{table} of {key!r} holds {found}. Another program changed it; restore the store from a backup, or delete "
+        "that row."
+    )

@@ -10,8 +10,10 @@ import pytest
 from store_cases import make_experiment, run_foreign
 
 from kaizen_analytics.core.errors import StoreError, StoreWarning
+from kaizen_analytics.ingest.checkpoints import load_checkpoints
 from kaizen_analytics.store import Store, list_experiments, save_experiment
 from kaizen_analytics.store.cells import BadCell, find_bad_cells
+from kaizen_analytics.store.experiments import load_result
 from kaizen_analytics.store.frames import read_events
 
 if TYPE_CHECKING:
@@ -179,3 +181,19 @@ def test_a_bad_cell_inside_a_write_block_undoes_the_block(
 def test_columns_that_are_not_read_do_no_harm(spoiled: Store):
     spoil(spoiled, "payload", NOT_UTF8)
     assert spoiled.read("select sum(tokens_in)::bigint as n from events").item() == 30
+
+
+@pytest.mark.parametrize(("column", "value"), [("mtime_ns", "'late'"), ("tally", "'{'"), ("state", "'7'")])
+def test_a_checkpoint_that_was_changed_names_its_file(store: Store, column: str, value: str):
+    row = "1, '/a.jsonl', 'codex', 's', 's', 1, 1, 1, '', 1, 1, 1, '{}', '{}', '{}'"
+    run_foreign(store.path, f"insert into ka_files values ({row})")
+    assert list(load_checkpoints(store)) == ["/a.jsonl"]
+    run_foreign(store.path, f"update ka_files set {column} = {value}")
+    with pytest.raises(StoreError, match=r"ka_files of '/a\.jsonl' holds a value that cannot be read"):
+        load_checkpoints(store)
+
+
+def test_a_conclusion_that_is_no_object_is_refused(store: Store):
+    run_foreign(store.path, "insert into ka_results values ('e1', '17', 1)")
+    with pytest.raises(StoreError, match="ka_results of 'e1' holds JSON that is no object but '17'"):
+        load_result(store, "e1")
