@@ -140,15 +140,15 @@ def list_judged(found: Mapping[str, Found]) -> str:
             f"{counts['false']} false (none is wanted)."
         ),
         "",
-        "| finding | times | sessions | USD a week, at least | judged | because |",
+        "| finding | times | sessions | USD in its window | judged | because |",
         "|---|---:|---:|---:|---|---|",
     ]
-    for name, one in sorted(found.items(), key=lambda item: (-(item[1].finding.usd_per_week or 0.0), item[0])):
+    for name, one in sorted(found.items(), key=lambda item: (-(item[1].finding.cost_usd or 0.0), item[0])):
         finding, row = one.finding, judged[name]
-        low = "\u2013" if finding.usd_per_week is None else f"{finding.usd_per_week:,.3f}"
+        cost = "\u2013" if finding.cost_usd is None else f"{finding.cost_usd:,.2f}"
         hit = f"{finding.sessions} of {finding.exposed}"
         words = {"act": "true, act", "true": "true", "false": "false"}[row["judgement"]]
-        lines.append(f"| `{name}` | {finding.times} | {hit} | {low} | {words} | {row['because']} |")
+        lines.append(f"| `{name}` | {finding.times} | {hit} | {cost} | {words} | {row['because']} |")
     return "\n".join(lines)
 
 

@@ -271,7 +271,12 @@ def _findings() -> Table:
         _count("exposed", "sessions that it could have been seen in"),
         _count("days", "days that it was seen on"),
         _measure("cost_usd", "what it cost in the window", "no price is known", unit="USD"),
-        _measure("usd_per_week", "lower end of the interval of its cost a week", "no price is known", unit="USD"),
+        _measure(
+            "usd_per_week",
+            "lower end of the interval of its cost a week, on the last quarter of the window",
+            "no price is known, or the days before do not show it",
+            unit="USD",
+        ),
         _text("title", f"what was found; {names}"),
         _text("change", f"what to do; {names}"),
     )

@@ -266,7 +266,7 @@ def _render_experiments(rows: Sequence[Mapping[str, Any]]) -> str:
 def _finding(finding: Finding, row: Mapping[str, Any], wording: Wording) -> list[str]:
     sessions = list(dict.fromkeys(moment.session_id for moment in finding.evidence))[:_SHOWN_SESSIONS]
     shown = ", ".join(f"`{wording.session(session)}`" for session in sessions)
-    cost = "cost not known" if row["usd_per_week"] is None else f"{row['usd_per_week']:,.2f} USD a week or more"
+    cost = "cost not known" if row["cost_usd"] is None else f"{row['cost_usd']:,.2f} USD"
     return [
         f"{row['place']}. {_line(row['title'])}",
         f"   - Seen {row['times']} times in {row['sessions']} of {counted(row['exposed'], 'session')}, {cost}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import Window
+from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import counted, format_day, format_minute, format_p_value, listed
 from kaizen_analytics.pages import blocks, charts, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from kaizen_analytics.retro.kinds import Change
     from kaizen_analytics.retro.retro import Retro
 
-_SHOWN_FINDINGS, _SHOWN_OTHERS = 3, 7
+_SHOWN_CARDS, _SHOWN_FINDINGS = 3, 10
+_CARD_CHARS = 160
 _NO_SESSION = (
     "If you expected some, read them with 'kaizen-analytics ingest', or take another window: "
     "'kaizen-analytics sessions list' says when the last sessions ran."
 )
-_PATCH = {False: " --patch` prints the diff", True: "` shows where"}
-_TONES = {Standing.APPLIED: Tone.GOOD, Standing.DECIDED: Tone.GOOD, Standing.PROPOSED: Tone.UNCLEAR}
+_TONES = {Standing.APPLIED: Tone.GOOD, Standing.PROPOSED: Tone.UNCLEAR}
 
 
 def whole(retro: Retro) -> Block:
@@ -78,32 +79,32 @@ def heading(retro: Retro) -> Block:
 
 
 def totals(retro: Retro) -> Block:
-    """Return the first box: the window in one line, and how many changes it suggests.
+    """Return the first box: the window in one line, and the first finding of up to three classes with what to do.
 
     >>> totals(analysis.retro("2026-W38")).plain.splitlines()[0].startswith("115 sessions")
     True
     """
     headline = describe_totals(retro) if retro.totals.sessions else "No session started in this window"
     told = _describe_findings(retro) if retro.totals.sessions else _NO_SESSION
-    return blocks.callout(Tone.NEUTRAL, headline, blocks.paragraph(told))
+    first = {one.kind: one for one in reversed(retro.findings)}
+    shown = [one for one in retro.findings if first[one.kind] is one][:_SHOWN_CARDS]
+    return blocks.callout(Tone.NEUTRAL, headline, blocks.paragraph(told), *(_card(one, retro) for one in shown))
 
 
 def findings(retro: Retro) -> Block:
-    """Return the first finding of up to three classes with what to do, and the others in one line each.
+    """Return the findings in one line each.
 
     >>> findings(analysis.retro("2026-W38")).plain.splitlines()[0]
-    'Sessions start with 19,098 tokens; the leanest with 12,384'
+    "'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff"
     """
     if not retro.findings:
         return blocks.paragraph("None.")
-    first = {one.kind: one for one in reversed(retro.findings)}
-    shown = [one for one in retro.findings if first[one.kind] is one][:_SHOWN_FINDINGS]
-    cards = [_card(finding, several=retro.repository is None) for finding in shown]
-    others = tuple(one for one in retro.findings if one not in shown)
-    more = f", and {len(others) - _SHOWN_OTHERS} more in the JSON" if len(others) > _SHOWN_OTHERS else ""
-    caption = f"Also found{more}. 'kaizen-analytics retro show ID' tells more"
-    rest = _table(others[:_SHOWN_OTHERS], caption) if others else blocks.nothing()
-    return blocks.stack(*cards, rest)
+    left = len(retro.findings) - _SHOWN_FINDINGS
+    more = f". {left} more are in the JSON" if left > 0 else ""
+    return _table(
+        retro.findings[:_SHOWN_FINDINGS],
+        f"'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff{more}",
+    )
 
 
 def show(finding: Finding) -> Block:
@@ -119,7 +120,7 @@ def show(finding: Finding) -> Block:
         ("cost in the window", _cost(finding)),
         ("saves", finding.saving),
         ("test", finding.test),
-        ("since", _proof(finding).strip() or "not enough days before the last quarter of the window to tell"),
+        ("since", _proof(finding) or "not enough days before the last quarter of the window to tell"),
         ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
     ]
     moments = [
@@ -128,7 +129,7 @@ def show(finding: Finding) -> Block:
     return blocks.stack(
         blocks.subheading(finding.title, code=True),
         blocks.facts(facts),
-        _do(finding.change),
+        blocks.paragraph(describe_change(finding.change), label="Do:", code=True),
         blocks.table(
             ["session", "event", "time", "what"],
             moments,
@@ -148,7 +149,7 @@ def followed(retro: Retro) -> Block:
     rows = [
         (
             one.title.replace("`", ""),
-            Mark(tone=_TONES.get(one.standing, Tone.NEUTRAL), text=one.standing.value),
+            _mark(one, retro),
             describe_followed(one),
         )
         for one in retro.followed
@@ -157,6 +158,14 @@ def followed(retro: Retro) -> Block:
         blocks.table(["finding", "state", "seen since"], rows, caption="Earlier findings") if rows else blocks.nothing()
     )
     return blocks.stack(table, _former(retro))
+
+
+def _mark(one: Followed, retro: Retro) -> Mark:
+    """Return how far a finding has come; of one that was decided, what the experiment says to do."""
+    made = next((line.decision for line in retro.experiments if one.note == f"experiment {line.id}"), None)
+    if one.standing is Standing.DECIDED and made is not None:
+        return Mark(tone=charts.TONES[made], text=f"decided: {made.value.replace('_', ' ')}")
+    return Mark(tone=_TONES.get(one.standing, Tone.NEUTRAL), text=one.standing.value)
 
 
 def experiments(retro: Retro) -> Block:
@@ -307,21 +316,33 @@ def _describe_findings(retro: Retro) -> str:
     found = retro.findings
     if not found:
         return "Nothing recurs that is worth a change."
-    known = sum(one.usd_per_week or 0.0 for one in found)
-    cost = f" The problems cost ${known:,.2f} a week or more." if known >= 0.005 else ""
+    known = sum(one.cost_usd or 0.0 for one in found)
+    cost = f" The problems cost ${known:,.2f} in {_days(retro)}." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
     return f"{counted(len(found), 'change')} worth making{fresh}.{cost}"
 
 
-def _card(finding: Finding, *, several: bool) -> Block:
-    where = f" in `{finding.repository}`" if several else ""
-    more = f"`kaizen-analytics retro show {finding.id}{_PATCH[bool(finding.change.habit)]}"
-    return blocks.stack(
-        blocks.subheading(finding.title, code=True),
-        _do(finding.change),
-        blocks.paragraph(f"{finding.seen}{where}{_weekly(finding)}.{_proof(finding)} {more}.", quiet=True, code=True),
-    )
+def _days(retro: Retro) -> str:
+    return counted(round(retro.window.length_ms / DAY_MS), "day")
+
+
+def _card(finding: Finding, retro: Retro) -> Block:
+    where = f" in `{finding.repository}`" if retro.repository is None else ""
+    cost = "" if finding.cost_usd is None else f", ${finding.cost_usd:,.2f}"
+    seen = f"{finding.sessions} of {counted(finding.exposed, 'session')}{cost}{where}."
+    title = finding.title.replace("`", "")
+    told = f"{seen} Do: {_shorten(describe_change(finding.change))}"
+    return blocks.paragraph(told, label=title if title.endswith("?") else f"{title}.", code=True)
+
+
+def _shorten(text: str) -> str:
+    """Return the beginning of a text that is too long for a card, cut between words and outside of code."""
+    words = text.split(" ")
+    while len(" ".join(words)) > _CARD_CHARS or " ".join(words).count("`") % 2:
+        words.pop()
+    short = " ".join(words)
+    return short if short == text else f"{short.rstrip(' ,;:.')} \u2026"
 
 
 def _proof(finding: Finding) -> str:
@@ -329,23 +350,15 @@ def _proof(finding: Finding) -> str:
     if finding.proof is None or not finding.proof.exposed:
         return ""
     hit, exposed, days = finding.proof.hit, finding.proof.exposed, finding.proof.days
-    return f" In the last {counted(days, 'day')}: {hit} of {counted(exposed, 'session')}."
-
-
-def _weekly(finding: Finding) -> str:
-    return "" if finding.usd_per_week is None else f"; ${finding.usd_per_week:,.2f} a week or more"
-
-
-def _do(change: Change) -> Block:
-    return blocks.paragraph(describe_change(change), label="Do:", code=True)
+    cost = f", ${finding.usd_per_week:,.2f} a week or more" if (finding.usd_per_week or 0.0) >= 0.005 else ""
+    return f"in the last {counted(days, 'day')}: {hit} of {counted(exposed, 'session')}{cost}"
 
 
 def _cost(finding: Finding) -> str:
     if finding.cost_usd is None:
         return "Its cost is not known."
-    low = "" if finding.usd_per_week is None else f", ${finding.usd_per_week:,.2f} a week or more"
     tokens = "" if finding.tokens is None else f" ({finding.tokens:,} tokens)"
-    return f"It cost ${finding.cost_usd:,.2f}{tokens}{low}."
+    return f"It cost ${finding.cost_usd:,.2f}{tokens}."
 
 
 def _table(found: tuple[Finding, ...], caption: str) -> Block:
@@ -353,12 +366,13 @@ def _table(found: tuple[Finding, ...], caption: str) -> Block:
         (
             one.title.replace("`", ""),
             f"{one.sessions} of {one.exposed}",
-            "\u2013" if one.usd_per_week is None else f"{one.usd_per_week:,.2f}",
+            "\u2013" if one.cost_usd is None else f"{one.cost_usd:,.2f}",
+            _proof(one) or "\u2013",
             one.id,
         )
         for one in found
     ]
-    return blocks.table(["finding", "sessions", "USD a week, at least", "id"], rows, caption=caption, numeric=(1, 2))
+    return blocks.table(["finding", "sessions", "USD", "since", "id"], rows, caption=caption, numeric=(1, 2))
 
 
 def _former(retro: Retro) -> Block:

@@ -2,6 +2,7 @@
 
     material    what findings are found in: sessions, calls, responses, prompts
     kinds       what a class of findings is made of
+    commands    what worked in place of a command, what may be quoted and allowed
     classes     one judge for each class of findings; their queries are in sql/retro
     findings    collect_evidence, judge_evidence
     patch       a finding's change as a unified diff

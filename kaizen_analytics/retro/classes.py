@@ -7,19 +7,26 @@ commands that worked and from people's prompts, never from a tool's output.
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import shlex
 import tomllib
 from collections import Counter
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from kaizen_analytics.core.words import counted
-from kaizen_analytics.outcomes.commands import classify, split_command
+from kaizen_analytics.outcomes.commands import classify
+from kaizen_analytics.retro.commands import (
+    allow,
+    drop_files,
+    find_program_folder,
+    find_replacement,
+    quote,
+    split_parts,
+)
 from kaizen_analytics.retro.kinds import (
     NEEDS_NO_TEST,
     PROVEN_BY_LOT,
@@ -32,10 +39,8 @@ from kaizen_analytics.retro.kinds import (
 from kaizen_analytics.retro.material import is_fixer, read_rules, started_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
-_UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
-_LONGEST = 120
 _SETTINGS = ".claude/settings.json"
 _TEXTS = tomllib.loads(files(__package__).joinpath("texts.toml").read_text(encoding="utf-8"))
 """Title and line of the simple classes, by class and subject."""
@@ -88,20 +93,6 @@ def _set_for_claude(group: Group, rows: pl.DataFrame, values: Mapping[str, objec
     return Change(file=_SETTINGS, merge=json.dumps(values))
 
 
-def _quote(text: str) -> str | None:
-    """Return a command or path as code for a line of instructions; None where it could say more than itself.
-
-    >>> _quote("go test ./..."), _quote("true; rm -rf /") is None
-    ('`go test ./...`', True)
-    """
-    plain = " ".join(text.split())
-    return None if not plain or len(plain) > _LONGEST or _UNSAFE.search(text) else f"`{plain}`"
-
-
-def _plain_parts(command: str) -> list[str]:
-    return [shlex.join(part.words) for part in split_command(command)]
-
-
 def _most_common(items: Iterable[str]) -> tuple[str, int]:
     counts = Counter(items)
     if not counts:
@@ -109,60 +100,66 @@ def _most_common(items: Iterable[str]) -> tuple[str, int]:
     return min(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _pair(command: str, later: Sequence[str], what: str) -> tuple[str, str] | None:
-    """Return the part of a command that failed over `what`, and the most similar part that worked soon after."""
-    bad = next((part for part in _plain_parts(command) if what in part), None)
-    if bad is None:
-        return None
-    parts = [part for other in later for part in _plain_parts(other)]
-    similar = [(difflib.SequenceMatcher(None, bad, part).ratio(), part) for part in parts if part != bad]
-    best = max(similar, default=(0.0, ""), key=lambda item: item[0])
-    return (bad, best[1]) if best[0] > 0.6 else None
-
-
-_PROGRAMS_AT = re.compile(r"(?:/usr/local|/opt|~|\$HOME)(?:/[\w.+-]+)*/bin")
-"""Folders of programs that may be put on a PATH."""
-
-
 def _word_wrong_command(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    problem, program, what = group.subject.split(":", 2)
+    problem, _, what = group.subject.split(":", 2)
     if problem == "sibling":
         return FindingText(
             title="Calls are cancelled because one beside them fails",
-            line="Run checks that may fail one after the other in one call (`make lint; make test`), not side by side: "
-            "one that fails cancels the others.",
+            line="Run commands that may fail one after the other, not side by side: one that fails cancels the others.",
         )
     if problem == "folder":
-        return _word_wrong_folder(rows)
+        return _word_wrong_folder(group, rows)
     if problem == "not_found" and (found := _word_path(group, rows, what)):
         return found
-    pairs = [_pair(row["detail"], row["remedy"], what or program) for row in rows.iter_rows(named=True)]
-    (bad, good), times = Counter(pair for pair in pairs if pair).most_common(1)[0] if any(pairs) else (("", ""), 0)
-    bad_code, good_code = _quote(bad), _quote(good)
-    if times < 2 or bad_code is None or good_code is None:
-        return None
+    folder = group.repository.rstrip("/") + "/"
+    (bad, good), times = _shared_pair(
+        rows, lambda row: find_replacement(problem, what, row["detail"], row["remedy"], folder) if what else None
+    )
+    bad_code, good_code = quote(bad), quote(good)
     reasons = {
         "not_found": f"there is no program `{what}`",
-        "option": f"`{bad.split()[0]}` has no `{what}`",
+        "option": f"`{bad.split(' ')[0]}` has no `{what}`",
         "task": f"there is no task `{what}`",
-        "module": f"there is no module `{what}`",
-        "syntax": "this shell does not take it",
+        "module": f"it has no `{what}`",
     }
+    if times and bad_code and not good:
+        return FindingText(
+            title=f"{bad_code} does not work here; the command behind it does",
+            more=f"; {counted(times, 'time')} it then worked without",
+            line=f"Leave out {bad_code}: there is no such program here.",
+        )
+    if not times or bad_code is None or good_code is None:
+        return None
     return FindingText(
         title=f"{bad_code} does not work here; {good_code} does",
-        more=f"; {times} times {good_code} then worked",
+        more=f"; {counted(times, 'time')} {good_code} then worked",
         line=f"Run {good_code}, not {bad_code}: {reasons[problem]}.",
     )
 
 
+def _shared_pair(
+    rows: pl.DataFrame, find: Callable[[dict[str, Any]], tuple[str, str] | None]
+) -> tuple[tuple[str, str], int]:
+    """Return the pair that most rows have, and how many; none of a pair that only one session has."""
+    pairs = [(pair, row["root_id"]) for row in rows.iter_rows(named=True) if (pair := find(row))]
+    sessions = Counter(pair for pair, _ in set(pairs))
+    shared = Counter(pair for pair, _ in pairs if sessions[pair] >= 2)
+    return shared.most_common(1)[0] if shared else (("", ""), 0)
+
+
 def _word_path(group: Group, rows: pl.DataFrame, what: str) -> FindingText | None:
-    """Word a program that is installed but not on the PATH: a later command found it in a folder of programs."""
-    words = [word.rpartition("/") for row in rows["remedy"] for text in row for word in text.split()]
-    folder, times = _most_common(at for at, _, name in words if name == what and _PROGRAMS_AT.fullmatch(at))
-    code = _quote(what)
-    if times < 2 or code is None or ".." in folder.split("/"):
+    """Word a program that is installed but not on the PATH: later commands found it in a folder of programs."""
+    found = [
+        (row["root_id"], find_program_folder(what, text))
+        for row in rows.iter_rows(named=True)
+        for text in row["remedy"]
+    ]
+    folder, sessions = _most_common(place for _, place in set(found) if place)
+    code = quote(what)
+    if sessions < 2 or code is None:
         return None
-    export = f'echo \'export PATH="$PATH:{folder}"\' >> "$CLAUDE_ENV_FILE"'
+    # Between quotation marks a shell leaves `~` as it is.
+    export = f'echo \'export PATH="$PATH:{folder.replace("~", "$HOME", 1)}"\' >> "$CLAUDE_ENV_FILE"'
     hook = {"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": export}]}]}}
     change = _set_for_claude(group, rows, hook)
     return FindingText(
@@ -174,24 +171,32 @@ def _word_path(group: Group, rows: pl.DataFrame, what: str) -> FindingText | Non
     )
 
 
-def _word_wrong_folder(rows: pl.DataFrame) -> FindingText | None:
+def _word_wrong_folder(group: Group, rows: pl.DataFrame) -> FindingText | None:
     """Word a command that worked once it ran in another folder of the repository."""
-    pairs: list[tuple[str, str]] = []
-    for row in rows.iter_rows(named=True):
-        failed = set(_plain_parts(row["detail"]))
+    root = group.repository.rstrip("/")
+
+    def find(row: dict[str, Any]) -> tuple[str, str] | None:
+        failed = {shlex.join(words) for words in split_parts(row["detail"]) if words[0] != "cd"}
         for later in row["remedy"]:
-            parts = [part.words for part in split_command(later)]
-            again = [shlex.join(words) for words in parts if shlex.join(words) in failed and words[0] != "cd"]
+            parts = split_parts(later)
+            again = [code for words in parts if (code := shlex.join(words)) in failed]
             if parts and parts[0][0] == "cd" and len(parts[0]) == 2 and again:
-                pairs.append((again[0], parts[0][1]))
-                break
-    (command, folder), times = Counter(pairs).most_common(1)[0] if pairs else (("", ""), 0)
-    code, place = _quote(command), _quote(folder)
-    if times < 2 or code is None or place is None:
+                return again[0], parts[0][1].removeprefix(f"{root}/").rstrip("/")
         return None
+
+    (command, folder), times = _shared_pair(rows, find)
+    code, place = quote(command), quote(folder)
+    elsewhere = folder != root and re.match(r"[/~-]|\.\.", folder)
+    if not times or code is None or place is None or elsewhere:
+        return None
+    if folder in (root, "."):
+        return FindingText(
+            title=f"{code} fails in folders below the root",
+            line=f"Run {code} in the root of the repository.",
+        )
     return FindingText(
-        title=f"{code} fails in the root; it works in {place}",
-        line=f"Run {code} in {place}, not in the root of the repository.",
+        title=f"{code} fails outside of {place}",
+        line=f"Run {code} in {place} of this repository: `cd {folder}` first.",
     )
 
 
@@ -203,10 +208,12 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
         return FindingText(
             title="Agents open paths that they guess",
             more=f"; {paths.n_unique()} different paths were not there",
-            line="Before you open a file that you have not seen listed, find it: `rg --files | rg NAME`.",
+            line="Before you open a file that you have not seen listed, find it: `git ls-files '*NAME*'`.",
         )
-    path = _quote(group.subject)
+    path = quote(group.subject, is_path=True)
     if path is None or re.search(r"[*?\[\]{}()]", group.subject):
+        return None
+    if group.subject in group.material.present.get(group.repository, ()):
         return None
     return FindingText(
         title=f"Agents look for {path}, which does not exist",
@@ -216,7 +223,7 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
 
 def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | None:
     tool, _, name = group.subject.partition(":")
-    code, noun = _quote(name), "skill" if tool == "Skill" else "agent type"
+    code, noun = quote(name), "skill" if tool == "Skill" else "agent type"
     if code is None:
         return None
     return FindingText(
@@ -225,16 +232,40 @@ def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | Non
     )
 
 
-_MIN_REFUSED = 0.05
-"""The share of a repository's edits below which a refusal is not worth a line."""
+_MIN_REFUSED = 0.07
+"""The share of a repository's edits below which refusals are not worth a line."""
+_MAIN_REASON = 0.8
+"""The share of the refusals from which one reason stands for all of them."""
+
+
+def _word_edit_refused(group: Group, rows: pl.DataFrame) -> FindingText | None:
+    edits = _in_window(group, group.material.calls.filter(_EDITS.condition))
+    problems = edits.filter("failed").get_column("problem").drop_nulls()
+    reasons = problems.filter(problems.is_in(list(_TEXTS["edit_refused"])))
+    (reason, times), *others = Counter(reasons.sort()).most_common(2)
+    is_main = times >= _MAIN_REASON * reasons.len()
+    if rows.height < _MIN_REFUSED * edits.height or group.subject != (reason if is_main else "edit"):
+        return None
+    title, line = _TEXTS["edit_refused"][reason]
+    share = f", {100 * rows.height / edits.height:.0f} % of {edits.height} edits"
+    if is_main:
+        return FindingText(title=title, line=line, more=share)
+    told = [(_TEXTS["edit_refused"][name], count) for name, count in [(reason, times), *others]]
+    seen = ", ".join(f"{counted(count, 'time')} {text[0].partition(' because ')[2]}" for text, count in told)
+    return FindingText(
+        title="Edits are refused for several reasons",
+        line=" ".join(text[1] for text, _ in told),
+        more=f"{share}: {seen}",
+    )
 
 
 def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    fixers = [part for row in rows["remedy"] for part in _plain_parts(row[0]) if is_fixer(part)]
-    fixer, times = _most_common(fixers)
+    parts = [words for row in rows["remedy"] for words in split_parts(row[0]) if is_fixer(shlex.join(words))]
     if group.subject == "any":
-        checks = {part for row in rows["detail"] for part in _plain_parts(row) if classify(shlex.split(part)) == "lint"}
-        named = sorted({code for part in fixers if (code := _quote(" ".join(part.split()[:3])))})
+        checks = {
+            shlex.join(words) for row in rows["detail"] for words in split_parts(row) if classify(words) == "lint"
+        }
+        named = sorted({code for words in parts if (code := quote(shlex.join(drop_files(words))))})
         if len(checks) < 2 or not named:
             return None
         return FindingText(
@@ -242,7 +273,8 @@ def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | No
             more=f": {', '.join(named)}",
             line=f"Before a lint or format check, run the fixer on the files that you changed: {', '.join(named[:3])}.",
         )
-    fixer_code, check_code = _quote(fixer), _quote(group.subject)
+    fixer, times = _most_common(shlex.join(words) for words in parts)
+    fixer_code, check_code = quote(fixer), quote(group.subject)
     if times < 2 or fixer_code is None or check_code is None:
         return None
     return FindingText(
@@ -252,11 +284,15 @@ def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | No
 
 
 def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    program = _quote(group.subject.removeprefix("of:"))
-    known = _TEXTS["large_output"].get(group.subject)
-    if known is None and program is None:
+    action = group.subject.removeprefix("of:")
+    code, known = quote(action), _TEXTS["large_output"].get(group.subject)
+    # Of what an interpreter was given itself, nothing recurs.
+    if known is None and (code is None or action in read_rules()["running"]["programs"]):
         return None
-    noun, line = known or (f"outputs of {program}", f"End what {program} prints with `| tail -60`, or ask it for less.")
+    noun, line = known or (
+        f"outputs of {code}",
+        f"Ask {code} for less (fewer items, only the fields you need), or end what it prints with `| tail -60`.",
+    )
     chars = _in_window(group, group.material.calls).join(
         rows.select("session_id", "seq"), on=["session_id", "seq"], how="semi"
     )["chars"]
@@ -279,19 +315,20 @@ def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
     sizes = rows.group_by("detail").agg(pl.len().alias("times"))
     top = sizes.sort(["times", "detail"], descending=[True, False]).head(_SHOWN_FILES)
     # What lies outside of the repository has another path on each machine.
-    inside = [(_quote(file), times) for file, times in top.iter_rows() if not file.startswith(("/", "~"))]
+    outside = re.compile(r"[/~]|\.\.|[A-Za-z]:")
+    inside = [(quote(file, is_path=True), times) for file, times in top.iter_rows() if not outside.match(file)]
     files = [(code, times) for code, times in inside if code]
     told = f": {', '.join(f'{code} {times} times' for code, times in files)}" if files else ""
     if group.subject == "guidance":
         habit = "shorten them to what every use needs, and move the rest into files that they name"
-        title = f"{counted(sizes.height, 'long file')} of skills and instructions read whole again and again"
+        title = f"{counted(sizes.height, 'long file')} of skills and instructions read again and again"
         return FindingText(title=title, more=told, change=Change(habit=habit), test=NEEDS_NO_TEST)
     if not files:
         return None
     return FindingText(
-        title=f"{counted(sizes.height, 'large file')} read whole again and again",
-        line=f"Long files: {', '.join(code for code, _ in files)}. Find the place with `rg -n`, and read only the "
-        "lines around it.",
+        title=f"{counted(sizes.height, 'large file')} read whole or in large pieces, again and again",
+        line="Find the place with `grep -n`, and read only the lines around it, in long files: "
+        f"{', '.join(code for code, _ in files)}.",
     )
 
 
@@ -311,13 +348,18 @@ def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
             title=title, more=f"; no session used {named} of `.mcp.json`", change=change, test=NEEDS_NO_TEST
         )
     habit = (
-        "run `kaizen-analytics guidance` there, and remove the servers, skills and instructions that no session used"
+        "run `kaizen-analytics guidance` in the repository, and remove the servers, skills and instructions that no "
+        "session used"
     )
     return FindingText(title=title, change=Change(habit=habit), test=NEEDS_NO_TEST)
 
 
+def _keep_subjects(start: str) -> Callable[[Group], pl.DataFrame]:
+    return lambda group: group.rows.filter(pl.col("subject").str.starts_with(start))
+
+
 def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    if group.subject != "5":
+    if group.subject != "expired:5":
         return FindingText(
             title="Work goes on after breaks that outlast the cache",
             more=f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again",
@@ -330,7 +372,7 @@ def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
         return None
     return FindingText(
         title="Breaks outlast the 5 minutes of the cache; a cache of an hour would cost less",
-        more=" the whole context was written anew after a longer break",
+        more="; the whole context was written anew after a longer break",
         change=change,
         test="Needs no experiment: the counts decide. Claude Code knows the setting from version 2.1.243 on.",
         cost_usd=saved,
@@ -348,9 +390,6 @@ def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
         pl.col("hour_usd") - pl.col("write_usd")
     )
     return float(spared.select(saved.sum()).item() or 0.0)
-
-
-"""By the cause; where a transcript shows none, there is nothing to propose."""
 
 
 def _word_carried_context(_group: Group, rows: pl.DataFrame) -> FindingText | None:
@@ -381,18 +420,18 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
             line="Go on from one step to the next without asking for confirmation; stop where a decision is open.",
         )
     asked = rows.filter(~pl.col("detail").str.contains(r"[?/@_\d]|\w\.\w"))
-    code = _quote(group.subject)
+    code = quote(group.subject)
     if (
         code is None
         or asked.height < rows.height
         or len(words) > _MOST_WORDS
         or set(words) <= read_rules()["acknowledged"]["words"]
-        or not words[0].isascii()
+        or set(words) & read_rules()["outward"]["words"]
         or rows["root_id"].n_unique() < _MIN_PROMPTED * group.exposed
     ):
         return None
     return FindingText(
-        title=f"People ask for it each time: {code}",
+        title=f"People ask for it again and again: {code}",
         line=f"When a piece of work is done and its checks pass, do this without being asked: {code}.",
     )
 
@@ -417,8 +456,10 @@ _MIN_CHECKED = 0.5
 def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
     checked = group.rows.filter(pl.col("remedy").list.len() > 0)
     check, times = _most_common(name for names in checked["remedy"] for name in set(names))
-    code = _quote(check)
-    if code is None or checked.height < _MIN_CHECKED * group.rows.height or times < 2:
+    code = quote(check)
+    # A check of one file or one test is not what the next change needs.
+    is_narrow = re.search(r"\.\w+(?:$|[\s:])|::|(?:^|\s)(?:-run|-k|-t|--grep|--filter|-p)\b", check.replace("...", ""))
+    if code is None or is_narrow or checked.height < _MIN_CHECKED * group.rows.height or times < 2:
         return None
     return FindingText(
         title="Sessions that edit code end without a check",
@@ -454,7 +495,7 @@ def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
             title="Half or more of what sessions write is replaced or reverted within 14 days",
             line="Before you end, name the test that fails without your change; without one, ask whether to write it.",
         )
-    code = _quote(_most_common(name for names in rows["remedy"] for name in names)[0] or group.subject)
+    code = quote(_most_common(name for names in rows["remedy"] for name in names)[0] or group.subject)
     if code is None:
         return None
     if group.subject == "lint":
@@ -489,16 +530,22 @@ _MIN_SAVED = 0.02
 
 def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
     who, model, smaller = group.subject.split(":", 2)
-    if _agents(rows, group.material.sessions) != ["claude_code"] or _quote(model) is None:
+    if _agents(rows, group.material.sessions) != ["claude_code"] or quote(model) is None:
         return None
     paid, saved = float(rows["detail"].cast(pl.Float64).sum()), float(rows["cost_usd"].sum())
     if saved < _MIN_SAVED * float(_in_window(group, group.material.responses)["cost_usd"].sum()):
         return None
     more = f"; they cost ${paid:,.2f} on `{model}`, and the same tokens ${paid - saved:,.2f} on `{smaller}`"
-    if who == "agents":
+    if who == "agents" and not _writing_agents(group):
         change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_SUBAGENT_MODEL": smaller}})
         return FindingText(title=f"Sub-agents that only read run on `{model}`", more=more, change=change)
     kind = smaller.split("-")[1]
+    if who == "agents":
+        return FindingText(
+            title=f"Sub-agents that only read run on `{model}`",
+            more=more,
+            line=f"Start sub-agents that only read with `model: {kind}`.",
+        )
     return FindingText(
         title=f"Requests that need only reading run on `{model}`",
         more=more,
@@ -507,36 +554,33 @@ def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
     )
 
 
-def _allowed(command: str) -> str | None:
-    """Return the rule that allows a command, if a fixed list calls it harmless and it is nothing but that command."""
-    if _UNSAFE.search(command):
-        return None
-    parts = split_command(command)
-    if len(parts) != 1:
-        return None
-    words = parts[0].words
-    if words[0] in read_rules()["harmless"]["programs"]:
-        return f"Bash({words[0]}:*)"
-    if words[0] == "git" and len(words) > 1 and words[1] in read_rules()["harmless"]["git"]:
-        return f"Bash(git {words[1]}:*)"
-    return None
+def _writing_agents(group: Group) -> bool:
+    calls = _in_window(group, group.material.calls)
+    return not calls.filter(pl.col("is_edit") & (pl.col("session_id") != pl.col("root_id"))).is_empty()
 
 
-def _keep_allowed(group: Group, *, harmless: bool) -> pl.DataFrame:
-    kept = [(_allowed(command) is not None) == harmless for command in group.rows["detail"]]
+def _keep_harmless(group: Group) -> pl.DataFrame:
+    kept = [allow(command) is not None for command in group.rows["detail"]]
     return group.rows.filter(pl.Series(kept, dtype=pl.Boolean))
 
 
+def _keep_refused(group: Group) -> pl.DataFrame:
+    """Keep what people refused, of one command alone: of several, nobody can tell which one they did not want."""
+    parts = [[words for words in split_parts(command) if words[0] != "cd"] for command in group.rows["detail"]]
+    kept = [len(words) == 1 and not allow(row) for words, row in zip(parts, group.rows["detail"], strict=True)]
+    return group.rows.filter(pl.Series(kept, dtype=pl.Boolean) & (pl.col("remedy").list.first() == "refused"))
+
+
 def _word_approval(group: Group, rows: pl.DataFrame) -> FindingText | None:
-    rules = sorted({rule for command in rows["detail"] if (rule := _allowed(command))})
+    rules = sorted({rule for command in rows["detail"] if (rule := allow(command))})
     change = _set_for_claude(group, rows, {"permissions": {"allow": rules}})
     if change is None:
         return None
-    return FindingText(title=f"Commands that only read wait for approval: `{group.subject}`", change=change)
+    return FindingText(title=f"Harmless commands wait for approval: `{group.subject}`", change=change)
 
 
 def _word_refused(group: Group, _rows: pl.DataFrame) -> FindingText | None:
-    code = _quote(group.subject)
+    code = quote(group.subject)
     if code is None:
         return None
     return FindingText(
@@ -558,11 +602,6 @@ def _told(
         return FindingText(title=title, line=line, more=told)
 
     return word
-
-
-def _share_of_edits(group: Group, rows: pl.DataFrame) -> str | None:
-    edits = _in_window(group, group.material.calls.filter(_EDITS.condition)).height
-    return f", {100 * rows.height / edits:.0f} % of {edits} edits" if rows.height >= _MIN_REFUSED * edits else None
 
 
 def _tokens_read(_group: Group, rows: pl.DataFrame) -> str:
@@ -593,7 +632,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass("wrong_command", _SHELL, _word_wrong_command),
     FindingClass("missing_path", _CALLS, _word_missing_path),
     FindingClass("unknown_helper", _CALLS, _word_unknown_helper),
-    FindingClass("edit_refused", _EDITS, _told("edit_refused", _share_of_edits)),
+    FindingClass("edit_refused", _EDITS, _word_edit_refused),
     FindingClass("fix_before_check", _SHELL, _word_fix_before_check, "the failed check and one answer, each time"),
     FindingClass("large_output", _CALLS, _word_large_output, _TO_THE_END),
     FindingClass("whole_file", _CALLS, _word_whole_file, _TO_THE_END, keep=_keep_reread),
@@ -602,9 +641,21 @@ CLASSES: tuple[FindingClass, ...] = (
     ),
     FindingClass("start_context", _PRICED, _word_start_context, "carrying the difference through each session"),
     FindingClass(
-        "cache_expired", _PRICED, _word_cache_expired, "writing the context anew, less what a longer life costs"
+        "cache_expired",
+        _PRICED,
+        _word_cache_expired,
+        "writing the context anew, less what a longer life costs",
+        keep=_keep_subjects("expired:"),
+        query="cache_written",
     ),
-    FindingClass("cache_lost", _PRICED, _told("cache_lost", _tokens_carried), "writing the context anew, each time"),
+    FindingClass(
+        "cache_lost",
+        _PRICED,
+        _told("cache_lost", _tokens_carried),
+        "writing the context anew, each time",
+        keep=_keep_subjects("lost:"),
+        query="cache_written",
+    ),
     FindingClass(
         "carried_context",
         _PRICED,
@@ -639,10 +690,8 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "smaller_model", _PRICED, _word_smaller_model, "the difference of the two prices for the same tokens", _MODEL
     ),
-    FindingClass(
-        "approval", _SHELL, _word_approval, test=NEEDS_NO_TEST, keep=lambda group: _keep_allowed(group, harmless=True)
-    ),
-    FindingClass("refused", _SHELL, _word_refused, keep=lambda group: _keep_allowed(group, harmless=False)),
+    FindingClass("approval", _SHELL, _word_approval, test=NEEDS_NO_TEST, keep=_keep_harmless, query="refused"),
+    FindingClass("refused", _SHELL, _word_refused, keep=_keep_refused),
 )
 """Every class, in the order in which they are evaluated."""
 KINDS = {kind.name: kind for kind in CLASSES}
@@ -651,7 +700,7 @@ OWN_SETTINGS = frozenset({"promptCacheTtl", "permissions", "env"})
 """Settings of which every value is one of our own lists: they name nothing of a store."""
 
 PUBLIC_CODE = frozenset(
-    {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "/clear", "rg -n", "rg --files | rg NAME", "| tail -60"}
+    {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "/clear", "grep -n", "git ls-files '*NAME*'", "| tail -60"}
     | {"kaizen-analytics guidance", "kaizen-analytics usage --by window"}
     | {f"model: {kind}" for kind in ("sonnet", "haiku")}
     | {piece for texts in _TEXTS.values() for _, line in texts.values() for piece in line.split("`")[1::2]}

@@ -86,7 +86,8 @@ class Moment:
 class Proof:
     """What the last quarter of a window shows of a finding that the days before it had shown already.
 
-    These `days` had no part in choosing the finding, so `hit` of `exposed` sessions is free of that choice.
+    These `days` had no part in choosing the finding: that makes `hit` of `exposed` sessions, and the finding's cost a
+    week, free of that choice.
     """
 
     days: int
@@ -98,10 +99,10 @@ class Proof:
 class Finding:
     """Something that recurs, costs something and comes with a change.
 
-    `cost_usd` and `tokens` are sums over the window, None where nobody knows them; `usd_per_week` is the lower end of
-    the 95 % interval of the cost a week. `sessions` of `exposed` sessions were hit; `exposure` says what exposed means.
-    `is_new` says whether the last week had more of it than all weeks before; None without weeks before. `proof` is None
-    where the first three quarters of the window alone do not show it.
+    `cost_usd` and `tokens` are sums over the window, None where nobody knows them. `sessions` of `exposed` sessions
+    were hit; `exposure` says what exposed means. `is_new`: whether the last week had more of it than all weeks before;
+    None without weeks before. `proof` and `usd_per_week`, the lower end of the 95 % interval of the cost a week, are of
+    the last quarter of the window; None where the first three quarters alone do not show the finding.
     """
 
     id: str
@@ -181,7 +182,7 @@ def collect_evidence(material: Material, kinds: Sequence[FindingClass] = CLASSES
 
 
 def _run(kind: FindingClass, reader: _Frames) -> pl.DataFrame:
-    query = Query(path=f"retro/{kind.name}.sql", schema=_EVIDENCE, reads=_SHARED)
+    query = Query(path=f"retro/{kind.query or kind.name}.sql", schema=_EVIDENCE, reads=_SHARED)
     given = {"large_chars": _LARGE_CHARS} if "large_chars" in find_parameters(query.text()) else {}
     return query.run(reader, **given).sort("ts_ms", "session_id", "seq", "subject")
 
@@ -189,8 +190,8 @@ def _run(kind: FindingClass, reader: _Frames) -> pl.DataFrame:
 def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, ...], tuple[NotEvaluable, ...]]:
     """Return the findings of a window, and the classes that could not be evaluated.
 
-    They are put in order by what they cost at least on the first three quarters of the window: so its last quarter,
-    which had no part in that, tells what the choice cannot have made.
+    They are put in order by what they cost at least on the first three quarters of the window. What they cost a week is
+    counted on its last quarter, which had no part in that choice.
 
     Args:
         evidence: The moments of a span that ends with the window; what lies before it tells whether a finding is new.
@@ -212,7 +213,7 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
                 found += _find(evidence, kind, repository, window)
     order = sorted(
         found,
-        key=lambda item: (-item[0], -(item[1].usd_per_week or 0.0), -item[1].times, item[1].id),
+        key=lambda item: (-item[0], -(item[1].cost_usd or 0.0), -item[1].times, item[1].id),
     )
     return tuple(finding for _, finding in order), tuple(missing)
 
@@ -314,8 +315,6 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         cost = wording.cost_usd
     if not _matters(material, group.repository, window, cost):
         return None
-    weeks = window.length_ms / WEEK_MS
-    low = None if cost is None else cost * _lower_bound(rows.height) / rows.height / weeks
     hits = rows["root_id"].n_unique()
     seen = f"{counted(rows.height, 'time')} in {hits} of {group.exposed} {kind.exposure.words}{wording.more}"
     line = Change(file=name_instructions(rows, material.sessions), line=wording.line)
@@ -333,7 +332,7 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         exposure=kind.exposure.words,
         cost_usd=cost,
         tokens=None if tokens is None else int(tokens),
-        usd_per_week=low,
+        usd_per_week=None,
         saving=kind.saving,
         test=kind.test if wording.test is None else wording.test,
         change=line if wording.change is None else wording.change,
@@ -357,7 +356,12 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
         return cost, finding
     last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
     proof = Proof(days=round(window.length_ms / 4 / DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
-    return cost, replace(finding, proof=proof)
+    low = None if finding.cost_usd is None else 0.0
+    if finding.cost_usd and not later.is_empty():
+        # Where a class puts its own cost in place of the sum, each row has its share of that.
+        spent = finding.cost_usd * float(later["cost_usd"].sum()) / float(rows["cost_usd"].sum())
+        low = spent * _lower_bound(later.height) / later.height / ((window.end_ms - edge_ms) / WEEK_MS)
+    return cost, replace(finding, proof=proof, usd_per_week=low)
 
 
 def _recurs(rows: pl.DataFrame) -> bool:

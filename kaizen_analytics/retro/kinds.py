@@ -79,7 +79,10 @@ NEEDS_NO_TEST = "Needs no experiment: apply it, and the next retros count whethe
 
 @dataclass(frozen=True, slots=True)
 class FindingClass:
-    """One class: its query is `sql/retro/<name>.sql`; `keep` chooses among its rows, `word` judges what recurs."""
+    """One class: its rows come from `sql/retro/<query>.sql`, by default of its own name.
+
+    `keep` chooses among them, `word` judges what recurs.
+    """
 
     name: str
     exposure: Exposure
@@ -87,3 +90,4 @@ class FindingClass:
     saving: str = "the failed call and the answer to it, each time"
     test: str = PROVEN_BY_LOT
     keep: Callable[[Group], pl.DataFrame] = lambda group: group.rows
+    query: str = ""

@@ -68,7 +68,6 @@ CALLS: Schema = {
     "helper": _TEXT,
     "result_seq": _WHOLE,
     "failed": _FLAG,
-    "rejected": _FLAG,
     "error": _TEXT,
     "says": _TEXT,
     "made_commit": _FLAG,
@@ -103,7 +102,8 @@ _FIVE_MINUTES_MS, _HOUR_MS = 300_000, 3_600_000
 class Material:
     """The frames of one span; `orphans` are the sub-agents whose root is missing, which are in no other frame.
 
-    `servers` are the MCP servers that each repository on this machine names in its `.mcp.json`.
+    `servers` are the MCP servers that each repository on this machine names in its `.mcp.json`; `present` are the
+    paths that agents looked for in vain and that are there now.
     """
 
     sessions: pl.DataFrame
@@ -114,6 +114,7 @@ class Material:
     outcomes: pl.DataFrame
     orphans: pl.DataFrame
     servers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    present: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def relations(self) -> dict[str, pl.DataFrame]:
         """Return the frames by the names under which queries read them; `calls` gets its costs there."""
@@ -138,7 +139,20 @@ def read_material(store: Store, span: Window, *, repository: str | None = None) 
         frames = [query.run(store) for query in (_RESPONSES, _CALLS, _PROMPTS, _ERRORS, _OUTCOMES)]
     material = build_material(sessions, *frames, repository=repository)
     places = material.sessions["repository"].unique().sort()
-    return replace(material, servers={place: list_servers(Path(place)) for place in places})
+    servers = {place: list_servers(Path(place)) for place in places}
+    return replace(material, servers=servers, present=_find_present(material.calls))
+
+
+def _find_present(calls: pl.DataFrame) -> dict[str, frozenset[str]]:
+    missed = calls.filter(pl.col("problem") == "path").select("repository", "folder", "what", "path").unique()
+    found: dict[str, set[str]] = {}
+    for repository, folder, what, path in missed.iter_rows():
+        name = (
+            (path if what == "File does not exist" else what or "").removeprefix(folder).removeprefix("./").rstrip("/")
+        )
+        if name and Path(repository, name).exists():
+            found.setdefault(repository, set()).add(name)
+    return {repository: frozenset(names) for repository, names in found.items()}
 
 
 def started_in(window: Window) -> pl.Expr:
@@ -301,7 +315,7 @@ def read_rules() -> dict[str, Any]:
     (True, False)
     """
     rules = tomllib.loads(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
-    for table in ("acknowledged", "harmless", "reading", "editing"):
+    for table in ("acknowledged", "harmless", "outward", "running", "reading", "editing"):
         rules[table] = {key: frozenset(words) for key, words in rules[table].items()}
     rules["problem"] = [(row["kind"], re.compile(row["pattern"])) for row in rules["problem"]]
     return rules
@@ -348,7 +362,7 @@ def _add_facts(calls: pl.DataFrame) -> pl.DataFrame:
 _FIXERS = re.compile(r"(?:^|[\s:._-])(?:--fix|--write|fix|fmt|format)(?:$|[\s:._-])")
 _READERS = frozenset({"cat", "sed", "nl", "head", "tail", "bat", "less", "more"})
 _RANGE = re.compile(r"[\d,$]+p?")
-_WORD = re.compile(r"[a-z][a-z-]*")
+_WORD, _ARGUMENT = re.compile(r"[a-z][a-z-]*"), re.compile(r"[\w.][\w./:@-]*")
 
 
 _FACTS: Schema = {
@@ -373,7 +387,7 @@ def _judge_checks(calls: pl.DataFrame, facts: Sequence[Mapping[str, Any]]) -> li
 def _read_parts(command: str | None) -> dict[str, Any]:
     """Return what the text of a shell command says, by the names of `_FACTS`.
 
-    `program` is its first but `cd`, `action` the program with its sub-command, `check` its last check. It `reads` the
+    `program` is its first but `cd`, `action` the program with what it is to do, `check` its last check. It `reads` the
     only file that it names, if it only prints files (`is_reader`); one that `is_reading` changes nothing.
     """
     parts = [part.words for part in split_command(command)] if command else []
@@ -381,15 +395,15 @@ def _read_parts(command: str | None) -> dict[str, Any]:
         return dict.fromkeys(_FACTS) | {"is_fix": False, "is_reader": False, "is_reading": False}
     rules, checks = read_rules(), [words for words in parts if classify(words)]
     acting = [words for words in parts if words[0] != "cd"] or parts
-    words = [word for part in acting for word in part if not _ASSIGNMENT.match(word)] or list(parts[0])
+    words = [word for word in acting[0] if not _ASSIGNMENT.match(word)] or list(parts[0])
     program = words[0].rpartition("/")[2]
     programs = {part[0] for part in acting}
     read = [word for part in acting for word in part[1:] if not word.startswith("-") and not _RANGE.fullmatch(word)]
-    git = all(part[1:2] and part[1] in rules["harmless"]["git"] for part in acting if part[0] == "git")
+    git = all(part[1:2] and part[1] in rules["reading"]["git"] for part in acting if part[0] == "git")
     changes = any(word.startswith(("-i", "-delete", "-exec")) for part in acting for word in part[1:])
     return {
         "program": program,
-        "action": f"{program} {words[1]}" if len(words) > 1 and _WORD.fullmatch(words[1]) else program,
+        "action": _name_action(program, words[1:]),
         "check": shlex.join(checks[-1]) if checks else None,
         "check_kind": classify(checks[-1]) if checks else None,
         "is_fix": any(is_fixer(" ".join(words)) for words in parts),
@@ -397,6 +411,23 @@ def _read_parts(command: str | None) -> dict[str, Any]:
         "is_reader": programs <= _READERS,
         "is_reading": programs <= rules["reading"]["programs"] and git and not changes and ">" not in (command or ""),
     }
+
+
+def _name_action(program: str, words: Sequence[str]) -> str:
+    """Return a program with its sub-command, or with the script that it runs.
+
+    >>> _name_action("npm", ["run", "build", "-v"]), _name_action("python", ["-m", "pytest"])
+    ('npm run build', 'python -m pytest')
+    """
+    rules = read_rules()["running"]
+    known, taken = _ARGUMENT if program in rules["programs"] else _WORD, list[str]()
+    for word in words:
+        if not known.fullmatch(word) and word != "-m":
+            break
+        taken.append(word)
+        if word not in rules["connecting"]:
+            break
+    return " ".join([program, *taken])
 
 
 def is_fixer(command: str) -> bool:

@@ -17,7 +17,6 @@ select
     ) as helper,
     results.seq as result_seq,
     try_cast(try(json_extract_string(results.payload, '$.is_error')) as boolean) as failed,
-    coalesce(try_cast(try(json_extract_string(results.payload, '$.rejected')) as boolean), false) as rejected,
     try(json_extract_string(results.payload, '$.error')) as error,
     try(json_extract_string(results.payload, '$.says')) as says,
     try(json_array_length(json_extract(results.payload, '$.commits'))) > 0 as made_commit,

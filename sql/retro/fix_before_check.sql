@@ -32,4 +32,5 @@ where
     and checked.check_kind = 'lint'
     and not checked.is_fix
     and fixer.is_fix
+    and fixer.problem is null
 group by checked.session_id, checked.seq

@@ -16,7 +16,7 @@ with sized as (
             when regexp_matches(command, '\bgh (issue|pr|search|api|run)\b') then 'gh'
             when "check" is not null then 'check'
             when command is not null and reads is null and not is_reader
-                then 'of:' || case when program = 'git' then action else program end
+                then 'of:' || action
         end as subject
     from calls
     where answer_seq is not null and chars >= case when "check" is null then $large_chars else $large_chars / 2 end

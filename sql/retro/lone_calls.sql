@@ -1,6 +1,7 @@
 -- purpose: calls that a response was spent on alone: the list of tasks, asking whether something is done, and edits of
 --   one file.
--- grain: one row per such call that the answer read alone; asking and edits of a file count from the second in a row.
+-- grain: one row per such call that the answer read alone; asking and edits of a file count from the second in a
+--   row with no prompt between.
 -- null: dollars and tokens where they are unknown. The cost is reading the context once more, not what was answered.
 with sorted as (
     select
@@ -20,7 +21,8 @@ placed as (
     select
         *,
         lag(subject) over session as before_subject,
-        lag(path) over session as before_path
+        lag(path) over session as before_path,
+        lag(seq) over session as before_seq
     from sorted
     window session as (partition by session_id order by seq)
 )
@@ -37,4 +39,15 @@ select
 from placed
 where
     answer_calls = 1
-    and (subject = 'list' or (subject = before_subject and (subject = 'wait' or path = before_path)))
+    and (
+        subject = 'list'
+        or (
+            subject = before_subject
+            and (subject = 'wait' or path = before_path)
+            and not exists (
+                select 1
+                from prompts
+                where prompts.session_id = placed.session_id and prompts.seq between placed.before_seq and placed.seq
+            )
+        )
+    )

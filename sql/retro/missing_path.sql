@@ -1,6 +1,7 @@
 -- purpose: files and folders of the repository that agents look for and that are not there.
 -- grain: one row per failed call and subject: the path below the repository's folder, and 'guess' for all of them.
--- null: dollars and tokens where they are unknown. A path that the session wrote later is left out.
+-- null: dollars and tokens where they are unknown. Left out are paths that the session moved before or wrote later, and
+--   as a subject those that any session of the repository found: a shell looks from the folder that it is in.
 with missed as (
     select
         *,
@@ -15,26 +16,48 @@ inside as (
         *,
         rtrim(regexp_replace(missing, '^\./', ''), '/') as subject
     from missed
-    where
-        not regexp_matches(missing, '^([/~]|[A-Za-z]:|\.\.|-|\$)')
-        and not exists (
-            select 1
-            from calls
-            where
-                calls.root_id = missed.root_id
-                and calls.seq > missed.seq
-                and calls.path = missed.folder || missed.missing
-                and lower(calls.tool) in ('write', 'edit', 'apply_patch')
-        )
+    where not regexp_matches(missing, '^([/~]|[A-Za-z]:|\.\.|-|\$)')
+),
+
+named as (
+    select
+        inside.session_id,
+        inside.seq,
+        bool_or(
+            calls.session_id = inside.session_id
+            and case
+                when calls.seq < inside.seq
+                    then regexp_matches(calls.command, '\b(mv|rm|checkout|switch|reset|stash|clean)\b')
+                else lower(calls.tool) in ('write', 'edit', 'apply_patch')
+            end
+        ) as is_own,
+        bool_or(
+            not coalesce(calls.failed, false)
+            and coalesce(calls.program in ('ls', 'cat', 'cd', 'sed', 'head', 'tail', 'nl', 'wc', 'stat'), true)
+        ) as is_found
+    from inside
+    inner join calls
+        on
+            inside.repository = calls.repository
+            and (
+                starts_with(calls.path || '/', inside.folder || inside.subject || '/')
+                or regexp_matches(
+                    calls.command, '(^|[\s/''"=])' || regexp_escape(inside.subject) || '($|[\s/''";|&)])'
+                )
+            )
+    group by inside.session_id, inside.seq
 )
 
 select
-    session_id,
-    seq,
-    ts_ms,
-    unnest([subject, 'guess']) as subject,
-    wasted_usd as cost_usd,
-    wasted_tokens as tokens,
-    coalesce(command, path) as detail,
-    [subject] as remedy
+    inside.session_id,
+    inside.seq,
+    inside.ts_ms,
+    unnest(case when named.is_found then ['guess'] else [inside.subject, 'guess'] end) as subject,
+    inside.wasted_usd as cost_usd,
+    inside.wasted_tokens as tokens,
+    coalesce(inside.command, inside.path) as detail,
+    [inside.subject] as remedy
 from inside
+left join named
+    on inside.session_id = named.session_id and inside.seq = named.seq
+where not coalesce(named.is_own, false)

@@ -1,5 +1,5 @@
--- purpose: commands that people refuse.
--- grain: one row per refused call; subject is the program and its sub-command.
+-- purpose: shell commands that an agent had to wait for, or that people refused.
+-- grain: one row per waiting or refused call; subject is the program and its sub-command. remedy is its problem.
 -- null: dollars and tokens where they are unknown.
 select
     session_id,
@@ -9,6 +9,6 @@ select
     wasted_usd as cost_usd,
     wasted_tokens as tokens,
     command as detail,
-    cast([] as varchar[]) as remedy
+    [problem] as remedy
 from calls
-where command is not null and (problem = 'refused' or rejected)
+where command is not null and problem in ('approval', 'refused')

@@ -13,7 +13,7 @@ with interrupted as (
         session_id,
         seq
     from calls
-    where rejected
+    where problem = 'refused'
 ),
 
 plain as (

@@ -3,74 +3,52 @@
 -- grain: one row per check that failed once more (subject: the check), per lint that failed and was mended by hand
 --   (subject: 'lint'), and per session whose lines were replaced or reverted (subject: 'undone').
 -- null: dollars and tokens where they are unknown.
-with checked as (
+with failing as (
+    -- From a failure to the next run of the same check, which fails as well.
     select
         session_id,
+        lag(seq) over same as from_seq,
+        seq as to_seq,
         seq,
         ts_ms,
-        action,
-        command,
-        check_failed,
-        lag(seq) over (partition by session_id, action order by seq) as before_seq,
-        lag(check_failed) over (partition by session_id, action order by seq) as before_failed
+        action as subject,
+        command as detail,
+        cast([] as varchar[]) as remedy,
+        check_failed and lag(check_failed) over same as counts
     from calls
     where check_failed is not null and problem is null
-),
-
-again as (
-    select checked.*
-    from checked
-    where
-        checked.check_failed
-        and checked.before_failed
-        and exists (
-            select 1
-            from calls
-            where
-                calls.session_id = checked.session_id
-                and calls.seq between checked.before_seq and checked.seq
-                and calls.is_edit
-        )
-),
-
-linted as (
+    window same as (partition by session_id, action order by seq)
+    union all
+    -- From a failed lint to the next one. Of several commands in one, nobody can tell which one failed.
     select
         session_id,
+        seq as from_seq,
+        lead(seq) over (partition by session_id order by seq) as to_seq,
         seq,
         ts_ms,
-        command,
-        "check",
-        check_failed,
-        lead(seq) over (partition by session_id order by seq) as again_seq
+        'lint' as subject,
+        command as detail,
+        ["check"] as remedy,
+        check_failed as counts
     from calls
-    -- Of several commands in one, nobody can tell which one failed.
     where
         check_kind = 'lint'
         and problem is null
         and not regexp_matches(regexp_replace(command, '^cd \S+ && ', ''), '&&|;')
 ),
 
-mended as (
-    select linted.*
-    from linted
-    where
-        linted.check_failed
-        and exists (
-            select 1
-            from calls
-            where
-                calls.session_id = linted.session_id
-                and calls.seq between linted.seq and linted.again_seq
-                and calls.is_edit
-        )
-        and not exists (
-            select 1
-            from calls
-            where
-                calls.session_id = linted.session_id
-                and calls.seq between linted.seq and linted.again_seq
-                and calls.is_fix
-        )
+between_checks as (
+    select
+        failing.session_id,
+        failing.seq,
+        failing.subject,
+        bool_or(calls.is_edit) as is_edited,
+        bool_or(calls.is_fix) as is_fixed
+    from failing
+    inner join calls
+        on failing.session_id = calls.session_id and calls.seq between failing.from_seq and failing.to_seq
+    where failing.counts
+    group by all
 ),
 
 spent as (
@@ -83,32 +61,25 @@ spent as (
 )
 
 select
-    again.session_id,
-    again.seq,
-    any_value(again.ts_ms) as ts_ms,
-    any_value(again.action) as subject,
+    failing.session_id,
+    failing.seq,
+    any_value(failing.ts_ms) as ts_ms,
+    failing.subject,
     sum(responses.cost_usd) as cost_usd,
     cast(sum(responses.context_tokens + responses.output_tokens) as bigint) as tokens,
-    any_value(again.command) as detail,
-    cast([] as varchar[]) as remedy
-from again
+    any_value(failing.detail) as detail,
+    any_value(failing.remedy) as remedy
+from failing
+inner join between_checks
+    on
+        failing.session_id = between_checks.session_id
+        and failing.seq = between_checks.seq
+        and failing.subject = between_checks.subject
+        and between_checks.is_edited
+        and not (failing.subject = 'lint' and between_checks.is_fixed)
 inner join responses
-    on again.session_id = responses.session_id and responses.seq between again.before_seq and again.seq
-group by again.session_id, again.seq
-union all
-select
-    mended.session_id,
-    mended.seq,
-    any_value(mended.ts_ms) as ts_ms,
-    'lint' as subject,
-    sum(responses.cost_usd) as cost_usd,
-    cast(sum(responses.context_tokens + responses.output_tokens) as bigint) as tokens,
-    any_value(mended.command) as detail,
-    [any_value(mended.check)] as remedy
-from mended
-inner join responses
-    on mended.session_id = responses.session_id and responses.seq between mended.seq and mended.again_seq
-group by mended.session_id, mended.seq
+    on failing.session_id = responses.session_id and responses.seq between failing.from_seq and failing.to_seq
+group by failing.session_id, failing.seq, failing.subject
 union all
 select
     outcomes.session_id,

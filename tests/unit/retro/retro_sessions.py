@@ -79,7 +79,7 @@ class Session:
     def call(self, tool: str, *, error: str | None = None, chars: int = 0, **columns: object) -> Session:
         row = self._next()
         self.seq += 1
-        facts = {"result_seq": self.seq, "failed": error is not None, "rejected": False, "error": error, "chars": chars}
+        facts = {"result_seq": self.seq, "failed": error is not None, "error": error, "chars": chars}
         self.calls.append({**row, "tool": tool, **facts, **columns})
         return self
 
@@ -236,15 +236,29 @@ def fail_again(session: Session, *, edits: bool = True) -> Session:
     return session
 
 
-def with_child(tokens: int, path: str = "b.py", tool: str = "Read") -> list[Session]:
+def with_child(tokens: int, path: str = "b.py", held: int = 10_000, then: str = "Read") -> list[Session]:
+    """A parent that began with 10,000 tokens and holds `held` when it starts a child with `tokens`."""
     sessions = []
     for day in (9, 5, 2):
-        root = Session(f"s{day}", day).answer(write=10_000).call("Task", chars=400)
+        root = Session(f"s{day}", day).answer(write=10_000).wait(1).answer(read=10_000, write=held - 10_000)
+        root.call("Task", chars=400)
         child = Session(f"c{day}", day - 0.01, parent=root.name).answer(write=tokens)
         child.call("Read", path=f"{REPOSITORY}/a.py", chars=4_000).answer(read=tokens)
-        root.wait(60).answer(read=10_000).call(tool, path=f"{REPOSITORY}/{path}", chars=4_000).answer(read=11_000)
+        root.wait(60).answer(read=10_000).call("Read", path=f"{REPOSITORY}/{path}", chars=4_000).answer(read=11_000)
+        if then != "Read":
+            root.call(then, path=f"{REPOSITORY}/{path}").answer(read=11_000)
         sessions += [root, child]
     return sessions
+
+
+def begin(session: Session, tokens: int = 30_000, agent: str = "claude_code") -> Session:
+    """A start with a prompt of 100 tokens."""
+    session.agent = agent
+    return session.prompt("x" * 400).answer(write=tokens).answer(read=tokens)
+
+
+def lean(agent: str = "claude_code") -> Session:
+    return begin(Session(f"lean-{agent}", 4, workspace="/w/other"), 16_000, agent)
 
 
 def look(session: Session, tool: str = "Read") -> Session:

@@ -54,7 +54,7 @@ def test_a_retro_is_printed_and_stored(path: Path):
 
     assert "rtk bun test does not work here; bun test does" in text
     (finding,) = stored(path)
-    assert f"kaizen-analytics retro show {finding} --patch" in text
+    assert finding in text
 
 
 def test_a_dry_run_stores_nothing(path: Path):

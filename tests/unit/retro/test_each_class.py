@@ -14,11 +14,13 @@ from retro_sessions import (
     REPOSITORY,
     Session,
     ask,
+    begin,
     edit,
     edit_files,
     fail_again,
     go_on,
     judge,
+    lean,
     lint,
     look,
     look_for_docs,
@@ -34,6 +36,8 @@ from retro_sessions import (
     wait_for,
     with_child,
 )
+
+from kaizen_analytics.retro.classes import CLASSES
 
 if TYPE_CHECKING:
     from kaizen_analytics.retro.findings import Finding
@@ -72,6 +76,14 @@ def fail_quietly(session: Session) -> Session:
     return session
 
 
+REFUSED = "The user doesn't want to proceed with this tool use. The tool use was rejected"
+
+
+def swap(bad: str, error: str, good: str) -> list[Session]:
+    """A command that fails, and another one that then works."""
+    return three(lambda s: s.run(bad, error).answer(read=10_000).run(good))
+
+
 FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
     "the answer, and carrying 400 characters to the next": (
         "wrong_command",
@@ -88,7 +100,53 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
                 .run("cd api && go build ./...")
             )
         ),
-        "Run `go build ./...` in `api`, not in the root",
+        "Run `go build ./...` in `api` of this repository",
+        10_000 * READ,
+    ),
+    "another name of a program": (
+        "wrong_command",
+        swap("python -m shop.prices", "bash: python: command not found", "python3 -m shop.prices"),
+        "Run `python3`, not `python`: there is no program `python`.",
+        10_000 * READ,
+    ),
+    "a program that is started by another": (
+        "wrong_command",
+        swap("pytest -q tests", "zsh: command not found: pytest", "cd api && uv run pytest -q tests"),
+        "Run `uv run pytest`, not `pytest`",
+        10_000 * READ,
+    ),
+    "a wrapper that is not there": (
+        "wrong_command",
+        swap("timeout 60 make test", "bash: line 1: timeout: command not found", "make test"),
+        "Leave out `timeout",
+        10_000 * READ,
+    ),
+    "a program of the repository": (
+        "wrong_command",
+        swap("python -m pytest -q", "No module named pytest", f"{REPOSITORY}/.venv/bin/python -m pytest -q"),
+        "Run `.venv/bin/python -m pytest`, not `python -m pytest`: it has no `pytest`.",
+        10_000 * READ,
+    ),
+    "a task by a name nearby": (
+        "wrong_command",
+        swap("npm run tests", 'npm error Missing script: "tests"', "npm run test"),
+        "Run `npm run test`, not `npm run tests`: there is no task `tests`.",
+        10_000 * READ,
+    ),
+    "the root, after another folder": (
+        "wrong_command",
+        swap(
+            "npm test",
+            "npm error enoent Could not read package.json: Error: open '/x/package.json'",
+            "cd /w/shop && npm test",
+        ),
+        "Run `npm test` in the root of the repository.",
+        10_000 * READ,
+    ),
+    "a PATH that is set each time": (
+        "wrong_command",
+        swap("go vet ./...", "bash: go: command not found", "PATH=$PATH:/usr/local/go/bin go vet ./..."),
+        "export PATH=",
         10_000 * READ,
     ),
     "cancelled by a call beside it": (
@@ -116,7 +174,7 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
     "written once, read twice, but for 2,000 characters": (
         "large_output",
         three(search),
-        "List the files first (`rg -l`)",
+        "List the files first (`git grep -l`)",
         10_000 * (WRITE + 2 * READ) * (1 - 2_000 / 40_000),
     ),
     "a check from half the limit on": (
@@ -134,7 +192,7 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
     "any program": (
         "large_output",
         three(lambda s: s.run("terraform plan", chars=40_000).answer(read=1)),
-        "End what `terraform` prints with `| tail -60`",
+        "Ask `terraform plan` for less",
         10_000 * WRITE * (1 - 2_000 / 40_000),
     ),
     "three quarters of a file": ("whole_file", three(read_whole), "`docs/plan.md`", 5_000 * (WRITE + READ) * 0.75),
@@ -179,7 +237,7 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
         "Tools are loaded",
         50_000 * (WRITE - READ),
     ),
-    "a habit": ("repeated_prompt", three(ask), "People ask for it each time: `commit`", 20_000 * READ),
+    "a habit": ("repeated_prompt", three(ask), "People ask for it again and again: `commit`", 20_000 * READ),
     "harmless": (
         "approval",
         three(lambda s: wait_for(s, "git status --short")),
@@ -198,7 +256,12 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
     "a failure that a filter hides": ("rework", three(fail_quietly), "`go test` fails again", 2 * 20_000 * READ),
     "until the lint is run again": ("rework", three(mend_lint), "`make lint` fails on code", (20_000 + 21_000) * READ),
     "lines that did not last": ("rework", three(lambda s: undo(s, 0.6)), "name the test", 0.6 * 100_000 * READ),
-    "a copy beyond 20,000 tokens, twice": ("delegation", with_child(80_000), "with a copy", 2 * 60_000 * READ),
+    "a copy of 80,000 tokens where 10,000 would do, twice": (
+        "delegation",
+        with_child(80_000, held=80_000),
+        "with a copy",
+        2 * 70_000 * READ,
+    ),
     "read again": ("delegation", with_child(10_000, path="a.py"), "are read again", 1_000 * WRITE + 11_000 * READ),
     "no result": (
         "delegation",
@@ -219,19 +282,109 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
         "they cost $0.30 on `claude-opus-4-5`, and the same tokens $0.18",
         2 * 100_000 * (0.50 - 0.30) * 1e-6,
     ),
+    "14,000 tokens more, written once and read twice": (
+        "start_context",
+        [*three(lambda s: begin(s, agent="codex")), lean("codex")],
+        "start with 29,900 tokens; the leanest with 15,900",
+        14_000 * (2 * READ + (WRITE - READ)),
+    ),
+    "what an unchecked end costs, nobody knows": (
+        "unchecked_end",
+        [*(edit(Session(f"c{day}", day), "make test") for day in (10, 9, 8, 7)), *three(lambda s: edit(s, None))],
+        "make test",
+        None,
+    ),
     "refused": (
         "refused",
-        three(
-            lambda s: s.run("git push -f", "doesn't want to proceed with this tool use", rejected=True).answer(
-                read=10_000
-            )
-        ),
+        three(lambda s: s.run("git push -f", "doesn't want to proceed with this tool use").answer(read=10_000)),
         "Do not run `git push` unless you are asked to",
         10_000 * READ,
     ),
 }
 """By what it costs or shows: the class, its sessions, a piece of what it says, and the dollars of one of three days."""
 NEAR_MISSES: dict[str, tuple[str, list[Session]]] = {
+    "another check": ("wrong_command", swap("npm run typecheck", 'Missing script: "typecheck"', "npm run test")),
+    "another module": (
+        "wrong_command",
+        swap("python -c 'import yaml'", "No module named 'yaml'", "python -c 'import json'"),
+    ),
+    "a program of one machine": (
+        "wrong_command",
+        swap("python a.py -q", "bash: python: command not found", "/Users/ada/.pyenv/bin/python a.py -q"),
+    ),
+    "a text that says not found": ("wrong_command", swap("curl x/Error", "Error: not found", "curl x/y")),
+    "a folder elsewhere": ("wrong_command", swap("go test", "go.mod file not found", "cd ../other && go test")),
+    "it works in one session alone": (
+        "wrong_command",
+        [
+            misspell(misspell(Session("a", 9))),
+            Session("b", 5).run("rtk bun test 2>&1", "unrecognized subcommand 'bun'"),
+        ],
+    ),
+    "a path that is there from another folder": (
+        "missing_path",
+        three(lambda s: look_for_docs(s).run("cd app && ls docs")),
+    ),
+    "a path that was removed": (
+        "missing_path",
+        three(lambda s: look_for_docs(s.run("rm -r docs").answer(read=9_000))),
+    ),
+    "a skill that was installed": (
+        "unknown_helper",
+        [
+            *three(lambda s: s.call("Skill", error="Unknown skill: commit", helper="commit").answer(read=20_000)),
+            Session("late", 1).call("Skill", helper="commit"),
+        ],
+    ),
+    "a fixer that fails": (
+        "fix_before_check",
+        three(
+            lambda s: (
+                s.run("make lint", "format")
+                .answer(read=9)
+                .run("make fmt", "make: *** No rule to make target 'fmt'.")
+                .answer(read=9)
+            )
+        ),
+    ),
+    "an interpreter's own program": (
+        "large_output",
+        three(lambda s: s.run("python3 -c 'f()'", chars=40_000).answer(read=1)),
+    ),
+    "a file outside of the repository": (
+        "whole_file",
+        three(lambda s: s.call("Read", path="C:/Users/ada/notes.md", chars=20_000).answer(read=1)),
+    ),
+    "an edit on request": (
+        "lone_calls",
+        three(lambda s: edit_files(edit_files(s, "a.py").prompt("now the other"), "a.py")),
+    ),
+    "a prompt that cannot be undone": ("repeated_prompt", three(lambda s: ask(s, "deploy"))),
+    "a start near the leanest": ("start_context", [*three(lambda s: begin(s, 20_900, "codex")), lean("codex")]),
+    "a conversation that goes on elsewhere": (
+        "start_context",
+        [*three(lambda s: begin(s, 90_000, "codex")), lean("codex")],
+    ),
+    "a check of one file": (
+        "unchecked_end",
+        [
+            *(edit(Session(f"c{day}", day), "pytest tests/test_a.py") for day in range(10, 14)),
+            *three(lambda s: edit(s, None)),
+        ],
+    ),
+    "a person who stopped what ran": (
+        "refused",
+        three(lambda s: s.run("make test", "aborted by user after 9 s").answer(read=9)),
+    ),
+    "a remote that refuses": (
+        "refused",
+        three(lambda s: s.run("git push", "! [rejected] main -> main (fetch first)").answer(read=9)),
+    ),
+    "refused among others": ("refused", three(lambda s: s.run("git add . && git commit -m x", REFUSED).answer(read=9))),
+    "outside of the repository, or its contents": (
+        "approval",
+        three(lambda s: wait_for(wait_for(wait_for(s, "ls /etc"), "cat .env"), "git log -3")),
+    ),
     "two are too few": ("wrong_command", three(misspell)[:2]),
     "one day": ("wrong_command", [misspell(Session(f"s{n}", 1.5 + n / 100)) for n in range(3)]),
     "nothing worked": ("wrong_command", three(lambda s: s.run("rtk bun", "unrecognized subcommand 'bun'").run("ls"))),
@@ -280,7 +433,13 @@ NEAR_MISSES: dict[str, tuple[str, list[Session]]] = {
     "no edit between": ("rework", three(lambda s: fail_again(s, edits=False))),
     "mended by a fixer": ("rework", three(lambda s: mend_lint(s, mended="make fmt"))),
     "most lines last": ("rework", three(lambda s: undo(s, 0.4))),
-    "a question of its own": ("delegation", with_child(49_000)),
+    "a question of its own": ("delegation", with_child(29_000, held=80_000)),
+    "a large start of its own": ("delegation", with_child(80_000)),
+    "read again to be edited": ("delegation", with_child(10_000, path="a.py", then="Edit")),
+    "a task that was stopped": (
+        "delegation",
+        three(lambda s: s.call("TaskStop", error="interrupted").call("Task", error=REFUSED).answer(read=10_000)),
+    ),
     **{
         f"error {error}": ("service", three(lambda s, error=error: s.answer(read=1).fail(error)))
         for error in ("interrupted", "overloaded")
@@ -294,7 +453,7 @@ NEAR_MISSES: dict[str, tuple[str, list[Session]]] = {
     },
     "refused, but harmless": (
         "refused",
-        three(lambda s: s.run("git status", "doesn't want to proceed with this tool use", rejected=True)),
+        three(lambda s: s.run("git status", "doesn't want to proceed with this tool use")),
     ),
 }
 
@@ -306,8 +465,8 @@ def move(session: Session, to: str) -> Session:
     """Return a session of a repository of its own, under a name of its own."""
 
     def moved(row: dict[str, object]) -> dict[str, object]:
-        path = row.get("path")
-        there = {"path": path.replace(REPOSITORY, to)} if isinstance(path, str) else {}
+        texts = {name: row.get(name) for name in ("path", "command")}
+        there = {name: text.replace(REPOSITORY, to) for name, text in texts.items() if isinstance(text, str)}
         return {**row, **there, "session_id": to + str(row["session_id"])}
 
     rows = {
@@ -342,6 +501,14 @@ def test_a_near_miss_is_no_finding(found: tuple[Finding, ...], name: str):
     kind = NEAR_MISSES[name][0]
 
     assert [one.title for one in found if (one.kind, one.repository) == (kind, PLACES[name])] == []
+
+
+def test_every_class_fires_misses_and_is_not_evaluable():
+    names = {kind.name for kind in CLASSES}
+
+    assert {row[0] for row in FINDINGS.values()} == names
+    assert {row[0] for row in NEAR_MISSES.values()} == names
+    assert {item.kind for item in judge(Session("s", 2))[1]} == names
 
 
 def test_a_session_that_only_asks_says_nothing_of_other_classes():

@@ -1,8 +1,8 @@
 """What classes of findings look at, beyond what their rows in `test_each_class` show.
 
 The queries: call_costs, wrong_command, missing_path, unknown_helper, edit_refused, fix_before_check, large_output,
-whole_file, lone_calls, start_context, cache_expired, cache_lost over paced_responses, carried_context, repeated_prompt,
-unchecked_end, rework, delegation, service, smaller_model, approval, refused. Prices: `retro_sessions.MODEL`.
+whole_file, lone_calls, start_context, cache_written over paced_responses, carried_context, repeated_prompt,
+unchecked_end, rework, delegation, service, smaller_model, refused. Prices: `retro_sessions.MODEL`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import replace
+from math import log1p
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +20,11 @@ from retro_sessions import (
     REPOSITORY,
     WINDOW,
     Session,
+    begin,
     edit,
     find,
     judge,
+    lean,
     look,
     material_of,
     misspell,
@@ -125,7 +128,10 @@ def test_findings_are_put_in_order_on_days_other_than_those_that_prove_them():
     first, second, *_ = judge(*early, *late)[0]
 
     assert (first.kind, second.kind) == ("wrong_command", "large_output"), "the dearer one is of the last days alone"
-    assert second.usd_per_week > first.usd_per_week
+    assert second.cost_usd > first.cost_usd
+    # One time in one week: the interval of a Poisson mean begins at -ln(1 - 0.025).
+    assert first.usd_per_week == pytest.approx(first.cost_usd / 4 * -log1p(-0.025))
+    assert second.usd_per_week is None
     assert first.proof == Proof(days=7, hit=1, exposed=4)
     assert second.proof is None
 
@@ -298,35 +304,11 @@ def test_errors_are_told_apart_by_a_table(text: str | None, expected: tuple[str,
 # start_context
 
 
-def begin(session: Session, tokens: int = 30_000) -> Session:
-    return session.prompt("x" * 400).answer(write=tokens).answer(read=tokens)
-
-
-LEAN = begin(Session("lean", 4, workspace="/w/other"), tokens=16_000)
-
-
-def test_a_start_that_carries_more_than_the_leanest():
-    (finding,) = find("start_context", *three(begin), LEAN)
-
-    # The prompt of 400 characters is 100 tokens; two responses carry 14,000 tokens more, and the first writes them.
-    assert finding.title == "Sessions start with 29,900 tokens; the leanest with 15,900"
-    assert finding.cost_usd == pytest.approx(3 * 14_000 * (2 * 0.30e-6 + (3.75 - 0.30) * 1e-6))
-    assert "guidance" in finding.change.habit
-
-
-def test_a_start_near_the_leanest_is_no_finding():
-    assert find("start_context", *three(lambda session: begin(session, tokens=20_900)), LEAN) == []
-
-
-def test_a_conversation_that_goes_on_elsewhere_is_no_start():
-    assert find("start_context", *three(lambda session: begin(session, tokens=90_000)), LEAN) == []
-
-
 def test_servers_that_no_session_used_are_named(tmp_path: Path):
     (tmp_path / ".mcp.json").write_text('{"mcpServers": {"db": {}, "maps": {}}}')
     sessions = [begin(Session(f"s{day}", day, workspace=str(tmp_path))) for day in (9, 5, 2)]
     sessions[0].call("mcp__db__query", chars=10)
-    material = replace(material_of(*sessions, LEAN), servers={str(tmp_path): ("db", "maps")})
+    material = replace(material_of(*sessions, lean()), servers={str(tmp_path): ("db", "maps")})
 
     (finding,) = [
         item for item in judge_evidence(collect_evidence(material), WINDOW)[0] if item.kind == "start_context"
@@ -339,7 +321,7 @@ def test_servers_that_no_session_used_are_named(tmp_path: Path):
 # cache_lost
 
 
-@pytest.mark.parametrize(("minutes", "subjects"), [(4, ["unknown"]), (6, [])])
+@pytest.mark.parametrize(("minutes", "subjects"), [(4, ["lost:unknown"]), (6, ["expired:5"])])
 def test_a_loss_without_a_cause_proposes_nothing_and_a_break_is_none(minutes: int, subjects: list[str]):
     def build(session: Session) -> Session:
         return session.answer(write=50_000).wait(minutes).answer(write=50_000)
@@ -380,9 +362,7 @@ def test_sub_agents_that_only_read_get_a_setting():
 
 
 def refuse(session: Session, command: str) -> Session:
-    return session.run(command, "The user doesn't want to proceed with this tool use.", rejected=True).answer(
-        read=10_000
-    )
+    return session.run(command, "The user doesn't want to proceed with this tool use.").answer(read=10_000)
 
 
 def test_a_refused_command_that_only_reads_is_a_matter_of_the_allow_list():

@@ -51,7 +51,7 @@ def test_a_retro_finds_counts_and_stores(store: Store):
     assert (finding.times, finding.sessions, finding.exposed, finding.days) == (6, 6, 8, 2)
     assert (retro.totals.sessions, retro.totals.prompts, retro.totals.cost_usd) == (8, 6, 0.06)
     assert [item.id for item in list_findings(store)] == [finding.id]
-    assert "`rtk bun test` does not work here" in findings(retro).markdown
+    assert "rtk bun test does not work here" in findings(retro).markdown
     assert retro.label == "week 2026-W40"
 
 
@@ -78,7 +78,7 @@ def test_only_the_named_repository_counts(store: Store):
 
     assert [finding.repository for finding in make(store, repository="/w/other").findings] == ["/w/other"]
     assert len(make(store).findings) == 2
-    assert "in /w/other; $" in whole(make(store)).plain
+    assert "in /w/other. Do: add to CLAUDE.md" in whole(make(store)).plain
 
 
 def test_what_cannot_be_evaluated_is_told_with_its_reason(store: Store):
