@@ -115,11 +115,10 @@ class ClaudeCodeParser(LineParser):
         if not self._begun:
             self._note_birth(record)
         handler = self._HANDLERS.get(kind)
-        if kind == "cost-state":
-            self._own_totals(record)
-            return
         if handler is None:
-            if kind not in _QUIET_KINDS and not kind.startswith(_QUIET_FAMILIES):
+            if kind == "cost-state":
+                self._own_totals(record)
+            elif kind not in _QUIET_KINDS and not kind.startswith(_QUIET_FAMILIES):
                 self._note_unknown(kind)
             return
         told_ms, self._exact, fault = moment_or_fault(record)
@@ -493,14 +492,8 @@ def _usage_tokens(usage: Json) -> Tokens:
     creation = count_of(usage, "cache_creation_input_tokens")
     if creation is None and five_minutes is not None:
         creation = min(five_minutes + hour, MAX_INTEGER)
-    return Tokens(
-        tokens_in=count_of(usage, "input_tokens"),
-        cache_creation=creation,
-        cache_read=count_of(usage, "cache_read_input_tokens"),
-        tokens_out=output,
-        reasoning=thinking,
-        cache_write_1h=min(hour, creation or 0),
-    )
+    given, read = count_of(usage, "input_tokens"), count_of(usage, "cache_read_input_tokens")
+    return Tokens(given, creation, read, output, thinking, min(hour, creation or 0))
 
 
 def _complete(event: Event, tokens: Tokens | None, stop: str | None, blocks: list[Json]) -> None:

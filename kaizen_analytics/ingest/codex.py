@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import orjson
 
 from kaizen_analytics.ingest.records import (
+    MAX_INTEGER,
     Event,
     Json,
     Kind,
@@ -132,16 +133,17 @@ class CodexParser(LineParser):
         self._text: str | None = None
 
     def _record(self, record: Json) -> None:
-        kind = text_of(record, "type")
-        handler = self._HANDLERS.get(kind or "")
-        if kind is None or handler is None:
+        kind = record.get("type")
+        handler = self._HANDLERS.get(kind) if type(kind) is str else None
+        if handler is None:
+            kind = text_of(record, "type")
             if kind is None or "payload" not in record:
                 self._bare_record(record, kind)
             elif kind not in _QUIET_KINDS:
                 self._note_unknown(kind)
             return
-        payload = object_of(record, "payload")
-        if payload is None:
+        payload = record.get("payload")
+        if type(payload) is not dict:
             raise Malformed(Reason.WRONG_TYPE, "payload")
         told_ms, is_exact, fault = moment_or_fault(record)
         if told_ms is None and kind == "session_meta":
@@ -221,11 +223,13 @@ class CodexParser(LineParser):
             self._place = self._place._replace(cwd=cwd)
 
     def _response_item(self, item: Json, ts_ms: int) -> None:
-        kind = text_of(item, "type") or ""
-        handler = self._ITEMS.get(kind)
+        kind = item.get("type")
+        handler = self._ITEMS.get(kind) if type(kind) is str else None
         if handler is not None:
             handler(self, item, ts_ms)
-        elif kind.endswith("_call"):
+            return
+        kind = text_of(item, "type") or ""
+        if kind.endswith("_call"):
             self._action_call(item, ts_ms)
         elif kind.endswith("_call_output"):
             self._output(item, ts_ms)
@@ -233,11 +237,13 @@ class CodexParser(LineParser):
             self._note_unknown(f"response_item/{kind}")
 
     def _event_msg(self, message: Json, ts_ms: int) -> None:
-        kind = text_of(message, "type") or ""
-        handler = self._EVENTS.get(kind)
+        kind = message.get("type")
+        handler = self._EVENTS.get(kind) if type(kind) is str else None
         if handler is not None:
             handler(self, message, ts_ms)
-        elif kind not in _QUIET_EVENTS and not kind.endswith(_PASSING):
+            return
+        kind = text_of(message, "type") or ""
+        if kind not in _QUIET_EVENTS and not kind.endswith(_PASSING):
             self._note_unknown(f"event_msg/{kind}")
 
     def _compacted(self, _payload: Json, ts_ms: int) -> None:
@@ -501,7 +507,10 @@ def _speed_of(known: str | None, *records: Json) -> str | None:
 def _counts(usage: Json | None) -> _Counts | None:
     if usage is None:
         return None
-    values = [count_of(usage, name) or 0 for name in _COUNT_FIELDS]
+    values = [
+        value if type(value := usage.get(name)) is int and 0 <= value <= MAX_INTEGER else count_of(usage, name) or 0
+        for name in _COUNT_FIELDS
+    ]
     return (values[0], values[1], values[2], values[3], values[4])
 
 
@@ -517,13 +526,8 @@ def _difference(total: _Counts, previous: _Counts | None) -> _Counts:
 def _disjoint(counts: _Counts, usage: Json) -> Tokens:
     given, cached, written, output, reasoning = counts
     tells_writes = "cache_write_input_tokens" in usage
-    return Tokens(
-        tokens_in=max(given - cached - written, 0),
-        cache_creation=written if tells_writes else None,
-        cache_read=cached,
-        tokens_out=max(output - reasoning, 0),
-        reasoning=min(reasoning, output),
-    )
+    fresh, visible = max(given - cached - written, 0), max(output - reasoning, 0)
+    return Tokens(fresh, written if tells_writes else None, cached, visible, min(reasoning, output))
 
 
 def _item_failed(item: Json) -> bool | None:
@@ -587,7 +591,7 @@ def _outcome(output: object, text: str) -> tuple[bool | None, int | None]:
     if text.startswith("{"):
         return _recorded_outcome(_json_object(text).get("metadata"))
     head = text[:_HEAD_CHARS].split("\nOutput:\n", 1)[0]
-    if found := _EXIT_CODE.search(head):
+    if "xit" in head and (found := _EXIT_CODE.search(head)):
         return found.group(1) != "0", int(found.group(1))
     if _FAILED.match(head):
         return True, None

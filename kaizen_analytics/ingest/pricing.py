@@ -96,12 +96,12 @@ class ModelPrice:
 
         Without a price for cache reads or writes of its own, a model bills them as input.
         """
-        given, written, read = tokens[0] or 0, tokens[1] or 0, tokens[2] or 0
-        hour = tokens.cache_write_1h
-        counts = (given, (tokens[3] or 0) + (tokens[4] or 0), read, written - hour, hour)
+        given, written, read, output, reasoning, hour = tokens
+        given, written, read = given or 0, written or 0, read or 0
         whole_input = given + written + read
         has_base = is_sum or whole_input <= self._first_tier
         prices = self._base if has_base else [_price_at(steps, whole_input) for steps in self._steps]
+        counts = (given, (output or 0) + (reasoning or 0), read, written - hour, hour)
         rounded = (_UNIT // 2 + sum(map(mul, prices, counts))) // _UNIT
         return rounded if rounded <= MAX_INTEGER else None
 
@@ -153,7 +153,7 @@ class PriceList:
         none: the standard price would be a guess.
         """
         day = min(max(at_ms, CALENDAR_MS.start), CALENDAR_MS.stop) // DAY_MS
-        key = (name_at_speed(model, speed), day)
+        key = (name_at_speed(model, speed) if speed else model, day)
         if key[0] in self._overrides:
             return self._overrides[key[0]]
         if key in self._found:

@@ -11,14 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _PATH_FIELDS = ("file_path", "path", "notebook_path", "filePath", "target_file", "relative_workspace_path")
+_PATHS = frozenset(_PATH_FIELDS)
 _FOLDER_TOOLS = frozenset({"Grep", "Glob", "LS", "grep", "glob", "list_dir", "codebase_search"})
 _TEXT_FIELDS = ("command", "cmd", "pattern", "url", "query", "subagent_type", "skill")
 _PATCH_PATH = re.compile(r"^\*\*\* (?:Update|Add|Delete) File: (.+?)\s*$|^\*\*\* Move to: (.+?)\s*$", re.MULTILINE)
 _SKILL_FILE = re.compile(r"([^/\\\s\"']+)[/\\]SKILL\.md\b")
 _RULE_FILE = re.compile(r"([^/\\\s\"']+\.mdc|CLAUDE\.md|AGENTS\.md)\b")
-_MARKS = ("SKILL.md", ".mdc", "CLAUDE.md", "AGENTS.md")
-"""Looking for these first is much faster than the patterns."""
-
 _DONE = frozenset({"completed", "cancelled", "done"})
 
 
@@ -38,7 +36,9 @@ def describe_input(name: str, given: Json) -> Described:
     ('/repo/a.py',)
     """
     kept: Json = {}
-    path = next((given[key] for key in _PATH_FIELDS if key in given and type(given[key]) is str and given[key]), None)
+    path = None
+    if not _PATHS.isdisjoint(given):
+        path = next((value for key in _PATH_FIELDS if type(value := given.get(key)) is str and value), None)
     for key in _TEXT_FIELDS:
         if key in given and (value := _joined(given[key])):
             kept[key] = snippet(value, 500)
@@ -53,7 +53,7 @@ def describe_input(name: str, given: Json) -> Described:
     text = f"{kept.get('path', '')} {kept.get('command', '')} {kept.get('cmd', '')}"
     skill = given.get("skill")
     skills = [skill] if type(skill) is str and skill else []
-    if any(mark in text for mark in _MARKS):
+    if "SKILL.md" in text or ".mdc" in text or "CLAUDE.md" in text or "AGENTS.md" in text:  # faster than the patterns
         return Described(
             payload, touched, _unique([*skills, *_SKILL_FILE.findall(text)]), _unique(_RULE_FILE.findall(text))
         )
