@@ -49,9 +49,14 @@ _TOLD = ("cwd", "gitBranch", "version", "sessionId", "session_id", "forkedFrom")
 
 _INTERRUPTED = "[Request interrupted"
 _NOT_TYPED = re.compile(
-    r"<(?:command-(?:name|message)|local-command-|bash-|task-notification|system-reminder|teammate-message"
-    r"|ci-monitor-event|cross-session-message|scheduled-task|<autonomous-loop)|\[SYSTEM NOTIFICATION"
+    r"\s*(?:$|<(?:command-|local-command-|bash-|task-notification|system-reminder|teammate-message|ci-monitor-event"
+    r"|cross-session-message|agent-message|scheduled-task|<autonomous-loop|user-memory-input|user-prompt-submit-hook"
+    r"|fork-boilerplate|mcp-(?:resource|polling)-update)|\[SYSTEM NOTIFICATION"
+    r"|Caveat: The messages below were generated|This session is being continued from a previous conversation)"
 )
+_BESIDE_PROMPT = re.compile(r"<(system-reminder|ide_\w+)>.*?</\1>", re.DOTALL)
+"""What the program puts beside a prompt, or into it: reminders, and what the editor shows."""
+
 _SKILL_FOLDER = re.compile(r"Base directory for this skill: \S*?([^/\\\s]+)\s")
 _EXIT_CODE = re.compile(r"Exit code (-?\d{1,9})\b")
 _QUIET_KINDS = frozenset(
@@ -288,7 +293,7 @@ class ClaudeCodeParser(LineParser):
         skills = tuple(clean(name) for name in _SKILL_FOLDER.findall(text[:2000]))
         typed = not any(flag_of(record, name) for name in ("isMeta", "isCompactSummary", "isSidechain"))
         typed = typed and _is_from_person(record)
-        if typed and blocks and not _NOT_TYPED.match(text):
+        if typed and _is_typed(blocks, text):
             self._prompt(record, uuid, ts_ms, text)
         elif skills:
             loaded: Json = {"event": "skill", "skill": skills[0], "chars": len(text)}
@@ -341,9 +346,10 @@ class ClaudeCodeParser(LineParser):
         kind = text_of(attachment, "type")
         if kind == "queued_command":
             prompt = attachment.get("prompt")
-            text = prompt if type(prompt) is str else _text(_dicts(list_of(attachment, "prompt")))
+            blocks = _blocks({"content": prompt})
+            text = _text(blocks)
             typed = not flag_of(record, "isSidechain") and attachment.get("commandMode") in (None, "prompt")
-            if text and typed and _is_from_person(attachment) and not _NOT_TYPED.match(text):
+            if typed and _is_from_person(attachment) and _is_typed(blocks, text):
                 self._prompt(record, uuid, ts_ms, text)
         elif kind == "nested_memory":
             rule = text_of(attachment, "path")
@@ -397,6 +403,13 @@ def _is_from_person(record: Json) -> bool:
     """Return whether a record's origin, where newer builds tell it, is not a program: a task, a peer, a schedule."""
     origin = record.get("origin")
     return type(origin) is not dict or origin.get("kind") in (None, "human")
+
+
+def _is_typed(blocks: list[Json], text: str) -> bool:
+    """Return whether a person wrote the text of a message, or attached something to one without a text."""
+    rest = _BESIDE_PROMPT.sub("", text) if "</" in text else text
+    attached = any(block.get("type") not in ("text", "tool_result") for block in blocks)
+    return not _NOT_TYPED.match(rest) or (attached and not rest.strip())
 
 
 def _call_key(call_id: str | None, response: str | None, uuid: str | None, index: int) -> str | None:

@@ -65,7 +65,9 @@ _FAILED = re.compile(
 )
 _CWD = re.compile(r"<environment_context>.*?(?:<cwd>|Current working directory: )([^<\n]+)", re.DOTALL)
 _NOT_TYPED = re.compile(
-    r"\s*<(?:environment_context|user_instructions|ENVIRONMENT_CONTEXT|INSTRUCTIONS)\b|# AGENTS\.md instructions"
+    r"\s*(?:<(?:environment_context|ENVIRONMENT_CONTEXT|user_instructions|INSTRUCTIONS>|turn_aborted>|skill>\s*<name>"
+    r"|subagent_notification>|user_shell_command>|codex_internal_context|AGENTS\.md INSTRUCTIONS)"
+    r"|# AGENTS\.md instructions)"
 )
 _COMPLETED = re.compile(r"(?:Script completed|Plan updated|Success\. Updated)")
 _RESPONSES_KEPT = 64
@@ -186,7 +188,7 @@ class CodexParser(LineParser):
         if role == "assistant":
             payload: Json = {"role": "assistant", "model": self._model, "text": snippet(text)}
             self._add(Event(None, self.last_ms, Kind.MESSAGE, payload, model=self._model))
-        elif role == "user" and not _NOT_TYPED.match(text):
+        elif role == "user":
             self._user_message({"message": text}, self.last_ms)
 
     def _add(self, event: Event) -> Event:
@@ -316,14 +318,15 @@ class CodexParser(LineParser):
         kind, text = text_of(message, "kind"), _text_of_any(message, "message") or ""
         if kind not in (None, "plain"):
             return  # early builds recorded instructions and the environment as user messages
-        self._prompt("event", text, ts_ms)
+        if text.strip() or any(type(value) is list and value for value in message.values()):
+            self._prompt("event", text, ts_ms)  # it may be nothing but images
 
     def _prompt(self, source: str, text: str, ts_ms: int) -> None:
         """Count what a person sent; where a build tells it both as an event and as an item, once.
 
         Nobody types into a sub-agent: a program writes its task, its reviews and its approvals.
         """
-        if self._copied or self._is_subagent:
+        if self._copied or self._is_subagent or _NOT_TYPED.match(text):
             return
         told = (source, zlib.crc32(text.encode()))
         if self._said is not None and self._said[0] != source and self._said[1] == told[1]:
@@ -668,7 +671,8 @@ def _parent_of(meta: Json) -> str | None:
 def _is_subagent(meta: Json) -> bool:
     """Return whether a program started this session: a spawned agent, a review, a guardian."""
     source = meta.get("source")
-    return (type(source) is dict and "subagent" in source) or meta.get("thread_source") == "subagent"
+    by_program = meta.get("thread_source") in ("subagent", "memory_consolidation")
+    return by_program or (type(source) is dict and "subagent" in source)
 
 
 def _time_or(meta: Json, ts_ms: int) -> int:

@@ -157,6 +157,19 @@ class CursorParser(_CursorSession):
             self._call(name, call)
 
 
+def has_grown(answer: Json, others: Iterable[Json]) -> bool:
+    """Return whether an answer is the beginning of another: without ids, nothing else tells that it was unfinished.
+
+    Both are payloads of events.
+
+    >>> has_grown({"role": "assistant", "text": "We"}, [{"role": "assistant", "text": "Well"}])
+    True
+    """
+    begun = answer.get("text") if answer.get("role") == "assistant" else None
+    texts = (other.get("text", "") for other in others if begun and other.get("role") == "assistant")
+    return any(text != begun and text.startswith(begun) for text in texts)
+
+
 def _find_query(text: str) -> str:
     """Return what a person typed, which Cursor wraps in a tag; nothing for texts that a program wrote."""
     query = _QUERY.search(text)

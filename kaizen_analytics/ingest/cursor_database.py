@@ -46,6 +46,8 @@ def read_database(
 ) -> tuple[list[Work], list[Reject]]:
     """Return the conversations of a database, or the one that is called `only`, and what could not be read.
 
+    A conversation that was stored and is gone from the database is one without events.
+
     Raises:
         IngestError: the file is not a SQLite database, or cannot be read.
 
@@ -55,14 +57,21 @@ def read_database(
     """
     with source.path.open("rb") as handle:
         magic = handle.read(16)
-    if magic != _MAGIC:
-        if not magic:
-            return [], []
+    if magic and magic != _MAGIC:
         raise IngestError(f"{source.path} is not a SQLite database; expected one that Cursor wrote.")
-    with _opened(source.path) as connection:
-        if source.path.name == CHAT_NAME:
-            return _read_chat(connection, source, rows)
-        return _read_state(connection, source, rows, only)
+    works: list[Work] = []
+    rejects: list[Reject] = []
+    if magic:
+        with _opened(source.path) as connection:
+            if source.path.name == CHAT_NAME:
+                works, rejects = _read_chat(connection, source, rows)
+            else:
+                works, rejects = _read_state(connection, source, rows, only)
+    if only is None and not rejects:
+        there = {work.path for work in works}
+        gone = [row for path, row in rows.items() if path.startswith(f"{source.path}#") and path not in there]
+        works += [Work.of_lost(source, row) for row in gone if row.stored_as]
+    return works, rejects
 
 
 @contextmanager

@@ -74,6 +74,12 @@ class Work:
             str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, marker, end=0, prefix_hash=""
         )
 
+    @classmethod
+    def of_lost(cls, source: Source, row: Checkpoint) -> Work:
+        """Return a conversation that its database lost; what is stored of it stays."""
+        nothing = cursor.CursorParser(row.session_id, file_ms=source.mtime_ms)
+        return cls(row.path, source.agent, 0, 0, row, nothing, end=0, prefix_hash="")
+
     @property
     def events(self) -> list[Event]:
         """The events that were read."""

@@ -12,6 +12,7 @@ import orjson
 
 from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
+from kaizen_analytics.ingest.cursor import has_grown
 from kaizen_analytics.ingest.discover import file_of
 from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
@@ -573,9 +574,7 @@ class Batch:
                     record, file_id, report = known.record, known.file_id, known.report or ""
                     event.standing = RecordStanding(known.standing)
                 kept.append(_Entry(event, record, file_id, row, report))
-        if self._agent_of(session) is Agent.CURSOR and sum(len(work.events) for work in session.works) >= len(kept):
-            return []  # the same conversation in its other form
-        return kept
+        return _without_former_selves(session, kept) if self._agent_of(session) is Agent.CURSOR else kept
 
     def _places_of(self, session: str) -> list[tuple[int, Place]]:
         rows = self._store.native("select seq, cwd, branch from ka_places where session_id = ? order by seq", session)
@@ -656,6 +655,14 @@ class Batch:
         session = self._sessions[row.session_id]
         leads = not session.works and session.files[0] is row
         return replace(row, stored_as=row.session_id if session.entries else None, tally=session.tally if leads else {})
+
+
+def _without_former_selves(session: _Session, kept: list[_Entry]) -> list[_Entry]:
+    """Leave out what a conversation of Cursor lost in one form and has in another, and answers that grew since."""
+    said = [event.payload for work in session.works for event in work.events]
+    own = {work.row.id for work in session.works if work.row is not None and work.events}
+    there = len(said) >= sum(entry.file_id not in own for entry in kept)
+    return [one for one in kept if (one.file_id in own or not there) and not has_grown(one.event.payload, said)]
 
 
 def _write_report(event: Event) -> str:

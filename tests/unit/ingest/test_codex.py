@@ -165,8 +165,16 @@ def test_prompts_are_what_people_sent():
     context = codex("response_item", 1, type="message", role="user", content=[{"type": "input_text", "text": "AGENTS"}])
     plain = codex("event_msg", 2, type="user_message", message="go", kind="plain")
     early = codex("event_msg", 3, type="user_message", message="<env>", kind="environment_context")
+    image = codex("event_msg", 4, type="user_message", message="", images=["data:image/png;base64,"])
+    empty = codex("event_msg", 5, type="user_message", message="", images=[], local_images=[])
+    found = events(meta("s"), context, plain, early, image, empty)
 
-    assert [event.payload["text"] for event in events(meta("s"), context, plain, early)] == ["go"]
+    assert [event.payload["text"] for event in found] == ["go", ""]
+
+
+@pytest.mark.parametrize("tag", ["environment_context", "turn_aborted", "user_shell_command", "subagent_notification"])
+def test_what_codex_tells_the_model_is_no_prompt(tag):
+    assert events(meta("s"), codex("event_msg", 1, type="user_message", message=f"<{tag}>\nx\n</{tag}>")) == []
 
 
 @pytest.mark.parametrize(
@@ -343,6 +351,7 @@ def test_a_record_without_a_time_has_that_of_the_one_before_it():
         {"source": {"subagent": "review"}},
         {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "p", "depth": 1}}}},
         {"source": "cli", "thread_source": "subagent"},
+        {"source": "cli", "thread_source": "memory_consolidation"},
     ],
 )
 def test_what_a_program_wrote_to_a_sub_agent_is_no_prompt(told):

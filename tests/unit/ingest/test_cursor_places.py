@@ -258,6 +258,53 @@ def transcript(home, name, slug="w-app"):
     return write(home, f".cursor/projects/{slug}/agent-transcripts/{name}/{name}.jsonl", lines(said, told))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "right"),
+    [
+        ("abc", "xyz", "abcxyz"),  # overwritten
+        ("abc", "bcde", "abcde"),  # its head is lost
+        ("abc", "a", "abc"),
+        ("abc", "", "abc"),
+    ],
+)
+@pytest.mark.parametrize("form", ["jsonl", "txt"])
+def test_what_a_conversation_lost_stays_however_much_it_gained(store, home, before, after, right, form):
+    def say(texts):
+        turns = "".join(f"user:\n<user_query>\n{text}\n</user_query>\nassistant:\nok {text}\n" for text in texts)
+        said = [{"role": "user", "message": {"content": f"<user_query>{text}</user_query>"}} for text in texts]
+        content = lines(*said) if form == "jsonl" else turns.encode()
+        write(home, f".cursor/projects/w/agent-transcripts/c1/c1.{form}", content)
+        run_ingest(store, [home])
+
+    say(before)
+    say(after)
+
+    asked = rows(store, "select payload->>'text' from events where payload->>'prompt' order by 1")
+    assert "".join(str(text) for (text,) in asked) == right
+
+
+def test_an_answer_that_grew_is_no_second_one(store, home):
+    for said in ("ok", "ok\nand more"):
+        text = f"user:\n<user_query>\ngo\n</user_query>\nassistant:\n{said}\n"
+        write(home, ".cursor/projects/w/agent-transcripts/c1/c1.txt", text.encode())
+        run_ingest(store, [home])
+
+    assert rows(store, "select count(*) from events") == [("2",)]
+
+
+@pytest.mark.parametrize("left", [["c2"], []])
+def test_a_conversation_that_its_database_lost_is_counted(store, home, left):
+    path = home / USER / "globalStorage/state.vscdb"
+    make_state(path, conversations=["c1", "c2"]).close()
+    run_ingest(store, [home])
+    path.unlink()
+    make_state(path, conversations=left).close()
+
+    for _ in range(2):
+        assert run_ingest(store, [home]).agents["cursor"].kept_events == 2 * (2 - len(left))
+    assert rows(store, "select count(*) from events") == [("4",)]
+
+
 @pytest.mark.parametrize("first", ["transcript", "database", "both"])
 def test_a_conversation_in_two_forms_is_one_with_the_tokens_of_one_and_the_folder_of_the_other(store, home, first):
     def say():
