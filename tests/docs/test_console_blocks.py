@@ -8,12 +8,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import polars as pl
 import pytest
 from console_pages import Command, make_environment, matches, parse_blocks, run_commands
+from rows import write_rows
 
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.sessions import write_sessions
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = {"docs/reference/cli.md"}
@@ -47,16 +46,12 @@ def folder(tmp_path: Path, sample_store: Path) -> Path:
 def add_recent(folder: Path) -> None:
     """Store thirty sessions of the last days in the folder: a lot needs something to draw."""
     now_ms = time.time_ns() // 1_000_000
-    row = {
-        "agent": "claude_code",
-        "workspace": str(folder),
-        "status": "Done",
-        "trace_path": "",
-        "repo_binding_source": "",
-    }
-    rows = [{"id": f"recent-{i}", "started_at_ms": now_ms - (i + 1) * 3_600_000, **row} for i in range(30)]
+    rows = [
+        {"id": f"recent-{i}", "workspace": str(folder), "started_at_ms": now_ms - (i + 1) * 3_600_000}
+        for i in range(30)
+    ]
     with Store.open(folder.parent / "analytics.db") as store:
-        write_sessions(store, pl.DataFrame(rows), {})
+        write_rows(store, rows)
 
 
 def run_page(page: str, folder: Path) -> list[str]:

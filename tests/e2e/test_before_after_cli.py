@@ -11,14 +11,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from claude_sessions import respond, write_session
 
 HISTORY_DAYS, AFTER_DAYS = 56, 28
 DAY_S = 86_400
-OPUS = "claude-opus-4-1-20250805"
 
 
 def write_repository(folder: Path, moments: list[float]) -> list[str]:
@@ -44,37 +43,9 @@ def write_repository(folder: Path, moments: list[float]) -> list[str]:
     return made
 
 
-def write_session(home: Path, folder: Path, start: float, tokens: float, number: int) -> None:
-    session = str(uuid.UUID(int=number + 1, version=4))
-
-    def line(seconds: float, **fields: Any) -> str:
-        moment = datetime.fromtimestamp(start + seconds, UTC).isoformat(timespec="milliseconds")
-        envelope = {
-            "uuid": f"{session[:24]}{int(seconds):012x}",
-            "parentUuid": None,
-            "sessionId": session,
-            "timestamp": moment.replace("+00:00", "Z"),
-            "cwd": str(folder),
-            "gitBranch": "main",
-            "version": "2.1.100",
-            "isSidechain": False,
-        }
-        return json.dumps({**envelope, **fields}, separators=(",", ":")) + "\n"
-
-    message = {
-        "id": f"msg_{number}",
-        "type": "message",
-        "role": "assistant",
-        "model": OPUS,
-        "content": [{"type": "text", "text": "Done."}],
-        "stop_reason": "end_turn",
-        "usage": {"input_tokens": max(1, round(tokens)), "output_tokens": 20, "service_tier": "standard"},
-    }
-    projects = home / ".claude" / "projects" / "-repo"
-    projects.mkdir(parents=True, exist_ok=True)
-    prompt = line(0, type="user", message={"role": "user", "content": "Fix the test."})
-    answer = line(30, type="assistant", requestId=f"req_{number}", message=message)
-    (projects / f"{session}.jsonl").write_text(prompt + answer, encoding="utf-8")
+def write(home: Path, folder: Path, start: float, tokens: float, number: int) -> None:
+    messages = [(0, {"role": "user", "content": "Fix the test."}), (30, respond(str(number), tokens))]
+    write_session(home, str(uuid.UUID(int=number + 1, version=4)), (folder, "main"), start, messages)
 
 
 def test_a_large_step_is_claimed_without_a_cause(
@@ -89,7 +60,7 @@ def test_a_large_step_is_claimed_without_a_cause(
     days = np.sort(rng.uniform(-HISTORY_DAYS, AFTER_DAYS, 1200))
     logs = 10 + math.log(0.6) * (days >= 0) + rng.normal(0, 1.05, 1200)
     for number, (day, log) in enumerate(zip(days, logs, strict=True)):
-        write_session(home, repository, change + DAY_S * float(day), math.exp(log), number)
+        write(home, repository, change + DAY_S * float(day), math.exp(log), number)
     run("ingest", "--home", str(home), *store)
     rule = ("--metric", "tokens_per_session", "--target-pct", "-10", "--duration-days", str(AFTER_DAYS))
     commits = ("--bind", "git", "--control-commit", before, "--treatment-commit", after)
@@ -119,7 +90,7 @@ def test_few_sessions_are_warned_about_and_never_both_too_few_and_too_many(
     def collect(until: float) -> None:
         for number, (day, amount) in enumerate(zip([*past, *later], tokens, strict=True)):
             if day < until:
-                write_session(home, repository, start + day * DAY_S, amount, number)
+                write(home, repository, start + day * DAY_S, amount, number)
         moment_ns = int((start + until * DAY_S) * 1e9)
         monkeypatch.setattr(time, "time_ns", lambda: moment_ns)
         run("ingest", "--home", str(home), *store)

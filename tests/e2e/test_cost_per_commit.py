@@ -9,10 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from claude_sessions import respond, write_session
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 from console_pages import parse_blocks
@@ -23,32 +23,18 @@ ARMS = (("main", (1, 2)), ("steps", (2, 4)))
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "outcomes.md"
 
 
-def write_session(
-    home: Path, name: str, repository: Path, branch: str, start: float, tokens: int, commits: list[str]
-) -> None:
+def write(home: Path, name: str, place: tuple[Path, str], start: float, tokens: int, commits: list[str]) -> None:
     """Write a session of Claude Code that tests its work and commits it."""
-    lines = []
-
-    def line(kind: str, message: dict[str, object]) -> None:
-        moment = datetime.fromtimestamp(start + 10 * len(lines), UTC).isoformat(timespec="milliseconds")
-        own = {"uuid": f"{name}-{len(lines)}", "sessionId": name, "timestamp": moment.replace("+00:00", "Z")}
-        lines.append(
-            json.dumps({"type": kind, "cwd": str(repository), "gitBranch": branch, **own, "message": message}) + "\n"
-        )
-
     commands = [("pytest -q", "3 passed in 0.10s")]
     commands += [("git commit -qam Work && git log -1", f"[main {commit[:7]}] Work") for commit in commits]
+    messages = []
     for number, (command, output) in enumerate(commands):
         call = f"toolu_{name}{number}"
         use = {"type": "tool_use", "id": call, "name": "Bash", "input": {"command": command}}
-        usage = {"input_tokens": tokens if number == 0 else 1, "output_tokens": 1, "service_tier": "standard"}
-        response = {"id": f"msg_{name}{number}", "role": "assistant", "model": "claude-sonnet-4-5-20250929"}
-        line("assistant", {**response, "content": [use], "usage": usage, "stop_reason": "tool_use"})
+        messages.append((20 * number, respond(f"{name}{number}", 1 if number else tokens, [use])))
         result = {"type": "tool_result", "tool_use_id": call, "content": output, "is_error": False}
-        line("user", {"role": "user", "content": [result]})
-    folder = home / ".claude" / "projects" / "-repo"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        messages.append((20 * number + 10, {"role": "user", "content": [result]}))
+    write_session(home, name, place, start, messages)
 
 
 def read_commands() -> list[list[str]]:
@@ -81,7 +67,7 @@ def test_half_the_cost_per_commit_with_checks_that_pass_is_seen(tmp_path: Path, 
         start = began + 600 + number * 0.2 * DAY_S
         tokens = round(chance.lognormvariate(11, 0.4))
         written[branch] = [have + new for have, new in zip(written[branch], (tokens, len(commits)), strict=True)]
-        write_session(tmp_path / "home", f"s{number:03}", repository, branch, start, tokens, commits)
+        write(tmp_path / "home", f"s{number:03}", (repository, branch), start, tokens, commits)
 
     ingest, *steps, evaluate = read_commands()
     run(*ingest, "--home", str(tmp_path / "home"), *store)

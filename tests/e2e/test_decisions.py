@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from claude_sessions import respond, write_session
 
 from kaizen_analytics.stats import RatioStatus, check_sample_ratio
 
@@ -32,26 +33,13 @@ class Session:
     folder: str = "/repo"
 
 
-def write_session(home: Path, session: Session, number: int, start: float) -> str:
+def write(home: Path, session: Session, number: int, start: float) -> str:
     """Write a transcript of five prompts, one response and as many interruptions as prompts failed."""
     name = str(uuid.UUID(int=number + 1, version=4))
-
-    def line(second: int, kind: str, **fields: object) -> str:
-        moment = datetime.fromtimestamp(start + second, UTC).isoformat(timespec="milliseconds")
-        place = {"cwd": session.folder, "gitBranch": session.branch, "version": "2.1.100", "isSidechain": False}
-        own = str(uuid.UUID(int=1000 * (number + 1) + second))
-        common = {"uuid": own, "sessionId": name, "timestamp": moment.replace("+00:00", "Z")}
-        return json.dumps({"type": kind, **common, **place, **fields}) + "\n"
-
     texts = ["Fix the test."] * PROMPTS + ["[Request interrupted by user]"] * session.failed
-    prompts = [line(i, "user", message={"role": "user", "content": text}) for i, text in enumerate(texts)]
-    usage = {"input_tokens": max(1, round(session.tokens)), "output_tokens": 1, "service_tier": "standard"}
-    content = [{"type": "text", "text": "Done."}]
-    response = {"id": f"m{number}", "role": "assistant", "model": "claude-sonnet-4-5-20250929", "content": content}
-    answer = line(60, "assistant", message={**response, "stop_reason": "end_turn", "usage": usage})
-    folder = home / ".claude" / "projects" / "-repo"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.jsonl").write_text("".join(prompts) + answer, encoding="utf-8")
+    messages = [(i, {"role": "user", "content": text}) for i, text in enumerate(texts)]
+    messages.append((60, respond(str(number), session.tokens)))
+    write_session(home, name, (session.folder, session.branch), start, messages)
     return name
 
 
@@ -65,7 +53,7 @@ def judge(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable
         began = time.time() - 20 * DAY_S
         names: dict[str, list[str]] = {"control": [], "treatment": []}
         for number, session in enumerate(sessions):
-            found = write_session(tmp_path / "home", session, number, began + session.day * DAY_S)
+            found = write(tmp_path / "home", session, number, began + session.day * DAY_S)
             names[session.arm].append(found)
         run("ingest", "--home", str(tmp_path / "home"), *store)
         plan = ("--metric", "tokens_per_session", "--target-pct", "-5", "--bind", "manual", "--all-workspaces")

@@ -9,12 +9,11 @@ import json
 import re
 from pathlib import Path
 
-import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics import Store, render_text
 from kaizen_analytics.experiments.power import MIN_HISTORY
-from kaizen_analytics.store import write_sessions
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[345]0_*.ipynb"))
 NO_SESSION = "The store holds no session yet; 'kaizen-analytics ingest --store PATH' reads some into it."
@@ -25,17 +24,12 @@ DAY_MS = 86_400_000
 def make_store(path: Path, sessions: int, **answer: int | None) -> Path:
     """Write sessions of one agent, one a day; `answer` are the columns of the response that each of them holds."""
     names = [f"session-{number:02}" for number in range(sessions)]
-    frame = pl.DataFrame({"id": names, "started_at_ms": [number * DAY_MS for number in range(sessions)]})
-    frame = frame.with_columns(
-        agent=pl.lit("codex"), workspace=pl.lit("/w"), status=pl.lit("Done"), trace_path=pl.lit("t")
-    )
+    rows = [{"id": name, "agent": "codex", "started_at_ms": i * DAY_MS} for i, name in enumerate(names)]
     payload = json.dumps({"role": "assistant", "model": "gpt-5"})
-    events = pl.DataFrame({"session_id": names, "ts_ms": frame["started_at_ms"]}).with_columns(
-        seq=pl.lit(0), kind=pl.lit("Message"), source=pl.lit("Tail"), payload=pl.lit(payload), **answer
-    )
+    events = [{"session_id": row["id"], "ts_ms": row["started_at_ms"], "payload": payload, **answer} for row in rows]
     with Store.open(path, create=True) as store:
         if sessions:
-            write_sessions(store, frame, {"events": events})
+            write_rows(store, rows, events)
     return path
 
 

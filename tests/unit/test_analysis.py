@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from experiment_cases import make_experiment
+from rows import write_rows
 
 from kaizen_analytics import (
     Portfolio,
@@ -23,36 +24,19 @@ from kaizen_analytics.experiments.lifecycle import read_judged_sample
 from kaizen_analytics.pages import effect_text
 from kaizen_analytics.retro.retro import compute_retro, parse_week
 from kaizen_analytics.stats import DesignKind, EffectKind
-from kaizen_analytics.store import write_sessions
 
 DAY_MS = 86_400_000
 
 
-def sessions(*names: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "id": names,
-            "agent": ["codex" if i % 2 else "claude_code" for i in range(len(names))],
-            "workspace": [f"/w/{name}" for name in names],
-            "started_at_ms": [i * DAY_MS for i in range(len(names))],
-            "status": "Done",
-            "trace_path": "t",
-        }
-    )
-
-
-def events(*names: str) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            "session_id": names,
-            "seq": 0,
-            "ts_ms": 0,
-            "kind": "Message",
-            "source": "Tail",
-            "payload": "{}",
-            "tokens_in": range(1, len(names) + 1),
-        }
-    )
+def write(store: Store, *names: str, used: list[int] | None = None) -> None:
+    """Store sessions, one a day; the tokens of their only responses are 1, 2 … or `used`."""
+    agents = ("claude_code", "codex")
+    sessions = [
+        {"id": name, "agent": agents[i % 2], "workspace": f"/w/{name}", "started_at_ms": i * DAY_MS}
+        for i, name in enumerate(names)
+    ]
+    tokens = used or range(1, len(names) + 1)
+    write_rows(store, sessions, [{"session_id": name, "tokens_in": n} for name, n in zip(names, tokens, strict=False)])
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +49,7 @@ def analysis(tmp_path: Path) -> Analysis:
     """Three sessions, one a day from 1970-01-01, with 1, 2 and 3 tokens."""
     path = tmp_path / "kaizen.db"
     with Store.open(path, create=True) as store:
-        write_sessions(store, sessions("a", "b", "c"), {"events": events("a", "b", "c")})
+        write(store, "a", "b", "c")
     return open_analysis(path)
 
 
@@ -97,7 +81,7 @@ def test_events_of_one_session(analysis: Analysis) -> None:
 
 def test_a_change_of_the_store_shows_in_the_next_call(analysis: Analysis) -> None:
     with Store.open(analysis.store.path) as store:
-        write_sessions(store, sessions("a"), {"events": events("a").with_columns(tokens_in=7)})
+        write(store, "a", used=[7])
     assert analysis.metrics()["tokens_per_session"].to_list() == [7, 2, 3]
 
 
@@ -134,8 +118,7 @@ def test_an_effect_splits_a_metric_by_a_column(tmp_path: Path) -> None:
     names = [f"s{place:02}" for place in range(40)]
     path = tmp_path / "kaizen.db"
     with Store.open(path, create=True) as store:
-        used = events(*names[:38]).with_columns(tokens_in=pl.int_range(38) % 2 * 1000 + pl.int_range(38) + 10)
-        write_sessions(store, sessions(*names), {"events": used})
+        write(store, *names, used=[i % 2 * 1000 + i + 10 for i in range(38)])
     found = open_analysis(path).effect("tokens_per_session", by="agent", control="claude_code", treatment="codex")
     assert (found.control.n, found.treatment.n) == (19, 19)
     assert found.difference is not None

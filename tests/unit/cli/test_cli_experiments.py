@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics.cli import experiments as commands
 from kaizen_analytics.cli import main
@@ -24,7 +25,6 @@ from kaizen_analytics.core.times import parse_time
 from kaizen_analytics.experiments import power
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import add_feedback
-from kaizen_analytics.store.sessions import write_sessions
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
 DAY_MS = 86_400_000
@@ -34,36 +34,16 @@ NOW_MS = parse_time("2026-10-10", 0)
 @pytest.fixture(scope="module")
 def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two weeks of sessions: eight of codex with 1000 tokens and more, eight of claude_code with half of that."""
-    rows = [(f"{agent}-{i}", agent, share, i) for agent, share in (("codex", 1), ("claude", 2)) for i in range(8)]
-    starts = [NOW_MS - 10 * DAY_MS + i * 3_600_000 for _, _, _, i in rows]
-    sessions = pl.DataFrame(
-        {
-            "id": [name for name, *_ in rows],
-            "agent": [agent for _, agent, *_ in rows],
-            "workspace": "/w",
-            "started_at_ms": starts,
-            "ended_at_ms": [start + 60_000 for start in starts],
-            "status": "Done",
-            "trace_path": "",
-            "repo_binding_source": "",
-        }
-    )
-    events = pl.DataFrame(
-        {
-            "session_id": [name for name, *_ in rows],
-            "seq": 0,
-            "ts_ms": starts,
-            "kind": "Message",
-            "source": "Tail",
-            "payload": '{"role":"assistant"}',
-            "ts_exact": 1,
-            "tokens_in": [(1000 + i) // share for *_, share, i in rows],
-            "cost_usd_e6": [100_000 + i for *_, i in rows],
-        }
-    )
+    sessions, events = [], []
+    for agent, share in (("codex", 1), ("claude", 2)):
+        for i in range(8):
+            name, start = f"{agent}-{i}", NOW_MS - 10 * DAY_MS + i * 3_600_000
+            sessions.append({"id": name, "agent": agent, "started_at_ms": start, "ended_at_ms": start + 60_000})
+            used = {"tokens_in": (1000 + i) // share, "cost_usd_e6": 100_000 + i}
+            events.append({"session_id": name, "ts_ms": start, **used})
     path = tmp_path_factory.mktemp("filled") / "kaizen.db"
     with Store.open(path, create=True, journal_mode="DELETE") as store:
-        write_sessions(store, sessions, {"events": events})
+        write_rows(store, sessions, events)
     return path
 
 

@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.store import Store, manual_tags
 from kaizen_analytics.store.assignments import spool_beside
-from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,18 +41,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = [
         {
             "id": f"past{i}",
-            "agent": "claude_code",
             "workspace": str(repo),
             "branch": ("main", "short")[i % 2],
             "started_at_ms": now_ms - i * DAY_MS,
-            "status": "Done",
-            "trace_path": "",
-            "repo_binding_source": "",
         }
         for i in range(25)
     ]
     with Store.open(tmp_path / "kaizen.db", create=True) as store:
-        write_sessions(store, pl.DataFrame(rows), {})
+        write_rows(store, rows)
     return tmp_path
 
 

@@ -8,14 +8,13 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics.exports.tables import export_table
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import read_tree
-from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,20 +25,11 @@ START_MS = 1_790_000_000_000
 @pytest.fixture(scope="module")
 def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session with a sub-agent that has one of its own; the first runs three commands."""
-    ids = ["root", "child", "grandchild"]
-    sessions = pl.DataFrame(
-        {
-            "id": ids,
-            "agent": "codex",
-            "workspace": "/w",
-            "started_at_ms": [START_MS, START_MS + 1, START_MS + 2],
-            "ended_at_ms": [START_MS + 90_000, None, None],
-            "status": "Done",
-            "trace_path": "",
-            "repo_binding_source": "",
-            "parent_session_id": [None, "root", "child"],
-        }
-    )
+    sessions = [
+        {"id": "root", "agent": "codex", "started_at_ms": START_MS, "ended_at_ms": START_MS + 90_000},
+        {"id": "child", "agent": "codex", "started_at_ms": START_MS + 1, "parent_session_id": "root"},
+        {"id": "grandchild", "agent": "codex", "started_at_ms": START_MS + 2, "parent_session_id": "child"},
+    ]
     rows = [
         ("root", "Message", None, None, {"role": "user", "prompt": True, "text": "Mend the FLAKY test"}, 0),
         ("root", "ToolCall", "exec", "c1", {"input": {"command": "pytest tests/flaky.py"}}, 1_000),
@@ -49,25 +39,16 @@ def _filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("child", "Message", None, None, {"role": "assistant", "text": "done"}, 6_000),
         ("grandchild", "Message", None, None, {"role": "assistant"}, 7_000),
     ]
-    events = pl.DataFrame(
-        {
-            "session_id": [row[0] for row in rows],
-            "seq": range(len(rows)),
-            "ts_ms": [START_MS + row[5] for row in rows],
-            "kind": [row[1] for row in rows],
-            "source": "Tail",
-            "tool": [row[2] for row in rows],
-            "tool_call_id": [row[3] for row in rows],
-            "payload": [json.dumps(row[4]) for row in rows],
-            "ts_exact": 1,
-            "tokens_in": [None, None, None, None, None, 100, 7],
-            "tokens_out": [None, None, None, None, None, 20, None],
-            "cost_usd_e6": [None, None, None, None, None, 500_000, None],
-        }
-    )
+    used = {"child": {"tokens_in": 100, "tokens_out": 20, "cost_usd_e6": 500_000}, "grandchild": {"tokens_in": 7}}
+    names = ("session_id", "kind", "tool", "tool_call_id")
+    events = [
+        {**dict(zip(names, row, strict=False)), "payload": json.dumps(row[4]), "ts_ms": START_MS + row[5]}
+        | used.get(row[0], {})
+        for row in rows
+    ]
     path = tmp_path_factory.mktemp("filled") / "store.db"
     with Store.open(path, create=True, journal_mode="DELETE") as store:
-        write_sessions(store, sessions, {"events": events})
+        write_rows(store, sessions, events)
     return path
 
 

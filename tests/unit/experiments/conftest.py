@@ -5,10 +5,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.sessions import write_sessions
 
 DAY_MS = 86_400_000
 
@@ -26,23 +26,13 @@ def add_sessions(store: Store) -> Callable[[list[Row]], None]:
     """Store sessions; `tokens` (one response) and `payload` (of that response) are not columns of a session."""
 
     def add(rows: list[Row]) -> None:
-        sessions, events = [], []
-        for given in rows:
-            row = {"tokens": 100, "payload": "{}", **given}
-            event = {
-                "session_id": row["id"],
-                "seq": 0,
-                "ts_ms": row["started_at_ms"],
-                "kind": "Message",
-                "source": "Tail",
-                "tokens_in": row.pop("tokens"),
-                "payload": row.pop("payload"),
-                "ts_exact": 1,
-            }
-            events.append(event)
-            defaults = {"agent": "claude_code", "workspace": "/w", "status": "Done", "trace_path": ""}
-            sessions.append({**defaults, "repo_binding_source": "", **row})
-        write_sessions(store, pl.DataFrame(sessions, infer_schema_length=None), {"events": pl.DataFrame(events)})
+        filled = [{"tokens": 100, "payload": "{}", **row} for row in rows]
+        events = [
+            {"session_id": row["id"], "ts_ms": row["started_at_ms"], "tokens_in": row.pop("tokens")}
+            | {"payload": row.pop("payload")}
+            for row in filled
+        ]
+        write_rows(store, filled, events)
 
     return add
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from rows import write_rows
 
 from kaizen_analytics.core.errors import StoreError
-from kaizen_analytics.store import Store, write_sessions
+from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import _EVENT_SCHEMA, read_events, read_sessions, session_metrics
 
 if TYPE_CHECKING:
@@ -18,15 +18,12 @@ if TYPE_CHECKING:
 
 
 def event(session_id: str, seq: int, **columns: object) -> dict[str, object]:
-    payload = json.dumps({"role": "assistant"})
-    row = {"session_id": session_id, "seq": seq, "ts_ms": seq * 1_000, "kind": "Message", "source": "Tail"}
-    return {**row, "payload": payload, "ts_exact": 1, "tokens_in": 10 * seq + 1, **columns}
+    return {"session_id": session_id, "seq": seq, "ts_ms": seq * 1_000, "tokens_in": 10 * seq + 1, **columns}
 
 
 def write(store: Store, parents: dict[str, str | None], events: list[dict[str, object]]) -> None:
-    row = {"agent": "codex", "workspace": "/w", "started_at_ms": 0, "status": "Done", "trace_path": "t"}
-    sessions = pl.DataFrame([{**row, "id": name, "parent_session_id": parent} for name, parent in parents.items()])
-    write_sessions(store, sessions, {"events": pl.DataFrame(events)})
+    sessions = [{"id": name, "agent": "codex", "parent_session_id": parent} for name, parent in parents.items()]
+    write_rows(store, sessions, events)
 
 
 def test_events_of_sessions_are_those_asked_for_by_the_index(store: Store) -> None:

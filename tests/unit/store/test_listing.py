@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rows import write_rows
 
 from kaizen_analytics.core.folders import folder_prefix, in_folders, is_in_folder
 from kaizen_analytics.outcomes.sessions import update_outcomes
-from kaizen_analytics.store import Store, write_sessions
+from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import list_sessions, session_metrics
 from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Chosen
 
@@ -26,17 +25,12 @@ RESPONSE = st.fixed_dictionaries({**dict.fromkeys(TOKENS, COUNTS), "cost_usd_e6"
 
 
 def write(store: Store, sessions: dict[str, str], responses: dict[str, list[dict[str, int | None]]]) -> None:
-    row = {"agent": "codex", "started_at_ms": 0, "status": "Done", "trace_path": "t"}
-    event = {"kind": "Message", "source": "Tail", "ts_exact": 1, "payload": json.dumps({"role": "assistant"})}
     events = [
-        {**event, "session_id": name, "seq": seq, "ts_ms": seq, **response}
+        {"session_id": name, "seq": seq, "ts_ms": seq, **response}
         for name, found in responses.items()
         for seq, response in enumerate(found)
     ]
-    schema = dict.fromkeys((*TOKENS, "cost_usd_e6"), pl.Int64)
-    frame = pl.DataFrame(events, schema_overrides=schema) if events else pl.DataFrame()
-    rows = [{**row, "id": name, "workspace": folder} for name, folder in sessions.items()]
-    write_sessions(store, pl.DataFrame(rows), {"events": frame})
+    write_rows(store, [{"id": name, "workspace": folder} for name, folder in sessions.items()], events)
 
 
 @pytest.fixture(scope="module")
