@@ -43,6 +43,12 @@ _PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "
 _BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|deepseek|moonshotai?)\.")
 """How Amazon Bedrock spells a model, alone, with a region, or at the end of an ARN."""
 
+_ROUTES = {
+    **{name: name for name in ("anthropic", "azure", "openai", "openrouter")},
+    **{"bedrock": "aws", "vertex": "google", "vertex_ai": "google"},
+}
+"""What gateways put before a model's name and a slash, and who sells it then."""
+
 _LONG_CONTEXT = "[1m]"
 """Claude Code's mark of a model that was asked for with a long context; prices go by a response's own size."""
 
@@ -253,6 +259,7 @@ def last_use_of_models(store: Store) -> list[tuple[str, str | None, int, int]]:
 
 def _assumed(model: str, day: int, speed: str | None) -> ModelPrice | None:
     """Return the price that is assumed for a name: that of another model, or of the same one at the speed it names."""
+    model = model.removesuffix(_LONG_CONTEXT)
     if speed is None and model.endswith(_FAST):
         found, how = _look_up(model.removesuffix(_FAST), day, "fast"), "its name tells the speed"
     else:
@@ -297,16 +304,8 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     import genai_prices
 
     moment = datetime.fromtimestamp(day * 86_400, tz=UTC)
-    try:
-        found = _calculate(model, moment, speed)
-        if not _is_model(model.removesuffix(_LONG_CONTEXT).lower(), found.model):
-            return None
-        if speed and not _sells_at(found.model, speed, moment):
-            verified = _first_verified(found.model, speed)
-            if verified is None or found.model.get_prices(moment) != found.model.get_prices(verified):
-                return None
-            found = _calculate(model, verified, speed)
-    except LookupError:
+    found = _find_offer(model, moment, speed)
+    if found is None:
         return None
     given = vars(found.model_price)
     rates = {name: _rate_of(given[key]) for key, name in _FIELD_OF_KEY.items() if given.get(key) is not None}
@@ -317,13 +316,30 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
     return ModelPrice(model=name_at_speed(model, speed), source=source, rates=rates)
 
 
-def _calculate(model: str, moment: datetime, speed: str | None) -> PriceCalculation:
+def _find_offer(model: str, moment: datetime, speed: str | None) -> PriceCalculation | None:
+    """Return the prices of a name as it is, else as a gateway's: `bedrock/anthropic.x`, `vertex_ai/x@version`."""
+    route, _, routed = model.partition("/")
+    offers = [(_provider_of(model), model), *([(_ROUTES[route], routed)] if route in _ROUTES else [])]
+    for provider, name in offers:
+        with suppress(LookupError):
+            found = _calculate(name, moment, speed, provider)
+            if not _is_model(name.removesuffix(_LONG_CONTEXT).lower(), found.model):
+                continue
+            if not speed or _sells_at(found.model, speed, moment):
+                return found
+            verified = _first_verified(found.model, speed)
+            if verified is not None and found.model.get_prices(moment) == found.model.get_prices(verified):
+                return _calculate(name, verified, speed, provider)
+    return None
+
+
+def _calculate(model: str, moment: datetime, speed: str | None, provider: str | None) -> PriceCalculation:
     import genai_prices
 
     return genai_prices.calc_price(
         genai_prices.Usage(input_tokens=1, output_tokens=1),
         model.removesuffix(_LONG_CONTEXT),
-        provider_id=_provider_of(model),
+        provider_id=provider,
         genai_request_timestamp=moment,
         price_context=dict.fromkeys(_SPEED_KEYS, speed) if speed else None,
     )

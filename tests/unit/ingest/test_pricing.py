@@ -171,6 +171,12 @@ def test_a_price_file_may_price_a_speed(own_prices):
         ("claude-opus-5-5[1m]", "claude-opus-5-5"),
         ("anthropic/claude-sonnet-4", "claude-sonnet-4-20250514"),
         ("openai/gpt-5", "gpt-5"),
+        ("anthropic/claude-sonnet-4-5-20250929", "claude-sonnet-4-5"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "claude-sonnet-4-5"),
+        ("vertex_ai/claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
+        ("bedrock/global.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
+        ("azure/gpt-5", "gpt-5"),
+        ("claude-opus-4-8-fast[1m]", "claude-opus-4-8-fast"),
     ],
 )
 def test_a_model_sold_by_a_cloud_has_its_price_there(model, plain):
