@@ -45,7 +45,9 @@ _BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|d
 
 _ROUTES = {
     **{name: name for name in ("anthropic", "azure", "openai", "openrouter")},
-    **{"bedrock": "aws", "vertex": "google", "vertex_ai": "google"},
+    "bedrock": "aws",
+    "vertex": "google",
+    "vertex_ai": "google",
 }
 """What gateways put before a model's name and a slash, and who sells it then."""
 

@@ -114,7 +114,7 @@ class _Session:
     others: list[Row] = field(default_factory=list)
     """Rows of `ka_records` whose events another file has."""
     stored: dict[str, Any] = field(default_factory=dict)
-    """Its row as it is stored, where it is needed."""
+    """Its row as it is stored."""
     former: dict[int | None, tuple[str | None, str | None]] = field(default_factory=dict)
     before: int = 0
     """How many events were stored."""
@@ -331,10 +331,14 @@ class Batch:
     def _write(self) -> list[Checkpoint]:
         """Prepare every session, which reads what is stored of it; delete them; then write their rows in slices."""
         self._number_files()
-        stored = Counter(self._count_stored())
+        ids = [*self._sessions]
+        counted = f"select session_id, count(*) from events where session_id in {_PICKED} group by 1"
+        stored = {session: int(count or 0) for session, count in self._native(counted, ids)}
+        known = self._native(f"select {', '.join(SESSION_COLUMNS)} from sessions where id in {_PICKED}", ids)
+        rows = {str(row[0]): dict(zip(SESSION_COLUMNS, row, strict=True)) for row in known}
         chosen = [one for one in self._sessions.values() if one.id not in self._outside and (one.works or one.files)]
         for session in chosen:
-            session.before = stored[session.id]
+            session.before, session.stored = stored.get(session.id, 0), rows.get(session.id, {})
             self._prepare(session)
         read = list(self._file_ids.values())
         self._native(f"delete from ka_rejects where file_id in {_PICKED} returning 1", read)
@@ -377,12 +381,6 @@ class Batch:
             self._file_ids[work.path] = work.row.id if work.row is not None else next_id
             next_id += work.row is None
 
-    def _count_stored(self) -> dict[str, int]:
-        rows = self._native(
-            f"select session_id, count(*) from events where session_id in {_PICKED} group by 1", list(self._sessions)
-        )
-        return {str(session): int(count or 0) for session, count in rows}
-
     def _prepare(self, session: _Session) -> None:
         """Collect the events of one session from its files, and from what only the store still has of them."""
         mine = {work.row.id: work for work in session.works if work.row is not None}
@@ -403,9 +401,6 @@ class Batch:
             if one.file_id not in mine and (one.file_id, one.record) not in lost
         ]
         session.entries = _in_order([*lists, kept])
-        if kept or not session.works:
-            found = self._store.native(f"select {', '.join(SESSION_COLUMNS)} from sessions where id = ?", session.id)
-            session.stored = dict(zip(SESSION_COLUMNS, found[0], strict=True)) if found else {}
         if kept:
             for table, column, _ in _TOUCHED:
                 touched = self._store.native(f"select {column} from {table} where session_id = ?", session.id)
@@ -433,10 +428,9 @@ class Batch:
                     for row, one in zip(rows, chosen, strict=True)
                     if (known := session.former.get(one.record)) != row[6:8]
                 ]
-        session.tally = tally or {}
         kept = [one for one in entries if one.row is not None]
-        session.tally["kept"] = len(kept)
-        session.tally["kept_prompts"] = sum(bool(one.event.payload.get("prompt")) for one in kept)
+        prompts = sum(bool(one.event.payload.get("prompt")) for one in kept)
+        session.tally = (tally or {}) | {"kept": len(kept), "kept_prompts": prompts}
         row = self._session_row(session, kept)
         self._put("sessions", [row])
 
@@ -592,8 +586,9 @@ class Batch:
         return session.works[0].agent if session.works else Agent(session.files[0].agent)
 
     def _session_row(self, session: _Session, kept: Sequence[_Entry]) -> Row:
-        """Return the row of `sessions`; what only files know that are gone is taken from the row that is stored."""
-        tally, works, stored = session.tally, _by_weight(session.works), session.stored
+        """Return the row of `sessions`; what files or repositories told that are gone is taken from the stored one."""
+        tally, works, before = session.tally, _by_weight(session.works), session.stored
+        stored = before if kept or not works else {}
         places = [entry.event.place for entry in kept[:1]] + [_first_place(work) for work in works]
         cwd = next((place.cwd for place in places if place.cwd), None)
         branch = next((place.branch for place in places if place.branch), None)
@@ -604,10 +599,12 @@ class Batch:
         if commit is None and workspace:
             commit = self._places.commit_at(workspace, None if branch == "HEAD" else branch, tally["start_ms"])
             source = "inferred" if commit else ""
+            if commit is None and before.get("workspace") == workspace:
+                commit, source = before["start_commit"], before["repo_binding_source"]
         branch = _most_frequent(tally["branches"]) or branch
         told = [(work.parser.prompt_fingerprint, work.parser.parent_session_id) for work in works]
         agent = self._agent_of(session)
-        inferred = self._places.instructions_at(workspace, commit, agent) or stored.get("prompt_fingerprint")
+        inferred = self._places.instructions_at(workspace, commit, agent) or before.get("prompt_fingerprint")
         return (
             session.id, agent.value, _most_frequent(tally["models"]), workspace, str(tally["start_ms"]),
             str(tally["end_ms"]), "Done", works[0].path if works else stored.get("trace_path", ""), commit,

@@ -230,6 +230,18 @@ def test_a_folder_of_six_thousand_bytes_stops_nothing(store, home):
     assert summary.sessions == 3
 
 
+def test_a_commit_stays_known_when_its_repository_is_gone(store, home, repo, tmp_path):
+    claude_file(home, "s1", lines(prompt("p", 10**8) | {"cwd": str(repo)}))
+    run_ingest(store, [home])
+    known = rows(store, "select start_commit, repo_binding_source from sessions")
+    repo.rename(tmp_path / "elsewhere")
+
+    run_ingest(store, [home], full=True)
+
+    assert known[0][1] == "inferred"
+    assert rows(store, "select start_commit, repo_binding_source from sessions") == known
+
+
 def test_a_repository_that_moved_keeps_its_sessions(store, home, repo, tmp_path):
     session(home, "s1", repo / "src")
     run_ingest(store, [home])
