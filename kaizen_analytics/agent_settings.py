@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.files import write_file
 from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
@@ -347,10 +348,7 @@ def _read_backup(file: SettingsFile, backups: Path) -> dict[str, Any] | None:
 def _write(path: Path, text: str, mode: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(f".{path.name}.{os.getpid()}.new")
-        new.touch(mode=mode)
-        new.write_bytes(text.encode())
-        new.chmod(mode)
-        new.replace(path)
+        write_file(path, text.encode())
+        path.chmod(mode)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error}.") from error

@@ -1,7 +1,8 @@
 """Files that appear whole or not at all, in the folder that was meant: what is put in its place meanwhile gets nothing.
 
 A folder is opened once, and what follows happens inside of it by its descriptor. A path would be looked up anew at
-every step, and somebody who may write beside the folder could put a link in its place in between.
+every step, and somebody who may write beside the folder could put a link in its place in between. Windows has no such
+descriptors: there a folder is named by its path, and one that was exchanged is noticed at the end.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
+import stat
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,8 +26,69 @@ if TYPE_CHECKING:
 
 _ABANDONED_S = 600
 _DRAFT = ".kaizen-draft-"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_HAS_DESCRIPTORS = os.open in os.supports_dir_fd
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)
 _HELD: ContextVar[dict[Path, int]] = ContextVar("held", default={})  # noqa: B039 - never changed, only replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """An open folder (`open_folder`); names are of what lies in it. Every method raises `OSError` as `os` does."""
+
+    path: Path
+    descriptor: int | None
+    """None on Windows."""
+
+    def within(self, name: str) -> str:
+        """Return what `os` takes for a name, beside the descriptor."""
+        return name if self.descriptor is not None else str(self.path / name)
+
+    def create(self, name: str) -> int:
+        """Create a file that only its owner can read, and return its descriptor."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | getattr(os, "O_BINARY", 0)
+        return os.open(self.within(name), flags, 0o600, dir_fd=self.descriptor)
+
+    def make_folder(self, name: str) -> None:
+        """Create a folder that only its owner can read."""
+        os.mkdir(self.within(name), 0o700, dir_fd=self.descriptor)
+
+    def names(self) -> list[str]:
+        """Return the names of what lies in the folder."""
+        return sorted(os.listdir(self.path if self.descriptor is None else self.descriptor))  # noqa: PTH208
+
+    def stat(self, name: str) -> os.stat_result:
+        """Return the facts of a file or folder; a link is not followed."""
+        return os.stat(self.within(name), dir_fd=self.descriptor, follow_symlinks=False)
+
+    def move(self, name: str, new: str, to: Folder | None = None) -> None:
+        """Give a file or folder another name, here or in another open folder, in the place of a file of that name."""
+        to = to or self
+        if to.descriptor is None:  # Windows replaces files, and no links to folders
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISLNK(to.stat(new).st_mode):
+                    to.remove(new)
+        os.replace(self.within(name), to.within(new), src_dir_fd=self.descriptor, dst_dir_fd=to.descriptor)
+
+    def link(self, name: str, new: str) -> None:
+        """Give a file a second name, which nothing may have yet."""
+        os.link(self.within(name), self.within(new), src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def point(self, name: str, target: str) -> None:
+        """Make `name` a link to a folder."""
+        os.symlink(target, self.within(name), target_is_directory=True, dir_fd=self.descriptor)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, or a folder with all that lies in it."""
+        if stat.S_ISDIR(self.stat(name).st_mode):
+            shutil.rmtree(self.within(name), dir_fd=self.descriptor)
+        else:
+            os.unlink(self.within(name), dir_fd=self.descriptor)
+
+    def sync(self) -> None:
+        """Let the names in the folder outlive a power cut."""
+        if self.descriptor is not None:
+            os.fsync(self.descriptor)
 
 
 @contextmanager
@@ -38,8 +103,9 @@ def hold_folder(folder: Path) -> Iterator[None]:
     >>> (tmp / "a.md").read_bytes()
     b'whole'
     """
-    with open_folder(folder) as descriptor:
-        token = _HELD.set({**_HELD.get(), folder.absolute(): descriptor})
+    with open_folder(folder) as opened:
+        held = {} if opened.descriptor is None else {folder.absolute(): opened.descriptor}
+        token = _HELD.set({**_HELD.get(), **held})
         try:
             yield
         finally:
@@ -47,17 +113,23 @@ def hold_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def open_folder(folder: Path) -> Iterator[int]:
-    """Open a folder, below one that is held without following links, and give its descriptor.
+def open_folder(folder: Path) -> Iterator[Folder]:
+    """Open a folder; below one that is held no links are followed.
 
     Raises:
         OSError: it is no folder; or at the end of the block, another folder or a link stood in its place.
 
-    >>> with open_folder(tmp) as descriptor:
-    ...     os.listdir(descriptor)
+    >>> with open_folder(tmp) as opened:
+    ...     opened.names()
     []
     """
     path = folder.absolute()
+    if not _HAS_DESCRIPTORS:
+        before = path.lstat()
+        yield Folder(path, None)
+        if not _is_at(path, before):
+            raise OSError(errno.ESTALE, _EXCHANGED, str(folder))
+        return
     held, descriptor = max(
         ((held, number) for held, number in _HELD.get().items() if path.is_relative_to(held)),
         key=lambda pair: len(pair[0].parts),
@@ -67,18 +139,21 @@ def open_folder(folder: Path) -> Iterator[int]:
     try:
         for part in path.relative_to(held).parts if held else ():
             above = opened
-            opened = os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
+            opened = os.open(part, _FOLDER | _NO_LINK, dir_fd=above)
             os.close(above)
-        yield opened
-        if not _is_at(path, opened):
-            raise OSError(errno.ESTALE, "another folder was put in its place meanwhile", str(folder))
+        yield Folder(path, opened)
+        if not _is_at(path, os.fstat(opened)):
+            raise OSError(errno.ESTALE, _EXCHANGED, str(folder))
     finally:
         os.close(opened)
 
 
-def _is_at(path: Path, descriptor: int) -> bool:
+_EXCHANGED = "another folder was put in its place meanwhile"
+
+
+def _is_at(path: Path, before: os.stat_result) -> bool:
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
+        return os.path.samestat(path.stat(), before)
     except FileNotFoundError:
         return False
 
@@ -101,33 +176,21 @@ def write_file(path: Path, data: bytes) -> None:
     with open_folder(path.parent) as folder:
         _remove_abandoned(folder, prefix)
         try:
-            with os.fdopen(create_file(folder, draft), "wb") as file:
+            with os.fdopen(folder.create(draft), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(draft, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            folder.move(draft, path.name)
         except OSError:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(draft, dir_fd=folder)
+                folder.remove(draft)
             raise
-        os.fsync(folder)
+        folder.sync()
 
 
-def create_file(folder: int, name: str) -> int:
-    """Create a file that only its owner can read in an open folder, and return its descriptor.
-
-    Raises:
-        OSError: something of this name is there, or nothing can be written.
-
-    >>> with open_folder(tmp) as folder:
-    ...     os.close(create_file(folder, "a.key"))
-    """
-    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=folder)
-
-
-def _remove_abandoned(folder: int, prefix: str) -> None:
-    for name in os.listdir(folder):
+def _remove_abandoned(folder: Folder, prefix: str) -> None:
+    for name in folder.names():
         if name.startswith(prefix):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime > _ABANDONED_S:
-                    os.unlink(name, dir_fd=folder)
+                if time.time() - folder.stat(name).st_mtime > _ABANDONED_S:
+                    folder.remove(name)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ import polars as pl
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ExperimentError
+from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.model import State
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.plan import Plan, get_plan
@@ -158,10 +158,7 @@ def _write_file(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(f".{os.getpid()}.new")
-    new.touch(mode=0o600)
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
+    write_file(path, text.encode())
 
 
 def draw_unit(store: Store, experiment_id: str, unit_id: str) -> tuple[str, ArmContent]:

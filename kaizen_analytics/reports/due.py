@@ -199,7 +199,7 @@ def _start(context: SpawnContext, number: int, request: RunRequest, runner: Runn
     process = context.Process(target=_work, args=(runner, request, sender))
     process.start()
     sender.close()  # the process holds the only other copy: when it dies, reading from `answers` ends
-    return _Job(number, request, process, answers)
+    return _Job(number, request, process, answers)  # type: ignore[arg-type,unused-ignore]  # of another class on Windows
 
 
 def _work(runner: Runner, request: RunRequest, sender: Connection) -> None:

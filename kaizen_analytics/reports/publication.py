@@ -12,10 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import os
 import re
-import shutil
-import stat
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.errors import ReportError
@@ -61,7 +58,7 @@ def make_staging(output: Path, run_id: str) -> Path:
     """
     name = f"{_STAGING}{run_id}"
     with open_folder(output) as folder:
-        os.mkdir(name, 0o700, dir_fd=folder)
+        folder.make_folder(name)
     return output / name
 
 
@@ -82,13 +79,13 @@ def publish(staging: Path, run_id: str) -> Path:
     """
     link = f".{_LATEST}-{run_id}"
     with open_folder(staging.parent) as folder:
-        os.rename(staging.name, run_id, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+        folder.move(staging.name, run_id)
+        folder.sync()
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(link, dir_fd=folder)
-        os.symlink(run_id, link, target_is_directory=True, dir_fd=folder)
-        os.replace(link, _LATEST, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
+            folder.remove(link)
+        folder.point(link, run_id)
+        folder.move(link, _LATEST)
+        folder.sync()
     return staging.parent / run_id
 
 
@@ -101,10 +98,10 @@ def set_aside(staging: Path, run_id: str) -> Path:
     failed = staging.parent / FAILED
     with open_folder(staging.parent) as folder:
         with contextlib.suppress(FileExistsError):
-            os.mkdir(FAILED, 0o700, dir_fd=folder)
+            folder.make_folder(FAILED)
         with open_folder(failed) as put_away:
-            os.rename(staging.name, run_id, src_dir_fd=folder, dst_dir_fd=put_away)
-            os.fsync(put_away)
+            folder.move(staging.name, run_id, put_away)
+            put_away.sync()
     return failed / run_id
 
 
@@ -117,11 +114,8 @@ def clear(folder: Path, *, keep: frozenset[str] = frozenset()) -> None:
     ['run.json']
     """
     with open_folder(folder) as opened:
-        for name in sorted(set(os.listdir(opened)) - keep):  # noqa: PTH208 - by its descriptor
-            if stat.S_ISDIR(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
-                shutil.rmtree(name, dir_fd=opened)
-            else:
-                os.unlink(name, dir_fd=opened)
+        for name in sorted({*opened.names()} - keep):
+            opened.remove(name)
 
 
 def resolve_latest(output: Path) -> Path | None:

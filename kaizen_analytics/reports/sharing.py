@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kaizen_analytics import redact
-from kaizen_analytics.core.files import create_file, open_folder
+from kaizen_analytics.core.files import open_folder
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.retro.wording import Wording
 from kaizen_analytics.store import Store
@@ -95,7 +95,7 @@ class Share:
     def active(self, staging: Path) -> Iterator[None]:
         """Let `protect` redact in this process and in those that it starts; `staging` is the folder of this run."""
         file = staging / _FILE
-        with open_folder(staging) as folder, os.fdopen(create_file(folder, _FILE), "wb") as stream:
+        with open_folder(staging) as folder, os.fdopen(folder.create(_FILE), "wb") as stream:
             stream.write(self._to_json())
         former = os.environ.get(_VARIABLE)
         os.environ[_VARIABLE] = str(file)

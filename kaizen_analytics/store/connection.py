@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 from kaizen_analytics.core.errors import StoreError, StoreMissingError, StoreWarning
-from kaizen_analytics.core.files import create_file, open_folder
+from kaizen_analytics.core.files import Folder, open_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.store import cells, schema
 from kaizen_analytics.store.sql import ATTACHED, hide_progress_bar, native_call, quote_name, quote_text, run_query
@@ -536,8 +536,8 @@ def copy_file(path: Path, target: Path) -> None:
             _attach(connection, path, "read_only", f"journal_mode {quote_text(f'WAL; vacuum into {place}')}")
             os.fsync(descriptor)
             # Fails where another program has just put a file, or another folder.
-            os.link(draft.name, target.name, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
+            folder.link(draft.name, target.name)
+            folder.sync()
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror}.") from error
     finally:
@@ -546,15 +546,15 @@ def copy_file(path: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _draft(folder: int, name: str) -> Iterator[int]:
+def _draft(folder: Folder, name: str) -> Iterator[int]:
     """Create a file for a copy in an open folder, and take its name away at the end."""
-    descriptor = create_file(folder, name)
+    descriptor = folder.create(name)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=folder)
+            folder.remove(name)
 
 
 def look_at(path: Path) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ import pytest
 
 from kaizen_analytics.core import files
 from kaizen_analytics.core.errors import StoreError
-from kaizen_analytics.core.files import hold_folder, write_file
-from kaizen_analytics.reports import runner
+from kaizen_analytics.core.files import Folder, hold_folder, open_folder, write_file
+from kaizen_analytics.reports import publication, runner
 from kaizen_analytics.reports.catalogue import read_report
 from kaizen_analytics.reports.execution import Execution
 from kaizen_analytics.reports.ledger import RunState
@@ -21,6 +21,28 @@ from kaizen_analytics.store import Store
 from kaizen_analytics.store import connection as opening
 
 
+@pytest.fixture(params=[True, False], ids=["by descriptor", "as on Windows"])
+def _both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not request.param:
+        monkeypatch.setattr(files, "_HAS_DESCRIPTORS", False)
+
+
+@pytest.mark.usefixtures("_both_ways")
+def test_runs_are_published_put_aside_and_cleared(tmp_path: Path) -> None:
+    for run in ("run-1", "run-2"):
+        staging = publication.make_staging(tmp_path, run)
+        (staging / "report.md").write_text(run)
+        publication.publish(staging, run)
+    latest = publication.resolve_latest(tmp_path)
+    assert latest is not None
+    assert (latest / "report.md").read_text() == "run-2"
+    failed = publication.set_aside(publication.make_staging(tmp_path, "run-3"), "run-3")
+    assert failed.is_dir()
+    publication.clear(tmp_path, keep=frozenset({"run-1"}))
+    assert [path.name for path in tmp_path.iterdir()] == ["run-1"]
+
+
+@pytest.mark.usefixtures("_both_ways")
 def test_a_file_is_replaced_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
     write_file(tmp_path / "a", b"one")
     write_file(tmp_path / "a", b"two")
@@ -52,12 +74,19 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "out", tmp_path / "victim"
 
 
+@pytest.mark.usefixtures("_both_ways")
+def test_a_folder_that_is_exchanged_is_noticed(places: tuple[Path, Path]) -> None:
+    out, victim = places
+    with pytest.raises(OSError, match="another folder was put in its place"), open_folder(out):
+        swap(out, victim)
+
+
 def test_a_folder_that_is_swapped_while_a_file_is_written_gets_nothing(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, victim = places
-    create = files.create_file
-    monkeypatch.setattr(files, "create_file", lambda *given: (create(*given), swap(out, victim))[0])
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", lambda *given: (create(*given), swap(out, victim))[0])
     with pytest.raises(OSError, match="another folder was put in its place"):
         write_file(out / "a", b"ours")
     assert list(victim.iterdir()) == []
@@ -100,7 +129,8 @@ def test_a_backup_into_a_swapped_folder_is_none(
 ) -> None:
     out, victim = places
     Store.open(tmp_path / "kaizen.db", create=True).close()
-    monkeypatch.setattr(opening, "create_file", lambda *given: (files.create_file(*given), swap(out, victim))[0])
+    create = Folder.create
+    monkeypatch.setattr(Folder, "create", lambda *given: (create(*given), swap(out, victim))[0])
     with pytest.raises(StoreError, match="cannot be written"):
         opening.copy_file(tmp_path / "kaizen.db", out / "copy.db")
     assert list(victim.iterdir()) == []
