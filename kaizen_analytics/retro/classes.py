@@ -223,7 +223,7 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
 
 def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | None:
     tool, _, name = group.subject.partition(":")
-    code, noun = quote(name), "skill" if tool == "Skill" else "agent type"
+    code, noun = quote(name, is_path=True), "skill" if tool == "Skill" else "agent type"
     if code is None:
         return None
     return FindingText(
@@ -340,7 +340,7 @@ def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
     unused = [
         name
         for name in group.material.servers.get(group.repository, ())
-        if not tools.str.starts_with(f"mcp__{name}__").any()
+        if quote(name, is_path=True) and not tools.str.starts_with(f"mcp__{name}__").any()
     ]
     if unused and (change := _set_for_claude(group, rows, {"disabledMcpjsonServers": unused})):
         named = ", ".join(f"`{name}`" for name in unused)

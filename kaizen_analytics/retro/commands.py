@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
+_SENTENCE = re.compile(r"'[^']* [^']*'|\"")
 _ASSIGNMENT = re.compile(r"\w+=")
 _LONGEST = 120
 
@@ -25,13 +26,14 @@ _LONGEST = 120
 def quote(text: str, *, is_path: bool = False) -> str | None:
     """Return a command or path as code for a line of instructions; None where it could say more than itself.
 
-    Letters that look like others are left out of commands.
+    Letters that look like others are left out of commands, and so are words with spaces, which may be sentences.
 
     >>> quote("go test ./..."), quote("true; rm -rf /") is None, quote("l\u0455") is None
     ('`go test ./...`', True, True)
     """
     plain = " ".join(text.split())
-    shown = plain and len(plain) <= _LONGEST and plain.isprintable() and (is_path or plain.isascii())
+    fits = " " not in plain if is_path else plain.isascii() and not _SENTENCE.search(plain)
+    shown = plain and len(plain) <= _LONGEST and plain.isprintable() and fits
     return f"`{plain}`" if shown and not _UNSAFE.search(text) else None
 
 
@@ -133,7 +135,7 @@ def allow(command: str) -> str | None:
     if len(parts) != 1:
         return None
     words = parts[0].words
-    if any(word.startswith(("/", "~")) or ".." in word for word in words[1:]):
+    if not command.startswith(words[0]) or any(word.startswith(("/", "~")) or ".." in word for word in words[1:]):
         return None
     if words[0] in read_rules()["harmless"]["programs"]:
         return f"Bash({words[0]}:*)"

@@ -97,11 +97,17 @@ def _read(path: Path) -> str | None:
 
 
 def _insert(before: str, line: str, finding_id: str) -> str:
-    block = f"{marker(finding_id)}\n- {line}\n{_end(finding_id)}\n"
+    end = _line_end(before)
+    block = end.join([marker(finding_id), f"- {line}", _end(finding_id), ""])
     if found := _block(finding_id).search(before):
         return before[: found.start()] + block + before[found.end() :]
-    gap = "" if not before else "\n" if before.endswith("\n") else "\n\n"
+    gap = "" if not before else end if before.endswith("\n") else end * 2
     return before + gap + block
+
+
+def _line_end(text: str) -> str:
+    first, end, _ = text.partition("\n")
+    return "\r\n" if end and first.endswith("\r") else "\n"
 
 
 def _end(finding_id: str) -> str:
@@ -111,33 +117,51 @@ def _end(finding_id: str) -> str:
 def _block(finding_id: str) -> re.Pattern[str]:
     """Return what finds the block of a finding: its two markers with one item between them, and nothing else."""
     start, end = re.escape(marker(finding_id)), re.escape(_end(finding_id))
-    return re.compile(rf"^{start}\n- [^\n]*\n{end}\n", re.MULTILINE)
+    return re.compile(rf"^{start}\r?\n- [^\n]*\n{end}\r?\n", re.MULTILINE)
 
 
 def _merge(before: str | None, values: Mapping[str, Any], name: str) -> str:
+    text = (before or "").removeprefix("\ufeff")
     try:
-        document = json.loads(before or "{}")
+        document = json.loads(text or "{}")
     except ValueError as error:
-        raise ConfigError(f"{name} is not valid JSON ({error}); mend it first, nothing was changed.") from error
+        raise ConfigError(
+            f"{name} is not plain JSON ({error}); a patch would lose what it holds besides. Add to it by hand: "
+            f"{json.dumps(values)}"
+        ) from error
     if not isinstance(document, dict):
         raise ConfigError(f"{name} is not a JSON object; expected settings of an agent.")
-    merged = _merged(document, values)
-    return before if merged == document and before else json.dumps(merged, indent=2, ensure_ascii=False) + "\n"
+    merged = _merged(document, values, name)
+    if before and merged == document:
+        return before
+    indent = re.search(r"^[ \t]+(?=\")", text, re.MULTILINE)
+    lines = json.dumps(merged, indent=indent[0] if indent else 2, ensure_ascii=False).replace("\n", _line_end(text))
+    end = _line_end(text) if text.endswith("\n") or not text else ""
+    return "\ufeff" * (text != (before or "")) + lines + end
 
 
-def _merged(old: Any, new: Any) -> Any:  # noqa: ANN401 - any JSON value
+def _merged(old: Any, new: Any, name: str) -> Any:  # noqa: ANN401 - any JSON value
     if isinstance(old, dict) and isinstance(new, Mapping):
-        return {**old, **{name: _merged(old.get(name), value) for name, value in new.items()}}
+        return {**old, **{key: _merged(old.get(key), value, name) for key, value in new.items()}}
     if isinstance(old, list) and isinstance(new, list | tuple):
         return [*old, *(item for item in new if item not in old)]
+    if old is not None and isinstance(new, Mapping | list | tuple):
+        raise ConfigError(
+            f"{name} holds {json.dumps(old)} where {json.dumps(new)} is to be added; nothing was changed."
+        )
     return dict(new) if isinstance(new, Mapping) else list(new) if isinstance(new, tuple) else new
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return the lines as git counts them: `str.splitlines` ends them at other characters as well."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _diff(name: str, before: str | None, after: str) -> str:
     head = [f"diff --git a/{name} b/{name}"] + (["new file mode 100644"] if before is None else [])
     lines = difflib.unified_diff(
-        (before or "").splitlines(keepends=True),
-        after.splitlines(keepends=True),
+        _lines_of(before or ""),
+        _lines_of(after),
         "/dev/null" if before is None else f"a/{name}",
         f"b/{name}",
         lineterm="\n",

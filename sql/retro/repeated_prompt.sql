@@ -57,3 +57,4 @@ where
     and length(plain.text) <= case when plain.corrects then 120 else 60 end
     and length(plain.wording) <= case when plain.corrects then 90 else 40 end
     and regexp_matches(plain.text, '\p{L}')
+    and not regexp_matches(plain.text, '^\w+ hook feedback:')

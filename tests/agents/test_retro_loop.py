@@ -23,7 +23,7 @@ from kaizen_analytics.hook import draw
 from kaizen_analytics.retro.followup import Standing
 from kaizen_analytics.store import Store
 
-LINE = "Run `echo ok`, not `rtk echo ok`"
+LINE = "Leave out `rtk`"
 RUNS, AFTER = 36, 6
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "retro.md"
 DAY_MS = 86_400_000

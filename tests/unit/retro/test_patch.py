@@ -20,19 +20,36 @@ BLOCK = "<!-- kaizen f-1 -->\n- Run `make test`.\n<!-- /kaizen f-1 -->\n"
 def apply(change: Change, root: Path) -> None:
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     patch = render_patch(change, "f-1", root)
-    subprocess.run(["git", "-C", str(root), "apply"], input=patch, text=True, check=True)
+    subprocess.run(["git", "-C", str(root), "apply", "--check"], input=patch.encode(), check=True)
+    subprocess.run(["git", "-C", str(root), "apply"], input=patch.encode(), check=True)
 
 
-@pytest.mark.parametrize("before", [None, "", "# A\n", "# A", "# A\n\n- ü €\n", "a\r\nb\r\n"])
+@pytest.mark.parametrize(
+    "before",
+    [
+        None,
+        "",
+        "# A\n",
+        "# A",
+        "# A\n\n- ü €\n",
+        "a\r\nb\r\n",
+        "a\r\nb",
+        "a\rb\n",
+        "a\x0cb\n",
+        "a\u2028b\n",
+        "\ufeff# A\n",
+    ],
+)
 def test_a_line_is_added_after_what_is_there(tmp_path: Path, before: str | None):
     file = tmp_path / "AGENTS.md"
     if before is not None:
         file.write_bytes(before.encode())
+    end = "\r\n" if "\r\n" in (before or "") else "\n"
 
     apply(LINE, tmp_path)
 
     assert file.read_bytes().decode().startswith(before or "")
-    assert file.read_bytes().decode().endswith(BLOCK)
+    assert file.read_bytes().decode().endswith(BLOCK.replace("\n", end))
     assert render_patch(LINE, "f-1", tmp_path) == ""
     assert is_applied(LINE, "f-1", tmp_path)
 
@@ -74,7 +91,39 @@ def test_settings_are_made_where_there_are_none(tmp_path: Path):
     assert json.loads((tmp_path / ".claude/settings.json").read_text()) == json.loads(SETTINGS.merge)
 
 
-@pytest.mark.parametrize(("text", "reason"), [("{", "is not valid JSON"), ("[]", "is not a JSON object")])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            '{\r\n    "a": 1\r\n}\r\n',
+            '{\r\n    "a": 1,\r\n    "permissions": {\r\n        "allow": [\r\n            "Bash(ls:*)"',
+        ),
+        ('{\n\t"a": 1\n}', '{\n\t"a": 1,\n\t"permissions": {\n\t\t"allow": [\n\t\t\t"Bash(ls:*)"\n\t\t]\n\t}\n}'),
+        ('\ufeff{"a": "ü"}\n', '\ufeff{\n  "a": "ü",\n  "permissions"'),
+        ('{"permissions": null}', '{\n  "permissions": {\n    "allow"'),
+    ],
+)
+def test_settings_keep_their_form(tmp_path: Path, before: str, after: str):
+    file = tmp_path / ".claude" / "settings.json"
+    file.parent.mkdir()
+    file.write_bytes(before.encode())
+
+    apply(SETTINGS, tmp_path)
+
+    assert file.read_bytes().decode().startswith(after)
+    assert file.read_bytes().endswith(b"}\r\n") == before.endswith("}\r\n")
+    assert is_applied(SETTINGS, "f-1", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "is not plain JSON"),
+        ('{\n  // mine\n  "a": 1\n}', r'Add to it by hand: {"permissions": {"allow": \["Bash\(ls:\*\)"\]}}'),
+        ("[]", "is not a JSON object"),
+        ('{"permissions": {"allow": "all"}}', 'holds "all"'),
+    ],
+)
 def test_settings_that_cannot_be_read_are_refused(tmp_path: Path, text: str, reason: str):
     (tmp_path / ".claude").mkdir()
     (tmp_path / ".claude/settings.json").write_text(text)
