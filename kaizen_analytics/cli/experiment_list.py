@@ -36,7 +36,12 @@ def _list_all(
     yield {"experiments": codec.plain(chosen), "unreadable": broken}
     rows = [(item.id, item.name, item.state, item.metric.column, format_moment(item.created_at_ms)) for item in chosen]
     nothing = "No experiment is in the store. 'kaizen-analytics exp new --help' shows how to plan one."
-    print_table(["id", "name", "state", "metric", "created"], rows, empty=nothing if wanted is None else "None.")
+    print_table(
+        ["id", "name", "state", "metric", "created"],
+        rows,
+        droppable=("created", "metric"),
+        empty=nothing if wanted is None else "None.",
+    )
     for item in unreadable:
         print(clean(f"unreadable: {item.id}: {item.reason}"))
 

@@ -33,7 +33,7 @@ from kaizen_analytics.cli.options import (
     repeat_store,
     resolve_folder,
 )
-from kaizen_analytics.cli.output import has_colour, print_lines, print_table, terminal_width
+from kaizen_analytics.cli.output import has_colour, print_lines, print_page, print_table, terminal_width
 from kaizen_analytics.cli.reports import ReportOptions, make_reports
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core import codec
@@ -580,7 +580,7 @@ def _power(
         progress=None if "--json" in sys.argv else lambda line: typer.echo(line, err=True),
     )
     yield power_document(table)
-    print_lines(render_text(table))
+    print_page(render_text(table))
 
 
 def _read_scope(workspaces: list[str] | None, *, every: bool) -> tuple[tuple[str, ...], str | None]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
-from kaizen_analytics.cli.output import print_json, print_table
+from kaizen_analytics.cli.output import print_json, print_note, print_table
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.times import read_clock
@@ -48,13 +48,18 @@ def _guidance(
 
 def _print(result: Guidance) -> None:
     if not result.items:
-        print(
+        print_note(
             f"No skill or rule lies in the repository, and none of {result.sessions} sessions used one. "
             "Name a repository with --workspace PATH."
         )
         return
     columns = ["kind", "name", "tokens", "read by", "sessions", "USD a week", "changed"]
-    print_table(columns, [_cells(item) for item in result.items], title=f"{result.sessions:,} sessions")
+    print_table(
+        columns,
+        [_cells(item) for item in result.items],
+        title=f"{result.sessions:,} sessions",
+        droppable=("changed", "read by"),
+    )
 
 
 def _cells(item: GuidanceItem) -> tuple[object, ...]:

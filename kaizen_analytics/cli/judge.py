@@ -11,11 +11,10 @@ import typer
 
 from kaizen_analytics import __version__
 from kaizen_analytics.cli.options import JsonOption, parse_member
-from kaizen_analytics.cli.output import print_json
+from kaizen_analytics.cli.output import print_json, print_page
 from kaizen_analytics.core.errors import ConfigError, RecordError, ReportError
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.core.words import clean
 from kaizen_analytics.experiments.foreign import (
     judge_runs,
     parse_results,
@@ -114,7 +113,7 @@ def _judge(
     if as_json:
         print_json(document if output is None else {**document, "file": str(output)})
     else:
-        print("\n".join(clean(line) for line in page.plain.split("\n")))
+        print_page(page.plain)
         if output is not None:
             print(f"\nWrote {output}")
 

@@ -86,5 +86,5 @@ def _print_summary(frame: pl.DataFrame) -> None:
     print_table(["metric", "unit", "sessions", "missing", "median", "mean"], rows, droppable=("unit", "missing"))
     unreliable, responses = int(frame["unreliable_responses"].sum()), int(frame["responses"].sum())
     print_unreliable(unreliable, responses)
-    if len(rows) < len(OF_SESSIONS) and not is_quiet():
+    if not is_quiet() and not any(frame[metric.column].count() for metric in OUTCOMES):
         print_note("'kaizen-analytics outcomes' finds out more: checks, commits, and what became of them.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
-from kaizen_analytics.cli.output import Bar, print_json, print_table
+from kaizen_analytics.cli.output import Bar, print_json, print_note, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.outcomes.sessions import SessionOutcome, update_outcomes
@@ -63,17 +63,17 @@ def _print(found: Sequence[SessionOutcome], limit: int) -> None:
     columns = ("session", "checks", "passed", "commits", "landed", "reverted", "lines", "surviving", "pull request")
     print_table(columns, [_cells(one) for one in telling[: -limit - 1 : -1]], droppable=_DROPPABLE)
     if len(telling) > limit:
-        print(f"{len(telling) - limit:,} older sessions are not shown; --limit or --json show them.")
+        print_note(f"{len(telling) - limit:,} older sessions are not shown; --limit or --json show them.")
     known = [one.checks_passed for one in found if one.checks_passed is not None]
-    print(
+    landed = sum(one.landed is True for one in found)
+    reverted = f", of which {sum(one.reverted is True for one in found):,} had some reverted" if landed else ""
+    print_note(
         f"{len(found):,} sessions. Last check passed in {sum(known):,} of {len(known):,} whose result is known. "
-        f"{sum(one.commits or 0 for one in found):,} commits; work landed from "
-        f"{sum(one.landed is True for one in found):,} sessions, "
-        f"of which {sum(one.reverted is True for one in found):,} had some reverted."
+        f"{sum(one.commits or 0 for one in found):,} commits; work landed from {landed:,} sessions{reverted}."
     )
     reasons = sorted({one.reason for one in found if one.reason})
     for reason in reasons:
-        print(f"{sum(one.reason == reason for one in found):,} sessions with commits: {reason}")
+        print_note(f"{sum(one.reason == reason for one in found):,} sessions with commits: {reason}")
 
 
 def _cells(one: SessionOutcome) -> tuple[object, ...]:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _GAP = 2
 _TIME = re.compile(r"\d{4}-\d\d-\d\d")
+_WHOLE = frozenset({"id", "run", "session", "fingerprint", "model"})
+"""Columns whose texts are given to another command as they are, and so are never shortened."""
+_COLUMN = re.compile(r" {2,}")
 _SHORTEST_TEXT = 12
 """A column of text is shortened to no less than this, so that its beginning and end can still be told apart."""
 
@@ -172,8 +175,9 @@ def print_table(
     """Print rows under their column names; numbers align right, missing values read as a dash.
 
     On a terminal, and where `COLUMNS` is set, the table fits the width: first `droppable` columns go, in that order,
-    then the texts of `wrapped` continue on the next lines, or the widest texts are shortened: a path keeps its end,
-    another text its beginning. Numbers are never broken. A pipe gets everything.
+    then the texts of `wrapped` continue on the next lines, or the widest texts are shortened (a path keeps its end,
+    another text its beginning), and then the last columns go. A line names the columns that went. Numbers and ids are
+    never broken. A pipe gets everything.
 
     Args:
         columns: The names above the columns.
@@ -194,13 +198,45 @@ def print_table(
     cells = [[_cell(value) for value in row] for row in rows]
     last = [] if total is None else [[_cell(value) for value in total]]
     table = {name: [row[i] for row in cells + last] for i, name in enumerate(columns)}
-    _fit(table, droppable, wrapped)
+    dropped = _fit(table, droppable, wrapped)
     if title:
         print(title)
     if empty and not cells:
         print_note(empty)
         return
     _print_columns(table, ruled=total is not None)
+    if dropped and not is_quiet():
+        print_note(f"Not shown in {terminal_width()} columns: {', '.join(dropped)}.")
+
+
+def print_page(text: str) -> None:
+    """Print the plain form of a page: as it is into a pipe; on a terminal, sentences and tables fit the width.
+
+    >>> print_page("A title")
+    A title
+    """
+    for number, part in enumerate(text.split("\n\n")):
+        if number:
+            print()
+        lines = part.split("\n")
+        head = list(takewhile(lambda line: not _COLUMN.search(line), lines))
+        if head:
+            print_note("\n".join(head))
+        if rest := lines[len(head) :]:
+            _print_set(rest)
+
+
+def _print_set(lines: Sequence[str]) -> None:
+    """Print a table that is set in columns already, again so that it fits the terminal."""
+    width, longest = terminal_width(), max(map(len, lines))
+    if width is None or longest <= width:
+        print(*map(clean, lines), sep="\n")
+        return
+    blank = "".join("x" if any(line.ljust(longest)[at] != " " for line in lines) else " " for at in range(longest))
+    places = [match.span() for match in re.finditer(r"x+(?: x+)*", blank)]
+    header, *rows = [[line[start:end].strip() for start, end in places] for line in lines]
+    widest = max(range(len(places)), key=lambda column: max(len(row[column]) for row in rows) if rows else 0)
+    print_table(header, rows, wrapped=header[widest])
 
 
 def _cell(value: object) -> str:
@@ -219,31 +255,40 @@ def _width(name: str, cells: Sequence[str]) -> int:
     return max(len(text) for text in [name, *cells])
 
 
-def _fit(table: dict[str, list[str]], droppable: Sequence[str], wrapped: str | None) -> None:
-    """Make a table as narrow as the terminal, as far as dropping columns and shortening texts can."""
+def _fit(table: dict[str, list[str]], droppable: Sequence[str], wrapped: str | None) -> list[str]:
+    """Make a table as narrow as the terminal, and return the names of the columns that it lost."""
     available = terminal_width()
     if available is None:
-        return
+        return []
+    before = list(table)
 
     def excess() -> int:
-        return sum(_width(name, cells) + _GAP for name, cells in table.items()) - _GAP - available
+        return sum(needed(name, cells) + _GAP for name, cells in table.items()) - _GAP - available
+
+    def needed(name: str, cells: Sequence[str]) -> int:
+        return min(_width(name, cells), max(_SHORTEST_TEXT, len(name)) if name == wrapped else sys.maxsize)
 
     for name in droppable:
         if excess() > 0:
             table.pop(name, None)
-    if wrapped in table and excess() > 0:
-        _wrap(table, wrapped, max(_SHORTEST_TEXT, _width(wrapped, table[wrapped]) - excess()))
     while excess() > 0:
-        texts = {  # numbers and times must not be shortened
+        texts = {  # numbers, times and ids must not be shortened
             name: _width(name, cells)
             for name, cells in table.items()
-            if not all(_is_number(cell) or _TIME.match(cell) for cell in cells)
+            if name not in _WHOLE | {wrapped} and not all(_is_number(cell) or _TIME.match(cell) for cell in cells)
         }
         name = max(texts, key=texts.__getitem__, default="")
         shorter = max(_SHORTEST_TEXT, len(name), texts.get(name, 0) - excess())
-        if not texts or shorter >= texts[name]:
-            return
-        table[name] = [_shorten(cell, shorter) for cell in table[name]]
+        if texts and shorter < texts[name]:
+            table[name] = [_shorten(cell, shorter) for cell in table[name]]
+            continue
+        last = next((name for name in [*table][:0:-1] if name not in _WHOLE), None)
+        if last is None:
+            break
+        del table[last]
+    if wrapped in table:
+        _wrap(table, wrapped, needed(wrapped, table[wrapped]) - min(excess(), 0))
+    return [name for name in before if name not in table]
 
 
 def _wrap(table: dict[str, list[str]], name: str, width: int) -> None:

@@ -17,7 +17,7 @@ import typer
 from cronsim import CronSim
 
 from kaizen_analytics.cli.options import JsonOption, Options, ShareOption, StoreOption, command, fold_waiting, locate
-from kaizen_analytics.cli.output import print_json, print_table
+from kaizen_analytics.cli.output import print_json, print_note, print_table
 from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
@@ -142,7 +142,13 @@ def _list(*, out: _OutOption = _DEFAULT_OUT) -> Iterator[object]:
         for run in runs
     ]
     title, nothing = f"Runs in {out}", "None yet. 'kaizen-analytics report run --help' shows how to make a report."
-    print_table(["run", "report", "subject", "state", "seconds", "error"], rows, title=title, empty=nothing)
+    print_table(
+        ["run", "report", "subject", "state", "seconds", "error"],
+        rows,
+        title=title,
+        empty=nothing,
+        droppable=("seconds",),
+    )
 
 
 @command(_group, "show", "report show 20260105T060000Z-1c0ffee0")
@@ -204,10 +210,12 @@ def _due(
     ]
     code = next((outcome.exit_code for outcome in outcomes if outcome.exit_code), 0)
     yield [dict(zip(names, row, strict=True)) for row in rows], code
-    if rows:
-        print_table(names, rows)
-    else:
-        print("Nothing is due.")
+    parts = [str(row[-1]).partition(": ") for row in rows]
+    shown = [[*row[:-1], state] for row, (state, _, _) in zip(rows, parts, strict=True)]
+    print_table(names, shown, droppable=("attempt",), empty="Nothing is due.")
+    for row, (_, _, more) in zip(rows, parts, strict=True):
+        if more:
+            print_note(f"{row[0]}: {more}")
 
 
 @command(_group, "schedule", "report schedule --emit cron | crontab -")
@@ -233,7 +241,7 @@ def _schedule(
     rows = [[item.name, item.report, item.cron, item.timezone, _next_time(item)] for item in found]
     names = ["schedule", "report", "cron", "timezone", "next"]
     yield [dict(zip(names, row, strict=True)) for row in rows]
-    print_table(names, rows)
+    print_table(names, rows, droppable=("timezone",))
 
 
 def _with_store(schedule: Schedule, schedules: Path) -> Schedule:

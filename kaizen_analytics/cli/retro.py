@@ -19,7 +19,7 @@ from kaizen_analytics.cli.options import (
     open_store,
     resolve_folder,
 )
-from kaizen_analytics.cli.output import clean, print_json
+from kaizen_analytics.cli.output import print_json, print_page
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
@@ -131,7 +131,7 @@ def _show(
     elif as_json:
         print_json(codec.plain(found))
     else:
-        print("\n".join(clean(line) for line in show(found).plain.split("\n")))
+        print_page(show(found).plain)
 
 
 @_group.command("decline", epilog="Example: kaizen-analytics retro decline large-output-d46 --reason 'we need them'")
@@ -207,7 +207,7 @@ def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: 
     elif names:
         print(_RENDERERS[names[0]](result), end="")
     else:
-        print("\n".join(clean(line) for line in whole(result).plain.split("\n")))
+        print_page(whole(result).plain)
 
 
 def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:

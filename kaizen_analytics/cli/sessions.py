@@ -131,7 +131,8 @@ def _search(
     rows = [(row["session_id"], render_time(row["ts_ms"]), row["place"], _around(row["text"], text)) for row in found]
     print_table(("session", "time (UTC)", "place", "text"), rows[:limit], droppable=("place", "time (UTC)"))
     sessions = len({row["session_id"] for row in found})
-    print(f"{len(found):,} places in {sessions:,} sessions" + (f"; {limit} are shown." if len(found) > limit else "."))
+    more = f"; {limit} are shown" if len(found) > limit else ""
+    print_note(f"{len(found):,} places in {sessions:,} sessions{more}.")
 
 
 def _pseudonym(redactor: Redactor, session: str) -> str:
@@ -162,7 +163,7 @@ def _instructions(*, store: StoreOption = None) -> Iterator[object]:
         )
         for one in found
     ]  # fmt: skip
-    print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows)
+    print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows, droppable=("first", "agent"))
 
 
 @command(_group, "annotate", 'sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"')

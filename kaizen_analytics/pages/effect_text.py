@@ -36,7 +36,7 @@ def effect(found: Effect, *, is_one_of_many: bool = False) -> str:
 
     >>> from kaizen_analytics.stats import proportion_effect
     >>> effect(proportion_effect([1, 0], [1, 1, 0, 1, 1]))
-    'The control arm has only 2 sessions with a value, and at least 5 are needed.'
+    'The control arm has only 2 sessions with a value; an interval needs at least 5.'
     """
     interval = found.percent or found.difference
     if interval is None:
@@ -176,7 +176,7 @@ def _shortage(missing: Shortage) -> str:
     texts = {
         Obstacle.NO_SESSION: (f"There is no {arm} session with a value, so nothing can be compared."),
         Obstacle.FEW_SESSIONS: (
-            f"The {arm} arm has only {counted(found, 'session')} with a value, and at least {needed} are needed."
+            f"The {arm} arm has only {counted(found, 'session')} with a value; an interval needs at least {needed}."
         ),
         Obstacle.FEW_CLUSTERS: (
             f"The {arm} sessions come from only {counted(found, 'cluster')} (workspaces or users). At least "
