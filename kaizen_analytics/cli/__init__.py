@@ -35,25 +35,22 @@ class _Commands(LazyGroup):
         "init": "Create a store, or bring an existing one up to date.",
         "backup": "Copy a store into a file while it is in use. The copy is a store: 'doctor --deep --store FILE' "
         "checks it.",
-        "import": "Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; its file "
-        "is only read.",
-        "ingest": "Read new sessions into the store; a second run reads only what was added since.",
-        "tail": "Show events of running sessions as they are written, and store them.",
-        "prices": "Show the prices of a store's models, in dollars per million tokens, on the day each was last used.",
+        "import": "Take over experiments, tags and observations from kaizen-cli.",
+        "ingest": "Read new sessions into the store.",
+        "tail": "Show and store events of running sessions as they are written.",
+        "prices": "Show the prices of a store's models, per million tokens.",
         "usage": "Show what was used: tokens by kind, and cost.",
-        "outcomes": "Find out what came of the sessions, from their commands and from git, and store it.",
+        "outcomes": "Find out what came of the sessions, from commands and git.",
         "metrics": "Compute every metric of every session.",
-        "run": "Draw an arm, and start an agent with what its sessions get: arguments, environment, settings.",
-        "hook": "Draw the arm of a session that an agent starts, and answer with its text.",
-        "guidance": "List what agents are told in a repository: instructions, rules, skills, agents, commands and "
-        "servers.",
-        "mcp": "Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard "
-        "input and output.",
-        "doctor": "Check a store and say what to do about each problem; compare it with the transcripts on disk.",
-        "redact": "Replace secrets and identities on standard input by placeholders, on standard output.",
+        "run": "Draw an arm, and start an agent with what the arm gets.",
+        "hook": "Draw the arm of a session, and answer with its text.",
+        "guidance": "List what agents are told in a repository, and what it costs.",
+        "mcp": "Answer a coding agent's questions over MCP.",
+        "doctor": "Check a store, and say what to do about each problem.",
+        "redact": "Replace secrets and identities in a text by placeholders.",
         "sessions": "List, show, search and judge sessions.",
         "exp": "Plan, run, judge and conclude experiments.",
-        "judge": "Judge somebody else's runs by the rules of an experiment; nothing is stored.",
+        "judge": "Judge runs from elsewhere by the rules of an experiment.",
         "hooks": "Install the hook through which agents take part in experiments.",
         "retro": "Look at past sessions and say what to change.",
         "export": "Write what may leave this machine to files, redacted.",
@@ -106,7 +103,7 @@ def _root(
     \b
     First steps:
       kaizen-analytics ingest                       read this machine's sessions of this repository
-      kaizen-analytics metrics                      what they cost
+      kaizen-analytics usage                        what they cost
       kaizen-analytics exp new --name "…" …         plan a change; 'exp start', 'exp report' follow
     """  # noqa: D301 - click needs the control character
 

@@ -136,9 +136,10 @@ def _assign(
     ] = None,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Say which arm a unit is drawn into and what its sessions get, for scripts that start agents themselves.
+    """Say which arm a unit is drawn into, for scripts.
 
-    The same unit always gets the same arm. Nothing is written without --record.
+    Scripts that start agents themselves also learn what the sessions get. The same unit always gets the same arm.
+    Nothing is written without --record.
     """
     with open_store(store) as opened:
         found = get_experiment(opened, experiment_id).id
@@ -175,9 +176,9 @@ def _tag(
     ] = False,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Put sessions into an arm by hand, by ids or by a filter; none of them when one is in another arm.
+    """Put sessions into an arm by hand, by ids or by a filter.
 
-    The beginning of an id is enough where it is unique.
+    None of them is tagged when one is in another arm. The beginning of an id is enough where it is unique.
     """
     now_ms = read_clock()
     filtered = bool(where) or since is not None or until is not None
@@ -204,7 +205,10 @@ def _untag(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the experiment.")],
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Take a session's tag away; the removal and its reason are recorded."""
+    """Take a session's tag away, with a reason.
+
+    The removal and its reason are recorded.
+    """
     with open_store(store) as opened:
         lifecycle.untag(opened, experiment_id, session, reason, now_ms=read_clock())
     yield {"session": session, "removed": True}

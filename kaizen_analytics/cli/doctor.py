@@ -35,9 +35,10 @@ def _doctor(
         ),
     ] = False,
 ) -> Iterator[object]:
-    """Check a store and say what to do about each problem; compare it with the transcripts on disk.
+    """Check a store, and say what to do about each problem.
 
-    Exit code 1 means that numbers may be wrong; a note means that something is missing and the numbers say so.
+    It also compares the store with the transcripts on disk. Exit code 1 means that numbers may be wrong; a note means
+    that something is missing and the numbers say so.
     """
     with Store.open(locate(store).path, ours=True) as opened:  # not by `open_store`, which would fold what waits
         path = opened.path

@@ -11,23 +11,21 @@ from kaizen_analytics.cli.lazy import LazyGroup
 
 class _Experiments(LazyGroup):
     index: ClassVar = {
-        "new": "Plan an experiment: one change, one metric, one rule for success, fixed before the data.",
+        "new": "Plan an experiment: a change, a metric, a rule for success.",
         "edit": "Change a draft.",
-        "start": "Start a draft: its plan is frozen now, with commits and branches resolved to full ids.",
-        "list": "List the experiments of a store, newest first, and the rows that cannot be read.",
+        "start": "Start a draft and freeze its plan.",
+        "list": "List the experiments of a store, newest first.",
         "show": "Show an experiment, its plan and how many sessions are tagged.",
-        "tag": "Put sessions into an arm by hand, by ids or by a filter; none of them when one is in another arm.",
-        "untag": "Take a session's tag away; the removal and its reason are recorded.",
+        "tag": "Put sessions into an arm by hand, by ids or by a filter.",
+        "untag": "Take a session's tag away, with a reason.",
         "tags": "List the tagged sessions of an experiment.",
         "evaluate": "Judge an experiment now; a concluded one as it was frozen.",
         "report": "Write the conclusion report of an experiment.",
-        "conclude": "Conclude a running experiment: its sample and its result are frozen and can no longer change.",
-        "cancel": "Withdraw a running experiment while one of its arms has no session.",
+        "conclude": "Conclude an experiment: freeze its sample and its result.",
+        "cancel": "Withdraw an experiment while an arm has no session.",
         "archive": "Archive a concluded experiment, or a draft.",
-        "power": "Say how many sessions and days an experiment needs, by simulating whole experiments from the "
-        "store's history.",
-        "assign": "Say which arm a unit is drawn into and what its sessions get, for scripts that start agents "
-        "themselves.",
+        "power": "Say how many sessions and days an experiment needs.",
+        "assign": "Say which arm a unit is drawn into, for scripts.",
     }
     modules: ClassVar = dict.fromkeys(index, "experiments") | {
         **dict.fromkeys(("list", "tags"), "experiment_list"),

@@ -27,7 +27,10 @@ def _list_all(
     ] = None,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """List the experiments of a store, newest first, and the rows that cannot be read."""
+    """List the experiments of a store, newest first.
+
+    Rows that cannot be read are named.
+    """
     wanted = None if state is None else parse_member(State, "--state", state.capitalize())
     with open_store(store) as opened:
         found, unreadable = list_experiments(opened), unreadable_experiments(opened)

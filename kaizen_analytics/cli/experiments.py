@@ -197,7 +197,7 @@ def _new(
     experiment_id: Annotated[str | None, typer.Option("--id", help="The id. Default: a random one.")] = None,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Plan an experiment: one change, one metric, one rule for success, fixed before the data.
+    """Plan an experiment: a change, a metric, a rule for success.
 
     Needed are --name, --metric, --bind and --target-pct or --absolute; with --from-finding nothing. Defaults of your
     own are in kaizen.toml.
@@ -369,10 +369,11 @@ def _start(
     all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Start a draft: its plan is frozen now, with commits and branches resolved to full ids.
+    """Start a draft and freeze its plan.
 
-    A running experiment that was imported gets its plan: its window begins with --at, or when it was created. The scope
-    (--workspace) is that of 'exp new'; it is only asked for where the experiment was imported.
+    Commits and branches are resolved to full ids. A running experiment that was imported gets its plan: its window
+    begins with --at, or when it was created. The scope (--workspace) is that of 'exp new'; it is only asked for
+    where the experiment was imported.
     """
     now_ms = read_clock()
     with open_store(store) as opened:
@@ -480,7 +481,7 @@ def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
 
 @command(app, "conclude", "exp conclude 3f2a")
 def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
-    """Conclude a running experiment: its sample and its result are frozen and can no longer change."""
+    """Conclude an experiment: freeze its sample and its result."""
     with open_store(store) as opened:
         evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=_read_name())
         publish_running(opened)
@@ -494,7 +495,7 @@ def _cancel(
     reason: Annotated[str, typer.Option(help="Why; it is kept with the experiment.")],
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Withdraw a running experiment while one of its arms has no session. This is final."""
+    """Withdraw an experiment while an arm has no session. This is final."""
     with open_store(store) as opened:
         cancelled = lifecycle.cancel(opened, experiment_id, reason, now_ms=read_clock())
         publish_running(opened)
@@ -543,7 +544,10 @@ def _power(
     all_workspaces: _AllWorkspacesOption = False,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Say how many sessions and days an experiment needs, by simulating whole experiments from the store's history."""
+    """Say how many sessions and days an experiment needs.
+
+    It simulates whole experiments from the store's history.
+    """
     usual = _read_defaults()
     design, statistic = design or usual["design"], statistic or usual["statistic"]
     alpha = usual["alpha"] if alpha is None else alpha

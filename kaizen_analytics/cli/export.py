@@ -101,7 +101,7 @@ def _retro(
     with_text: _TextOption = False,
     target: _Target,
 ) -> None:
-    """Write the findings of a retro, to be pasted into a pull request, an issue tracker or a chat.
+    """Write a retro for a pull request, an issue tracker or a chat.
 
     Files that git tracks in this repository and common tools are named; every other name becomes a pseudonym
     such as name-3fa94b1c22, unless --with-text. The retro is not stored.
@@ -129,10 +129,10 @@ def _sessions(*, with_text: _TextOption = False, target: _Target) -> None:
 
 @command(_group, "metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
 def _metrics(*, target: _Target) -> None:
-    """Write every metric of every session, sub-agents counted with the session that started them.
+    """Write every metric of every session.
 
-    With --to otlp://HOST[:PORT], otlps:// or https://, send the tokens and cost of each session to an OpenTelemetry
-    collector instead. This needs the extra [otel].
+    Sub-agents count with the session that started them. With --to otlp://HOST[:PORT], otlps:// or https://, send the
+    tokens and cost of each session to an OpenTelemetry collector instead. This needs the extra [otel].
     """
     collector, redactor = find_collector(target.to), open_redactor(target.key)
     if collector is None:
@@ -150,7 +150,10 @@ def _metrics(*, target: _Target) -> None:
 
 @command(_group, "experiments", "export experiments --to experiments.parquet")
 def _experiments(*, with_text: _TextOption = False, target: _Target) -> None:
-    """Write one row for each metric of each experiment, with its change, interval and verdict."""
+    """Write one row for each metric of each experiment.
+
+    With its change, interval and verdict.
+    """
     redactor = open_redactor(target.key)
     target.write(target.read("experiments", redactor, with_text=with_text), redactor)
 
@@ -178,10 +181,10 @@ def _lake(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the facts that metrics and experiments need into a lake that many machines share.
+    """Write the facts into a lake that many machines share.
 
-    No text and no path leaves; people, workspaces, branches and sessions leave as pseudonyms under the lake key. Only
-    what changed since the last export is written.
+    The facts that metrics and experiments need. No text and no path leaves; people, workspaces, branches and sessions
+    leave as pseudonyms under the lake key. Only what changed since the last export is written.
     """
     key_file = lake_key or default_key()
     if make_key:

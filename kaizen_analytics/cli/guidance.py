@@ -27,9 +27,10 @@ def _guidance(
     workspace: WorkspaceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List what agents are told in a repository: instructions, rules, skills, agents, commands and servers.
+    """List what agents are told in a repository, and what it costs.
 
-    Size, the sessions that used it, and what carrying it in every session costs. Nothing is written.
+    Instructions, rules, skills, agents, commands and servers. Size, the sessions that used it, and what carrying it in
+    every session costs. Nothing is written.
     """
     location = locate(store)
     scope = choose_scope(location, workspace)

@@ -85,13 +85,16 @@ def _install(
 def _remove(
     *, agent: _AgentOption = None, project: _ProjectOption = False, yes: _YesOption = False, as_json: JsonOption = False
 ) -> None:
-    """Take the hook out of the agents' settings; a file that nobody changed since is restored byte for byte."""
+    """Take the hook out of the agents' settings.
+
+    A file that nobody changed since is restored byte for byte.
+    """
     _change(agent, lambda file: plan_removal(file, _backups()), project=project, yes=yes, as_json=as_json)
 
 
 @_group.command("status", epilog="Example: kaizen-analytics hooks status --json")
 def _status(*, as_json: JsonOption = False) -> None:
-    """Show where the hook is installed, for this user and in this repository."""
+    """Show where the hook is installed: user and repository."""
     places = [file for project in (False, True) for file in _find(None, project=project, every=True)]
     rows: list[dict[str, Any]] = []
     for file in places:
@@ -131,9 +134,10 @@ def _run(
     experiment_id: Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id.")],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The agent and its arguments, after --.")],
 ) -> None:
-    """Draw an arm, and start an agent with what its sessions get: arguments, environment, settings.
+    """Draw an arm, and start an agent with what the arm gets.
 
-    The agent takes the place of this command, so the terminal, signals and the exit code are its own.
+    Arguments, environment and settings, as the plan says. The agent takes the place of this command, so the terminal,
+    signals and the exit code are its own.
     """
     assignment = find_assignment(Path(assignments_folder(os.environ)), experiment_id)
     _require_hook(command)
@@ -147,7 +151,7 @@ def _run(
 
 @app.command("hook", context_settings=_PASSED_ON, epilog="Example: kaizen-analytics hook --agent codex")
 def _hook() -> None:
-    """Draw the arm of a session that an agent starts, and answer with its text. It always exits with 0.
+    """Draw the arm of a session, and answer with its text. It always exits with 0.
 
     It reads what the agent passes on standard input, and takes no longer than 150 ms. With --ingest as the last option
     it draws nothing and starts 'ingest' in the background, unless one is running.

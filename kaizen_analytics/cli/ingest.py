@@ -74,10 +74,11 @@ def _ingest(
     rejects: Annotated[bool, typer.Option("--rejects", help="List the stored rejects; read nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read new sessions into the store; a second run reads only what was added since.
+    """Read new sessions into the store.
 
-    Without --store, inside a repository, only that repository's sessions are taken. At the end, git is asked what came
-    of the new sessions and of those of the last 30 days, as by 'outcomes'.
+    A second run reads only what was added since. Without --store, inside a repository, only that repository's sessions
+    are taken. At the end, git is asked what came of the new sessions and of those of the last 30 days, as by
+    'outcomes'.
     """
     location = locate(store)
     agents = parse_agents(agent or ())

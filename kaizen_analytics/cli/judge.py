@@ -75,9 +75,9 @@ def _judge(
     output: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the page to a file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Judge somebody else's runs by the rules of an experiment; nothing is stored.
+    """Judge runs from elsewhere by the rules of an experiment.
 
-    Runs of both arms on the same task are compared as pairs.
+    Nothing is stored. Runs of both arms on the same task are compared as pairs.
     """
     data = [_read(file) for file in files]
     runs = _join([parse_results(file.name, content) for file, content in zip(files, data, strict=True)], files)

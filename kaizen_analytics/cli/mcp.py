@@ -30,10 +30,11 @@ def _mcp(
         typer.Option("--full", help="Show names and texts as they are: whoever runs the model may read them."),
     ] = False,
 ) -> None:
-    """Serve usage, sessions, outcomes, experiments and retros to a coding agent, over MCP on standard input and output.
+    """Answer a coding agent's questions over MCP.
 
-    The agent starts it in a repository and is answered about that repository's store. Every tool only reads. Secrets,
-    people and names are redacted, as in a shared report.
+    About usage, sessions, outcomes, experiments and retros, on standard input and output. The agent starts it in a
+    repository and is answered about that repository's store. Every tool only reads. Secrets, people and names are
+    redacted, as in a shared report.
     """
     location = locate(store)
     scope, zone = {"store": location.path, "root": location.workspace, "full": full}, configured_timezone()

@@ -23,7 +23,10 @@ def _copy(
     *,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Copy the notebooks of this installation, with the store of this command filled in. A file is never replaced."""
+    """Copy the notebooks of this installation.
+
+    The store of this command is filled in. A file is never replaced.
+    """
     copied = copy_notebooks(folder, locate(store).path.resolve())
     yield {"notebooks": [str(path) for path in copied]}
     print_lines(*(f"Wrote {path}" for path in copied), then=f"jupyter lab {folder}")

@@ -37,7 +37,7 @@ def _outcomes(
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """Find out what came of the sessions, from their commands and from git, and store it.
+    """Find out what came of the sessions, from commands and git.
 
     A check is a test, build, type check or linter run. A commit has landed if it, or a rebased, picked or squashed copy
     of it, is on the default branch. Lines survive if they are still there 14 days after they landed. A dash means

@@ -310,7 +310,8 @@ def _shorten(text: str, width: int) -> str:
 def _print_columns(table: dict[str, list[str]], *, ruled: bool) -> None:
     columns = []
     for name, cells in table.items():
-        pad = str.rjust if cells and all(map(_is_number, cells)) else str.ljust
+        written = [cell for cell in cells if cell]  # a row that continues has empty ones
+        pad = str.rjust if written and all(map(_is_number, written)) else str.ljust
         columns.append([pad(text, _width(name, cells)) for text in (name, *cells)])
     header, *lines = [(" " * _GAP).join(row).rstrip() for row in zip(*columns, strict=True)]
     if ruled:

@@ -23,9 +23,10 @@ app = typer.Typer()
 
 @command(app, "prices", "prices", "prices --prices mine.json", after=_PRICE_FILE)
 def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterator[object]:
-    """Show the prices of a store's models, in dollars per million tokens, on the day each was last used.
+    """Show the prices of a store's models, per million tokens.
 
-    A model without a price has no cost; 'ingest --prices FILE --full' applies prices of your own.
+    In dollars, on the day each was last used. A model without a price has no cost; 'ingest --prices FILE --full'
+    applies prices of your own.
     """
     listed = PriceList.load(prices)
     with open_store(store) as opened:

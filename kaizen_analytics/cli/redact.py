@@ -41,10 +41,10 @@ def _redact_stream(
     ] = False,
     key: KeyOption = None,
 ) -> None:
-    """Replace secrets and identities on standard input by placeholders, on standard output.
+    """Replace secrets and identities in a text by placeholders.
 
-    Any bytes go in, UTF-8 comes out: UTF-16 and UTF-32 with a byte order mark are converted, other bytes that are no
-    UTF-8 become U+FFFD.
+    It reads standard input and writes standard output. Any bytes go in, UTF-8 comes out: UTF-16 and UTF-32 with a byte
+    order mark are converted, other bytes that are no UTF-8 become U+FFFD.
     """
     redactor = open_redactor(key)
     tally = (_redact_lines if lines else _redact_text)(redactor, as_json=as_json, explain=explain)

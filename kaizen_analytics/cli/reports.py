@@ -75,10 +75,11 @@ def _run(
     timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="For all cells together.")] = 900,
     options: ReportOptions,
 ) -> None:
-    """Make a report and publish it when it is whole; with several values of its subject, one for each of them.
+    """Make a report and publish it when it is whole.
 
-    Exit codes: 0 made or unchanged, 1 a cell failed or --share found something that must not leave, 2 a wrong
-    parameter, 74 cannot read or write, 75 another run is at it, 124 out of time, 130 interrupted, 138 the kernel died.
+    With several values of its subject, one for each of them. Exit codes: 0 made or unchanged, 1 a cell failed or
+    --share found something that must not leave, 2 a wrong parameter, 74 cannot read or write, 75 another run is at
+    it, 124 out of time, 130 interrupted, 138 the kernel died.
     """
     raise typer.Exit(make_reports(name, parameter or [], options, jobs=jobs, timeout_s=timeout))
 
@@ -190,9 +191,9 @@ def _due(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
 ) -> Iterator[object]:
-    """Make every report that is due and not made yet; to be called by cron, systemd, CI or Airflow.
+    """Make every report that is due and not made yet.
 
-    Exit codes: 0 all made or nothing due, else that of the first report that failed.
+    For cron, systemd, CI or Airflow. Exit codes: 0 all made or nothing due, else that of the first report that failed.
     """
     check_urls(notify_urls or [])
     moment = datetime.fromtimestamp(parse_now(now) / 1000, UTC)
@@ -226,7 +227,10 @@ def _schedule(
     emit: Annotated[str, typer.Option("--emit", metavar="KIND", help="cron, systemd, github or airflow.")] = "",
     ingest: Annotated[bool, typer.Option("--ingest", help="With --emit: read new sessions before each call.")] = False,
 ) -> Iterator[object]:
-    """List the schedules with their next times, or print a unit that makes the platform call 'report due'."""
+    """List the schedules with their next times.
+
+    With --emit, print a unit that makes the platform call 'report due'.
+    """
     found = load_schedules(schedules)
     if emit and emit not in UNITS:
         raise ConfigError(f"--emit is {emit!r}; expected one of {', '.join(UNITS)}.")

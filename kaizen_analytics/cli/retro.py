@@ -121,7 +121,7 @@ def _show(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a finding with its evidence, or its change as a unified diff. Nothing is written."""
+    """Show a finding with its evidence, or its change as a diff. Nothing is written."""
     found = _load(store, finding)
     if patch:
         root = Path(found.repository if repository is None else repository)

@@ -91,7 +91,10 @@ def _show(
     store: StoreOption = None,
     tree: Annotated[bool, typer.Option("--tree", help="Show sub-agents and tools with time, tokens and cost.")] = False,
 ) -> Iterator[object]:
-    """Show the timeline of one session, or with --tree what its sub-agents and tools took."""
+    """Show the timeline of one session.
+
+    With --tree, what its sub-agents and tools took.
+    """
     with open_store(store, read_only=True) as opened:
         found = find_session(opened, session)
         if tree:
@@ -114,7 +117,7 @@ def _search(
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
     share: ShareOption = False,
 ) -> Iterator[object]:
-    """Find the sessions whose prompts, commands, paths or errors hold a text.
+    """Find a text in prompts, commands, paths and errors.
 
     The store keeps the beginning of each text, so a text may be missed further down.
     """
@@ -148,10 +151,11 @@ def _around(text: str, wanted: str) -> str:
 
 @command(_group, "instructions", "sessions instructions", "sessions instructions --json")
 def _instructions(*, store: StoreOption = None) -> Iterator[object]:
-    """List the instructions that sessions ran under, by fingerprint, with their first and last session.
+    """List the instructions that sessions ran under.
 
-    Two fingerprints are the arms of 'exp new --bind prompt'. One that begins with git- is inferred from the instruction
-    files at the commit of the session's start; another was recorded by the agent.
+    By fingerprint, with their first and last session. Two fingerprints are the arms of 'exp new --bind prompt'. One
+    that begins with git- is inferred from the instruction files at the commit of the session's start; another was
+    recorded by the agent.
     """
     with open_store(store) as opened:
         found = INSTRUCTIONS.run(opened).to_dicts()

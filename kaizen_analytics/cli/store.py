@@ -55,9 +55,10 @@ def _import(
     *,
     store: StoreOption = None,
 ) -> Iterator[object]:
-    """Take over experiments, tags and observations (feedback, outcomes, evals) from kaizen-cli; its file is only read.
+    """Take over experiments, tags and observations from kaizen-cli.
 
-    A second import adds only what is new. Sessions are not taken over: 'ingest' reads them from the transcripts.
+    Its file is only read. A second import adds only what is new. Sessions are not taken over: 'ingest' reads them from
+    the transcripts.
     """
     location = locate(store)
     if file is None and location.workspace is None:

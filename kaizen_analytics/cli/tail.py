@@ -39,7 +39,7 @@ def _tail(
     prices: PricesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """Show events of running sessions as they are written, and store them. End with Ctrl-C.
+    """Show and store events of running sessions as they are written. End with Ctrl-C.
 
     What was written before is stored first and not shown.
     """
