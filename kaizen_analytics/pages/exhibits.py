@@ -11,8 +11,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
+import uuid
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from kaizen_analytics.core.errors import ConfigError, ExperimentError, StatisticsError
@@ -146,6 +148,9 @@ def draw_result(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> alt.
     except ImportError as error:
         raise ConfigError("Charts need the extra 'notebooks': pip install 'kaizen_analytics[notebooks]'.") from error
 
+    if alt.renderers.active == "default":  # which loads Vega from a server
+        alt.renderers.register(_RENDERER, _carry_vega)
+        alt.renderers.enable(_RENDERER)
     if show not in _CHARTS:
         raise ConfigError(f"The chart is {show!r}; expected one of {', '.join(_CHARTS)}.")
     frame = pl.DataFrame(_read_records(evaluation, sample, show))
@@ -294,6 +299,25 @@ def _theme() -> dict[str, Any]:
         "range": {"category": _CATEGORIES},
         "legend": legend,
     }
+
+
+_RENDERER = "kaizen_analytics"
+
+
+def _carry_vega(spec: dict[str, Any], **_: object) -> dict[str, str]:
+    """Return a chart as HTML that draws itself without a request, several times on one page.
+
+    Altair's own inline template declares the names of its scripts for the whole page, so that a second chart fails.
+    """
+    import vl_convert
+
+    name = f"chart-{uuid.uuid4().hex}"
+    given = json.dumps(_cleaned(spec)).replace("<", r"\u003c")
+    drawn = f"window.vegaEmbed(document.getElementById('{name}'), {given}, {{actions: false}})"
+    # its stub asks for the snippet that the function has a default for
+    vega = f"if (!window.vegaEmbed) {{ {vl_convert.javascript_bundle()} }}"  # type: ignore[call-arg]
+    script = f"<script>(() => {{ {vega}; {drawn}; }})()</script>"
+    return {"text/html": f"<div id='{name}' style='width: 100%'></div>{script}"}
 
 
 def _draw_chart(chart: alt.TopLevelMixin, name: str) -> str:

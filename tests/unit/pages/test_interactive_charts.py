@@ -1,5 +1,7 @@
 """Charts for notebooks: the numbers of the report, with tooltips."""
 
+import re
+
 import polars as pl
 import pytest
 
@@ -45,3 +47,16 @@ def test_a_chart_that_does_not_exist_or_has_no_data_says_so(evaluate):
         exhibits.draw_result(evaluate(VALUES, HALVED), sample_of(VALUES, HALVED), "forest")
     with pytest.raises(ExperimentError, match="has nothing to draw as 'over_time' yet"):
         exhibits.draw_result(evaluate([], []), sample_of([], []), "over_time")
+
+
+def test_a_chart_carries_what_draws_it_and_a_second_one_declares_nothing_again(evaluate):
+    names = set()
+    for _ in range(2):
+        chart = exhibits.draw_result(evaluate(VALUES, HALVED), sample_of(VALUES, HALVED), "shift")
+        page = chart.properties(title="</script><script>bad()")._repr_mimebundle_()["text/html"]
+        assert (page.count("<script"), page.count("</script>")) == (1, 1)
+        assert "src=" not in page.partition("<script>")[0]
+        assert re.search(r"<script>\(\(\) => \{ if \(!window.vegaEmbed\)", page)
+        assert page.endswith("; })()</script>")
+        names |= set(re.findall(r"<div id='([\w-]+)'", page))
+    assert len(names) == 2
