@@ -57,7 +57,7 @@ def _redact_stream(
 def open_redactor(key: Path | None) -> Redactor:
     """Return a redactor that knows this machine's names, under the key in a file or under $KAIZEN_HOME.
 
-    >>> open_redactor(tmp / "pseudonyms.key").redact("AKIAIOSFODNN7EXAMPLE")
+    >>> open_redactor(tmp / "pseudonyms.key").redact("AKIAIOSFODNN7ABCDEF2")
     '<R:t1>'
     """
     return redact.open_redactor(redact.collect_identities([Path.cwd()]), _read_key(key))
