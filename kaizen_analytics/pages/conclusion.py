@@ -31,7 +31,7 @@ from kaizen_analytics.core.words import (
     format_value,
     join_lines,
 )
-from kaizen_analytics.experiments.decide import GuardrailStatus, Headline
+from kaizen_analytics.experiments.decide import GuardrailStatus, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Role
 from kaizen_analytics.pages import blocks, charts, effect_text, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
@@ -56,7 +56,7 @@ _STATUS_TONES = {
 _CHANGE_TONES = {Movement.BETTER: Tone.GOOD, Movement.WORSE: Tone.BAD, Movement.UNCLEAR: Tone.NEUTRAL}
 
 
-_BOXED = ("Drift", "Cause", "History", "Why", "Note", "Warning", "Next")
+_BOXED = ("Drift", "Cause", "History", "Why", "Target", "Note", "Warning", "Next")
 """What the first box says below the headline, the design and the large numbers, in this order."""
 
 
@@ -142,13 +142,16 @@ def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return what there is to know about a decision, in lines: what each is about, and its text.
 
     >>> [label for label, _ in entries(analysis.evaluate("plan-first"))][:3]
-    ['Decision', 'Design', 'Why']
+    ['Decision', 'Design', 'Target']
     """
-    verdict = evaluation.verdict
+    verdict, warnings = evaluation.verdict, sentences.warnings(evaluation)
+    judged = sentences.judgement(evaluation, brief=evaluation.percent is not None)
+    # that the target is reached is no reason to ship
+    label = "Why" if evaluation.percent is None or verdict is Verdict.INVALID else "Target"
     entries = [
         ("Decision", sentences.decision(evaluation.decision, verdict)),
         ("Design", f"{plans.grade(evaluation.decision)}."),
-        ("Why", sentences.judgement(evaluation, brief=evaluation.percent is not None)),
+        *([] if any(judged[1:] in warning for warning in warnings) else [(label, judged)]),
         ("Rule", f"{plans.criterion(evaluation.experiment)}, {_describe_plan(evaluation)}"),
         *([] if evaluation.primary.effect.difference is None else _describe_effect(evaluation)),
         *(
@@ -159,7 +162,7 @@ def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
         ("Sessions", _describe_sessions(evaluation)),
         *(("Tasks", text) for text in [sentences.tasks(evaluation)] if text),
         *(("Note", flag) for flag in sentences.flags(evaluation)),
-        *(("Warning", warning) for warning in sentences.warnings(evaluation)),
+        *(("Warning", warning) for warning in warnings),
         *(("Next", action) for action in sentences.next_actions(evaluation)),
     ]
     return [(label, capitalised(join_lines(text))) for label, text in entries]

@@ -154,7 +154,7 @@ def test_pages_are_markdown(store: Path):
             return (await session.read_resource(uri)).contents[0].text
 
     assert anyio.run(read, "kaizen://retro").startswith("# Retro, ")
-    assert "**Why.**" in anyio.run(read, "kaizen://experiments/small-model")
+    assert "**Target.**" in anyio.run(read, "kaizen://experiments/small-model")
     with pytest.RaisesGroup(
         pytest.RaisesExc(MCPError, match="There is no page 'kaizen://secrets'"), flatten_subgroups=True
     ):

@@ -50,7 +50,7 @@ def test_what_the_system_or_a_check_refuses_is_one_line(
 
 def test_a_mistake_of_this_program_is_one_line_and_code_1(tmp_path: Path) -> None:
     code = (
-        "import sys; from kaizen_analytics import cli; cli._without_quiet = lambda given: 1 / 0;"
+        "import sys; from kaizen_analytics import cli; cli.without_quiet = lambda given: 1 / 0;"
         " sys.argv = ['kaizen-analytics', 'prices']; cli.main()"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

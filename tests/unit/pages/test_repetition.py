@@ -9,6 +9,7 @@ import pytest
 from kaizen_analytics.core.model import GitCommit
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.pages import conclusion, plans
+from kaizen_analytics.stats import DesignKind
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 PAGES = sorted(GOLDEN.glob("*.md"))
@@ -61,3 +62,12 @@ def test_the_arms_of_a_commit_are_named_by_the_commit_that_was_meant(evaluate):
     arms = [dict(plans.describe(experiment, Plan(started=started)))["Arms"] for started in (None, start)]
     assert arms[0].endswith("control HEAD~1, treatment HEAD")
     assert arms[1].endswith(f"control {'c' * 12}, treatment {'d' * 12}")
+
+
+def test_why_the_arms_cannot_be_judged_is_said_once(evaluate):
+    start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=86_400_000)
+    plan = Plan(design=DesignKind.FIXED, started=start, control_share=0.5)
+    found = evaluate(VALUES * 12, VALUES, plan=plan)
+    said = Counter(sentence.lower() for sentence in sentences(conclusion.decision(found).markdown))
+    assert any(sentence.startswith("the treatment holds 8 of 104 sessions") for sentence in said)
+    assert [sentence for sentence, times in said.items() if times > 1] == []
