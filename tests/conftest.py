@@ -46,6 +46,13 @@ def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
+@pytest.fixture
+def few_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plan from a handful of simulated experiments: for tests of what is done with the answer."""
+    for name, value in {"_SIMULATIONS": 20, "_HISTORIES": 2, "_OF_HISTORY": 10, "_OF_DATED_HISTORY": 10}.items():
+        monkeypatch.setattr(f"kaizen_analytics.experiments.power.{name}", value)
+
+
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkEngine]:
     """A Spark Connect server: the one that `KAIZEN_TEST_SPARK` names (sc://host:port), else Sail, in this process."""

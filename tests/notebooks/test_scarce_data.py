@@ -1,4 +1,4 @@
-"""The notebooks for analysts on stores that hold little: every cell says what is missing, none fails or is empty."""
+"""The notebooks for analysts on the sample and on stores that hold little: no cell fails, none is empty."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def show_all(store: Path) -> list[str]:
     return [show(notebook, store) for notebook in NOTEBOOKS]
 
 
+@pytest.mark.usefixtures("few_simulations")
+def test_the_sample_is_shown_in_every_section(sample_store: Path) -> None:
+    assert [text for text in show_all(sample_store) if "no session" in text or "holds no" in text] == []
+
+
 def test_without_a_session_every_section_says_so(tmp_path: Path) -> None:
     explored, designed, spent = show_all(make_store(tmp_path / "kaizen.db", 0))
     assert explored.count(NO_SESSION) == 3
@@ -81,6 +86,7 @@ def test_one_session_without_tokens_is_told_from_none(tmp_path: Path) -> None:
     assert "The store holds no response of a model yet" in spent
 
 
+@pytest.mark.usefixtures("few_simulations")
 @pytest.mark.parametrize("sessions", [1, 24])
 def test_sessions_of_one_agent_without_a_price(tmp_path: Path, sessions: int) -> None:
     store = make_store(tmp_path / "kaizen.db", sessions, tokens_in=1000, tokens_out=10)

@@ -73,6 +73,7 @@ def printed(store: Path, program: Callable[..., Any], monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_simulations")
 def test_every_answer_is_of_its_schema_and_nothing_is_written(store: Path):
     before = store.read_bytes()
     results = ask(Answers(store=store, clock=lambda: NOW_MS), *CALLS.items())
@@ -83,6 +84,7 @@ def test_every_answer_is_of_its_schema_and_nothing_is_written(store: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_simulations")
 def test_the_numbers_are_those_of_the_command_line(store: Path, printed: Callable[..., Any]):
     answers = Answers(store=store, clock=lambda: NOW_MS, full=True)
     usage, sessions, experiments, evaluation, power = (

@@ -104,6 +104,7 @@ def test_too_little_history_is_an_error() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_is_promised_comes_out_on_average_over_histories() -> None:
     """Four worlds, 12 histories of 8 weeks with 20 sessions a day, 10 experiments each; a true fall of 30 %.
 

@@ -172,6 +172,7 @@ def test_a_median_reaches_what_its_interval_reaches(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("shape", ["lognormal", "two peaks"])
 def test_what_is_promised_comes_out(shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the same history within 3 points, in new ones on average; the benchmark of the statistics has more."""

@@ -132,6 +132,7 @@ def test_the_table_of_a_portfolio_has_a_row_for_each_experiment():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_simulations")
 def test_the_table_of_power_has_a_row_for_each_size():
     values = np.exp(np.linspace(-2, 2, 60)) * 1000
     history = pl.DataFrame({"tokens_per_session": values, "started_at_ms": np.arange(60) * 3_600_000 + DAY_MS})

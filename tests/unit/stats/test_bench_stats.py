@@ -8,6 +8,7 @@ from benchmarks import bench_stats as bench
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_quick_run_writes_every_table(tmp_path, capsys):
     output = tmp_path / "evidence.md"
     output.write_text(f"# Evidence\n\n{bench.BEGIN}\nstale tables\n{bench.END}\n\nKept.\n", encoding="utf-8")
