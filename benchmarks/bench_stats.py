@@ -1,4 +1,4 @@
-"""Evidence for docs/explanation/statistics.md: coverage, false positives, power and speed, with fixed seeds.
+"""Evidence for docs/explanation/statistics.md: coverage, false positives and power, with fixed seeds.
 
     python -m benchmarks.bench_stats            half an hour on two cores; writes docs/reference/statistics-evidence.md
     python -m benchmarks.bench_stats --jobs 20  only the next 20 jobs; what was done is kept in build/
@@ -28,8 +28,8 @@ from scipy import optimize, special, stats
 from benchmarks import before_after, designs, planning
 from benchmarks.designs import Rng, Tally, say
 from benchmarks.measure import ROOT
-from kaizen_analytics.core.model import Delta, Direction, GuardrailSpec, Metric
-from kaizen_analytics.experiments.decide import Verdict, judge, judge_guardrails
+from kaizen_analytics.core.model import Delta, Direction
+from kaizen_analytics.experiments.decide import Verdict, judge
 from kaizen_analytics.stats import Design, DesignKind, mean_effect, median_effect, proportion_effect
 from kaizen_analytics.stats.contrasts import MedianPair
 from kaizen_analytics.stats.distributions import median_distribution
@@ -417,81 +417,6 @@ def run_jobs(jobs: list[Job], path: Path | None, at_most: int | None = None) -> 
 # Speed.
 
 
-def fastest(call: Callable[[], object], repetitions: int) -> float:
-    times = []
-    for _ in range(repetitions):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def measure_speed(*, quick: bool) -> list[tuple[str, float, str, bool]]:
-    rng = np.random.default_rng(7)
-    return [measure(rng, quick=quick) for measure in (_speed_partition, _speed_scipy, _speed_guardrails)]
-
-
-def _speed_partition(rng: Rng, *, quick: bool) -> tuple[str, float, str, bool]:
-    n = 10_000 if quick else 1_000_000
-    control, treatment = rng.lognormal(9, 1, n), rng.lognormal(9, 1, n)
-
-    def partition() -> None:
-        for _ in range(2):
-            np.partition(control, n // 2)
-            np.partition(treatment, n // 2)
-
-    ours, theirs = _fastest_median(control, treatment, quick=quick), fastest(partition, 15)
-    return (
-        f"`median_effect`, {n:,} sessions per arm, against `np.partition` of both arms twice",
-        ours,
-        f"{ours / theirs:.2f} times {1000 * theirs:.1f} ms; at most 3 times",
-        ours <= 3 * theirs,
-    )
-
-
-def _fastest_median(control, treatment, *, quick: bool) -> float:
-    return fastest(lambda: median_effect(control, treatment), 1 if quick else 15)
-
-
-def _speed_scipy(rng: Rng, *, quick: bool) -> tuple[str, float, str, bool]:
-    n, resamples = (1_000, 100) if quick else (100_000, 1_000)
-    control, treatment = rng.lognormal(9, 1, n), rng.lognormal(9, 1, n)
-
-    def difference(a, b, axis=-1):
-        return np.median(b, axis=axis) - np.median(a, axis=axis)
-
-    def resample() -> None:
-        stats.bootstrap(
-            (control, treatment),
-            difference,
-            n_resamples=resamples,
-            batch=50,
-            method="percentile",
-            rng=np.random.default_rng(0),
-        )
-
-    ours, theirs = _fastest_median(control, treatment, quick=quick), fastest(resample, 1) * 10_000 / resamples
-    against = f"10,000 resamples by `scipy.stats.bootstrap`, timed with {resamples:,}"
-    return (
-        f"`median_effect`, {n:,} sessions per arm, against {against}",
-        ours,
-        f"{theirs / ours:,.0f} times faster than {theirs:.1f} s; at least 1,000 times",
-        theirs >= 1000 * ours,
-    )
-
-
-def _speed_guardrails(rng: Rng, *, quick: bool) -> tuple[str, float, str, bool]:
-    n = 1_000 if quick else 50_000
-    metrics = [(rng.lognormal(9, 1, n), rng.lognormal(9, 1, n)) for _ in range(10)]
-    spec = GuardrailSpec(metric=Metric.COST_PER_SESSION, regression_direction=Direction.INCREASE, threshold_pct=5)
-
-    def judge_all() -> None:
-        judge_guardrails([(spec, median_effect(control, treatment)) for control, treatment in metrics])
-
-    ours = fastest(judge_all, 1 if quick else 5)
-    return f"10 guardrails on {2 * n:,} sessions", ours, "at most 0.5 s", ours <= 0.5
-
-
 # Tables.
 
 
@@ -651,14 +576,6 @@ def write_power(report: Report, totals) -> None:
     )
 
 
-def write_speed(report: Report, *, quick: bool) -> None:
-    rows = [
-        [what, f"{1000 * seconds:.1f} ms", compared, report.require(met or quick, what)]
-        for what, seconds, compared, met in measure_speed(quick=quick)
-    ]
-    report.table("Speed", "Fastest of several runs.", ["what", "time", "compared", "target met"], rows)
-
-
 def draw_histories(*, quick: bool) -> dict[str, dict[str, int]]:
     """Return how often a difference before and after a change is claimed; a run that was stopped is continued."""
 
@@ -691,18 +608,15 @@ def main(arguments: list[str] | None = None) -> int:
     if totals is None:
         print("Some jobs are left: run it again.", file=sys.stderr)
         return 0
-    write_speed(report, quick=options.quick)
-    speed, report.lines = report.lines, []
     before_after.write_before_after(report, draw_histories(quick=options.quick))
     designs.write_designs(report, totals)
     planning.write_planning(report, totals)
     for write in (write_coverage, write_clusters, write_others, write_peeking, write_met, write_power):
         write(report, totals)
-    tables = report.lines + speed
-    print("\n".join(tables))
+    print("\n".join(report.lines))
     if output is not None:
         text = output.read_text(encoding="utf-8") if output.exists() else ""
-        output.write_text(render(text, tables), encoding="utf-8")
+        output.write_text(render(text, report.lines), encoding="utf-8")
     print(f"\n{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if report.missed and not options.quick:
         print("Missed targets:", *report.missed, sep="\n  ", file=sys.stderr)
