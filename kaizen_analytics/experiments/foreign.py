@@ -90,15 +90,7 @@ def parse_results(name: str, data: bytes) -> pl.DataFrame:
         else:
             raise RecordError(f"{name} ends in {suffix or 'nothing'}; expected .csv, .parquet, .jsonl, .json or .eval.")
         return pl.DataFrame(rows, infer_schema_length=None)
-    except (
-        pl.exceptions.PolarsError,
-        zipfile.BadZipFile,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OSError,
-    ) as error:
+    except _DAMAGE as error:
         told = f"{error!r} is missing" if isinstance(error, KeyError) else str(error).partition("\n")[0]
         raise RecordError(f"{name} cannot be read as a table or as the results of an evaluation: {told}") from error
 
