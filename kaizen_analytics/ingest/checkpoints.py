@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.ingest.rows import insert_rows
@@ -51,9 +52,12 @@ class Checkpoint:
 
 _NAMES = tuple(field.name for field in fields(Checkpoint))
 _COLUMNS = ", ".join(_NAMES)
+_NOTHING = "{}"
 
 
 def _read_object(cell: str) -> dict[str, Any]:
+    if cell == _NOTHING:  # as most are, and there may be very many
+        return {}
     found = json.loads(cell)
     if type(found) is not dict:
         raise ValueError(f"{cell:.40} is no object")
@@ -63,6 +67,7 @@ def _read_object(cell: str) -> dict[str, Any]:
 _READERS: dict[str, Callable[[str], Any]] = {"int": int, "str": str, "str | None": str}
 _READ: list[Callable[[str], Any]] = [_READERS.get(str(field.type), _read_object) for field in fields(Checkpoint)]
 _PATH = _NAMES.index("path")
+_cells_of = attrgetter(*_NAMES)
 
 
 def load_checkpoints(store: Store) -> dict[str, Checkpoint]:
@@ -116,6 +121,10 @@ def save_checkpoints(store: Store, rows: Sequence[Checkpoint]) -> None:
     """
     ids = json.dumps([row.id for row in rows])
     store.native("delete from ka_files where id in (select value from json_each(?)) returning 1", ids)
-    cells = [[getattr(row, name) for name in _NAMES] for row in rows]
-    values = [tuple(json.dumps(cell) if type(cell) is dict else cell for cell in row) for row in cells]
-    insert_rows(store, "ka_files", _NAMES, values)
+    insert_rows(store, "ka_files", _NAMES, [tuple(map(_write_cell, _cells_of(row))) for row in rows])
+
+
+def _write_cell(cell: object) -> object:
+    if type(cell) is not dict:
+        return cell
+    return json.dumps(cell) if cell else _NOTHING

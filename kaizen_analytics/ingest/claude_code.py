@@ -198,7 +198,8 @@ class ClaudeCodeParser(LineParser):
         if flag_of(record, "isApiErrorMessage"):
             error = record.get("error")
             self._error(_key(uuid), ts_ms, clean(error) if type(error) is str and error else "api_error", blocks)
-        calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
+        kinds = [block.get("type") for block in blocks]
+        calls = [_call(block) for block in blocks if block.get("type") == "tool_use"] if "tool_use" in kinds else ()
         key = self._response_key(record, response, uuid)
         event = self._seen.get(key) if key else None
         if event is None:
@@ -206,8 +207,9 @@ class ClaudeCodeParser(LineParser):
             real = None if model == SYNTHETIC_MODEL else model
             event = Event(key, ts_ms, Kind.MESSAGE, payload, model=real, skills=(skill,) if skill else ())
             self._add(event)
-        _complete(event, tokens, stop, blocks)
-        self._note_fallback(key, blocks)
+        _complete(event, tokens, stop, blocks if "text" in kinds else [])
+        if kinds:
+            self._note_fallback(key, kinds)
         if usage is not None and broken is None:
             if (speed := text_of(usage, "speed")) not in (None, "standard"):
                 event.payload["speed"] = speed
@@ -252,10 +254,10 @@ class ClaudeCodeParser(LineParser):
             elif event.tokens is None or tokens.weight >= event.tokens.weight:
                 event.tokens = tokens
 
-    def _note_fallback(self, key: str | None, blocks: list[Json]) -> None:
+    def _note_fallback(self, key: str | None, kinds: list[object]) -> None:
         """Learn whether an attempt that another model took over had written anything: then it is paid for."""
-        for block in blocks:
-            if block.get("type") != "fallback":
+        for kind in kinds:
+            if kind != "fallback":
                 self._begun_output.add(key)
             elif key in self._begun_output:
                 self._paid_attempts.add(key)

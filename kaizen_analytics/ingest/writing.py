@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise, repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -245,7 +245,6 @@ class Batch:
         for work in works:
             if work.replaces and work.row is not None:
                 held += [record.record for record in self._records_of([work.row.id]) if record.seq is not None]
-        held.sort()
         present: dict[str, frozenset[int]] = {}
         self._claims = defaultdict(list)
         for number, path, session, last_ms, standing, owned, report, born_ms in self._holders(held):
@@ -268,14 +267,15 @@ class Batch:
                 _integer(born_ms),
             )
             self._claims[record].append(claim)
-        contested = {record for record, following in pairwise(held) if record == following} | self._claims.keys()
+        contested = {record for record, times in Counter(held).items() if times > 1} | self._claims.keys()
         for work in works:
-            if not contested.isdisjoint(work.records):
+            if contested and not contested.isdisjoint(work.records):
                 self._claim(work, contested)
 
     def _holders(self, records: list[int]) -> Iterator[tuple[str | None, ...]]:
         if not self._store.native("select 1 from ka_records limit 1"):
             return
+        records.sort()
         for start in range(0, len(records), _SLICE):
             yield from self._native(
                 "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens,"
@@ -391,9 +391,7 @@ class Batch:
             parent = self.works.get(origin.path) if origin is not None else None
             work.book(self._messages_of_children(session.id, work), parent)
         lists = self._entries(session, {record.record: record.report for record in stored})
-        present = {record for work in session.works for record in work.records}
-        present = present.union(*(work.booked_records for work in session.works))
-        kept = self._kept(session, stored, present)
+        kept = self._kept(session, stored)
         lost = {(entry.file_id, entry.record) for entry in kept}
         session.others += [
             (one.file_id, one.record, None, one.standing, one.report)
@@ -536,8 +534,12 @@ class Batch:
             _take(event, *best)
         return True
 
-    def _kept(self, session: _Session, stored: list[_Record], present: set[int]) -> list[_Entry]:
+    def _kept(self, session: _Session, stored: list[_Record]) -> list[_Entry]:
         """Return the stored events whose records are gone: overwritten, cut off, or lost with their file."""
+        if not session.before:
+            return []
+        present = {record for work in session.works for record in work.records}
+        present = present.union(*(work.booked_records for work in session.works))
         gone = {one.seq: one for one in stored if one.seq is not None and one.record not in present}
         told = {one.seq for one in stored if one.seq is not None}
         unknown = set() if len(told) >= session.before else set(range(session.before)) - told
