@@ -42,7 +42,7 @@ for path in pathlib.Path(sys.argv[1]).rglob("*.jsonl"):
 _PARTS = """
 import json, sys, time
 from pathlib import Path
-from kaizen_analytics.ingest import pipeline, reading, records, writing
+from kaizen_analytics.ingest import claude_code, codex, pipeline, reading, writing
 from kaizen_analytics.store import Store
 
 taken, running = {}, []
@@ -62,7 +62,8 @@ def clock(part, owner, name):
     setattr(owner, name, run)
 
 clock("lines of files and their JSON", reading, "_feed_lines")
-clock("from records to events", records.LineParser, "feed_records")
+for parser in (claude_code.ClaudeCodeParser, codex.CodexParser):
+    clock("from records to events", parser, "_record")
 for name in ("_prepare", "_derive"):
     clock("from events to rows", writing.Batch, name)
 for name in ("native", "insert", "_begin", "_fetch"):

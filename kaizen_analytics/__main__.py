@@ -4,6 +4,7 @@ The hook goes its own short way: an agent waits for it at each start, and the co
 agents' settings start this file itself, without site-packages: `python -I -S .../kaizen_analytics/__main__.py hook`.
 """
 
+import gc
 import importlib
 import sys
 from os.path import abspath, dirname
@@ -22,6 +23,7 @@ def main() -> None:
     if sys.argv[1:2] == ["hook"]:
         ends = sys.argv[-1] == "--ingest"
         (importlib.import_module("kaizen_analytics.session_end") if ends else hook).main(sys.argv[2:])
+    gc.set_threshold(50_000)  # imports make many objects that stay: looking for garbage costs a twentieth of a start
     importlib.import_module("kaizen_analytics.cli").main()
 
 
