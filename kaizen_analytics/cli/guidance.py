@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, choose_scope, find_repository, locate
-from kaizen_analytics.cli.output import print_json, print_note, print_table
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, choose_scope, command, find_repository, locate
+from kaizen_analytics.cli.output import print_note, print_table
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import format_day
-from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance
+from kaizen_analytics.retro.guidance import GuidanceItem, compute_guidance
 from kaizen_analytics.retro.retro import last_days
 from kaizen_analytics.store import Store
 
 app = typer.Typer()
 
 
-@app.command("guidance", epilog="Example: kaizen-analytics guidance --days 90")
+@command(app, "guidance", "guidance --days 90")
 def _guidance(
     *,
     store: StoreOption = None,
     days: Annotated[int, typer.Option(help="The last whole days.")] = 28,
     workspace: WorkspaceOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """List what agents are told in a repository, and what it costs.
 
     Instructions, rules, skills, agents, commands and servers. Size, the sessions that used it, and what carrying it in
@@ -41,13 +41,7 @@ def _guidance(
             root=find_repository(scope),
             repository=None if scope is None else normalise_folder(str(scope)),
         )
-    if as_json:
-        print_json(result.to_json())
-    else:
-        _print(result)
-
-
-def _print(result: Guidance) -> None:
+    yield result.to_json()
     if not result.items:
         print_note(
             f"No skill or rule lies in the repository, and none of {result.sessions} sessions used one. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ from kaizen_analytics.agent_settings import (
     plan_removal,
     read_hook,
 )
-from kaizen_analytics.cli.options import JsonOption, parse_member
+from kaizen_analytics.cli.options import JsonOption, command, parse_member
 from kaizen_analytics.cli.output import clean, print_json, print_table
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import read_clock
@@ -53,7 +53,7 @@ app.add_typer(_group, name="hooks")
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@_group.command("install", epilog="Example: kaizen-analytics hooks install --agent claude_code --yes")
+@command(_group, "install", "hooks install --agent claude_code --yes")
 def _install(
     *,
     agent: _AgentOption = None,
@@ -81,7 +81,7 @@ def _install(
     )
 
 
-@_group.command("remove", epilog="Example: kaizen-analytics hooks remove --yes")
+@command(_group, "remove", "hooks remove --yes")
 def _remove(
     *, agent: _AgentOption = None, project: _ProjectOption = False, yes: _YesOption = False, as_json: JsonOption = False
 ) -> None:
@@ -92,28 +92,25 @@ def _remove(
     _change(agent, lambda file: plan_removal(file, _backups()), project=project, yes=yes, as_json=as_json)
 
 
-@_group.command("status", epilog="Example: kaizen-analytics hooks status --json")
-def _status(*, as_json: JsonOption = False) -> None:
+@command(_group, "status", "hooks status --json")
+def _status() -> Iterator[object]:
     """Show where the hook is installed: user and repository."""
     places = [file for project in (False, True) for file in _find(None, project=project, every=True)]
-    rows: list[dict[str, Any]] = []
-    for file in places:
-        hook = read_hook(file)
-        rows.append(
-            {
-                "agent": file.agent.value,
-                "file": str(file.path),
-                "ingest": hook is not None and hook.ingest,
-                "installed": hook is not None,
-                "missing": hook.missing if hook else None,
-                "parts": hook.parts if hook else None,
-                "plugin": has_plugin(file),
-                "project": file.is_project,
-            }
-        )
-    if as_json:
-        print_json({"hooks": rows})
-        return
+    rows: list[dict[str, Any]] = [
+        {
+            "agent": file.agent.value,
+            "file": str(file.path),
+            "ingest": hook is not None and hook.ingest,
+            "installed": hook is not None,
+            "missing": hook.missing if hook else None,
+            "parts": hook.parts if hook else None,
+            "plugin": has_plugin(file),
+            "project": file.is_project,
+        }
+        for file in places
+        for hook in [read_hook(file)]
+    ]
+    yield {"hooks": rows}
     cells = [
         (LABELS[file.agent], _say_installed(row), row["parts"], "yes" if row["ingest"] else "no", row["file"])
         for file, row in zip(places, rows, strict=True)

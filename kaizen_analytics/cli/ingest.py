@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, locate
-from kaizen_analytics.cli.output import Bar, is_quiet, print_json, print_next, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, locate
+from kaizen_analytics.cli.output import Bar, is_quiet, print_next, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
 from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.core.settings import cache_folder
@@ -23,14 +24,6 @@ from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
 from kaizen_analytics.outcomes.sessions import list_changed, update_outcomes
 from kaizen_analytics.store import Store
-
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics ingest                               this repository's sessions, from your home folder
-  kaizen-analytics ingest --store all.db                every workspace's sessions
-  kaizen-analytics ingest --home /mnt/laptop --agent codex --since 30d
-  kaizen-analytics ingest --rejects                     the lines that could not be read, and why
-"""
 
 _COLUMNS = (
     "agent", "files", "read", "sessions", "events", "rejects", "tokens in", "cache write", "cache read", "tokens out",
@@ -56,7 +49,14 @@ PricesOption = Annotated[
 app = typer.Typer()
 
 
-@app.command("ingest", epilog=_EXAMPLES)
+@command(
+    app,
+    "ingest",
+    "ingest                               this repository's sessions, from your home folder",
+    "ingest --store all.db                every workspace's sessions",
+    "ingest --home /mnt/laptop --agent codex --since 30d",
+    "ingest --rejects                     the lines that could not be read, and why",
+)
 def _ingest(
     *,
     store: StoreOption = None,
@@ -72,8 +72,7 @@ def _ingest(
         bool, typer.Option("--no-outcomes", help="Leave out what came of the sessions; 'outcomes' finds it later.")
     ] = False,
     rejects: Annotated[bool, typer.Option("--rejects", help="List the stored rejects; read nothing.")] = False,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Read new sessions into the store.
 
     A second run reads only what was added since. Without --store, inside a repository, only that repository's sessions
@@ -84,7 +83,7 @@ def _ingest(
     agents = parse_agents(agent or ())
     if rejects:
         with Store.open(location.path, ours=True) as opened:
-            _print_rejects(opened, as_json=as_json)
+            yield from _show_rejects(opened)
         return
     now_ms = read_clock()
     since_ms = parse_optional_time(since, now_ms)
@@ -110,15 +109,11 @@ def _ingest(
             # It imports Polars and the classes of findings, which take longer than an ingest without news.
             importlib.import_module("kaizen_analytics.retro.followup").update_exposures(opened, now_ms=now_ms)
         left_out = since_ms is not None or agent
-        pending = find_pending(opened, home, os.environ) if left_out and not as_json else None
-    if as_json:
-        print_json({"store": str(location.path), **summary.to_json()})
-    else:
-        _print_summary(summary, location.path, Path(workspace) if workspace else location.workspace)
+        pending = find_pending(opened, home, os.environ) if left_out else None
+    yield {"store": str(location.path), **summary.to_json()}, int(bool(summary.failed))
+    _print_summary(summary, location.path, Path(workspace) if workspace else location.workspace)
     if pending is not None and pending.files:
         print_pending(pending)
-    if summary.failed:
-        raise typer.Exit(1)
 
 
 def print_pending(pending: Pending) -> None:
@@ -204,16 +199,12 @@ def _cells(agent: AgentSummary) -> tuple[object, ...]:
     )
 
 
-def _print_rejects(store: Store, *, as_json: bool) -> None:
+def _show_rejects(store: Store) -> Iterator[object]:
     names = ("path", "line", "offset_bytes", "reason", "detail")
     rows = store.native(
         "select f.path, r.line, r.offset_bytes, r.reason, r.detail from ka_rejects r"
         " join ka_files f on f.id = r.file_id order by f.path, r.line"
     )
     found = [(path, int(line or 0), int(offset or 0), reason, detail) for path, line, offset, reason, detail in rows]
-    if as_json:
-        print_json({"rejects": [dict(zip(names, row, strict=True)) for row in found]})
-    elif found:
-        print_table(names, found)
-    else:
-        print("No line was rejected.")
+    yield {"rejects": [dict(zip(names, row, strict=True)) for row in found]}
+    print_table(names, found, droppable=("offset_bytes", "detail"), empty="No line was rejected.")

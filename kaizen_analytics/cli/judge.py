@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,12 @@ import polars as pl
 import typer
 
 from kaizen_analytics import __version__
-from kaizen_analytics.cli.options import JsonOption, parse_member
-from kaizen_analytics.cli.output import print_json, print_page
-from kaizen_analytics.core.errors import ConfigError, RecordError, ReportError
+from kaizen_analytics.cli.options import command, parse_member
+from kaizen_analytics.cli.output import print_page
+from kaizen_analytics.core.errors import ConfigError, RecordError
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.experiments.foreign import (
-    judge_runs,
-    parse_results,
-)
+from kaizen_analytics.experiments.foreign import judge_runs, parse_results
 from kaizen_analytics.experiments.plan import Statistic
 from kaizen_analytics.pages import blocks
 from kaizen_analytics.pages.foreign import foreign_document, foreign_page
@@ -26,14 +24,13 @@ from kaizen_analytics.reports.rendering import RunFacts, render_page
 
 app = typer.Typer()
 
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics judge runs.csv --metric cost --direction decrease --target 10%
-  kaizen-analytics judge long.eval short.eval --arm eval --metric tokens --output page.html
-"""
 
-
-@app.command("judge", epilog=_EXAMPLES)
+@command(
+    app,
+    "judge",
+    "judge runs.csv --metric cost --direction decrease --target 10%",
+    "judge long.eval short.eval --arm eval --metric tokens --output page.html",
+)
 def _judge(
     *,
     files: Annotated[
@@ -73,8 +70,7 @@ def _judge(
         float | None, typer.Option(metavar="PERCENT", help="--randomised: declared share of the treatment.")
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write the page to a file.")] = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Judge runs from elsewhere by the rules of an experiment.
 
     Nothing is stored. Runs of both arms on the same task are compared as pairs.
@@ -106,16 +102,11 @@ def _judge(
             made_at_ms=read_clock(),
             versions={"kaizen_analytics": __version__},
         )
-        try:
-            write_file(output, render_page([page, blocks.data(document)], facts).encode())
-        except OSError as error:
-            raise ReportError(f"Cannot write {output}: {error.strerror}. Name another file with --output.") from error
-    if as_json:
-        print_json(document if output is None else {**document, "file": str(output)})
-    else:
-        print_page(page.plain)
-        if output is not None:
-            print(f"\nWrote {output}")
+        write_file(output, render_page([page, blocks.data(document)], facts).encode())
+    yield document if output is None else {**document, "file": str(output)}
+    print_page(page.plain)
+    if output is not None:
+        print(f"\nWrote {output}")
 
 
 def _read(file: Path) -> bytes:

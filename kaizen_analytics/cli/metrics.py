@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kaizen_analytics.cli.filters import Filter
 from kaizen_analytics.cli.lake import LakeOptions
-from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.options import StoreOption, command, open_store
 from kaizen_analytics.cli.output import is_quiet, print_note, print_table, print_unreliable
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.files import write_table
 from kaizen_analytics.exports.lake.reading import name_workspace, read_metrics
 from kaizen_analytics.store.frames import session_metrics
-from kaizen_analytics.usage import Chosen
 
 if TYPE_CHECKING:
     import polars as pl
@@ -37,10 +37,7 @@ app = typer.Typer()
 def _metrics(
     *,
     store: StoreOption = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start that counts. {TIME_HELP}")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="First start that no longer counts.")] = None,
-    workspace: WorkspaceOption = None,
-    agent: Annotated[str | None, typer.Option(help="Only this agent, such as claude_code or codex.")] = None,
+    filters: Filter,
     apart: Annotated[bool, typer.Option("--apart", help="Count sub-agents as sessions of their own.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one row per session to a .parquet, .csv or .json file.")
@@ -51,7 +48,7 @@ def _metrics(
 
     Sub-agents count with the session that started them. A metric that a transcript cannot tell is missing, never 0.
     """
-    now_ms = read_clock()
+    chosen = filters.choose(read_clock())
     source.check(store)
     if source.lake is None:
         with open_store(store, read_only=True) as opened:
@@ -59,18 +56,18 @@ def _metrics(
     else:
         key = source.read_key()
         frame = read_metrics(source.lake, rollup=not apart, engine=source.choose_engine(), key=key)
-        if workspace is not None and key is None:
+        if chosen.workspace is not None and key is None:
             raise ConfigError("A lake holds pseudonyms of workspaces; --workspace needs --lake-key FILE to find one.")
-        workspace = None if workspace is None or key is None else name_workspace(workspace, key)
-    since_ms, until_ms = parse_optional_time(since, now_ms), parse_optional_time(until, now_ms)
-    chosen = Chosen(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent).select(frame)
+        if chosen.workspace is not None and key is not None:
+            chosen = replace(chosen, workspace=name_workspace(chosen.workspace, key))
+    found = chosen.select(frame)
     if out is not None:
-        write_table(chosen, out)
-    yield {"out": None if out is None else str(out), "sessions": chosen.to_dicts()}
+        write_table(found, out)
+    yield {"out": None if out is None else str(out), "sessions": found.to_dicts()}
     if out is not None:
-        print(f"Wrote {chosen.height:,} sessions to {out}")
+        print(f"Wrote {found.height:,} sessions to {out}")
     else:
-        _print_summary(chosen)
+        _print_summary(found)
 
 
 def _print_summary(frame: pl.DataFrame) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import JsonOption, StoreOption, WorkspaceOption, open_store
-from kaizen_analytics.cli.output import Bar, print_json, print_note, print_table
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.output import Bar, print_note, print_table
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.outcomes.sessions import SessionOutcome, update_outcomes
 
-_EXAMPLES = """\b
-Examples:
-  kaizen-analytics outcomes
-  kaizen-analytics outcomes --since 30d --workspace . --json
-"""
 _SHOWN = (
     "session_id", "checks", "checks_passed", "commits", "commit_ids", "landed", "reverted", "lines_added",
     "lines_surviving", "pull_request", "reason",
@@ -28,15 +23,14 @@ _DROPPABLE = ("pull request", "surviving", "checks", "reverted")
 app = typer.Typer()
 
 
-@app.command("outcomes", epilog=_EXAMPLES)
+@command(app, "outcomes", "outcomes", "outcomes --since 30d --workspace . --json")
 def _outcomes(
     *,
     store: StoreOption = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start that counts. {TIME_HELP}")] = None,
     workspace: WorkspaceOption = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Find out what came of the sessions, from commands and git.
 
     A check is a test, build, type check or linter run. A commit has landed if it, or a rebased, picked or squashed copy
@@ -52,13 +46,7 @@ def _outcomes(
             workspace=workspace,
             progress=bar.show,
         )
-    if as_json:
-        print_json({"outcomes": [{name: getattr(one, name) for name in _SHOWN} for one in found]})
-    else:
-        _print(found, limit)
-
-
-def _print(found: Sequence[SessionOutcome], limit: int) -> None:
+    yield {"outcomes": [{name: getattr(one, name) for name in _SHOWN} for one in found]}
     telling = [one for one in found if one.checks or one.commits or one.pull_request]
     columns = ("session", "checks", "passed", "commits", "landed", "reverted", "lines", "surviving", "pull request")
     print_table(columns, [_cells(one) for one in telling[: -limit - 1 : -1]], droppable=_DROPPABLE)
@@ -71,8 +59,7 @@ def _print(found: Sequence[SessionOutcome], limit: int) -> None:
         f"{len(found):,} sessions. Last check passed in {sum(known):,} of {len(known):,} whose result is known. "
         f"{sum(one.commits or 0 for one in found):,} commits; work landed from {landed:,} sessions{reverted}."
     )
-    reasons = sorted({one.reason for one in found if one.reason})
-    for reason in reasons:
+    for reason in sorted({one.reason for one in found if one.reason}):
         print_note(f"{sum(one.reason == reason for one in found):,} sessions with commits: {reason}")
 
 

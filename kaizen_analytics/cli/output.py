@@ -206,7 +206,7 @@ def print_table(
         return
     _print_columns(table, ruled=total is not None)
     if dropped and not is_quiet():
-        print_note(f"Not shown in {terminal_width()} columns: {', '.join(dropped)}.")
+        print_note(f"Not shown at this width: {', '.join(dropped)}.")
 
 
 def print_page(text: str) -> None:

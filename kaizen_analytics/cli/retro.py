@@ -22,7 +22,7 @@ from kaizen_analytics.cli.options import (
 from kaizen_analytics.cli.output import print_json, print_page
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
-from kaizen_analytics.core.errors import ConfigError, ReportError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.model import Window
@@ -212,14 +212,9 @@ def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: 
 
 def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:
     files = [out / f"{result.id}.{name}" for name in names]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for name, file in zip(names, files, strict=True):
-            write_file(file, _RENDERERS[name](result).encode())
-    except OSError as error:
-        raise ReportError(
-            f"Cannot write the retro to {out}: {error.strerror}. Name another folder with --out."
-        ) from error
+    out.mkdir(parents=True, exist_ok=True)
+    for name, file in zip(names, files, strict=True):
+        write_file(file, _RENDERERS[name](result).encode())
     return files
 
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import ShareOption, StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.filters import Filter
+from kaizen_analytics.cli.options import ShareOption, StoreOption, command, open_store
 from kaizen_analytics.cli.output import clean, print_note, print_table, print_unreliable, terminal_width
-from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
+from kaizen_analytics.cli.times import render_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.exports.project import ID_DIGITS
-from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.redact import Category, Redactor
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store.frames import (
@@ -42,10 +42,7 @@ app.add_typer(_group, name="sessions")
 def _list(
     *,
     store: StoreOption = None,
-    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start to list. {TIME_HELP}")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="First start that is no longer listed.")] = None,
-    workspace: WorkspaceOption = None,
-    agent: Annotated[str | None, typer.Option(help="Only claude_code, codex or cursor.")] = None,
+    filters: Filter,
     limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 50,
 ) -> Iterator[object]:
     """List sessions, newest first. A dash stands for what the transcript does not tell.
@@ -53,30 +50,13 @@ def _list(
     A session is Running when its last event is less than 5 minutes old, Idle below an hour, else Done.
     """
     now_ms = read_clock()
-    chosen = next(iter(parse_agents([agent]))).value if agent else None
+    chosen = asdict(filters.choose(now_ms))
     with open_store(store) as opened:
-        frame = list_sessions(
-            opened,
-            agent=chosen,
-            since_ms=parse_optional_time(since, now_ms),
-            until_ms=parse_optional_time(until, now_ms),
-            workspace=workspace,
-            now_ms=now_ms,
-        )
+        frame = list_sessions(opened, now_ms=now_ms, **chosen)
     yield {"sessions": frame.to_dicts()}
-    columns = [
-        "session",
-        "started",
-        "status",
-        "agent",
-        "model",
-        "branch",
-        "prompts",
-        "calls",
-        "failures",
-        "tokens",
-        "USD",
-    ]
+    columns = (
+        "session", "started", "status", "agent", "model", "branch", "prompts", "calls", "failures", "tokens", "USD",
+    )  # fmt: skip
     droppable = ("branch", "failures", "calls", "prompts", "status", "agent", "model", "started")
     print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable, empty="None.")
     print_unreliable(int(frame["unreliable_responses"].sum()))

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, open_store
+from kaizen_analytics.cli.filters import Filter
+from kaizen_analytics.cli.options import StoreOption, command, open_store
 from kaizen_analytics.cli.output import print_note, print_table, print_unreliable
-from kaizen_analytics.cli.times import TIME_HELP, choose_timezone, parse_optional_time, start_of_month
+from kaizen_analytics.cli.times import choose_timezone, start_of_month
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
@@ -74,11 +75,8 @@ def _usage(
             "mcp-server.",
         ),
     ] = "day",
-    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First response that counts. {TIME_HELP}")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="First response that no longer counts.")] = None,
+    filters: Filter,
     last: Annotated[str | None, typer.Option(metavar="SPAN", help="The last 30d or 12h, instead of --since.")] = None,
-    workspace: WorkspaceOption = None,
-    agent: Annotated[str | None, typer.Option(help="Only this agent, such as claude_code or codex.")] = None,
     timezone: Annotated[
         str | None,
         typer.Option(metavar="ZONE", help="Where days begin, such as Europe/Berlin. Default: this machine's."),
@@ -100,7 +98,7 @@ def _usage(
     """
     now_ms = read_clock()
     zone = choose_timezone(timezone)
-    chosen = _choose(since, until, last, now_ms, zone, workspace, agent)
+    chosen = filters.choose(now_ms, zone, last=last)
     key = by.replace("-", "_")
     if budget is not None:
         yield from _show_budget(chosen, store, budget, now_ms, zone)
@@ -126,24 +124,6 @@ def _read_groups(keys: list[str]) -> Mapping[str, Sequence[str]]:
             'web = ["~/code/shop", "~/code/api"].'
         )
     return settings.groups
-
-
-def _choose(
-    since: str | None,
-    until: str | None,
-    last: str | None,
-    now_ms: int,
-    zone: str,
-    workspace: str | None,
-    agent: str | None,
-) -> Chosen:
-    if since is not None and last is not None:
-        raise ConfigError("Give --since or --last, not both.")
-    since_ms = parse_optional_time(since or last, now_ms, zone)
-    until_ms = parse_optional_time(until, now_ms, zone)
-    if since_ms is not None and until_ms is not None and until_ms <= since_ms:
-        raise ConfigError(f"--until {until} is not after --since {since or last}; there is nothing between them.")
-    return Chosen(since_ms=since_ms, until_ms=until_ms, workspace=workspace, agent=agent)
 
 
 def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:

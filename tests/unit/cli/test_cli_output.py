@@ -27,7 +27,7 @@ def test_ids_stay_whole_and_the_columns_that_went_are_named(capsys: pytest.Captu
     assert show(capsys, 60) == [
         f"{'session':36}  branch",
         f"{ID}  a long name…",
-        "Not shown in 60 columns: tokens, note, cost.",
+        "Not shown at this width: tokens, note, cost.",
     ]
 
 
