@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from kaizen_analytics.redact.data import load_data, load_pattern
 from kaizen_analytics.redact.spans import PLACEHOLDER_START
 from kaizen_analytics.redact.values import (
     Promise,
@@ -28,50 +29,10 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.redact.rules import Hit, Span
 
-ANCHORS = tuple(
-    b"pass ssword pwd pw secret token cred key auth jwt bearer mnemonic seed otp psk csrf xsrf forgery kennwort"
-    b" contrase senha sessid sid= sid: .sid _sid sid\" sid' _pat= _pat: _pat\" _pat'".split(),
-)
-# What can stand between an operator and its value: an anchor, a tag, the mark of a block, the end of a line.
-_GAP = (
-    rb"(?:\*\*[ ]?|<[Vv]alue>|[\[{]\s{0,20}(?:[\"']\w{1,12}[\"']\s?:\s?)?(?=[\"'])"
-    rb"|[&!]{1,2}[\w-]{1,30}[ \t]{1,4}|<%=[ ]?|<!\[CDATA\[|[|>][+-]?[ \t]{0,4}\r?\n[ \t+>]{1,40}"
-    rb"|\\\r?\n[ \t+>]{0,40}|\(?[ \t]{0,4}\r?\n[ \t+>]{1,40}(?=[\"'`])|\s{1,20}string\(\d{1,4}\) )?"
-)
-_OPERATOR = (
-    rb"(?P<close>(?:\[\d{0,6}\])?[\"'`\])}*]{0,3}(?:;s:\d{1,5}(?=:\"))?)"
-    # `var dbToken string = "…"`, `Dim token As String = "…"`, `DECLARE @pin nvarchar(9) = '…'`
-    rb"(?:[ ]{1,3}(?:[Aa][Ss] )?(?!(?:type|value|content|id|class|hidden|placeholder)=)"
-    rb"[A-Za-z_*&][\w.*&\[\]<>?]{0,30}(?:\([\w, ]{1,9}\))?"
-    rb"(?=[ ]{0,3}:?=[ ]{0,3}[@NLu]?[\"'`]))?"
-    rb"(?:[ ]{0,2}:[ ]{0,2}&?(?:'static )?[A-Za-z_][\w.\[\]<>|]{0,30}(?=\s{0,2}=\s{0,2}[\"'`]|\s=\s)\s{0,2})?"
-    rb"(?P<op>>(?:\s|(?<=\n)[>+|-]){1,40}(?=[^<\s])"
-    rb"|</(?i:key|name)>\s{0,40}<(?i:string|value|data)>"
-    rb"|\s{0,20},?\s{0,20}(?:[\"']\w{1,20}[\"']\s?:\s?[\"']?[\w./-]{0,60}[\"']?\s?,\s{0,20}|[\w:-]{1,20}=[\"'][^\"'<>\n]{0,60}[\"']\s{1,8}){0,3}"
-    rb"[\"']?(?i:value|default|defaultvalue|val|content)[\"']?\s{0,4}[:=][ \t]{0,4}"
-    rb"|[ \t]{0,8}(?:=>|:=|\?=|\+=|\|\|=|\|(?=[ ]?`)|={1,3}|!={1,2}|:{1,2}|\|\||\?\?|\?:|->|<-|>)[ \t]{0,8}"
-    + _GAP
-    + rb""
-    rb"|\s{0,3},\s{0,4}(?=[\"'`])"
-    rb"|\{(?=[\"'])"
-    rb"|[ \t]{0,4}\\?\r?\n[ \t+>]{1,40}"
-    rb"|[ \t]{1,4}(?=[\"'`])"
-    rb"| (?:is|was|are|=) ?:?[ ]{1,2})"
-)
-_VALUE = (
-    rb"(?:lambda: |(?:(?:new\s+)?[A-Za-z_][\w.:]{0,30}|\[\]byte)\(\s{0,4}(?=[\"'`]))?"
-    rb"(?:[@$bBrRfFuULN]{0,2}#{0,3}(?:"
-    rb"\"(?P<double>(?:[^\"\\\r\n]|\\[^\r\n]){4,1000})\""
-    rb"|'(?P<single>(?:[^'\\\r\n]|\\[^\r\n]){4,1000})'"
-    rb"|`(?P<back>[^`\\\r\n]{4,1000})`))"
-)
-_BARE = rb"(?:\$\(echo )?(?P<quote>[\"'`]{0,3})(?P<bare>[^\s\"'`<>,;&(){}\[\]|\\]{4,2000})"
-_ASSIGNED = re.compile(_OPERATOR + rb"(?:" + _VALUE + rb"|" + _BARE + rb")")
-_ARGUMENT = re.compile(rb"[ \t]{1,4}(?P<quote>[\"'`]?)(?P<bare>[^\s\"'`<>|;&(){}\-\\][^\s\"'`<>|;&(){}\\]{3,400})")
-_COMMAND_BEFORE = re.compile(
-    rb"(?<![\w-])(?:ENV|ARG|set|set -\w{1,4}|setenv|setx|SET|export|config:set|--secret|--plaintext|my|the"
-    rb"|(?i:with|identified|enable|(?:login|user|account|username|machine)[ \t]+\S{1,80}))[ \t]+\Z",
-)
+ANCHORS = tuple(load_data("patterns")["anchors"].encode().split())
+_ASSIGNED = load_pattern("assigned")
+_ARGUMENT = load_pattern("argument")
+_COMMAND_BEFORE = load_pattern("command_before")
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
 _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
@@ -229,7 +190,8 @@ def _judge_argument(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | Non
     value = hit.view[slice(*span)]
     if not flagged and not alone and not _COMMAND_BEFORE.search(before):
         # In a sentence (`use key …`, `no such token …`), what can hardly be anything but a key.
-        return span if name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value) else None
+        loud = name.text.isupper() and b"_" in name.text and _MIXED.match(value)
+        return span if loud or (name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value)) else None
     if not flagged and not any(48 <= byte <= 57 for byte in value):
         return None
     return span if _believe(name, value, quoted=quoted or flagged) else None

@@ -16,7 +16,7 @@ _EDGE = re.compile(rb"-{4,5} ?(?:BEGIN|END) ")
 _PRIVATE_BODY = re.compile(
     rb"(?:\s|\\+[nrt]|(?:[^\nA-Za-z0-9+]|\d{1,6}|[\w.:-]{1,30}[ |]){0,4}?[A-Za-z0-9+/]{38,}={0,2}"
     rb"|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))"
-    rb"|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| ])*",
+    rb"|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| \"',;.])*",
 )
 _PUTTY_BODY = re.compile(rb"(?i)(?:PuTTY-User-Key-File|Private-Lines)[^\n]{0,80}(?:\s[^\n]{0,120}){0,60}")
 _LONGEST_KEY = 20_000

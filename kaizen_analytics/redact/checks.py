@@ -28,7 +28,7 @@ _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.
 # Secrets
 
 _EXAMPLE_LOGIN = re.compile(
-    rb"(?i)(?:user(?:name|id)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|x{3,}|\*+"
+    rb"(?i)(?:user(?:name|id)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|token|x{3,}|\*+"
     rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)|.*:(?-i:(?:[A-Z]+[a-z]+)*(?:Key|Token|Secret|Password))",
 )
 
@@ -59,7 +59,7 @@ def _has_digit(match: re.Match[bytes]) -> bool:
 
 def _is_header_value(match: re.Match[bytes]) -> bool:
     value = match["value"]
-    if is_placeholder(value) or value.startswith((b"$", b"<", b"{", b"%")):
+    if is_placeholder(value) or value.startswith((b"$", b"<", b"{", b"%")) or b"(" in value:
         return False
     if match["scheme"]:
         return _looks_issued(value)
@@ -132,6 +132,8 @@ def _is_told(match: re.Match[bytes], *, quoted: bool) -> bool:
 def _is_striking(match: re.Match[bytes]) -> bool:
     """Whether a word can hardly be anything but a password: letters, digits and a capital or a sign, all mixed."""
     value = match["value"].rstrip(b".!?:").lstrip(b"+>-*")
+    if _HEX.fullmatch(value) or is_random_key(value):
+        return True
     shape = measure_shape(value)
     if shape.letters < 2 or not shape.digits or _NAMED.match(value) or _CODE.search(value) or b"://" in value:
         return False
@@ -139,6 +141,7 @@ def _is_striking(match: re.Match[bytes]) -> bool:
     return bool(mixed) and is_password(value, quoted=False)
 
 
+_HEX = re.compile(rb"[0-9a-f]{32,128}")
 _BETWEEN = re.compile(rb"[a-z]{2}\d{2,}[a-z]{2}")
 _NAMED = re.compile(
     rb"(?i)1password$|(?:sha|md|pbkdf|bcrypt|scrypt|argon|aes|rsa|oauth|utf|ipv|base|http|tls|rfc|cve|iso|section|step|php|python"

@@ -14,14 +14,13 @@ the byte behind it, and is then searched apart. `group` holds the value that is 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from kaizen_analytics.redact.checks import CHECKS, Check
+from kaizen_analytics.redact.data import NAME, load_data
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 
 
@@ -38,10 +37,8 @@ Span = tuple[int, int]
 Find = Callable[[bytes, int, int, int], "Span | None"]
 """Looks around the keyword at an offset of a view, between two limits, and returns the range of what is to go."""
 
-_FOLDER = Path(__file__).with_name("rules")
 _OUTSIDE_WORDS = bytes(byte for byte in range(256) if not (byte < 128 and chr(byte).isalnum()))
 _EDGE = "(?<![A-Za-z0-9])"
-_NAME = re.compile(r"\{\{(\w+)\}\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +69,7 @@ def load_rules(name: str) -> tuple[Rule, ...]:
     >>> [rule.id for rule in load_rules("contexts")][:2]
     ['url-credentials', 'url-token']
     """
-    document = tomllib.loads((_FOLDER / f"{name}.toml").read_text("utf-8"))
+    document = load_data(name)
     macros = document.get("macros", {})
     return tuple(_make_rule(document["defaults"] | row, macros) for row in document["rule"])
 
@@ -81,7 +78,7 @@ def _make_rule(row: dict[str, Any], macros: dict[str, str]) -> Rule:
     keywords = row.get("keywords", [])
     spellings = [word for keyword in keywords for word in _spell(keyword)]
     names = macros | {"keyword": f"(?:{'|'.join(map(re.escape, spellings))})"}
-    pattern = _NAME.sub(lambda match: names[match[1]], row["pattern"])
+    pattern = NAME.sub(lambda match: names[match[1]], row["pattern"])
     edge = row.get("edge", False) and not row.get("inside", False)
     gate, left, check = row.get("gate"), row.get("left"), row.get("check")
     return Rule(

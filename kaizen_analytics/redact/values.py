@@ -7,37 +7,26 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
-_LISTS = tomllib.loads((Path(__file__).with_name("rules") / "words.toml").read_text("utf-8"))
+from kaizen_analytics.redact.data import load_bytes, load_words
 
-
-def _words(name: str) -> frozenset[str]:
-    return frozenset(_LISTS[name].split())
-
-
-def _bytes(name: str) -> frozenset[bytes]:
-    return frozenset(word.encode() for word in _words(name))
-
-
-PASSWORD_WORDS = _words("password_words")
-SECRET_WORDS = _words("secret_words")
-KEY_QUALIFIERS = _words("key_qualifiers")
-HARMLESS_QUALIFIERS = _words("harmless_qualifiers")
-HARMLESS_ENDS = _words("harmless_ends")
-VENDORS = _bytes("vendors")
-ROLE_ACCOUNTS = _bytes("role_accounts")
-PUBLIC_ORGANISATIONS = _bytes("public_organisations")
-HOST_WORDS = _bytes("host_words")
-MACHINE_AUTHORS = _bytes("machine_authors")
-PUBLIC_FORGES = _bytes("public_forges")
-LOOKALIKES = tuple(tuple(pair) for pair in _words("lookalikes"))
+PASSWORD_WORDS = load_words("password_words")
+SECRET_WORDS = load_words("secret_words")
+KEY_QUALIFIERS = load_words("key_qualifiers")
+HARMLESS_QUALIFIERS = load_words("harmless_qualifiers")
+HARMLESS_ENDS = load_words("harmless_ends")
+VENDORS = load_bytes("vendors")
+ROLE_ACCOUNTS = load_bytes("role_accounts")
+PUBLIC_ORGANISATIONS = load_bytes("public_organisations")
+HOST_WORDS = load_bytes("host_words")
+MACHINE_AUTHORS = load_bytes("machine_authors")
+PUBLIC_FORGES = load_bytes("public_forges")
+LOOKALIKES = tuple(tuple(pair) for pair in load_words("lookalikes"))
 """Letters of other scripts, and the letters of ASCII that they look like."""
 
 
@@ -291,7 +280,10 @@ def judge_name(name: bytes) -> Promise:
         return Promise.SECRET
     if words[-1] in HARMLESS_ENDS and words[-2:] != ["pass", "phrase"]:
         return Promise.NOTHING
-    return _judge_words(words)
+    promise = _judge_words(words)
+    if promise in (Promise.NOTHING, Promise.WEAK) and b"." in name:
+        return judge_name(name.rpartition(b".")[2])  # `window.API_KEY`
+    return promise
 
 
 def _is_random(name: bytes) -> bool:
@@ -299,10 +291,17 @@ def _is_random(name: bytes) -> bool:
     return len(name) >= 20 and sum(48 <= byte <= 57 for byte in name) >= 3
 
 
+_PASSWORD_ENDS = ("password", "passwd", "passphrase", "pwd", "pw", "passwort", "kennwort")
+
+
 def _judge_words(words: list[str]) -> Promise:
     before = set(words[:-1])
     last = words[-1]
-    if any(word in PASSWORD_WORDS or word.endswith(("password", "passwd", "passphrase")) for word in words):
+    if any(
+        word in PASSWORD_WORDS
+        or word.endswith(("password", "passwd", "passphrase", "pwd", "pw", "passwort", "kennwort"))
+        for word in words
+    ):
         return Promise.PASSWORD
     if "secret" in words or "secrets" in words or last.endswith("secret"):
         return Promise.SECRET
