@@ -54,6 +54,12 @@ _QUOTED = re.compile(
 )
 """Of quoted-printable what stands for nothing else: the sign itself, letters beyond ASCII, the end of a long line."""
 _LONG_LINE = 70
+_DOUBLED = tuple(
+    re.compile(rb"QQ(?<!QQQ)[^\sQ,;:.)\]}][^Q\n]{0,400}QQ(?!Q)".replace(b"Q", quote)) for quote in (b"'", b'"')
+)
+_SIGNED = rb"(?:[+-](?=[\w~/\"'{<(.#$@%\\\[\t]|[ ]{2})(?![r-][w-][xsS-])|> ?)"
+_SIGNS = (re.compile(rb"\n" + _SIGNED), re.compile(rb"\\n" + _SIGNED))
+"""The sign of a line of a diff or quotation. An option of a command looks the same; it was read as it is before."""
 _COLOUR = rb"\[[0-9;:?]{0,24}[A-Za-z]"
 _CONTROLS = {
     # One pattern for each literal start: a literal prefix is searched ten times as fast as an alternation.
@@ -72,7 +78,8 @@ _CONTROLS = {
     b"\xa0": re.compile(rb"\xa0"),
     # Letters that were struck twice, tags that split a word, numbers of lines.
     b"\x08": re.compile(rb"\x08(?<=(?P<letter>.)\x08)(?P=letter)"),
-    b"<": re.compile(rb"</?(?:span|wbr|em|mark|strong|b|i)(?:[ ][^<>\n]{0,200})?/?>"),
+    b"<": re.compile(rb"</?(?:span|wbr|em|mark|strong|b|i)(?:[ ][^<>\n]{0,200})?/?>|<!\[CDATA\["),
+    b"]]>": re.compile(rb"\]\]>"),
     b"\xe2\x86\x92": re.compile(rb"\n(?P<gone>[ ]{0,6}\d{1,6}\xe2\x86\x92)"),
     b"\t": re.compile(rb"\n(?P<gone>[ ]{0,6}\d{1,6}\t)"),
     # Where something took the escape character away.
@@ -176,7 +183,7 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
     escapes = _in_order(
         [_backslashes(characters), percents, spaces]
-        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted)]
+        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted, _doubled, _signs)]
     )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
@@ -426,6 +433,27 @@ def _reference_value(reference: bytes) -> int | None:
         return _narrow_one(int(digits[1:], 16) if digits[:1] in (b"x", b"X") else int(digits))
     named = html.entities.html5.get(reference[1:].decode("ascii"), "")
     return _narrow_one(ord(named)) if len(named) == 1 else None
+
+
+def _doubled(raw: bytes) -> list[tuple[int, int, int]]:
+    """Find pairs of quotes that are doubled because they stand inside quotes, as in YAML, SQL and tables."""
+    return [
+        (start, start + 2, raw[start])
+        for form in _DOUBLED
+        for match in form.finditer(raw)
+        for start in (match.start(), match.end() - 2)
+    ]
+
+
+def _signs(raw: bytes) -> list[tuple[int, int, int]]:
+    """Find the signs at the starts of the lines of a diff or quotation, also behind an escaped end of a line."""
+    first = _SIGNS[0].match(b"\n" + raw[:4])
+    found = [
+        (match.start() + size, match.end(), _DELETE)
+        for size, sign in enumerate(_SIGNS, 1)
+        for match in sign.finditer(raw)
+    ]
+    return ([(0, first.end() - 1, _DELETE)] if first else []) + found
 
 
 def _ends_long_line(raw: bytes, end: int) -> bool:
