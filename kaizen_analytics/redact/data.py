@@ -32,7 +32,11 @@ def load_words(name: str) -> frozenset[str]:
 
 
 def load_bytes(name: str) -> frozenset[bytes]:
-    """Return a word list in UTF-8."""
+    """Return a word list in UTF-8.
+
+    >>> b"github.com" in load_bytes("public_forges")
+    True
+    """
     return frozenset(word.encode() for word in load_words(name))
 
 

@@ -8,7 +8,6 @@ had to redact.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import os
 import re
@@ -68,8 +67,9 @@ class Share:
 
     def redact_record(self, record: RunRecord) -> RunRecord:
         """Return the record of a run without the names of this machine and of what it was made from."""
-        host = f"host-{hmac.new(self.key, record.host.encode(), hashlib.sha256).hexdigest()[:10]}"
-        parameters, subject = redact.redact_tree(self.redactor, (record.parameters, record.subject))
+        redactor, kind = self.redactor, redact.Category.HOST
+        host = f"<R:{kind}:{redactor.pseudonyms.name(kind, record.host.encode())}>"
+        parameters, subject = redact.redact_tree(redactor, (record.parameters, record.subject))
         return replace(record, host=host, parameters=parameters, subject=subject)
 
     def redact_parameters(self, notebook: Any) -> None:  # noqa: ANN401 - nbformat has no types

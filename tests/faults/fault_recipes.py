@@ -643,12 +643,16 @@ INTO_STORE = (
     "exp tag EXPERIMENT later --future --variant control",
     "exp untag EXPERIMENT c1 --reason wrong",
     "exp conclude EXPERIMENT",
+    "exp cancel EXPERIMENT --reason wrong",
+    "exp archive DRAFT",
+    "exp new --name drawn --metric tokens_per_session --assign session --target-pct -10 --all-workspaces",
     "sessions annotate c1 --score 2",
 )
 INTO_FILES = (
     "backup copy.db",
     "export sessions --to a.csv",
     "export metrics --to a.parquet",
+    "export experiments --to a.json",
     "export retro --week 2026-W01 --to a.md",
     "export lake --to lake --lake-key ../lake.key",
     "exp report EXPERIMENT --out report.md",
@@ -656,7 +660,14 @@ INTO_FILES = (
     "retro --week 2026-W01 --out retros --format md",
     "metrics --out m.csv",
     "notebooks copy pages",
+    "judge ../runs.csv --metric tokens --output page.html",
+    "init --store new.db",
+    "hooks install --agent claude_code --yes",
+    "report due --schedules ../reports.toml --now 2026-01-06T08:00:00Z --out reports",
 )
+WITHOUT_STORE = ("judge", "init", "hooks install", "report due")
+"""Commands that take no store, or another one than that of the recipe."""
+SCHEDULE = '[weekly]\nreport = "portfolio"\ncron = "0 6 * * 1"\nformats = ["md"]\n'
 
 
 def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
@@ -671,12 +682,16 @@ def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
     ]
     into_files = [words.replace("EXPERIMENT", EXPERIMENT).split() for words in INTO_FILES]
     load_key(folder / "lake.key")
+    (folder / "reports.toml").write_text(SCHEDULE)
+    rows = [f"{arm},{number},{number // 2}" for number, arm in enumerate(("control", "treatment") * 12)]
+    (folder / "runs.csv").write_text("\n".join(["arm,tokens,task", *rows]))
     with small_disk(folder, 16_384) as place:
         for command in (*into_store, *into_files) * runs:
             apart = command in into_files  # a store on a full disk would not even open
             path = Path(shutil.copy(template, (folder if apart else place) / "store.db"))
             fill(place / "filler", free=0 if apart or command[0] in {"exp", "sessions"} else 96 << 10)
-            work = partial(run_command, place, [*command, "--store", str(path)])
+            given = [] if " ".join(command).startswith(WITHOUT_STORE) else ["--store", str(path)]
+            work = partial(run_command, place, [*command, *given], path)
             code = finish(fork(work))
             tally.runs += 1
             tally.struck += code == REFUSED
@@ -684,7 +699,11 @@ def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
             tally.require(held=code in {0, REFUSED}, claim=f"{name} exited with {code}")
             (place / "filler").unlink()
             check_integrity(path, tally)
-            stray = [one.name for one in place.rglob(".*") if one.name != ".lock" and "staging" not in one.name]
+            stray = [
+                one.name
+                for one in place.rglob(".*")
+                if one.name not in {".lock", ".claude"} and "staging" not in one.name
+            ]
             tally.require(held=not stray, claim=f"{name} left {stray[:3]}")
             tally.require(held=code == 0 or finish(fork(work)) == 0, claim=f"{name} fails with room, too")
             for one in (*place.iterdir(), *folder.glob("store.db*")):
@@ -700,10 +719,10 @@ def fill(file: Path, *, free: int) -> None:
     os.truncate(file, max(0, file.stat().st_size - free))
 
 
-def run_command(place: Path, command: list[str]) -> None:
-    """Run one command of the command line in this process, in a folder."""
+def run_command(place: Path, command: list[str], store: Path) -> None:
+    """Run one command of the command line in this process, in a folder that is also its home."""
     os.chdir(place)
-    os.environ["KAIZEN_HOME"] = str(place.parent / "kaizen")
+    os.environ |= {"KAIZEN_HOME": str(place.parent / "kaizen"), "KAIZEN_STORE": str(store), "HOME": str(place)}
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is the runner's, which prints its own result
     app(command, standalone_mode=False)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -24,6 +28,8 @@ from kaizen_analytics.retro.retro import compute_retro, save_retro
 from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kaizen_analytics.store import Store
 
 CANARY = "zqcanary"
@@ -72,6 +78,45 @@ def fill_store(store: Store, *, named: str = "") -> None:
         store.native("insert into ka_spools values (?, 0, 0) returning 1", f"/srv/{CANARY}")
     _add_experiment(store, [str(row["id"]) for row in sessions], named)
     save_retro(store, compute_retro(store, WEEK, now_ms=NOW_MS))
+
+
+class Listener(ThreadingHTTPServer):
+    """Takes whatever is posted to it, and answers a list without members."""
+
+    status = 200
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.bodies: list[bytes] = []
+        self.paths: list[str] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)
+        self.send_header("content-length", "2")
+        self.end_headers()
+        self.wfile.write(b"[]")
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+        self.server.paths.append(self.path)
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def listen(kind: type[Listener] = Listener) -> Iterator[Listener]:
+    """Run a listener beside the test."""
+    with kind() as server:
+        Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
+        yield server
+        server.shutdown()
 
 
 def find_canaries(raw: bytes) -> list[str]:

@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
+import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,7 +21,8 @@ from typing import get_args, get_type_hints
 
 import anyio
 import pytest
-from canary_stores import CANARY, NOW_MS, WEEK, fill_store, find_canaries, text_columns
+import typer
+from canary_stores import CANARY, NOW_MS, WEEK, fill_store, find_canaries, listen, text_columns
 from mcp.client import client
 
 from kaizen_analytics.cli import app
@@ -85,6 +89,30 @@ def named(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+ROOT = Path(__file__).parents[3]
+REPORT = ("--share", "--format", "html,md,json,ipynb", "--out", "made")
+NOW = "2026-10-06T08:00:00Z"
+SCHEDULE = """[weekly]
+report = "retro_summary"
+cron = "0 6 * * 1"
+share = true
+formats = ["md"]
+parameters = {week = "2026-W40"}
+"""
+SHOWN = {"sessions search": r'"text": "(?:[^"\\\\]|\\\\.)*"'}
+"""What somebody asked to see: the text that was searched."""
+
+
+def find_plugin_commands() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what the plugins' commands and skills run and show to an agent, with the file that says so."""
+    for file in sorted((ROOT / "plugins").rglob("*.md")):
+        for number, found in enumerate(
+            re.findall(r"kaizen-analytics ([^`|]* --share\b[^`|]*)", file.read_text("utf-8"))
+        ):
+            words = found.replace("2>&1", "").replace("$ARGUMENTS", NAMED).replace("ID", NAMED)
+            yield f"{file.parent.name}/{file.stem} {number}", tuple(shlex.split(words))
+
+
 # A command, and what of it is left out to see what the store holds.
 RETRO = ("retro", "--week", "2026-W40", "--dry-run")
 EXPORTS = ["sessions", "metrics", "experiments", "retro"]
@@ -103,6 +131,20 @@ EXITS: dict[str, tuple[tuple[str, ...], str | None]] = {
     "exp evaluate as JSON": (("exp", "evaluate", NAMED, "--share", "--json"), "--share"),
     **{f"retro as {form}": ((*RETRO, "--share", "--format", form), "--share") for form in ("md", "html", "json")},
     "retro as text": ((*RETRO, "--share"), "--share"),
+    "sessions search": (("sessions", "search", "wrote", "--share", "--json"), "--share"),
+    "report run": (("report", "run", "retro_summary", "-p", "week=2026-W40", *REPORT), "--share"),
+    "exp report": (("exp", "report", NAMED, *REPORT), "--share"),
+    "report due, with a message": (
+        ("report", "due", "--now", NOW, "--out", "made", "--notify", "json://127.0.0.1:PORT"),
+        "share = true",
+    ),
+    "OTLP": (("export", "metrics", "--to", "otlp://127.0.0.1:PORT"), None),
+    "judge": (("judge", "runs.csv", "--metric", "tokens", "--task", "task", "--output", "page.html"), None),
+    "comment of the action": (("action", *RETRO, "--share", "--format", "md"), "--share"),
+    **{
+        f"plugin {name}": (command, "--share" if command[0] == "retro" else None)
+        for name, command in find_plugin_commands()
+    },
     **{f"MCP {name}": (("mcp", name), "full") for name in ("usage", "sessions", "evaluate", "retro")},
     **{f"MCP {name}": (("mcp", name), None) for name in ("outcomes", "experiments", "power", "page")},
 }
@@ -118,16 +160,40 @@ CALLS = {
 
 
 def leave(path: Path, command: tuple[str, ...], *, full: bool = False) -> dict[str, bytes]:
-    """Return all that an exit gives: what it prints, and the files that it writes with their names."""
+    """Return all that an exit gives: what it prints and sends, and the files that it writes with their names."""
     if command[0] == "mcp":
         return {"answer": anyio.run(ask, path, command[1], full).encode()}
     printed = io.StringIO()
     before = {file for file in Path().rglob("*") if file.is_file()}
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        app([*command, "--store", str(path)], standalone_mode=False)
+    with listen() as listener:
+        words = [word.replace("PORT", str(listener.server_port)) for word in command if word != "action"]
+        stores = [] if words[0] == "judge" or words[:2] == ["report", "due"] else ["--store", str(path)]
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), contextlib.suppress(typer.Exit):
+            app([*words, *stores], standalone_mode=False)
+        if command[0] == "action":
+            post_comment(printed.getvalue(), listener.server_port)
+        sent = {f"message {number}": body for number, body in enumerate(listener.bodies)}
+    assert sent or "PORT" not in "".join(command)
     written = [file for file in Path().rglob("*") if file.is_file() and file not in before]
     shown = printed.getvalue().replace(str(path), "")
-    return {"printed": shown.encode(), **{str(file): file.read_bytes() for file in written}}
+    return {"printed": shown.encode(), **sent, **{str(file): file.read_bytes() for file in written}}
+
+
+def post_comment(text: str, port: int) -> None:
+    """Run the script of the action on a Markdown file."""
+    Path("result.md").write_text(text, encoding="utf-8")
+    Path("event.json").write_text('{"pull_request": {"number": 7}}')
+    given = {"FILE": "result.md", "NAME": "result", "AUTHOR": "bot", "TOKEN": "t0ken"}
+    places = {
+        "API_URL": f"http://127.0.0.1:{port}",
+        "REPOSITORY": "a/b",
+        "EVENT_PATH": "event.json",
+        "STEP_SUMMARY": "summary.md",
+    }
+    environment = {f"KAIZEN_{name}": value for name, value in given.items()}
+    environment |= {f"GITHUB_{name}": value for name, value in places.items()}
+    script = ROOT / "plugins" / "github" / "post_comment.py"
+    subprocess.run([sys.executable, script], env={"PATH": "/usr/bin:/bin", **environment}, check=True)
 
 
 async def ask(path: Path, name: str, full: bool) -> str:  # noqa: FBT001 - anyio passes by place
@@ -150,13 +216,23 @@ def test_nothing_leaves_but_what_is_shared_on_purpose(
     (tmp_path / "out").mkdir()
     monkeypatch.chdir(tmp_path / "out")
     monkeypatch.setenv("KAIZEN_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAIZEN_STORE", str(path))
+    Path("reports.toml").write_text(SCHEDULE)
+    arms = ("control", "treatment") * 12
+    runs = [f"{arm},{1000 + 7 * number},{CANARY} {number // 2},{CANARY}" for number, arm in enumerate(arms)]
+    Path("runs.csv").write_text("\n".join(["arm,tokens,task,note", *runs]))
     make_lake_key(tmp_path / "home" / "lake.key")
     for module in ("export", "retro", "experiments"):
         monkeypatch.setattr(f"kaizen_analytics.cli.{module}.read_clock", lambda: NOW_MS, raising=False)
-    left = leave(path, command)
+    left = {
+        place: re.sub(SHOWN.get(name, r"\A\b\B"), "", raw.decode("latin-1")).encode("latin-1")
+        for place, raw in leave(path, command).items()
+    }
     assert {place: find_canaries(place.encode() + raw) for place, raw in left.items()} == {place: [] for place in left}
     assert sum(map(len, left.values())) > 100
     if cover:
+        Path("reports.toml").write_text(SCHEDULE.replace(cover, ""))
+        shutil.rmtree("made", ignore_errors=True)
         bare = leave(path, tuple(part for part in command if part != cover), full=cover == "full")
         assert find_canaries(b"".join(bare.values()))
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import polars as pl
 import pytest
-from canary_stores import NOW_MS, find_canaries
+from canary_stores import NOW_MS, Listener, find_canaries, listen
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from typer.testing import CliRunner
 
@@ -30,14 +27,7 @@ from kaizen_analytics.store import Store
 USAGE = "gen_ai.client.inference.usage"
 
 
-class Collector(HTTPServer):
-    status = 200
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.bodies: list[bytes] = []
-        self.paths: list[str] = []
-
+class Collector(Listener):
     @property
     def url(self) -> str:
         return f"otlp://127.0.0.1:{self.server_port}"
@@ -53,26 +43,10 @@ class Collector(HTTPServer):
                         yield metric.name, point, {one.key: one.value.string_value for one in point.attributes}
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
-        self.server.paths.append(self.path)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    with Collector() as server:
-        Thread(target=server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
+    with listen(Collector) as server:
         yield server
-        server.shutdown()
 
 
 def export(path: Path, home: Path, *arguments: str) -> Any:
