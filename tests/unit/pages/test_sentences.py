@@ -109,7 +109,10 @@ def test_every_kind_names_what_it_compares(compare, beginning):
     ("found", "words"),
     [
         (median_effect([], [1, 2]), "There is no control session"),
-        (median_effect([1, 2], [1, 2, 3, 4, 5]), "The control arm has only 2 sessions with a value, and at least 5"),
+        (
+            median_effect([1, 2], [1, 2, 3, 4, 5]),
+            "The control arm has only 2 sessions with a value; an interval needs at least 5",
+        ),
         (median_effect([7.0] * 20, np.arange(20)), "All 20 control sessions have the same value (7)"),
         (median_effect(range(9), range(9), clusters=([1] * 9, range(9))), "come from only 1 cluster (workspaces or"),
         (median_effect(range(9), range(9), design=Design(kind=DesignKind.OPEN)), "The smaller arm has 9 sessions"),

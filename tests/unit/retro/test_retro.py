@@ -228,7 +228,7 @@ def test_a_week_that_is_none_is_an_error(week: str):
 
 
 def test_a_window_needs_a_day():
-    with pytest.raises(ConfigError, match="expected 1 or more"):
+    with pytest.raises(ConfigError, match="expected 1 to 36500"):
         last_days(0, MONDAY_MS)
 
 
