@@ -80,9 +80,11 @@ def plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int)
     if planned_n is None:
         sessions = _read_recent(store, plan, now_ms, experiment.duration_days).height
         if not sessions:
+            folders = ", ".join(plan.workspaces) or "any folder"
             raise ExperimentError(
-                f"The last {experiment.duration_days} days hold no session of the planned workspaces, so the size of "
-                "the experiment cannot be planned from them; give --planned-n, or plan it anew with --design open."
+                f"The last {experiment.duration_days} days hold no session of {folders}, so the size of the experiment "
+                "cannot be planned from them. Read newer sessions with 'kaizen-analytics ingest'; or give --planned-n; "
+                "or plan anew with --workspace PATH, or with --design open."
             )
         planned_n = max(MIN_SEQUENTIAL_N, math.ceil(sessions / (1 if before_after else 2)))
     past, design_effect = 0, 1.0
