@@ -213,7 +213,12 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
     path = quote(group.subject, is_path=True)
     if path is None or re.search(r"[*?\[\]{}()]", group.subject):
         return None
-    if group.subject in group.material.present.get(group.repository, ()):
+    generated = group.subject.split("/")[0] in read_rules()["generated"]["names"] or group.subject.endswith(".log")
+    if (
+        generated
+        or group.subject.startswith(".env")
+        or group.subject in group.material.present.get(group.repository, ())
+    ):
         return None
     return FindingText(
         title=f"Agents look for {path}, which does not exist",
@@ -291,7 +296,7 @@ def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
         return None
     noun, line = known or (
         f"outputs of {code}",
-        f"Ask {code} for less (fewer items, only the fields you need), or end what it prints with `| tail -60`.",
+        f"Keep what {code} prints short: ask for fewer items or fields, run it quietly, or end it with `| tail -60`.",
     )
     chars = _in_window(group, group.material.calls).join(
         rows.select("session_id", "seq"), on=["session_id", "seq"], how="semi"
@@ -419,20 +424,27 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
             title="People tell agents to go on, step by step",
             line="Go on from one step to the next without asking for confirmation; stop where a decision is open.",
         )
+    rules = read_rules()
+    is_rule = words[0] in rules["ruling"]["first"] and len(words) > 1
+    is_task = (words[0] in rules["asking"]["first"] and len(words) > 1) or words[0] in rules["asking"]["alone"]
     asked = rows.filter(~pl.col("detail").str.contains(r"[?/@_\d]|\w\.\w"))
     code = quote(group.subject)
     if (
         code is None
         or asked.height < rows.height
         or len(words) > _MOST_WORDS
-        or set(words) <= read_rules()["acknowledged"]["words"]
-        or set(words) & read_rules()["outward"]["words"]
+        or not (is_rule or (is_task and not set(words) & rules["asking"]["outward"]))
         or rows["root_id"].n_unique() < _MIN_PROMPTED * group.exposed
     ):
         return None
+    after = " and its checks pass" if words[0] in ("commit", "push", "open", "create") else ""
+    if is_rule:
+        return FindingText(
+            title=f"People say it again and again: {code}", line=f"What people ask for each time: {code}."
+        )
     return FindingText(
         title=f"People ask for it again and again: {code}",
-        line=f"When a piece of work is done and its checks pass, do this without being asked: {code}.",
+        line=f"When a piece of work is done{after}, do this without being asked: {code}.",
     )
 
 

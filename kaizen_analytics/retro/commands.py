@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
 _SENTENCE = re.compile(r"'[^']* [^']*'|\"")
+_WINDOWS_PATH = re.compile(r"(?:^|[\s\"'])(?:[A-Za-z]:|\.{1,2}|[\w.-]+)?\\[\w.]")
 _ASSIGNMENT = re.compile(r"\w+=")
 _LONGEST = 120
 
@@ -40,9 +41,13 @@ def quote(text: str, *, is_path: bool = False) -> str | None:
 def split_parts(command: str) -> list[list[str]]:
     """Return the words of a command's simple commands, without assignments in front of them.
 
+    A command with paths of Windows has none: a shell of the other systems takes their backslashes out.
+
     >>> split_parts("cd api && CI=1 go test ./...")
     [['cd', 'api'], ['go', 'test', './...']]
     """
+    if _WINDOWS_PATH.search(command):
+        return []
     parts = [list(dropwhile(_ASSIGNMENT.match, part.words)) for part in split_command(command)]
     return [words for words in parts if words]
 
@@ -62,17 +67,21 @@ def find_replacement(
     >>> find_replacement("not_found", "pytest", "pytest -q tests", ["ls", "uv run pytest -q tests"], "/w/")
     ('pytest', 'uv run pytest')
     """
-    bad = next((words for words in split_parts(command) if _names(problem, words, what)), None)
+    parts = split_parts(command)
+    bad = next((words for words in parts if _names(problem, words, what)), None)
+    if bad is None and problem == "module":
+        # A script that imports what another interpreter has.
+        bad = next((words for words in parts if words[0].startswith("python")), None)
     if bad is None:
         return None
     # What is right of the thing that is missing stays as it is.
-    place = 1 if problem == "not_found" else next(n for n, word in enumerate(bad, 1) if word.startswith(what))
+    place = next((n for n, word in enumerate(bad, 1) if word.startswith(what)), 1) if problem != "not_found" else 1
     kind, rest = classify(bad), bad[place:]
     for good in (words for other in later for words in split_parts(other) if words != bad):
         if problem == "not_found" and bad[-len(good) :] == good:
             return what, ""
         if problem in ("not_found", "module"):
-            if not rest or good[-len(rest) :] != rest or (problem == "module" and what not in good):
+            if not rest or good[-len(rest) :] != rest or (what in bad and problem == "module" and what not in good):
                 continue
             start = [word.removeprefix(folder) for word in good[: -len(rest)]]
             if start != bad[:place] and not any(word.startswith(("/", "~", "..")) for word in start):

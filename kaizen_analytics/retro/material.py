@@ -315,7 +315,7 @@ def read_rules() -> dict[str, Any]:
     (True, False)
     """
     rules = tomllib.loads(files(__package__).joinpath("rules.toml").read_text(encoding="utf-8"))
-    for table in ("acknowledged", "harmless", "outward", "running", "reading", "editing"):
+    for table in ("acknowledged", "harmless", "asking", "ruling", "generated", "running", "reading", "editing"):
         rules[table] = {key: frozenset(words) for key, words in rules[table].items()}
     rules["problem"] = [(row["kind"], re.compile(row["pattern"])) for row in rules["problem"]]
     return rules
@@ -359,8 +359,8 @@ def _add_facts(calls: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-_FIXERS = re.compile(r"(?:^|[\s:._-])(?:--fix|--write|fix|fmt|format)(?:$|[\s:._-])")
-_READERS = frozenset({"cat", "sed", "nl", "head", "tail", "bat", "less", "more"})
+_FIXERS = re.compile(r"(?:^|[\s:._-])(?:--fix|--write|--autocorrect|--autocorrect-all|fix|fmt|format)(?:$|[\s:._-])")
+_READERS = frozenset({"cat", "sed", "nl", "head", "tail", "bat", "less", "more", "Get-Content", "gc", "type"})
 _RANGE = re.compile(r"[\d,$]+p?")
 _WORD, _ARGUMENT = re.compile(r"[a-z][a-z-]*"), re.compile(r"[\w.][\w./:@-]*")
 

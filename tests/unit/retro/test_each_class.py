@@ -192,7 +192,7 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
     "any program": (
         "large_output",
         three(lambda s: s.run("terraform plan", chars=40_000).answer(read=1)),
-        "Ask `terraform plan` for less",
+        "Keep what `terraform plan` prints short",
         10_000 * WRITE * (1 - 2_000 / 40_000),
     ),
     "three quarters of a file": ("whole_file", three(read_whole), "`docs/plan.md`", 5_000 * (WRITE + READ) * 0.75),
@@ -236,6 +236,19 @@ FINDINGS: dict[str, tuple[str, list[Session], str, float | None]] = {
         three(lambda s: s.answer(write=50_000).call("ToolSearch", chars=100).answer(write=50_100)),
         "Tools are loaded",
         50_000 * (WRITE - READ),
+    ),
+    "a rule": ("repeated_prompt", three(lambda s: ask(s, "use pnpm, not npm")), "`use pnpm not npm`", 20_000 * READ),
+    "a script whose interpreter lacks a module": (
+        "wrong_command",
+        swap("python gen.py", "ModuleNotFoundError: No module named 'requests'", "uv run python gen.py"),
+        "Run `uv run python`, not `python`: it has no `requests`.",
+        10_000 * READ,
+    ),
+    "a task of cargo": (
+        "wrong_command",
+        swap("cargo tset", "error: no such command: `tset`", "cargo test"),
+        "Run `cargo test`, not `cargo tset`",
+        10_000 * READ,
     ),
     "a habit": ("repeated_prompt", three(ask), "People ask for it again and again: `commit`", 20_000 * READ),
     "harmless": (
@@ -359,7 +372,14 @@ NEAR_MISSES: dict[str, tuple[str, list[Session]]] = {
         "lone_calls",
         three(lambda s: edit_files(edit_files(s, "a.py").prompt("now the other"), "a.py")),
     ),
-    "a prompt that cannot be undone": ("repeated_prompt", three(lambda s: ask(s, "deploy"))),
+    "paths of Windows": (
+        "wrong_command",
+        swap(".\\gradlew.bat tset", "Task 'tset' not found in root project", ".\\gradlew.bat test"),
+    ),
+    "a folder that a build makes": (
+        "missing_path",
+        three(lambda s: s.run("ls dist", "ls: dist: No such file or directory").answer(read=9_000)),
+    ),
     "a start near the leanest": ("start_context", [*three(lambda s: begin(s, 20_900, "codex")), lean("codex")]),
     "a conversation that goes on elsewhere": (
         "start_context",
@@ -423,7 +443,10 @@ NEAR_MISSES: dict[str, tuple[str, list[Session]]] = {
     "the same file": ("carried_context", three(lambda s: go_on(s, then="basket.py"))),
     **{
         f"prompt {text}": ("repeated_prompt", three(lambda s, text=text: ask(s, text)))
-        for text in ("yes, go on", "continue", "is it done?", "/compact", "look at api.py", "fix 2")
+        for text in (
+            *("yes, go on", "continue", "is it done?", "/compact", "look at api.py", "fix 2"),
+            *("looks good", "lgtm", "explain", "show me", "push to main", "deploy", "fix it", "use"),
+        )
     },
     "a rare prompt": ("repeated_prompt", [*three(ask), *TALKS]),
     "most end unchecked": ("unchecked_end", [*CHECKED, *three(lambda s: edit(s, None))]),

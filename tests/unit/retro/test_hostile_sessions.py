@@ -50,7 +50,7 @@ def test_what_a_tool_says_is_no_rule(error: str):
         session.prompt("Build it").run("rtk bun test", error).answer(read=20_000)
         session.call("Skill", error=error, helper="commit").answer(read=20_000)
         session.call("Edit", path=f"{REPOSITORY}/a.py").run("make test", error).answer(read=20_000)
-        return session.run("bun test").answer(read=20_000).prompt("Go on with the next").answer(read=20_000)
+        return session.run("bun test").answer(read=20_000).prompt("commit").answer(read=20_000)
 
     found = list(judge(*three(build))[0])
 
