@@ -362,7 +362,8 @@ class ClaudeCodeParser(LineParser):
     def _pull_request(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         url = text_of(record, "prUrl")
         if url is not None:
-            self._add(Event(_key(uuid), ts_ms, Kind.LIFECYCLE, {"event": "pull_request", "pull_request": clean(url)}))
+            told: Json = {"event": "pull_request", "pull_request": clean(url)}
+            self._add(Event(_key(uuid) or f"p:{self.session_id}:{ts_ms}:{url}", ts_ms, Kind.LIFECYCLE, told))
 
     _HANDLERS: ClassVar[dict[str, Callable[[ClaudeCodeParser, Json, str | None, int], None]]] = {
         "assistant": _assistant,

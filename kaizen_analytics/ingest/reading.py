@@ -127,9 +127,10 @@ class Work:
         copies = zip(self.records, self.events, strict=False)
         return next((one for one, event in reversed(list(copies)) if event.standing is not RecordStanding.WROTE), None)
 
-    def book(self, children: Iterable[tuple[str | None, Tokens]], parent: Work | None) -> None:
+    def book(self, lost: Iterable[Event], children: Iterable[tuple[str | None, Tokens]], parent: Work | None) -> None:
         """Add what the session's own total holds beyond its messages and those of its sub-agents, by model.
 
+        `lost` are messages that the file held when it was read before.
         The total of a fork begins with what its parent's was when the fork was made. Where that is not known, what the
         parent held beyond messages cannot be told apart, and nothing is added.
         """
@@ -137,6 +138,7 @@ class Work:
             return
         totals, before = self.parser.parsed.totals[-1], None
         own = [event for event in self.events[: totals.n_events] if event.standing is RecordStanding.WROTE]
+        own += [event for event in lost if event.ts_ms <= totals.at_ms and NOT_IN_MESSAGES not in event.payload]
         if self.copied_record is not None:
             if parent is not None and own:
                 forked_ms = min(event.ts_ms for event in own)

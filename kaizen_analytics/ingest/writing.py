@@ -14,7 +14,7 @@ from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
 from kaizen_analytics.ingest.cursor import has_grown
 from kaizen_analytics.ingest.discover import file_of
-from kaizen_analytics.ingest.records import NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
+from kaizen_analytics.ingest.records import LAST_MS, NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
     NOT_IN_MESSAGES,
@@ -386,12 +386,12 @@ class Batch:
         mine = {work.row.id: work for work in session.works if work.row is not None}
         stored = self._records_of([*mine, *(row.id for row in session.files)])
         stored = [record for record in stored if record.file_id not in mine or not mine[record.file_id].replaces]
+        kept = self._kept(session, stored)
         for work in session.works:
             origin = self._origin_of(work)
             parent = self.works.get(origin.path) if origin is not None else None
-            work.book(self._messages_of_children(session.id, work), parent)
+            work.book([one.event for one in kept], self._messages_of_children(session.id, work), parent)
         lists = self._entries(session, {record.record: record.report for record in stored})
-        kept = self._kept(session, stored)
         lost = {(entry.file_id, entry.record) for entry in kept}
         session.others += [
             (one.file_id, one.record, None, one.standing, one.report)
@@ -473,7 +473,8 @@ class Batch:
         """Yield model and tokens of the responses that a session's sub-agents gave before its last own total."""
         if not work.parser.parsed.totals:
             return
-        ended_ms = work.parser.parsed.totals[-1].at_ms
+        totals = work.parser.parsed.totals[-1]
+        ended_ms = totals.at_ms if totals.n_events < len(work.events) else LAST_MS  # else all ended with the run
         read = set()
         for other in self.works.values():
             if other.parser.parent_session_id == session:
@@ -538,8 +539,7 @@ class Batch:
         """Return the stored events whose records are gone: overwritten, cut off, or lost with their file."""
         if not session.before:
             return []
-        present = {record for work in session.works for record in work.records}
-        present = present.union(*(work.booked_records for work in session.works))
+        present = {record for work in session.works for record in (*work.records, *work.booked_records)}
         gone = {one.seq: one for one in stored if one.seq is not None and one.record not in present}
         told = {one.seq for one in stored if one.seq is not None}
         unknown = set() if len(told) >= session.before else set(range(session.before)) - told
@@ -565,6 +565,7 @@ class Batch:
                 given, written, again, output, reasoning = (_integer(stored[name]) for name in _TOKEN_COLUMNS)
                 event = Event(None, ts_ms, str(stored["kind"]), orjson.loads(stored["payload"] or "{}"), place)
                 event.tokens = Tokens(given, written, again, output, reasoning)
+                event.model = event.payload.get("model")
                 record, file_id, report = None, 0, ""
                 if known is not None:
                     record, file_id, report = known.record, known.file_id, known.report or ""
@@ -591,7 +592,7 @@ class Batch:
         """Return the row of `sessions`; what files or repositories told that are gone is taken from the stored one."""
         tally, works, before = session.tally, _by_weight(session.works), session.stored
         stored = before if kept or not works else {}
-        places = [entry.event.place for entry in kept[:1]] + [_first_place(work) for work in works]
+        places = [session.entries[0].event.place, *map(_first_place, works)]
         cwd = next((place.cwd for place in places if place.cwd), None)
         branch = next((place.branch for place in places if place.branch), None)
         version = next((place.version for place in places if place.version), None) or stored.get("agent_version")
@@ -687,19 +688,20 @@ def _take(event: Event, tokens: Tokens, stop: str | None) -> None:
         event.payload.pop("unreliable", None)
 
 
-def _choose_owner(claims: Iterable[_Claim]) -> _Claim:
+def _choose_owner(claims: Sequence[_Claim]) -> _Claim:
     """Return the claim that owns a record; the rule needs nothing but the files, so their order does not matter.
 
     The file that wrote it, by its own word: it names the file, and is not older than the file itself. Among copies the
     file that began first: a later one may be a copy of it. Otherwise the file whose last time is earliest (a copy goes
     on after its original stopped); else the smallest path. What is gone keeps what it owned and gains nothing, because
-    it cannot be read again.
+    it cannot be read again. A session's last time is that of its fullest copy.
     """
+    last_ms = {one.session: one.last_ms for one in sorted(claims, key=lambda one: one.last_ms)}
 
     def rank(claim: _Claim) -> tuple[int, int, int, int, str]:
         presence = (0 if claim.owned else 2) if claim.vanished else 1
         born_ms = (claim.born_ms or 0) if claim.standing == RecordStanding.COPIED else 0
-        return presence, -claim.standing, born_ms, claim.last_ms, claim.path
+        return presence, -claim.standing, born_ms, last_ms[claim.session], claim.path
 
     return min(claims, key=rank)
 

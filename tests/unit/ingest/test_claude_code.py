@@ -139,8 +139,14 @@ def test_times_that_go_backward_keep_file_order():
     assert [event.ts_ms for event in found] == sorted((event.ts_ms for event in found), reverse=True)
 
 
-def test_a_repeated_uuid_counts_once():
-    assert len(events(prompt("a", 1), prompt("a", 1))) == 1
+def test_a_repeated_record_counts_once():
+    link = {
+        "type": "pr-link",
+        "prUrl": "https://forge.example/team/app/pull/7",
+        "timestamp": prompt("a", 2)["timestamp"],
+    }
+
+    assert len(events(prompt("a", 1), link, prompt("a", 1), link)) == 2
 
 
 @pytest.mark.parametrize(

@@ -63,10 +63,22 @@ def test_a_total_over_several_runs_is_the_last_one(store, home):
     assert (booked(store), total(store)) == ([(20, 2, 0)], [50, 17])
 
 
+@pytest.mark.parametrize(("kept", "right"), [((10, 5), []), ((25, 9), [(15, 4, 0)])])
+def test_a_total_includes_the_messages_that_a_file_lost(store, home, kept, right):
+    path = claude_file(home, "s1", lines(turn(1), state(*kept)))
+    run_ingest(store, [home])
+    path.write_bytes(lines(turn(9), state(kept[0] + 10, kept[1] + 5)))  # overwritten on resume
+
+    for full in (False, True):
+        run_ingest(store, [home], full=full)
+        assert (booked(store), total(store)) == (right, [kept[0] + 10, kept[1] + 5])
+
+
 @pytest.mark.parametrize("order", ["parent", "child", "both"])
-def test_a_total_includes_the_sub_agents(store, home, order):
+@pytest.mark.parametrize("last", [2, 9])
+def test_a_total_includes_the_sub_agents(store, home, order, last):
     def parent():
-        claude_file(home, "s1", lines(turn(1), turn(9), state(100, 50)))
+        claude_file(home, "s1", lines(turn(1), turn(last), state(100, 50)))
 
     def child():
         told = [turn(n) | {"agentId": "agent-a"} for n in (3, 4)]

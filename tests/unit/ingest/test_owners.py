@@ -93,6 +93,18 @@ def test_of_two_forks_whose_original_is_gone_the_older_owns_its_records(store, h
     assert responses(store) == {"f1": "4", "f2": "1"}
 
 
+@pytest.mark.parametrize("names", [("s1", "f1"), ("f1", "s1")])
+def test_an_old_copy_of_a_fork_takes_nothing_from_the_original(store, home, tmp_path, names):
+    original, fork = names  # of a build that tells no beginning of a file
+    claude_file(home, original, lines(*turns(original, 1, 5, 20)))
+    claude_file(home, fork, lines(*turns(fork, 1, 5, 30)))
+    claude_file(tmp_path / "old", fork, lines(*turns(fork, 1)))
+
+    run_ingest(store, [home, tmp_path / "old"])
+
+    assert responses(store) == {original: "3", fork: "1"}
+
+
 @pytest.mark.parametrize("name", ["{}.bak", "{} (1)", "backup-{}", "{}_old"])
 @pytest.mark.parametrize("beside", [None, (1,), (1, 5, 9, 13)])
 def test_a_copy_with_something_around_the_id_in_its_name_is_the_session(store, home, name, beside):

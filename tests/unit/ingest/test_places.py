@@ -15,6 +15,7 @@ from ingest_lines import (
     claude_file,
     codex_file,
     counts,
+    line,
     lines,
     meta,
     prompt,
@@ -228,6 +229,18 @@ def test_a_folder_of_six_thousand_bytes_stops_nothing(store, home):
     summary = run_ingest(store, [home]).agents["claude_code"]
 
     assert summary.sessions == 3
+
+
+def test_a_file_that_was_cut_off_leaves_its_session_in_its_folder(store, home, repo):
+    places = (repo, repo / "src", "/elsewhere")
+    told = [line(prompt(f"p{n}", n) | {"cwd": str(cwd)}) for n, cwd in enumerate(places)]
+    path = claude_file(home, "s1", b"".join(told))
+    run_ingest(store, [home])
+    for rest in (told[:1], [], told[2:]):
+        path.write_bytes(b"".join(rest))
+        run_ingest(store, [home])
+
+        assert rows(store, "select workspace from sessions") == [(str(repo),)]
 
 
 def test_a_commit_stays_known_when_its_repository_is_gone(store, home, repo, tmp_path):
