@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from retro_stores import DAY_MS, MONDAY_MS, WEEK, add_session, add_week, misspelt
@@ -12,14 +14,23 @@ from scipy import stats
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric, Window
+from kaizen_analytics.experiments.decide import Headline
 from kaizen_analytics.experiments.lifecycle import new_experiment, start
 from kaizen_analytics.experiments.plan import Plan, get_plan
 from kaizen_analytics.experiments.sample import read_sample
-from kaizen_analytics.pages.retro import describe_followed, findings, list_unknown, whole
-from kaizen_analytics.retro.followup import Standing, update_exposures
+from kaizen_analytics.pages.retro import describe_followed, findings, followed, list_unknown, whole
+from kaizen_analytics.retro.followup import Followed, Standing, update_exposures
 from kaizen_analytics.retro.patch import render_patch
 from kaizen_analytics.retro.proposal import open_proposal, size_for_rate
-from kaizen_analytics.retro.retro import Retro, compute_retro, describe_window, last_days, parse_week, save_retro
+from kaizen_analytics.retro.retro import (
+    ExperimentLine,
+    Retro,
+    compute_retro,
+    describe_window,
+    last_days,
+    parse_week,
+    save_retro,
+)
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
 from kaizen_analytics.store.retros import decline_finding, find_finding, list_findings
@@ -154,6 +165,27 @@ def test_a_change_that_a_commit_applied_is_followed_from_there(store: Store, tmp
     assert (one.since_ms, one.hit, one.exposed) == (WEEK.end_ms, 0, 10)
     assert f"<!-- kaizen {finding.id} -->\n- Run `bun test`" in (root / "CLAUDE.md").read_text()
     assert render_patch(finding.change, finding.id, root) == ""
+
+
+@pytest.mark.parametrize(
+    ("headline", "text", "is_green"),
+    [
+        (Headline.DO_NOT_SHIP, "decided: do not ship", False),
+        (Headline.WORSE, "decided: worse", False),
+        (Headline.SHIP, "decided: ship", True),
+    ],
+)
+def test_only_a_decision_to_ship_has_a_green_mark(store: Store, headline: Headline, text: str, *, is_green: bool):
+    made = SimpleNamespace(decision=SimpleNamespace(headline=headline))
+    line = ExperimentLine(id="e", name="e", state="Concluded", metric=Metric.FINDING_RATE, evaluation=made)  # type: ignore[arg-type]
+    words = {"id": "f", "kind": "rework", "repository": "/w", "title": "t", "note": "experiment e"}
+    counts = {"since_ms": 0, "hit": 0, "exposed": 0, "former_hit": 0, "former_exposed": 0}
+    one = Followed(**words, **counts, standing=Standing.DECIDED, expected=None, p_value=None)  # type: ignore[arg-type]
+
+    told = followed(replace(make(store), followed=(one,), experiments=(line,))).plain
+
+    assert text in told
+    assert ("\u2713" in told) == is_green
 
 
 def test_no_session_since_is_no_success(store: Store):
