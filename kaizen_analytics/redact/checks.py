@@ -229,7 +229,7 @@ def _is_human(match: re.Match[bytes]) -> bool:
 
 
 _HOME_ROOTS = frozenset(
-    b"var export usr data mnt net nfs private rootfs hostfs host volumes cluster lustre gpfs nas storage san pool tank "
+    b"var export usr data file mnt net nfs private rootfs hostfs host volumes cluster lustre gpfs nas storage san pool tank "
     b"ceph beegfs hpc ..".split()
 )
 _LINUX_ON_WINDOWS = re.compile(rb"(?i)wsl(?:\$|\.localhost|\+|%2b)")

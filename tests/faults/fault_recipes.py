@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUBBORN = Path(__file__).with_name("stubborn.py")
-EXPERIMENT, DRAFT = "exp-1", "exp-2"
+EXPERIMENT, DRAFT, RUNNING = "exp-1", "exp-2", "exp-3"
 CONTROL = Classification.CONTROL
 REFUSED = 3
 """Exit code of a worker that was told 'not stored' by an error of ours."""
@@ -338,7 +338,9 @@ def fill_for_conclusion(path: Path) -> None:
         draft = make_experiment(created_at_ms=start_ms, duration_days=14)
         lifecycle.new_experiment(store, draft, Plan(planned_n=10))
         lifecycle.start(store, EXPERIMENT, now_ms=start_ms)
-        lifecycle.new_experiment(store, make_experiment(id=DRAFT, created_at_ms=start_ms), Plan(planned_n=10))
+        for name in (DRAFT, RUNNING):
+            lifecycle.new_experiment(store, make_experiment(id=name, created_at_ms=start_ms), Plan(planned_n=10))
+        lifecycle.start(store, RUNNING, now_ms=start_ms)
         for arm, first in ((CONTROL, 0), (Classification.TREATMENT, 1)):
             lifecycle.tag(store, EXPERIMENT, [f"c{number}" for number in range(first, 20, 2)], arm, now_ms=start_ms)
 
@@ -643,7 +645,7 @@ INTO_STORE = (
     "exp tag EXPERIMENT later --future --variant control",
     "exp untag EXPERIMENT c1 --reason wrong",
     "exp conclude EXPERIMENT",
-    "exp cancel EXPERIMENT --reason wrong",
+    "exp cancel RUNNING --reason wrong",
     "exp archive DRAFT",
     "exp new --name drawn --metric tokens_per_session --assign session --target-pct -10 --all-workspaces",
     "sessions annotate c1 --score 2",
@@ -678,7 +680,10 @@ def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
         write_transcript(home, f"m{number}", 40)
     into_store = [
         ["ingest", "--home", str(home)],
-        *(words.replace("EXPERIMENT", EXPERIMENT).replace("DRAFT", DRAFT).split() for words in INTO_STORE),
+        *(
+            words.replace("EXPERIMENT", EXPERIMENT).replace("DRAFT", DRAFT).replace("RUNNING", RUNNING).split()
+            for words in INTO_STORE
+        ),
     ]
     into_files = [words.replace("EXPERIMENT", EXPERIMENT).split() for words in INTO_FILES]
     load_key(folder / "lake.key")
@@ -720,11 +725,16 @@ def fill(file: Path, *, free: int) -> None:
 
 
 def run_command(place: Path, command: list[str], store: Path) -> None:
-    """Run one command of the command line in this process, in a folder that is also its home."""
+    """Run one command of the command line in this process, in a folder; hooks are installed in it."""
     os.chdir(place)
-    os.environ |= {"KAIZEN_HOME": str(place.parent / "kaizen"), "KAIZEN_STORE": str(store), "HOME": str(place)}
+    os.environ |= {"KAIZEN_HOME": str(place.parent / "kaizen"), "KAIZEN_STORE": str(store)}
+    if command[0] == "hooks":
+        os.environ["HOME"] = str(place)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # it is the runner's, which prints its own result
-    app(command, standalone_mode=False)
+    try:
+        app(command, standalone_mode=False)
+    except OSError as error:
+        raise KaizenError(str(error)) from error  # as `main` does
 
 
 def swapped_links(folder: Path, _: random.Random, runs: int) -> Tally:
