@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kaizen_analytics.redact.data import load_pattern
+
 if TYPE_CHECKING:
     from kaizen_analytics.redact.rules import Span
 
@@ -13,11 +15,7 @@ PRIVATE_KEY_KEYWORDS = (b"private key", b"private+key", b"putty-user-key-file", 
 _PRIVATE_BEGIN = re.compile(rb"-{4,5} ?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _PRIVATE_END = re.compile(rb"-{4,5} ?END[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _EDGE = re.compile(rb"-{4,5} ?(?:BEGIN|END) ")
-_PRIVATE_BODY = re.compile(
-    rb"(?:\s|\\+[nrt]|(?:[^\nA-Za-z0-9+]|\d{1,6}|[\w.:-]{1,30}[ |]){0,4}?[A-Za-z0-9+/]{38,}={0,2}"
-    rb"|[A-Za-z0-9+/=]{16,}|[A-Za-z0-9+/=]+(?=\s*(?:-----|$))"
-    rb"|(?:Proc-Type|DEK-Info|Version|Comment|Hash):[^\n\\]{0,200}|[+>| \"',;.])*",
-)
+_PRIVATE_BODY = load_pattern("private_body")
 _PUTTY_BODY = re.compile(rb"(?i)(?:PuTTY-User-Key-File|Private-Lines)[^\n]{0,80}(?:\s[^\n]{0,120}){0,60}")
 _LONGEST_KEY = 20_000
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
+from kaizen_analytics.redact.data import load_bytes, load_pattern
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
     MACHINE_AUTHORS,
@@ -27,10 +28,7 @@ _HOST_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.
 
 # Secrets
 
-_EXAMPLE_LOGIN = re.compile(
-    rb"(?i)(?:user(?:name|id)?|usr|login|me|foo|<.*|\{.*|\$.*|%.*)?:(?:pass(?:word|wd)?|pw|pwd|secret|token|x{3,}|\*+"
-    rb"|\.{3,}|\$.*|\{.*|<.*|%\w|bar)|.*:(?-i:(?:[A-Z]+[a-z]+)*(?:Key|Token|Secret|Password))",
-)
+_EXAMPLE_LOGIN = load_pattern("example_login")
 
 
 def _is_login(match: re.Match[bytes]) -> bool:
@@ -143,24 +141,14 @@ def _is_striking(match: re.Match[bytes]) -> bool:
 
 _HEX = re.compile(rb"[0-9a-f]{32,128}")
 _BETWEEN = re.compile(rb"[a-z]{2}\d{2,}[a-z]{2}")
-_NAMED = re.compile(
-    rb"(?i)1password$|(?:sha|md|pbkdf|bcrypt|scrypt|argon|aes|rsa|oauth|utf|ipv|base|http|tls|rfc|cve|iso|section|step|php|python"
-    rb"|java|node|v|s|ec|id|win|mac|vs|es|issue|#|/|\.|-|--)[-_.]?\d|[/.\\#@-]|\w+(?:[-_/.]\w+)+$|\w+\(|.*[=/\\]"
-)
+_NAMED = load_pattern("named")
 _CODE = re.compile(rb"[{}\\]|\w\.\w+\[|\[[_^-]|\]\?|->|::")
 _FORMER_HOST = re.compile(rb"://[^\s\"'<>`]{0,512},$")
 
 
 # People, machines, organisations
 
-_IMPERSONAL = re.compile(
-    rb"(?i)(?:git|hg|svn|noreply|no-reply|donotreply|do-not-reply|pass(?:word)?|pw|secret|token)@.*"
-    rb"|(?:support|security|info|bot)@(?:github|gitlab|docker|google|microsoft|apple|anthropic|openai)\.com|.*@(?:users\.noreply\.github\.com"
-    rb"|noreply\.\S+|sha256|v\d.*)"
-    rb"|(?:user|test|foo|name|you|your|email|someone|me|example|yourname|your\.name|your-email|username)@"
-    rb"(?:example|domain|company|email|test|bar|yourdomain|mail)\.(?:com|org|net|co|io)"
-    rb"|.*\.(?:service|socket|timer|mount|automount|swap|target|device|slice|scope|path|png|jpe?g|gif|svg|webp|js|ts|css|json|ya?ml|md|py|rs|go|zip|whl|tgz|lock|html)",
-)
+_IMPERSONAL = load_pattern("impersonal")
 
 
 def _is_person(match: re.Match[bytes]) -> bool:
@@ -180,11 +168,7 @@ def _names_somebody(name: bytes) -> bool:
 
 _NO_DOMAINS = re.compile(rb"(?i)HK(?:LM|CU|CR|U|CC|EY_\w+)|NT|IIS|BUILTIN|REGISTRY|DOMAIN|[A-Z]")
 _INTERNAL = re.compile(rb"(?i)\.(?:local|lan|corp|internal|intra|com|net|org|io|de)$")
-_TEX = re.compile(
-    rb"(?:alpha|beta|gamma|delta|epsilon|lambda|mu|pi|phi|psi|omega|cdots?|quad|qquad|leq?|geq?|neq?|mid|parallel|perp"
-    rb"|cap|cup|circ|cong|equiv|approx|in|item|infty|implies|iff|left|ldots|mathbf|mathrm|mathbb|operatorname|otimes"
-    rb"|oplus|pm|cite|label|hline|hspace|vspace|emph|end|div|ge|le|log|lim|exp|cos|pmod|par|prime|forall|exists|land)"
-)
+_TEX = load_pattern("tex_command")
 
 
 def _is_domain_account(match: re.Match[bytes]) -> bool:
@@ -207,10 +191,7 @@ def _is_private_organisation(match: re.Match[bytes]) -> bool:
     return match["value"].lower() not in PUBLIC_ORGANISATIONS
 
 
-_ATTRIBUTE = re.compile(
-    rb"\$|127\.|0\.0\.|(?:os|socket|config|self|this|opts|options|args|settings|req|request|url|env|process)\."
-    rb"|.*hostname"
-)
+_ATTRIBUTE = load_pattern("attribute")
 
 
 _CONTAINER = re.compile(rb"[0-9a-f]{12}|[0-9a-f]{64}")
@@ -228,10 +209,7 @@ def _is_human(match: re.Match[bytes]) -> bool:
     return not any(word.strip(b".[]") in MACHINE_AUTHORS for word in words)
 
 
-_HOME_ROOTS = frozenset(
-    b"var export usr data file mnt net nfs private rootfs hostfs host volumes cluster lustre gpfs nas storage san pool tank "
-    b"ceph beegfs hpc ..".split()
-)
+_HOME_ROOTS = load_bytes("home_roots")
 _LINUX_ON_WINDOWS = re.compile(rb"(?i)wsl(?:\$|\.localhost|\+|%2b)")
 _AFTER_PLACEHOLDER = re.compile(rb":[0-9a-z]{2,10}>$")
 
@@ -270,9 +248,6 @@ def _is_named_host(value: bytes) -> bool:
 
 # Check digits of personal data
 
-_ODD = dict(zip(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", (
-    1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 1, 0, 5, 7, 9, 13, 15, 17, 19, 21, 2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22,
-    25, 24, 23), strict=True))  # fmt: skip
 _VERHOEFF = (
     "0123456789", "1234067895", "2340178956", "3401289567", "4012395678", "5987604321", "6598710432", "7659821043",
     "8765932104", "9876543210",
@@ -334,25 +309,6 @@ def _is_phone(match: re.Match[bytes]) -> bool:
     return not value.isdigit() or len(digits) >= 9 or value.startswith(b"0")
 
 
-def _is_tax_number(match: re.Match[bytes]) -> bool:
-    digits = _digits(match)
-    company = len(digits) == 14
-    for place in (len(digits) - 2, len(digits) - 1):
-        weights = [(place - index - 1) % 8 + 2 if company else place - index + 1 for index in range(place)]
-        if (_weigh(digits, weights) * 10 if not company else -_weigh(digits, weights)) % 11 % 10 != digits[place]:
-            return False
-    return len(set(digits)) > 1
-
-
-def _is_ean(match: re.Match[bytes]) -> bool:
-    return _weigh(_digits(match), (1, 3) * 7) % 10 == 0
-
-
-def _is_niss(match: re.Match[bytes]) -> bool:
-    text = "".join(map(str, _digits(match)))
-    return any(97 - int(century + text[:9]) % 97 == int(text[9:]) for century in ("", "2"))
-
-
 def _is_resident(match: re.Match[bytes]) -> bool:
     weights = [2**power % 11 for power in range(17, 0, -1)]
     total = _weigh([byte - 48 for byte in match["value"][:17]], weights)
@@ -376,17 +332,6 @@ def _is_nordic(match: re.Match[bytes]) -> bool:
     letter = match["value"][-1:]
     finnish = int(match["value"].translate(None, b"+-A")[:9]) % 31
     return _is_luhn(digits[-10:]) or letter == b"0123456789ABCDEFHJKLMNPRSTUVWXY"[finnish : finnish + 1]
-
-
-def _is_korean(match: re.Match[bytes]) -> bool:
-    digits = _digits(match)
-    return (11 - _weigh(digits, (2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5)) % 11) % 10 == digits[12]
-
-
-def _is_codice_fiscale(match: re.Match[bytes]) -> bool:
-    value = match["value"]
-    even = sum(byte - 48 if byte < 58 else byte - 65 for byte in value[1:15:2])
-    return (sum(_ODD[byte] for byte in value[0:15:2]) + even) % 26 == value[15] - 65
 
 
 def _is_number(match: re.Match[bytes]) -> bool:
@@ -420,15 +365,10 @@ CHECKS: dict[str, Check] = {
     "luhn": lambda match: _is_luhn(_digits(match)) and (len(_digits(match)) < 19 or match["value"][:1] in b"46"),
     "iban": _is_iban,
     "phone": _is_phone,
-    "cpf": _is_tax_number,
-    "ean": _is_ean,
-    "niss": _is_niss,
     "resident": _is_resident,
     "verhoeff": _is_verhoeff,
     "nir": _is_nir,
     "nordic": _is_nordic,
-    "korean": _is_korean,
-    "codice-fiscale": _is_codice_fiscale,
     "number": _is_number,
     "dni": _is_spanish_number,
     "domain-account": _is_domain_account,

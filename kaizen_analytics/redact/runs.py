@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kaizen_analytics.redact.data import load_pattern
 from kaizen_analytics.redact.rules import load_rules
 from kaizen_analytics.redact.spans import Category
 from kaizen_analytics.redact.values import measure_shape
@@ -44,23 +45,14 @@ _BREAKS = bytes(not kind & (_LETTER | _DIGIT | _MARK | _DASH) for kind in _CLASS
 
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
-_HEX_TEXT = re.compile(
-    rb"(?:0[xX])?(?P<digits>(?:1[fF]8[bB]|78(?:01|9[cC]|[dD][aA]))(?:[0-9a-fA-F]{2}){10,}"
-    rb"|(?:[2-7][0-9a-fA-F]|0[9aAdD]|1[bB]|[c-fC-F][0-9a-fA-F]|[89abAB][0-9a-fA-F]){10,})"
-)
+_HEX_TEXT = load_pattern("hex_text")
 _BASE_32 = re.compile(rb"[A-Z2-7]{24,}")
 _DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
 _PREFIXED = re.compile(
     rb"(?P<prefix>[a-z][a-z0-9]{1,15}(?:[_-][a-z0-9]{1,12}){0,3}[_-])(?P<tail>[A-Za-z0-9]{20,}(?:[_-][A-Za-z0-9_-]{4,})*)"
 )
-_TELLING = re.compile(
-    rb"(?:^|[_-])(?:api|key|tok|token|sec|secret|pat|live|test|prod|sandbox|sk|pk|rk|ak|at|rt|oauth|auth|access|priv|bot|svc)(?:[_-]|$)"
-)
-_OBJECT = re.compile(
-    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|step|item|rs|fc|cus|price|prod|sub|in|pi|pm|ch|cs|si|il|seti|txn|po|acct"
-    rb"|index|chunk|main|bundle|vendor|vendors|commit|sha|hash|build|image|img|session|sess|rev|ref|tag|branch|trace|span|node|pod|job|task|snap|vol|subnet|vpc"
-    rb"|sg|ami|eni|rtb|igw|acl|uuid|user|org|proj|project|team|batch|vs|ft|ftjob|conv|gen|rollout|worktree|agent|bash|shell|container|page|polyfills|runtime|sha\d{1,3}|md5|css|app|assets?|data|test|tests|id|obj|doc|key|cache|etag)[_-]",
-)
+_TELLING = load_pattern("telling_prefix")
+_OBJECT = load_pattern("object_prefix")
 _TAILS = tuple(rule for rule in load_rules("tokens") if rule.form == "tail")
 _WHOLE_RULES = tuple(rule for rule in load_rules("tokens") if rule.form == "whole")
 _WHOLES = re.compile(b"|".join(b"(" + form.pattern.pattern + b")" for form in _WHOLE_RULES))
@@ -154,10 +146,7 @@ def _unpack(packed: bytes) -> bytes | None:
         return None
 
 
-_DUMP = re.compile(
-    rb"(?m)^[ \t]{0,8}[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t|-]{1,3}){1,17}[^\n]{0,40}(?:\n|\Z)"
-    rb"(?:[ \t]{0,8}[0-9a-fA-F]{4,16}:?[ \t]{1,4}(?:[0-9a-fA-F]{2,8}[ \t|-]{1,3}){0,17}[^\n]{0,40}(?:\n|\Z))*"
-)
+_DUMP = load_pattern("dump")
 _DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2}){0,3} {0,2})+)")
 
 
@@ -338,21 +327,10 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
     return telling and shape.size not in (40, 64) and shape.entropy >= 3.2
 
 
-_ADDRESS = re.compile(
-    rb"(?:(?<![\w.:%-])|(?<=::[fF]{4}:))(?<!%[0-9A-Fa-f])(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?![\w-]|\.\w)",
-)
-_NOBODY = re.compile(
-    rb"(?:0|127|22[4-9]|23\d|255)\..*|(?:\d+\.){1,2}0\.0(?:\.0)?|1\.1\.1\.1|1\.0\.0\.1|8\.8\.8\.8|8\.8\.4\.4|9\.9\.9\.9"
-    rb"|169\.254\.169\.254|\d\.\d\.\d\.\d+|(?:.*\.)?0\d+(?:\..*)?"
-)
-_VERSION_BEFORE = re.compile(
-    rb"(?i)(?:[a-z][\w-]{0,30}/|version[\"']?[ +:=v\"']{0,5}|(?<![a-z])ver\.?[ :=]{0,2}|v|[=<>~^!]=\s?|[~^]|@"
-    rb"|release[ :]|build[ :]|assembly\w{0,20}[\"'(:= ]{0,4}|==|rev[ :]|section |chapter |rfc )$",
-)
-_ADDRESS_6 = re.compile(
-    rb"(?<![\w:.])(?:(?:[0-9a-fA-F]{1,4}:){7}[0-9a-fA-F]{1,4}|(?:[0-9a-fA-F]{1,4}:){1,6}(?::"
-    rb"[0-9a-fA-F]{1,4}){1,6}|(?:[0-9a-fA-F]{1,4}:){2,7}:)(?![\w:])",
-)
+_ADDRESS = load_pattern("address")
+_NOBODY = load_pattern("nobodys_address")
+_VERSION_BEFORE = load_pattern("version_before")
+_ADDRESS_6 = load_pattern("address_6")
 _MAC = re.compile(rb"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){4}(?![\w:-])")
 
 

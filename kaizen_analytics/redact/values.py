@@ -13,7 +13,7 @@ from enum import Enum, auto
 from functools import lru_cache
 from itertools import pairwise
 
-from kaizen_analytics.redact.data import load_bytes, load_words
+from kaizen_analytics.redact.data import load_bytes, load_pattern, load_words
 
 PASSWORD_WORDS = load_words("password_words")
 SECRET_WORDS = load_words("secret_words")
@@ -30,41 +30,14 @@ LOOKALIKES = tuple(tuple(pair) for pair in load_words("lookalikes"))
 """Letters of other scripts, and the letters of ASCII that they look like."""
 
 
-_PLACEHOLDER = re.compile(
-    rb"(?i)(?:x{3,}|\*+|\.{3,}|-+|_+|none|null|nil|undefined|true|false|yes|no|on|off|empty|n/a|tbd|unset|default"
-    rb"|change[_-]?(?:me|it|this)[\w-]*|examples?|example[_.-].*|.*[_-]example|.*[_-]here|your[_-].*"
-    rb"|yoursecret\w*|my[_-]?(?:secret|password|token|key)"
-    rb"|\\?<.*>?|\$\{.*|\$\(.*|\$[A-Za-z_]\w*(?:/.*)?|%[A-Za-z_]\w*%|%\(?\w*\)?[sdv]|\{\{?.*\}|#\{.*|@@?[A-Za-z_]+"
-    rb"|&[A-Za-z_]+|\[.*\]"
-    rb"|(?:process|os|sys|self|this|config|settings|secrets|vars|var|env|args|options|opts|request|req|ctx"
-    rb"|context|data|props"
-    rb"|params|state|event|response|resp|res|github|steps|inputs|local|module|app|window|document|cls|System"
-    rb"|Environment|kwargs|import"
-    rb"|credentials|auth|session|user|client|conf|cfg|db|values|spec|input|payload|body|form|headers?|Rails|ENV"
-    rb"|Deno|Bun)"
-    rb"(?:\.|\[|->|::|\?\.).*"
-    rb"|(?:os\.)?(?:get)?env\b.*|getenv.*|vault:.*|arn:.*|ref\+.*|op://.*|secret://.*|ssm:.*|keyring:.*|file:.*"
-    rb"|str|string|bytes|int|number|bool|boolean|object|any|unknown|void|char|text|varchar.*|optional.*"
-    rb"|required|secret\w{0,3}|1?password\w{0,2}|utf-?\d{1,2}|latin-?1|iso-8859-\d{1,2}"
-    rb"|passwd|tokens?|credentials?|redacted|hidden|masked|censored|removed|placeholder.*|dummy.*|fake.*|todo.*"
-    rb"|fixme.*|insert.*|replace.*"
-    rb"|enter.*|sample.*|invalid.*|wrong.*|incorrect.*|missing.*|foo|bar|baz|qux|foobar|test|testing|tests?"
-    rb"[_-]?(?:key|token|secret|password|value)|admin|root|guest|user(?:name)?|abc|value\d?|key\d?"
-    rb"|https?://[^@\s]*|wss?://[^@\s]*|s3://.*|gs://.*|\.{1,2}/.*|~/.*|[A-Za-z]:[\\/].*)"
-)
+_PLACEHOLDER = load_pattern("placeholder")
 _DIGITS = b"0123456789"
 _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
 _PATTERN = re.compile(rb"\(\?[:=!P]|\\[dwsbDWS]|\[\^?[A-Za-z0-9]-[A-Za-z0-9]|\{[A-Za-z_]\w*\}")
 _LONGEST_PASSWORD = 128
 _LONGEST_PLACEHOLDER = 128
-_OBJECT_ID = re.compile(
-    rb"(?:toolu|srvtoolu|msg|req|call|chatcmpl|run|thread|asst|file|resp|evt|event|step|item|rs|fc|cus|price"
-    rb"|prod|sub|in|pi|pm|ch"
-    rb"|batch|vs|ft|ftjob|sess|snap|vol|subnet|vpc|sg|ami|eni|rtb|igw|acl|lt|sha1|sha224|sha256|sha384|sha512"
-    rb"|md5|h1|blake2b|blake3"
-    rb"|uuid|urn|pkg|go|swh|did|cid|node|gid|oci|git)[_:\-]",
-)
+_OBJECT_ID = load_pattern("object_id")
 _UUID = re.compile(rb"(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _VERSION = re.compile(rb"[vV^~=<>]{0,2}\d+(?:\.\d+){1,3}(?:[-+.][\w.+-]*)?")
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d(?:[T ][\d:.+Z-]*)?|\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?")
@@ -73,9 +46,7 @@ _CHAIN = re.compile(rb"(?:[A-Za-z_$][\w$]*\.[\w$.]*=)+[A-Za-z_$][\w$.]*")
 _WORDS = re.compile(rb"[a-z]{2,}(?:[-_./: ][a-z0-9]{1,10}){1,8}")
 _IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*")
 _PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
-_LETTERS_DIGITS = re.compile(
-    rb"[a-z]{3,}\d{1,2}|(?:[A-Z][a-z]+){2,}\d?|[A-Z][a-z]+\d?|[a-z]+(?:[A-Z][a-z]+)+\d?|[A-Z]+(?:_[A-Z0-9]+)+"
-)
+_LETTERS_DIGITS = load_pattern("spelt")
 _EXPRESSION = re.compile(rb"[\w.+*/-]+")
 _ENUM = re.compile(rb"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _NO_PASSWORDS = (_VERSION, _MEMBER, _TIME, _ENUM)
