@@ -336,56 +336,47 @@ def time_of(record: Mapping[str, Any], name: str = "timestamp") -> int | None:
     >>> time_of({"timestamp": "1970-01-01T00:00:01Z"}), time_of({})
     (1000, None)
     """
-    return moment_of(record, name)[0]
+    at_ms, _, fault = moment_or_fault(record, name)
+    if fault is not None:
+        raise fault
+    return at_ms
 
 
-def moment_of(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int | None, bool]:
-    """Return an ISO-8601 field as milliseconds since the epoch, and whether it says which zone it is in.
+def moment_or_fault(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int | None, bool, Malformed | None]:
+    """Return an ISO-8601 field as milliseconds since the epoch, whether it says its zone, and what is wrong with it.
 
-    A time without a zone is taken for UTC, a leap second for the second after it.
+    A time without a zone is taken for UTC, a leap second for the second after it. A fault is returned, so that the rest
+    of the record is not lost.
 
-    >>> moment_of({"timestamp": "1970-01-01T00:00:01Z"}), moment_of({"timestamp": "1970-01-01T00:00:01"}), moment_of({})
-    ((1000, True), (1000, False), (None, False))
-    """
-    value = record.get(name)
-    if value is None:
-        return None, False
-    if type(value) is not str:
-        raise Malformed(Reason.WRONG_TYPE, name)
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        moment = _odd_moment(value, name)
-    has_zone = moment.tzinfo is not None
-    try:
-        at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        raise Malformed(Reason.BAD_TIME, name) from None
-    if not 0 <= at_ms < LAST_MS:
-        raise Malformed(Reason.BAD_TIME, name)
-    return at_ms, has_zone
-
-
-def _odd_moment(value: str, name: str) -> datetime:
-    """Return a time that is written with small letters, or falls on a leap second."""
-    leap = _LEAP_SECOND.fullmatch(value)
-    try:
-        moment = datetime.fromisoformat((f"{leap[1]}59{leap[2]}" if leap else value).upper())
-        return moment + timedelta(seconds=leap is not None)
-    except (ValueError, OverflowError):
-        raise Malformed(Reason.BAD_TIME, name) from None
-
-
-def moment_or_fault(record: Mapping[str, Any]) -> tuple[int | None, bool, Malformed | None]:
-    """Return what `moment_of` does, and what is wrong with the time, so that the rest of the record is not lost.
-
+    >>> moment_or_fault({"timestamp": "1970-01-01T00:00:01Z"}), moment_or_fault({"timestamp": "1970-01-01T00:00:01"})
+    ((1000, True, None), (1000, False, None))
     >>> moment_or_fault({"timestamp": "yesterday"})[2].reason.value
     'bad_time'
     """
+    value = record.get(name)
+    if value is None:
+        return None, False, None
+    if type(value) is not str:
+        return None, False, Malformed(Reason.WRONG_TYPE, name)
     try:
-        return *moment_of(record), None
-    except Malformed as malformed:
-        return None, False, malformed
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            moment = _odd_moment(value)
+        has_zone = moment.tzinfo is not None
+        at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None, False, Malformed(Reason.BAD_TIME, name)
+    if not 0 <= at_ms < LAST_MS:
+        return None, False, Malformed(Reason.BAD_TIME, name)
+    return at_ms, has_zone, None
+
+
+def _odd_moment(value: str) -> datetime:
+    """Return a time that is written with small letters, or falls on a leap second."""
+    leap = _LEAP_SECOND.fullmatch(value)
+    moment = datetime.fromisoformat((f"{leap[1]}59{leap[2]}" if leap else value).upper())
+    return moment + timedelta(seconds=leap is not None)
 
 
 def name_within(stem: str, told: str | None) -> str | None:

@@ -27,7 +27,7 @@ from kaizen_analytics.ingest import claude_code, cursor
 from kaizen_analytics.ingest import codex as codex_module
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pricing import PriceList
-from kaizen_analytics.ingest.records import MAX_INTEGER, Reason, decode, moment_of
+from kaizen_analytics.ingest.records import MAX_INTEGER, Reason, decode, moment_or_fault
 from kaizen_analytics.ingest.rows import count_rows, event_row
 
 PARSERS = {
@@ -237,7 +237,7 @@ def test_a_record_whose_time_is_none_is_kept_at_the_time_of_the_one_before(momen
     ],
 )
 def test_a_time_is_read_in_every_spelling(moment, at_ms):
-    assert moment_of({"timestamp": moment}) == (at_ms, True)
+    assert moment_or_fault({"timestamp": moment}) == (at_ms, True, None)
 
 
 def test_a_lone_surrogate_loses_a_character_and_not_the_line():
