@@ -56,9 +56,7 @@ _NOTHING = "{}"
 
 
 def _read_object(cell: str) -> dict[str, Any]:
-    if cell == _NOTHING:  # as most are, and there may be very many
-        return {}
-    found = json.loads(cell)
+    found = json.loads(cell) if cell != _NOTHING else {}  # most hold nothing, and there may be very many
     if type(found) is not dict:
         raise ValueError(f"{cell:.40} is no object")
     return found
@@ -125,6 +123,4 @@ def save_checkpoints(store: Store, rows: Sequence[Checkpoint]) -> None:
 
 
 def _write_cell(cell: object) -> object:
-    if type(cell) is not dict:
-        return cell
-    return json.dumps(cell) if cell else _NOTHING
+    return (json.dumps(cell) if cell else _NOTHING) if type(cell) is dict else cell

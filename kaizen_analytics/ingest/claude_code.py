@@ -65,16 +65,8 @@ _QUIET_KINDS = frozenset(
     | {"fork-context-ref", "last-prompt", "launched", "marble-origami-commit"}
     | {"marble-origami-snapshot", "mode", "permission-mode", "progress", "queue-operation", "relocated"}
     | {"api-request", "api-request-shape", "api-request-blob", "tools-used", "prompt_snapshot"}
-    | {
-        "hook_additional_context",
-        "result",
-        "speculation-accept",
-        "started",
-        "summary",
-        "tag",
-        "task-summary",
-        "worktree-state",
-    }
+    | {"hook_additional_context", "result", "speculation-accept", "started", "summary", "tag", "task-summary"}
+    | {"worktree-state"}
 )
 _QUIET_FAMILIES = ("file-history-", "artifact-")
 """Kinds of records, and beginnings of kinds, that are known and have nothing to count."""
@@ -428,8 +420,8 @@ def _call_key(call_id: str | None, response: str | None, uuid: str | None, index
 
 
 def _message(record: Json) -> Json:
-    message = object_of(record, "message")
-    if message is None:
+    message = record.get("message")
+    if type(message) is not dict:
         raise Malformed(Reason.WRONG_TYPE, "message")
     return message
 

@@ -45,12 +45,8 @@ _Counts = tuple[int, int, int, int, int]
 """input, cached, cache write, output, reasoning; as Codex counts them: each later one a part of an earlier one."""
 
 _COUNT_FIELDS = (
-    "input_tokens",
-    "cached_input_tokens",
-    "cache_write_input_tokens",
-    "output_tokens",
-    "reasoning_output_tokens",
-)
+    "input_tokens", "cached_input_tokens", "cache_write_input_tokens", "output_tokens", "reasoning_output_tokens",
+)  # fmt: skip
 _PAIRS_KEPT = 8
 """So many responses may be recorded before the total that they are a part of is reported."""
 

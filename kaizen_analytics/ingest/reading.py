@@ -182,8 +182,10 @@ def _identify_events(session: str, events: Iterable[Event], *, timed: bool) -> N
 
 def _hash_records(keys: Iterable[str]) -> tuple[int, ...]:
     """Return the 64-bit signed hashes that stand for the ids of records in the store."""
-    hashes = [hashlib.blake2b(key.encode(), digest_size=8).digest() for key in keys]
-    return struct.unpack(f">{len(hashes)}q", b"".join(hashes))
+    hashes = bytearray()
+    for key in keys:
+        hashes += hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return struct.unpack(f">{len(hashes) // 8}q", hashes)
 
 
 def _plain(model: str) -> str:

@@ -436,16 +436,16 @@ class LineParser(ABC):
         """Read one line; whatever is wrong with it is counted, never raised."""
         try:
             document = orjson.loads(line)
-            if type(document) is dict:  # nearly all lines: what follows must be quick
-                self.parsed.n_lines += 1
-                self._record(document)
-                return
         except orjson.JSONDecodeError:
-            pass
+            document = None
+        if type(document) is not dict:
+            self.feed_records(offset, *decode(line))
+            return
+        self.parsed.n_lines += 1  # nearly all lines come here: what follows must be quick
+        try:
+            self._record(document)
         except Malformed as malformed:
             self._reject(offset, malformed.reason, malformed.detail)
-            return
-        self.feed_records(offset, *decode(line))
 
     def feed_records(self, offset: int, documents: list[Json], broken: Reason | None = None) -> None:
         """Read the records of one line; `broken` is what is wrong with the line."""

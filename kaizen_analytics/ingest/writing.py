@@ -38,7 +38,7 @@ _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
 
-_SLICE = 10_000
+_SLICE = 5_000
 """So many rows are handed over at once, which bounds the memory for a session of any size."""
 
 _COLUMNS = {
@@ -256,17 +256,10 @@ class Batch:
                 if known.replaces or owned != "1" or record in present[place]:
                     continue  # the work claims it itself, or has nothing to keep
             gone = known is not None or not self._is_there(place)
-            claim = _Claim(
-                str(session),
-                place,
-                int(standing or 0),
-                int(last_ms or 0),
-                owned == "1",
-                gone,
-                report,
+            self._claims[record].append(_Claim(
+                str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, report,
                 _integer(born_ms),
-            )
-            self._claims[record].append(claim)
+            ))  # fmt: skip
         contested = {record for record, times in Counter(held).items() if times > 1} | self._claims.keys()
         for work in works:
             if contested and not contested.isdisjoint(work.records):
