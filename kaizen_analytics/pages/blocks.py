@@ -6,6 +6,7 @@ has no script, loads nothing and names no colour. Every text is escaped here, so
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,10 @@ _MARKS = {Tone.GOOD: "\u2713", Tone.BAD: "\u2717", Tone.UNCLEAR: "?", Tone.NEUTR
 _WHOLE, _WHOLE_WORD = 13, 26
 """A text of up to so many characters is not broken: a date, the name of an agent, the beginning of a session's id; and
 one without a place to break, such as the name of a metric."""
+
+
+_UNBROKEN = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*|\d{4}-\d\d-\d\d(?:T[\d:]+Z)?")
+"""Options and dates in a sentence, which a browser would break at a hyphen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +304,8 @@ def data(document: Mapping[str, Any]) -> Block:
 
 def _line(text: str, *, code: bool) -> Block:
     if not code:
-        return Block(html=escape_html(text), markdown=escape_markdown(text), plain=_escape_plain(text))
+        whole = _UNBROKEN.sub(r'<span style="white-space:nowrap">\g<0></span>', escape_html(text))
+        return Block(html=whole, markdown=escape_markdown(text), plain=_escape_plain(text))
     pieces = [(place % 2 == 1, piece) for place, piece in enumerate(text.split("`")) if piece]
     return Block(
         html="".join(f"<code>{escape_html(text)}</code>" if is_code else escape_html(text) for is_code, text in pieces),

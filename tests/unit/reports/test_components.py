@@ -128,3 +128,10 @@ def test_a_notebook_gets_every_form_and_the_mark_of_trust() -> None:
 def test_data_shows_nothing() -> None:
     data, _ = blocks.data({"a": 1})._repr_mimebundle_()
     assert data == {"text/html": "", "text/markdown": "", "text/plain": "", DATA_MIME: {"a": 1}}
+
+
+def test_a_browser_breaks_no_option_and_no_time():
+    html = blocks.paragraph("Add --treatment-file by 2026-05-27T00:00:00Z; well-known a--b stay.").html
+    assert html.count("nowrap") == 2
+    assert '<span style="white-space:nowrap">--treatment-file</span>' in html
+    assert '<span style="white-space:nowrap">2026-05-27T00:00:00Z</span>' in html
