@@ -115,7 +115,7 @@ def _status() -> Iterator[object]:
         (LABELS[file.agent], _say_installed(row), row["parts"], "yes" if row["ingest"] else "no", row["file"])
         for file, row in zip(places, rows, strict=True)
     ]
-    print_table(["agent", "installed", "parts", "ingest", "file"], cells, droppable=("parts", "ingest"))
+    print_table(["agent", "installed", "parts", "ingest", "file"], cells)
 
 
 def _say_installed(row: dict[str, Any]) -> str:
