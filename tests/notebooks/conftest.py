@@ -19,6 +19,12 @@ pytest.register_assert_rewrite("page_checks")
 PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nflag: bool = False'
 
 
+@pytest.fixture(scope="session")
+def sample_store(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the sample's store under the name that the committed reports show."""
+    return shutil.copy(sample_store, tmp_path_factory.mktemp("sample") / "kaizen.db")
+
+
 @pytest.fixture(scope="module")
 def sessions_store(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a store of the sample's sessions, without its experiments."""
