@@ -526,7 +526,7 @@ def _failure(text: str) -> Json:
 
 
 def _result_details(details: object) -> Json:
-    """Return the few facts beside a result that are worth a query: lines read, a child's id, an interruption."""
+    """Return the few facts beside a result that are worth a query: lines read, a child's id, how it ended."""
     found: Json = {}
     if type(details) is not dict:
         return found
@@ -534,6 +534,8 @@ def _result_details(details: object) -> Json:
         found["agent_id"] = clean(agent)
     if details.get("interrupted") is True:
         found["interrupted"] = True
+    if type(details.get("backgroundTaskId")) is str:
+        found["background"] = True
     file = details.get("file")
     if type(file) is dict and type(lines := file.get("totalLines")) is int and 0 <= lines <= MAX_INTEGER:
         found["lines"] = lines

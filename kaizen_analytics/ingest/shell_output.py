@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SHELL_TOOLS = frozenset({
     "Bash", "bash", "shell", "local_shell", "shell_command", "exec_command", "container.exec", "run_terminal_cmd",
     "run_terminal_command_v2", "Shell",
+    "PowerShell",
 })  # fmt: skip
 """The names that Claude Code, Codex and Cursor give to the tool that runs a command."""
 

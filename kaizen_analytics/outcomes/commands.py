@@ -11,7 +11,7 @@ import re
 import shlex
 import tomllib
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 _HEREDOC = re.compile(r"<<-?\s*(['\"]?)(\w+)\1[^\n]*\n.*?(?:\n[ \t]*\2(?=[\s)]|$)|\Z)", re.DOTALL)
-_ASSIGNMENT = re.compile(r"\w+=")
+_ASSIGNMENT = re.compile(r"(?:\$env:)?\w+=")
+_SUFFIX = re.compile(r"(?<=\w)(?:@[\w.^~-]+|\.(?:exe|cmd|bat|js))$")
+_BOTH_TO_FILE = re.compile(r"(?<!&)&>>?")
+_PATH = re.compile(r"(?<=[\w.])\\(?=\w)")
 _SEPARATORS = ("&&", "||", ";", "\n", "&", "|", "|&")
-_SHELLS = ("bash", "sh", "zsh", "dash")
-_FILTERS = ("head", "grep", "rg", "awk", "sed", "cut", "wc", "sort", "uniq", "jq")
+_SHELLS = ("bash", "sh", "zsh", "dash", "powershell", "pwsh", "cmd")
+_SCRIPT_OPTION = re.compile(r"-\w*c|-command|/c", re.IGNORECASE)
+_KEYWORDS = ("!", "if", "then", "elif", "else", "while", "until", "do")
+_UNKNOWN_AFTER = ("||", *_KEYWORDS)
+"""Behind these, the exit status of a check does not become that of the command."""
+_FILTERS = ("head", "grep", "rg", "awk", "sed", "cut", "wc", "sort", "uniq", "jq", "Select-String")
 _NESTED = 3
 
 
@@ -39,6 +46,8 @@ class _CommandFacts:
     """Whether every check of the command passed; None without a check, and where nothing says it."""
     commits: bool = False
     """Whether it makes a commit."""
+    amends: bool = False
+    """Whether one of its commits takes the place of the commit before."""
     opens_pull_request: bool = False
 
 
@@ -62,7 +71,10 @@ class _CheckRules:
     tools: Mapping[str, Mapping[str, tuple[tuple[str, ...], ...]]]
     tasks: Mapping[str, frozenset[str]]
     runners: tuple[tuple[str, ...], ...]
+    several: frozenset[str]
     wrappers: Mapping[str, tuple[tuple[str, ...], ...]]
+    into: Mapping[str, tuple[tuple[str, ...], ...]]
+    idle: frozenset[str]
     harmless: frozenset[str]
     digest: str
     kinds: tuple[str, ...] = field(default=("test", "build", "types", "lint"))
@@ -91,7 +103,10 @@ def read_rules() -> _CheckRules:
         tools={kind: by_program(patterns(texts)) for kind, texts in document["tools"].items()},
         tasks={kind: frozenset(names) for kind, names in document["tasks"].items()},
         runners=patterns(document["runners"]["commands"]),
+        several=frozenset(document["runners"]["several"]),
         wrappers=by_program(patterns(document["wrappers"]["commands"])),
+        into=by_program(patterns(document["wrappers"]["into"])),
+        idle=frozenset(document["idle"]["options"]),
         harmless=frozenset(document["harmless"]["commands"]),
         digest=hashlib.sha256(f"{__version__} {text}".encode()).hexdigest()[:12],
     )
@@ -117,12 +132,14 @@ def read_command(command: str, *, failed: bool | None, says: str | None) -> _Com
     kinds = {part: classify(part.words) for part in parts}
     checks = [part for part in parts if kinds[part]]
     found = {kinds[part] for part in checks}
+    commits = _find(parts, ("git", "commit"))
     verdicts = [_judge(part, _read_status(part, parts, kinds, failed=failed), says) for part in checks]
     return _CommandFacts(
         check=next((kind for kind in read_rules().kinds if kind in found), None),
         passed=False if False in verdicts else None if None in verdicts or not verdicts else True,
-        commits=_runs(parts, ("git", "commit")),
-        opens_pull_request=_runs(parts, ("gh", "pr", "create")) or _runs(parts, ("glab", "mr", "create")),
+        commits=bool(commits),
+        amends=any("--amend" in words for words in commits),
+        opens_pull_request=bool(_find(parts, ("gh", "pr", "create")) or _find(parts, ("glab", "mr", "create"))),
     )
 
 
@@ -134,15 +151,20 @@ def classify(words: Sequence[str]) -> str | None:
     >>> classify(["cat", "test.py"]) is None
     True
     """
+    return next((kind for inner in _unwrap(words) if (kind := _classify_inner(inner))), None)
+
+
+def _classify_inner(inner: tuple[str, ...]) -> str | None:
     rules = read_rules()
-    inner = _unwrap(words)
-    if not inner:
+    if rules.idle & {*inner, " ".join(inner[:2])}:
         return None
+    goals = [word.rpartition(":")[2] for word in inner[1:] if not word.startswith("-")]
+    commands: list[tuple[str, ...]] = [(inner[0], goal) for goal in goals] if inner[0] in rules.several else []
     for kind in rules.kinds:
-        if any(_begins(inner, pattern) for pattern in rules.tools[kind].get(inner[0], ())):
+        if any(_begins(one, tool) for one in (inner, *commands) for tool in rules.tools[kind].get(inner[0], ())):
             return kind
     runner = next((runner for runner in rules.runners if _begins(inner, runner)), ())
-    tasks = [rest[0] for rest in _rests(inner, runner) if rest] if runner else []
+    tasks = [rest[0] for one in (commands or [inner]) for rest in _rests(one, runner) if rest] if runner else []
     return next((kind for kind in rules.kinds for name in tasks if _is_task(name, rules.tasks[kind])), None)
 
 
@@ -163,14 +185,12 @@ def _split(command: str, depth: int) -> Iterator[_SimpleCommand]:
         if word not in _SEPARATORS:
             words.append(word)
             continue
+        while words and words[0] in _KEYWORDS:
+            before, words = words[0], words[1:]
         if words:
             groups.append((before, words, word))
         before, words = (word if words or word != "\n" else before), []
     for place, (before, words, after) in enumerate(groups):
-        script = _script_of(words)
-        if script is not None and depth:
-            yield from _split(script, depth - 1)
-            continue
         piped: list[str] = []
         end = after
         for _, later, then in groups[place + 1 :]:
@@ -178,22 +198,43 @@ def _split(command: str, depth: int) -> Iterator[_SimpleCommand]:
                 break
             piped.append(later[0])
             end = then
-        yield _SimpleCommand(tuple(words), before, end if piped else after, tuple(piped))
+        script = _script_of(words)
+        if script is None or not depth:
+            yield _SimpleCommand(tuple(words), before, end if piped else after, tuple(piped))
+            continue
+        inner = [replace(part, piped=(*part.piped, *piped)) for part in _split(script, depth - 1)]
+        for number, part in enumerate(inner):
+            first, last = number == 0, number == len(inner) - 1
+            yield replace(part, before=before if first else part.before, after=end if last else part.after)
 
 
 def _tokens(command: str) -> list[str]:
-    lexer = shlex.shlex(command, posix=True, punctuation_chars="&|;\n()")
+    lexer = shlex.shlex(_PATH.sub("/", _BOTH_TO_FILE.sub(">", command)), posix=True, punctuation_chars="&|;\n()")
     lexer.whitespace = " \t\r"
     lexer.whitespace_split = True
     lexer.commenters = "#"
     tokens: list[str] = []
     try:
         for token in lexer:
-            parts = [token] if token.strip("&|;\n()") else re.findall(r"&&|\|\||\|&|[;\n&|()]", token)
-            tokens += [";" if part in ("(", ")") else part for part in parts]
+            tokens += [token] if token.strip("&|;\n()") else re.findall(r"&&|\|\||\|&|[;\n&|()]", token)
     except ValueError:  # an open quotation mark: the transcript keeps the beginning of a long command only
         pass
-    return _without_redirections(tokens)
+    return _without_redirections(_without_groups(tokens))
+
+
+def _without_groups(tokens: Sequence[str]) -> list[str]:
+    """Write `(a; b) | c` and `{ a; b; } | c` as `a; b | c`: what follows a group follows its last command."""
+    kept: list[str] = []
+    closes = False
+    for token in reversed(tokens):
+        follows = bool(kept) and kept[-1] in _SEPARATORS
+        if token not in ("(", ")", "{", "}"):
+            if not (follows and token in (";", "\n") and closes):
+                kept.append(token)
+        elif not (token in (")", "}") and follows):
+            kept.append(";")
+        closes = token in (")", "}")
+    return kept[::-1]
 
 
 def _without_redirections(tokens: list[str]) -> list[str]:
@@ -213,28 +254,46 @@ def _without_redirections(tokens: list[str]) -> list[str]:
 
 def _script_of(words: Sequence[str]) -> str | None:
     """Return the script of `bash -c SCRIPT`."""
-    if words[0].rpartition("/")[2] not in _SHELLS:
-        return None
-    options = [place for place, word in enumerate(words) if re.fullmatch(r"-\w*c", word)]
-    return words[options[0] + 1] if options and options[0] + 1 < len(words) else None
+    shell = _name(words[0])
+    options = [place for place, word in enumerate(words) if _SCRIPT_OPTION.fullmatch(word)] if shell in _SHELLS else []
+    rest = words[options[0] + 1 :] if options else []
+    return (" ".join(rest) if shell in _SHELLS[4:] else rest[0]) if rest else None
 
 
-def _unwrap(words: Sequence[str]) -> tuple[str, ...]:
-    """Return a command without the assignments and programs that only start it."""
+def _unwrap(words: Sequence[str], depth: int = _NESTED) -> Iterator[tuple[str, ...]]:
+    """Yield a command, then what it starts where it only starts another one, without assignments."""
     rest = _without_assignments(words)
-    for _ in range(_NESTED):
-        for wrapper in read_rules().wrappers.get(rest[0], ()) if rest else ():
-            if rest[: len(wrapper)] == wrapper and not any(_begins(rest, tool) for tool in _python_tools()):
-                rest = _without_assignments(rest[len(wrapper) :])
-                while rest and (rest[0].startswith("-") or re.fullmatch(r"[\d.]+[smh]?", rest[0])):
-                    rest = _without_assignments(rest[1:])
-                break
-        else:
-            break
     if not rest:
-        return ()
-    name = rest[0].rpartition("/")[2]
-    return ("python" if re.fullmatch(r"python[\d.]*", name) else name, *rest[1:])
+        return
+    rest = (_name(rest[0]), *rest[1:])
+    yield rest
+    rules = read_rules()
+    if not depth or any(_begins(rest, tool) for tool in _python_tools()):
+        return
+    for wrapper in (*rules.wrappers.get(rest[0], ()), *rules.into.get(rest[0], ())):
+        for inner in dict.fromkeys(_behind(rest, wrapper, has_values=one) for one in (False, True)):
+            skipped = inner[1:] if wrapper in rules.into.get(rest[0], ()) else inner
+            yield from _unwrap(skipped, depth - 1)
+
+
+def _behind(words: tuple[str, ...], wrapper: Sequence[str], *, has_values: bool) -> tuple[str, ...]:
+    """Return what a wrapper starts, options between and behind its words left out, with or without their values."""
+    rest = words
+    for word in wrapper:
+        while rest and rest[0] != word and rest[0].startswith("-"):
+            rest = rest[2 if has_values and rest[1:2] != (word,) and "=" not in rest[0] else 1 :]
+        if rest[:1] != (word,):
+            return ()
+        rest = rest[1:]
+    while rest and (rest[0].startswith("-") or re.fullmatch(r"[\d.]+[smhd]?", rest[0])):
+        rest = rest[2 if has_values and rest[0].startswith("-") and "=" not in rest[0] else 1 :]
+    return rest
+
+
+def _name(word: str) -> str:
+    """Return a program without its folder, version and suffix."""
+    name = _SUFFIX.sub("", word.rpartition("/")[2])
+    return "python" if re.fullmatch(r"py|python[\d.]*", name) else name
 
 
 @cache
@@ -293,11 +352,15 @@ def _read_status(
     failed: bool | None,
 ) -> bool | None:
     """Return whether a check passed, where the exit status of the whole command is its own."""
-    if failed is None or part.piped:
-        return None
     place = parts.index(part)
-    after = parts[place:]
-    if part.before == "||" or any(other.after != "&&" for other in after[:-1]):
+    after = (part, *parts[place + 1 + len(part.piped) :])
+    settings = " ".join(word for other in parts[:place] if other.words[0] == "set" for word in other.words[1:])
+    if failed is None or part.before in _UNKNOWN_AFTER or parts[-1].after == "&":
+        return None
+    is_strict = not failed and bool(re.search(r"(?:^| )-[a-z]*e", settings))
+    if part.piped and (failed or "pipefail" not in settings):
+        return None
+    if any(other.after not in (("&&", ";", "\n") if is_strict else ("&&",)) for other in after[:-1]):
         return None
     if not failed:
         return True
@@ -310,5 +373,5 @@ def _read_status(
     return False if innocent else None
 
 
-def _runs(parts: Sequence[_SimpleCommand], pattern: tuple[str, ...]) -> bool:
-    return any(_begins(_unwrap(part.words), pattern) for part in parts)
+def _find(parts: Sequence[_SimpleCommand], pattern: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [inner for part in parts for inner in _unwrap(part.words) if _begins(inner, pattern)]

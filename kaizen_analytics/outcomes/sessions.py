@@ -224,14 +224,17 @@ def _read_session(session: str, agent: str, commands: Iterable[Mapping[str, Any]
     """Return what the transcript of a session alone says; `commands` in order of time."""
     checks = 0
     passed: bool | None = None
-    commits: dict[str, None] = {}
+    commits: list[str] = []
     request: str | None = None
     for row in commands:
         facts = read_command(row["command"] or "", failed=row["failed"], says=row["says"])
         if facts.check is not None:
             checks, passed = checks + 1, facts.passed
         if facts.commits:
-            commits |= dict.fromkeys(json.loads(row["commits"] or "[]"))
+            made = json.loads(row["commits"] or "[]")
+            commits = [*dict.fromkeys([*commits, *made])]
+            if facts.amends and made:
+                commits = [*commits[:-2], commits[-1]]
         if facts.opens_pull_request or row["command"] is None:
             request = row["pull_request"] or request
     # Cursor's transcripts hardly ever hold a result, so that no commit in them means nothing.

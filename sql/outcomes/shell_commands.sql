@@ -1,6 +1,7 @@
 -- purpose: every shell command with what its result says, and every pull request that an agent linked.
 -- grain: one row per tool call that has a command, or per linked pull request (command is then null).
 -- null: failed, says, commits and pull_request where nothing says them.
+-- failed is null, too, where the command went to the background: the result says only that it was started.
 -- session is the root session, so that a sub-agent's work counts with the session that started it.
 with commands as (
     select
@@ -11,7 +12,10 @@ with commands as (
             try(json_extract_string(calls.payload, '$.input.command')),
             try(json_extract_string(calls.payload, '$.input.cmd'))
         ) as command,
-        try_cast(try(json_extract_string(results.payload, '$.is_error')) as boolean) as failed,
+        case
+            when try(json_extract_string(results.payload, '$.background')) = 'true' then null
+            else try_cast(try(json_extract_string(results.payload, '$.is_error')) as boolean)
+        end as failed,
         try(json_extract_string(results.payload, '$.says')) as says,
         try(cast(json_extract(results.payload, '$.commits') as varchar)) as commits,
         try(json_extract_string(results.payload, '$.pull_request')) as pull_request

@@ -41,7 +41,7 @@ class Transcript:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(common | record) + "\n")
 
-    def run(self, command: str, output: str = "", *, failed: bool = False) -> None:
+    def run(self, command: str, output: str = "", *, failed: bool = False, details: object = None) -> None:
         call = f"toolu_{self.name}{self.place}"
         use = {"type": "tool_use", "id": call, "name": "Bash", "input": {"command": command}}
         self._write({
@@ -50,7 +50,7 @@ class Transcript:
                         "usage": {"input_tokens": 10, "output_tokens": 5}},
         })  # fmt: skip
         result = {"type": "tool_result", "tool_use_id": call, "content": output, "is_error": failed}
-        self._write({"type": "user", "message": {"role": "user", "content": [result]}})
+        self._write({"type": "user", "message": {"role": "user", "content": [result]}, "toolUseResult": details})
 
     def edit(self, path: str) -> None:
         use = {"type": "tool_use", "id": f"e{self.place}", "name": "Edit", "input": {"file_path": path}}
@@ -147,6 +147,33 @@ def test_the_last_check_counts_and_a_hidden_result_is_unknown(repo: Repo, store:
     found = outcomes(store, tmp_path)
     assert (found["s1"].checks_passed, found["s2"].checks_passed) == (False, None)
     assert (found["s2"].checks, found["s2"].commits, found["s2"].landed) == (1, 0, None)
+
+
+def test_the_start_of_a_check_in_the_background_says_nothing(store: Store, tmp_path: Path) -> None:
+    session = Transcript(tmp_path / "home", "s1", tmp_path)
+    session.run("pytest", "Command running in background with ID: b1", details={"backgroundTaskId": "b1"})
+    (found,) = outcomes(store, tmp_path).values()
+    assert (found.checks, found.checks_passed) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("commands", "ids"),
+    [
+        ([("git commit -am x", "1111111"), ("git commit -a -m x --amend", "2222222")], ("2222222",)),
+        ([("git commit -am x && git commit --amend --no-edit", "1111111 2222222")], ("2222222",)),
+        ([("git commit --amend --no-edit", "1111111")], ("1111111",)),
+        ([("git commit -am x", "1111111"), ("git commit --amend", "")], ("1111111",)),
+        ([("git commit -am x", "1111111"), ("git commit -am x", "2222222")], ("1111111", "2222222")),
+    ],
+)
+def test_an_amended_commit_takes_the_place_of_the_one_before(
+    commands: list[tuple[str, str]], ids: tuple[str, ...], store: Store, tmp_path: Path
+) -> None:
+    session = Transcript(tmp_path / "home", "s1", tmp_path / "gone")
+    for command, made in commands:
+        session.run(command, "\n".join(f"[main {commit}] x" for commit in made.split()))
+    (found,) = outcomes(store, tmp_path).values()
+    assert found.commit_ids == ids
 
 
 def test_a_pull_request_tells_where_a_commit_that_is_gone_landed(repo: Repo, store: Store, tmp_path: Path) -> None:
