@@ -176,7 +176,7 @@ def _events(name: str, number: int) -> list[dict[str, object]]:
         ("ToolResult", "Bash", "ok", {"is_error": False, "chars": 10}),
         ("ToolCall", "Read", "r", {"path": f"{WORKSPACE}/src/{CANARY}.md"}),
         ("ToolResult", "Read", "r", {"is_error": False, "chars": 40_000}),
-        ("Message", None, "", {"role": "user", "prompt": True, "text": f"ship {CANARY}"}),
+        ("Message", None, "", {"role": "user", "prompt": True, "text": f"commit {CANARY}"}),
         ("Message", None, "", {"role": "assistant", "model": f"{CANARY} model", "text": text(number)}),
     ]
     return [
