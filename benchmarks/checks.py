@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import ROOT
 from benchmarks.tables import render_table, write_figures
 from kaizen_analytics.outcomes.commands import classify, read_command, read_rules, split_command
-from kaizen_analytics.outcomes.sessions import _SHELL_COMMANDS
+from kaizen_analytics.outcomes.sessions import _select
 from kaizen_analytics.store import Store
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def main() -> None:
     """Write the figures of a store into the page."""
     page = Path(sys.argv[2]) if len(sys.argv) > 2 else PAGE
     with Store.open(Path(sys.argv[1]), ours=True) as store:
-        found = describe(_SHELL_COMMANDS.run(store).iter_rows(named=True))
+        found = describe(_select(store, "shell_commands", "session_roots", "tool_results"))
     write_figures(page, found)
 
 

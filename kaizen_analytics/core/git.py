@@ -45,6 +45,7 @@ _PLAIN_DIFF = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/"
 _NO_WORKING_TREE = ("not a git repository", "must be run in a work tree")
 _COMMIT_ID = re.compile(r"[0-9a-f]{7,64}")
 _COMMIT_LINE = re.compile(r"[0-9a-f]{40,64}(?:\n|$)")
+_BAD_LINK = re.compile(r"(?:symlink|dangling|loop|notdir) \d+")
 _REFLOG_LINE = re.compile(r"([0-9a-f]{40,64}) .*@\{(\d+)\}")
 
 
@@ -176,12 +177,19 @@ class Repository:
         }
 
     def object_ids(self, commit: str, paths: Sequence[str]) -> tuple[str | None, ...]:
-        """Return the id of the file or the tree at each path of a commit; None where it has none there."""
+        """Return the id of the file or the tree at each path of a commit, links followed; None where it has none."""
         if not _COMMIT_ID.fullmatch(commit):
             return (None,) * len(paths)
         questions = "".join(f"{commit}:{path}\n" for path in paths)
-        answers = self._read("cat-file", "--batch-check=%(objectname)", stdin=questions).splitlines()
-        return tuple(answer if _COMMIT_ID.fullmatch(answer) else None for answer in answers)
+        answers = iter(
+            self._read("cat-file", "--batch-check=%(objectname)", "--follow-symlinks", stdin=questions).splitlines()
+        )
+        found: list[str | None] = []
+        for answer in answers:
+            found.append(answer if _COMMIT_ID.fullmatch(answer) else None)
+            if _BAD_LINK.fullmatch(answer):
+                next(answers)  # where it leads
+        return tuple(found)
 
     def list_commits(self) -> tuple[str, ...]:
         """Return the full id of every commit that a branch, a tag or a reflog leads to."""

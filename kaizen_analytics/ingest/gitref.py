@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from pathlib import Path
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from kaizen_analytics.core.errors import RepositoryError
@@ -17,7 +18,7 @@ from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.location import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from kaizen_analytics.store import Store
 
@@ -42,6 +43,9 @@ _INSTRUCTIONS = {
 }
 """The files and folders of a repository that each agent reads its instructions from."""
 
+_OVERRIDES = {Agent.CLAUDE_CODE: ("CLAUDE.local.md",), Agent.CODEX: ("AGENTS.override.md",), Agent.CURSOR: ()}
+"""What an agent reads beside them where it is committed."""
+
 
 class Places:
     """Answers about folders and branches of this machine. `problems` names repositories that git could not read.
@@ -56,7 +60,7 @@ class Places:
         self._known = dict(known or {})
         self._roots = sorted({*self._known.values(), *([asked] if asked else [])})
         self._workspaces: dict[str, str] = {}
-        self._instructions: dict[tuple[str, str, Agent], str | None] = {}
+        self._instructions: dict[tuple[str, str, Agent, tuple[str, ...]], str | None] = {}
         self._histories: dict[tuple[str, str], BranchHistory] = {}
 
     def workspace_of(self, cwd: str | None) -> str:
@@ -96,21 +100,26 @@ class Places:
             self._histories[key] = found or _NO_HISTORY
         return self._histories[key].commit_at(at_ms)
 
-    def instructions_at(self, workspace: str, commit: str | None, agent: Agent) -> str | None:
+    def instructions_at(self, workspace: str, commit: str | None, agent: Agent, cwd: str | None) -> str | None:
         """Return a fingerprint of the instruction files that an agent finds at a commit; None without any.
 
-        It begins with `git-`: it is inferred from the repository, not recorded by the agent.
+        These are the files of the root and of the folders from there to the session's. The fingerprint begins with
+        `git-`: it is inferred from the repository, not recorded by the agent.
         """
-        key = (workspace, commit or "", agent)
+        key = (workspace, commit or "", agent, _folders_between(workspace, cwd))
         if key not in self._instructions:
             self._instructions[key] = self._read_instructions(*key)
         return self._instructions[key]
 
-    def _read_instructions(self, workspace: str, commit: str, agent: Agent) -> str | None:
-        ids = self._ask(workspace, lambda one: one.object_ids(commit, _INSTRUCTIONS[agent])) if commit else None
+    def _read_instructions(self, workspace: str, commit: str, agent: Agent, folders: Sequence[str]) -> str | None:
+        always, override = _INSTRUCTIONS[agent], _OVERRIDES[agent]
+        paths = (*always, *override, *(f"{folder}/{name}" for folder in folders for name in (*always, *override)))
+        ids = self._ask(workspace, lambda one: one.object_ids(commit, paths)) if commit else None
         if not ids or not any(ids):
             return None
-        return "git-" + hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()[:16]
+        found = [*map(str, ids[: len(always)])]
+        found += [f"{path} {one}" for path, one in [*zip(paths, ids, strict=True)][len(always) :] if one]
+        return "git-" + hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
 
     def people_of(self, workspace: str) -> tuple[str | None, str | None]:
         """Return the user and the organisation of a workspace: git's user.email, and the owner of its origin."""
@@ -141,6 +150,18 @@ def load_places(store: Store, asked: str | None) -> Places:
         " left join ka_places p on p.session_id = s.id and p.seq = 0 where s.workspace like '%/%'"
     )
     return Places({str(cwd): str(workspace) for cwd, workspace in rows}, asked)
+
+
+def _folders_between(workspace: str, cwd: str | None) -> tuple[str, ...]:
+    """Return the folders below a workspace that lead to a session's folder, relative to the workspace.
+
+    >>> _folders_between("/repo", "/repo/web/src"), _folders_between("/repo", "/elsewhere")
+    (('web', 'web/src'), ())
+    """
+    folder = PurePosixPath(normalise_folder(cwd)) if cwd else None
+    if folder is None or not folder.is_relative_to(workspace):
+        return ()
+    return tuple(accumulate(folder.relative_to(workspace).parts, "{}/{}".format))
 
 
 def _root_of(cwd: str) -> Path | None:

@@ -600,7 +600,7 @@ class Batch:
         branch = _most_frequent(tally["branches"]) or branch
         told = [(work.parser.prompt_fingerprint, work.parser.parent_session_id) for work in works]
         agent = self._agent_of(session)
-        inferred = self._places.instructions_at(workspace, commit, agent) or before.get("prompt_fingerprint")
+        inferred = self._places.instructions_at(workspace, commit, agent, cwd) or before.get("prompt_fingerprint")
         return (
             session.id, agent.value, _most_frequent(tally["models"]), workspace, str(tally["start_ms"]),
             str(tally["end_ms"]), "Done", works[0].path if works else stored.get("trace_path", ""), commit,

@@ -29,8 +29,10 @@ from typer.testing import CliRunner
 
 from kaizen_analytics.cli import app
 from kaizen_analytics.core.folders import normalise_folder
+from kaizen_analytics.core.git import Repository
 from kaizen_analytics.ingest.gitref import Places
 from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.frames import list_sessions
 from kaizen_analytics.store.location import find_workspace
 
@@ -263,6 +265,45 @@ def test_a_repository_that_moved_keeps_its_sessions(store, home, repo, tmp_path)
     run_ingest(store, [home], full=True)
 
     assert rows(store, "select workspace from sessions") == [(str(repo),)]
+
+
+@pytest.mark.parametrize(
+    ("agent", "cwd", "path", "counts"),
+    [
+        (Agent.CLAUDE_CODE, "", ".claude/skills/a/SKILL.md", True),
+        (Agent.CLAUDE_CODE, "web/src", "web/CLAUDE.md", True),
+        (Agent.CLAUDE_CODE, "web/src", "web/src/.claude/rules/a.md", True),
+        (Agent.CLAUDE_CODE, "", "CLAUDE.local.md", True),
+        (Agent.CLAUDE_CODE, "", "web/CLAUDE.md", False),
+        (Agent.CLAUDE_CODE, "web2", "web/CLAUDE.md", False),
+        (Agent.CLAUDE_CODE, "", "README.md", False),
+        (Agent.CODEX, "web", "web/AGENTS.md", True),
+        (Agent.CODEX, "", "AGENTS.override.md", True),
+        (Agent.CODEX, "", "CLAUDE.md", True),  # AGENTS.md is a link to it
+        (Agent.CODEX, "", ".cursor/rules/a.mdc", False),
+        (Agent.CURSOR, "", ".cursor/rules/a.mdc", True),
+        (Agent.CURSOR, "web", "web/.cursor/rules/a.mdc", True),
+    ],
+)
+def test_a_changed_file_changes_the_instructions_of_the_sessions_that_read_it(repo, agent, cwd, path, counts):
+    author = ("-c", "user.email=a@b", "-c", "user.name=a")
+    write(repo, "CLAUDE.md", b"one")
+    for link, target in (("AGENTS.md", "CLAUDE.md"), (".cursorrules", "/gone"), ("web/CLAUDE.md", "CLAUDE.md")):
+        (repo / link).parent.mkdir(exist_ok=True)
+        (repo / link).symlink_to(target)
+    prints = []
+    for text in (None, b"two"):
+        if text:
+            (repo / path).unlink(missing_ok=True)
+            write(repo, path, text)
+        git(repo, "add", "-A")
+        git(repo, *author, "commit", "-q", "-m", "x")
+        prints.append(
+            Places().instructions_at(str(repo), Repository(repo).resolve_commit("HEAD"), agent, f"{repo}/{cwd}")
+        )
+
+    assert None not in prints
+    assert (prints[0] != prints[1]) is counts
 
 
 def test_instructions_are_known_by_the_files_at_the_sessions_commit(store, home, repo):
