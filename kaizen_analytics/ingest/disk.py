@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.times import DAY_MS
@@ -14,13 +16,18 @@ from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from kaizen_analytics.ingest.checkpoints import Checkpoint
     from kaizen_analytics.store import Store
 
 _CLEANUP_DAYS = 30
 """Claude Code deletes a transcript that was not written for so long, unless its settings say otherwise."""
+
+_MOST_DAYS = 99_999
+"""Larger numbers mean "never"; their day is not in every calendar."""
+
+_HEAD_BYTES = 65_536
+_CWD = re.compile(rb'"cwd":\s*("(?:[^"\\]|\\.)*")')
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +84,35 @@ def find_pending(store: Store, homes: Sequence[Path] | None, environment: Mappin
     pending = [
         source for source in sources if (row := rows.get(str(source.path))) is None or not row.is_current(source)
     ]
-    ends = [
-        source.mtime_ns // 1_000_000 + _cleanup_days(source.path) * DAY_MS
-        for source in pending
-        if source.agent is Agent.CLAUDE_CODE
-    ]
+    days: dict[Path, int] = {}
+    ends: list[int] = []
+    for source in pending:
+        if source.agent is Agent.CLAUDE_CODE:
+            folder = next((one for one in source.path.parents if one.parent.name == "projects"), source.path.parent)
+            if folder not in days:
+                days[folder] = _cleanup_days(folder, source.path)
+            ends.append(source.mtime_ns // 1_000_000 + days[folder] * DAY_MS)
     return Pending(len(pending), min(ends, default=None))
 
 
-def _cleanup_days(transcript: Path) -> int:
-    """Return after how many days without a write Claude Code deletes a transcript, from the settings beside it."""
-    top = next((folder.parent for folder in transcript.parents if folder.name == "projects"), transcript.parent)
+def _cleanup_days(folder: Path, transcript: Path) -> int:
+    """Return after how many days without a write Claude Code deletes a project's transcripts.
+
+    The project's own settings win over the user's, as in Claude Code; a transcript names the project's folder.
+    """
     try:
-        told = json.loads((top / "settings.json").read_text(encoding="utf-8"))
+        with transcript.open("rb") as file:
+            found = _CWD.search(file.read(_HEAD_BYTES))
+        project = [Path(json.loads(found[1])) / ".claude"] if found else []
     except (OSError, ValueError):
-        return _CLEANUP_DAYS
-    days = told.get("cleanupPeriodDays") if isinstance(told, dict) else None
-    return days if type(days) is int and 0 <= days < 100_000 else _CLEANUP_DAYS
+        project = []
+    names = [one / name for one in project for name in ("settings.local.json", "settings.json")]
+    for path in (*names, folder.parent.parent / "settings.json"):
+        try:
+            told = json.loads(path.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError):
+            continue
+        days = told.get("cleanupPeriodDays") if isinstance(told, dict) else None
+        if type(days) is int and days >= 0:
+            return min(days, _MOST_DAYS)
+    return _CLEANUP_DAYS

@@ -66,6 +66,37 @@ def test_transcripts_that_are_new_or_grew_are_counted_with_the_day_the_first_goe
     assert "3 transcripts on this machine are not stored, or grew since. Claude Code deletes the first on 2026-" in left
 
 
+@pytest.mark.parametrize(
+    ("settings", "until"),
+    [
+        ({"user": 60, "project": 9}, 9),
+        ({"user": 60, "project": 9, "local": 90}, 90),
+        ({"project": "x", "user": 60}, 60),
+        ({"user": 0}, 0),
+        ({"user": -1}, 30),
+        ({"user": True}, 30),
+        ({"user": 3_650_000}, 99_999),
+        ({"local": None, "user": 7}, 7),
+    ],
+)
+def test_the_day_comes_from_every_settings_file_of_claude_code(path, home, tmp_path, settings, until):
+    project = tmp_path / 'a "b"'
+    files = {
+        "user": home / ".claude/settings.json",
+        "project": project / ".claude/settings.json",
+        "local": project / ".claude/settings.local.json",
+    }
+    (project / ".claude").mkdir(parents=True)
+    for name, days in settings.items():
+        files[name].write_text(json.dumps({"cleanupPeriodDays": days}), encoding="utf-8-sig")
+    fresh = claude_file(home, "s3", lines(prompt("d", 3) | {"cwd": str(project)}), slug="-other")
+    os.utime(fresh, (1_767_225_600,) * 2)
+
+    pending, _ = doctor(path, home)
+
+    assert pending == {"files": 1, "deleted_at_ms": (1_767_225_600 + until * DAY) * 1000}
+
+
 def test_what_only_the_store_has_is_counted(path, home):
     (home / ".claude/projects/-work-demo/s1.jsonl").unlink()
     claude_file(home, "s2", lines(prompt("z", 9, session="s2")))
