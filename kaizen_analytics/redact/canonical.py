@@ -2,9 +2,10 @@
 
 A secret inside JSON inside JSON, a URL or an HTML attribute is not spelled as its rule expects. `unescape` removes
 one layer at once: backslash escapes (with any number of backslashes, so nested JSON falls in one step), `%XX` (with
-`+` for a space beside it), quoted-printable and character references. `remove_invisible` drops what a reader does not
-see: terminal colours, control characters, zero-width and direction marks, tags inside a word, line numbers; and it
-reads letters that look like those of ASCII as these. A view is only searched, never written out.
+`+` for a space beside it), quoted-printable, character references and tags around a line of HTML. `remove_invisible`
+drops what a reader does not see: terminal colours, control characters, zero-width and direction marks, tags inside a
+word, line numbers; and it reads letters that look like those of ASCII as these. A view is only searched, never written
+out.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ _DOUBLED = tuple(
 _SIGNED = rb"(?:[+-](?=[\w~/\"'{<(.#$@%\\\[\t]|[ ]{2})(?![r-][w-][xsS-])|> ?)"
 _SIGNS = (re.compile(rb"\n" + _SIGNED), re.compile(rb"\\n" + _SIGNED))
 """The sign of a line of a diff or quotation. An option of a command looks the same; it was read as it is before."""
+_TAG = re.compile(rb"</?(?:td|th|tr|li|p|div|br|pre|code|h[1-6]|d[dt]|option|label|caption)(?:[ /][^<>\n]{0,200})?>")
+"""Tags of HTML between which a text stands on a line of its own."""
 _COLOUR = rb"\[[0-9;:?]{0,24}[A-Za-z]"
 _CONTROLS = {
     # One pattern for each literal start: a literal prefix is searched ten times as fast as an alternation.
@@ -183,7 +186,7 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
     escapes = _in_order(
         [_backslashes(characters), percents, spaces]
-        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted, _doubled, _signs)]
+        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted, _doubled, _signs, _tags)]
     )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
@@ -454,6 +457,11 @@ def _signs(raw: bytes) -> list[tuple[int, int, int]]:
         for match in sign.finditer(raw)
     ]
     return ([(0, first.end() - 1, _DELETE)] if first else []) + found
+
+
+def _tags(raw: bytes) -> list[tuple[int, int, int]]:
+    """Find the tags around lines of text; each is read as the end of a line."""
+    return [(*match.span(), ord("\n")) for match in _TAG.finditer(raw)] if b"<" in raw else []
 
 
 def _ends_long_line(raw: bytes, end: int) -> bool:
