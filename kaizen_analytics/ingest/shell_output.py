@@ -34,20 +34,26 @@ def _guarded(*pairs: tuple[tuple[str, ...], str]) -> _Guarded:
 
 
 _FAILED = _guarded(
-    ((" failed", " failing", " failure", " error"), r"[1-9](?<=\b[1-9])\d* (?:failed|failing|failures?|errors?)\b"),
+    (
+        (" failed", " failing", " failure", " error"),
+        r"[1-9](?<=\b[1-9])\d* (?:tests? )?(?:failed|failing|failures?|errors?)\b",
+    ),
     (("FAIL", "not ok"), r"^\s*(?:FAIL|FAILED|--- FAIL|not ok)\b|test result: FAILED|BUILD FAIL(?:ED|URE)"),
     (("\nerror",), r"^error(?:\[\w+\])?: "),
-    (("\nmake: *** ",), r"^make: \*\*\* "),
+    ((" fail ", "Failures: ", "Failed: ", "Errors: "), r"^\S fail [1-9]|\b(?:Failures|Failed|Errors): +[1-9]"),
+    ((": *** ",), r"^make(?:\[\d+\])?: \*\*\* "),
     (("error TS",), r"error TS\d+:"),
 )
 _PASSED = _guarded(
-    ((" pass",), r"[1-9](?<=\b[1-9])\d* (?:passed|passing|pass)\b"),
+    ((" pass",), r"[1-9](?<=\b[1-9])\d* (?:tests? )?(?:passed|passing|pass)\b|^\S pass [1-9]"),
+    ((", 0 failures", "Passed: "), r"^[1-9]\d* (?:examples?|runs|tests), .*\b0 failures|\bPassed: +[1-9]"),
     (("test result: ok", "All checks passed", "no issues found", "BUILD SUCCESS"), ""),
     (("\nok",), r"^ok\s+\S+\s+(?:\d+\.\d+s|\(cached\))"),
     (("\nPASS\n",), ""),
     (("\nOK",), r"^OK(?: \(.*\))?$"),
     (("\n0 issues", "\n0 error"), r"^0 issues\.?$|^0 errors?\b"),
 )
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _COMMIT = re.compile(r"^\[[^\]\n]+ (?:\(root-commit\) )?([0-9a-f]{7,40})\] ", re.MULTILINE)
 _PULL_REQUEST = re.compile(r"^https://[\w.-]+/[\w./-]+/(?:pull|merge_requests)/\d+\s*$", re.MULTILINE)
 _TEXTS = sorted({"\n[", "\nhttps://"}.union(*(texts for texts, _ in (*_FAILED, *_PASSED))))
@@ -67,7 +73,7 @@ def read_shell_output(text: str) -> Json:
     >>> read_shell_output("README.md")
     {}
     """
-    end = f"\n{text[-_END:]}\n"
+    end = f"\n{_COLOUR.sub('', text[-_END:])}\n"
     hits = {_TEXTS[hit] for hit, _, _ in _FINDER.find_matches_as_indexes(end.encode(), overlapping=True)}
     found: Json = {}
     if not hits:
