@@ -88,7 +88,13 @@ def totals(retro: Retro) -> Block:
     told = _describe_findings(retro) if retro.totals.sessions else _NO_SESSION
     first = {one.kind: one for one in reversed(retro.findings)}
     shown = [one for one in retro.findings if first[one.kind] is one][:_SHOWN_CARDS]
-    return blocks.callout(Tone.NEUTRAL, headline, blocks.paragraph(told), *(_card(one, retro) for one in shown))
+    return blocks.callout(
+        Tone.NEUTRAL,
+        headline,
+        blocks.paragraph(told),
+        *(_card(number, one, retro) for number, one in enumerate(shown, 1)),
+        _next_step(retro, len(shown)),
+    )
 
 
 def findings(retro: Retro) -> Block:
@@ -100,7 +106,7 @@ def findings(retro: Retro) -> Block:
     if not retro.findings:
         return blocks.paragraph("None.")
     left = len(retro.findings) - _SHOWN_FINDINGS
-    more = f". {left} more are in the JSON" if left > 0 else ""
+    more = f"; '--format json' lists {left} more" if left > 0 else ""
     return _table(
         retro.findings[:_SHOWN_FINDINGS],
         f"'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff{more}",
@@ -120,7 +126,7 @@ def show(finding: Finding) -> Block:
         ("cost in the window", _cost(finding)),
         ("saves", finding.saving),
         ("test", finding.test),
-        ("since", _proof(finding) or "not enough days before the last quarter of the window to tell"),
+        ("most recently", _proof(finding) or "not enough days before the last quarter of the window to tell"),
         ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
     ]
     moments = [
@@ -320,20 +326,29 @@ def _describe_findings(retro: Retro) -> str:
     cost = f" The problems cost ${known:,.2f} in {_days(retro)}." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
-    return f"{counted(len(found), 'change')} worth making{fresh}.{cost}"
+    first = ", the costliest first" if len(found) > 1 else ""
+    return f"{counted(len(found), 'change')} worth making{first}{fresh}.{cost}"
 
 
 def _days(retro: Retro) -> str:
     return counted(round(retro.window.length_ms / DAY_MS), "day")
 
 
-def _card(finding: Finding, retro: Retro) -> Block:
+def _next_step(retro: Retro, shown: int) -> Block:
+    if not shown:
+        return blocks.nothing()
+    more = len(retro.findings) - shown
+    rest = f" The other {more} are below." if more > 1 else ""
+    return blocks.paragraph(f"`kaizen-analytics retro show ID --patch` prints a change as a diff.{rest}", code=True)
+
+
+def _card(number: int, finding: Finding, retro: Retro) -> Block:
     where = f" in `{finding.repository}`" if retro.repository is None else ""
     cost = "" if finding.cost_usd is None else f", ${finding.cost_usd:,.2f}"
     seen = f"{finding.sessions} of {counted(finding.exposed, 'session')}{cost}{where}."
     title = finding.title.replace("`", "")
     told = f"{seen} Do: {_shorten(describe_change(finding.change))}"
-    return blocks.paragraph(told, label=title if title.endswith("?") else f"{title}.", code=True)
+    return blocks.paragraph(told, label=f"{number}. {title if title.endswith('?') else f'{title}.'}", code=True)
 
 
 def _shorten(text: str) -> str:
@@ -372,7 +387,7 @@ def _table(found: tuple[Finding, ...], caption: str) -> Block:
         )
         for one in found
     ]
-    return blocks.table(["finding", "sessions", "USD", "since", "id"], rows, caption=caption, numeric=(1, 2))
+    return blocks.table(["finding", "sessions", "USD", "most recently", "id"], rows, caption=caption, numeric=(1, 2))
 
 
 def _former(retro: Retro) -> Block:

@@ -302,7 +302,7 @@ def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
         rows.select("session_id", "seq"), on=["session_id", "seq"], how="semi"
     )["chars"]
     return FindingText(
-        title=f"Large {noun} are carried through whole sessions",
+        title=f"Large {noun} stay in the context for whole sessions",
         more=f"; half of them have {_half_of(chars):,} characters or more",
         line=line,
     )
@@ -366,17 +366,17 @@ def _keep_subjects(start: str) -> Callable[[Group], pl.DataFrame]:
 def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject != "expired:5":
         return FindingText(
-            title="Work goes on after breaks that outlast the cache",
+            title="Sessions go on after their prompt cache has expired",
             more=f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again",
-            line="End a piece of work with a note of at most 20 lines on what is open: the next request can then start "
-            "a new session from it.",
+            line="End a piece of work with a note of at most 20 lines on what is unfinished: the next request can then "
+            "start a new session from it.",
         )
     saved = _save_by_hour(group, rows)
     change = _set_for_claude(group, rows, {"promptCacheTtl": "1h"})
     if saved <= 0 or change is None:
         return None
     return FindingText(
-        title="Breaks outlast the 5 minutes of the cache; a cache of an hour would cost less",
+        title="Pauses over 5 minutes expire the prompt cache; a cache of one hour would have cost less",
         more="; the whole context was written anew after a longer break",
         change=change,
         test="Needs no experiment: the counts decide. Claude Code knows the setting from version 2.1.243 on.",
@@ -400,10 +400,10 @@ def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
 def _word_carried_context(_group: Group, rows: pl.DataFrame) -> FindingText | None:
     carried = _half_of(rows["detail"].cast(pl.Int64))
     return FindingText(
-        title="Sessions go on with a large context where a new one would have cost less",
+        title="Sessions carry a large context into the next task; a new session would have cost less",
         more=f", at a later request; half of them carried {carried:,} tokens or more",
-        line="When a request opens other work than the one before, first write what is open into a note of at most 20 "
-        "lines and propose `/clear`.",
+        line="When the task changes, first write what is unfinished into a note of at most 20 lines, and propose "
+        "`/clear`.",
     )
 
 
@@ -439,11 +439,9 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
         return None
     after = " and its checks pass" if words[0] in ("commit", "push", "open", "create") else ""
     if is_rule:
-        return FindingText(
-            title=f"People say it again and again: {code}", line=f"What people ask for each time: {code}."
-        )
+        return FindingText(title=f"People keep telling agents: {code}", line=f"What people ask for each time: {code}.")
     return FindingText(
-        title=f"People ask for it again and again: {code}",
+        title=f"People keep asking agents for this: {code}",
         line=f"When a piece of work is done{after}, do this without being asked: {code}.",
     )
 

@@ -203,7 +203,7 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
     >>> judge_evidence(collect_evidence(read_material(store, window)), window)
     ((), ())
     """
-    found: list[tuple[float, Finding]] = []
+    found: list[Finding] = []
     missing: list[NotEvaluable] = []
     for repository in sorted(evidence.material.sessions.filter(started_in(window))["repository"].unique()):
         for kind in (one for one in CLASSES if one.name in evidence.rows):
@@ -211,11 +211,7 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
                 missing.append(NotEvaluable(kind=kind.name, repository=repository, reason=kind.exposure.lacking))
             else:
                 found += _find(evidence, kind, repository, window)
-    order = sorted(
-        found,
-        key=lambda item: (-item[0], -(item[1].cost_usd or 0.0), -item[1].times, item[1].id),
-    )
-    return tuple(finding for _, finding in order), tuple(missing)
+    return tuple(sorted(found, key=lambda one: (-(one.cost_usd or 0.0), -one.times, one.id))), tuple(missing)
 
 
 def conceal_secrets(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -294,7 +290,7 @@ def _group(evidence: Evidence, kind: FindingClass, repository: str, subject: str
     )
 
 
-def _find(evidence: Evidence, kind: FindingClass, repository: str, window: Window) -> Iterator[tuple[float, Finding]]:
+def _find(evidence: Evidence, kind: FindingClass, repository: str, window: Window) -> Iterator[Finding]:
     rows = evidence.rows[kind.name]
     for subject in rows.filter(pl.col("repository") == repository)["subject"].unique(maintain_order=True):
         group = _group(evidence, kind, repository, subject, window)
@@ -343,17 +339,14 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
     )
 
 
-def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Finding) -> tuple[float, Finding]:
-    """Return what a finding cost at least on the first three quarters of the window, and the finding with its proof."""
+def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Finding) -> Finding:
+    """Return a finding with what the last quarter of the window shows, where the others show it by themselves."""
     window = group.window
     edge_ms = window.end_ms - window.length_ms // 4
     rows = kind.keep(group)
     chosen, later = rows.filter(pl.col("started_ms") < edge_ms), rows.filter(pl.col("started_ms") >= edge_ms)
-    if chosen.is_empty():
-        return 0.0, finding
-    cost = (finding.cost_usd or 0.0) / rows.height * _lower_bound(chosen.height)
     if not _recurs(chosen):
-        return cost, finding
+        return finding
     last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
     proof = Proof(days=round(window.length_ms / 4 / DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
     low = None if finding.cost_usd is None else 0.0
@@ -361,7 +354,7 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
         # Where a class puts its own cost in place of the sum, each row has its share of that.
         spent = finding.cost_usd * float(later["cost_usd"].sum()) / float(rows["cost_usd"].sum())
         low = spent * _lower_bound(later.height) / later.height / ((window.end_ms - edge_ms) / WEEK_MS)
-    return cost, replace(finding, proof=proof, usd_per_week=low)
+    return replace(finding, proof=proof, usd_per_week=low)
 
 
 def _recurs(rows: pl.DataFrame) -> bool:

@@ -121,19 +121,19 @@ def test_a_finding_is_new_when_the_last_week_has_more_of_it():
     assert (fresh.is_new, old.is_new, first.is_new) == (True, False, None)
 
 
-def test_findings_are_put_in_order_on_days_other_than_those_that_prove_them():
+def test_findings_stand_in_the_order_of_their_cost_and_are_priced_on_days_that_did_not_choose_them():
     early = [misspell(Session(f"e{day}", day)) for day in (25, 20, 15, 3)]
     late = [search(Session(f"l{day}", day)) for day in (6, 5, 4)]
 
-    first, second, *_ = judge(*early, *late)[0]
+    found = judge(*early, *late)[0]
 
-    assert (first.kind, second.kind) == ("wrong_command", "large_output"), "the dearer one is of the last days alone"
-    assert second.cost_usd > first.cost_usd
+    assert [one.cost_usd for one in found] == sorted((one.cost_usd for one in found), reverse=True)
+    [recent] = [one for one in found if one.kind == "large_output"]
+    [command] = [one for one in found if one.kind == "wrong_command"]
     # One time in one week: the interval of a Poisson mean begins at -ln(1 - 0.025).
-    assert first.usd_per_week == pytest.approx(first.cost_usd / 4 * -log1p(-0.025))
-    assert second.usd_per_week is None
-    assert first.proof == Proof(days=7, hit=1, exposed=4)
-    assert second.proof is None
+    assert command.usd_per_week == pytest.approx(command.cost_usd / 4 * -log1p(-0.025))
+    assert command.proof == Proof(days=7, hit=1, exposed=4)
+    assert (recent.usd_per_week, recent.proof) == (None, None), "the last days alone show it"
 
 
 # missing_path
