@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.core.words import counted, format_day, format_minute, format_p_value, listed
+from kaizen_analytics.core.words import capitalised, counted, format_day, format_minute, format_p_value, listed
 from kaizen_analytics.pages import blocks, charts, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow
@@ -190,7 +190,10 @@ def experiments(retro: Retro) -> Block:
         )
         for line in retro.experiments
     ]
-    words = blocks.table(["experiment", "design", "what it shows"], rows)
+    told = blocks.stack(
+        *(blocks.paragraph(f"{capitalised(design)}. {shown}", label=f"{name}.") for name, design, shown in rows)
+    )
+    words = replace(blocks.table(["experiment", "design", "what it shows"], rows), plain=told.plain)
     drawn = [
         ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision])
         for line in retro.experiments
@@ -369,6 +372,13 @@ def _proof(finding: Finding) -> str:
     return f"in the last {counted(days, 'day')}: {hit} of {counted(exposed, 'session')}{cost}"
 
 
+def _proof_in_short(finding: Finding) -> str:
+    if finding.proof is None or not finding.proof.exposed:
+        return "\u2013"
+    cost = f", ${finding.usd_per_week:,.2f} a week" if (finding.usd_per_week or 0.0) >= 0.005 else ""
+    return f"{finding.proof.hit} of {finding.proof.exposed}{cost}"
+
+
 def _cost(finding: Finding) -> str:
     if finding.cost_usd is None:
         return "Its cost is not known."
@@ -382,12 +392,13 @@ def _table(found: tuple[Finding, ...], caption: str) -> Block:
             one.title.replace("`", ""),
             f"{one.sessions} of {one.exposed}",
             "\u2013" if one.cost_usd is None else f"{one.cost_usd:,.2f}",
-            _proof(one) or "\u2013",
+            _proof_in_short(one),
             one.id,
         )
         for one in found
     ]
-    return blocks.table(["finding", "sessions", "USD", "most recently", "id"], rows, caption=caption, numeric=(1, 2))
+    days = next((counted(one.proof.days, "day") for one in found if one.proof is not None), "days")
+    return blocks.table(["finding", "sessions", "USD", f"last {days}", "id"], rows, caption=caption, numeric=(1, 2))
 
 
 def _former(retro: Retro) -> Block:
