@@ -497,7 +497,16 @@ def small_disk(folder: Path, size_kib: int) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        unmount(place)
+
+
+def unmount(place: Path) -> None:
+    """Take a file system away; what a command started may hold it for a moment longer than the command runs."""
+    for _ in range(100):
+        if subprocess.run(["umount", str(place)], check=False, capture_output=True).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", str(place)], check=True)
 
 
 def remount(place: Path, *options: str) -> None:
@@ -545,7 +554,7 @@ def io_error(folder: Path, rng: random.Random, runs: int) -> Tally:
 
 
 def read_error(folder: Path, rng: random.Random, runs: int) -> Tally:
-    return _fail_calls(folder, rng, runs, "read", (0.002, 0.005, 0.01), later=True)
+    return _fail_calls(folder, rng, runs, "read", (0.004, 0.006, 0.01), later=True)
 
 
 def _fail_calls(
@@ -560,7 +569,7 @@ def _fail_calls(
         how = ["-f", control] if later else ["-c", point]
         command = ["fiu-run", "-x", *how, sys.executable, str(STUBBORN), str(path), str(log.path), "150"]
         command += [control, point] if later else []
-        for _ in range(20):  # DuckDB can end the process where a read fails; the work is taken up again
+        for _ in range(60):  # DuckDB can end the process where a read fails; the work is taken up again
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             tally.struck += int(done.stdout) if done.returncode == 0 else 1
             if done.returncode == 0:

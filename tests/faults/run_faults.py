@@ -63,7 +63,7 @@ RECIPES = (
     Recipe(recipes.memory_limit, "too little memory", "RLIMIT_AS up to 6 MiB above an open store; then again", 1, 8),
     Recipe(recipes.file_limit, "RLIMIT_FSIZE", "20 to 400 kB above the size of the store", 1, 6),
     Recipe(recipes.io_error, "EIO on writes", "libfiu: 0.2 to 1 % of all writes fail", 1, 4, "fiu-run"),
-    Recipe(recipes.read_error, "EIO on reads", "libfiu: 0.2 to 1 % of all reads fail", 1, 3, "fiu-run"),
+    Recipe(recipes.read_error, "EIO on reads", "libfiu: 0.4 to 1 % of all reads fail", 1, 3, "fiu-run"),
     Recipe(recipes.swapped_links, "links put in the place of files and folders", "while they are written", 1, 3),
     Recipe(recipes.read_only, "read-only file system", "a tmpfs remounted after a kill", 1, 8, "mount"),
     Recipe(recipes.clock, "clock jumps", "libfaketime: up to 11 years back and forth, every 20 ms", 1, 3, "faketime"),

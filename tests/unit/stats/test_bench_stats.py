@@ -19,7 +19,7 @@ def test_quick_run_writes_every_table(tmp_path, capsys):
     assert text.startswith("# Evidence\n")
     assert text.endswith("Kept.\n")
     assert "stale tables" not in text
-    assert text.count("\n## ") == 17
+    assert text.count("\n## ") == 16
     assert text.split("## ", 1)[1].split(bench.END)[0].strip() in capsys.readouterr().out
 
 
