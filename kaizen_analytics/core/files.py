@@ -124,31 +124,32 @@ def open_folder(folder: Path) -> Iterator[Folder]:
     []
     """
     path = folder.absolute()
-    if not _HAS_DESCRIPTORS:
-        before = path.lstat()
-        yield Folder(path, None)
+    descriptor = _open_descriptor(path) if _HAS_DESCRIPTORS else None
+    try:
+        before = path.stat() if descriptor is None else os.fstat(descriptor)
+        yield Folder(path, descriptor)
         if not _is_at(path, before):
-            raise OSError(errno.ESTALE, _EXCHANGED, str(folder))
-        return
+            raise OSError(errno.ESTALE, "another folder was put in its place meanwhile", str(folder))
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _open_descriptor(path: Path) -> int:
+    """Open a folder, below one that is held step by step and without following links."""
     held, descriptor = max(
         ((held, number) for held, number in _HELD.get().items() if path.is_relative_to(held)),
         key=lambda pair: len(pair[0].parts),
         default=(None, None),
     )
     opened = os.open(path, _FOLDER) if descriptor is None else os.dup(descriptor)
-    try:
-        for part in path.relative_to(held).parts if held else ():
-            above = opened
+    for part in path.relative_to(held).parts if held else ():
+        above = opened
+        try:
             opened = os.open(part, _FOLDER | _NO_LINK, dir_fd=above)
+        finally:
             os.close(above)
-        yield Folder(path, opened)
-        if not _is_at(path, os.fstat(opened)):
-            raise OSError(errno.ESTALE, _EXCHANGED, str(folder))
-    finally:
-        os.close(opened)
-
-
-_EXCHANGED = "another folder was put in its place meanwhile"
+    return opened
 
 
 def _is_at(path: Path, before: os.stat_result) -> bool:

@@ -365,18 +365,16 @@ def _shorten(text: str) -> str:
 
 def _proof(finding: Finding) -> str:
     """Return what the last days show, which had no part in choosing the finding."""
-    if finding.proof is None or not finding.proof.exposed:
+    proof, weekly = finding.proof, _weekly(finding)
+    if proof is None or not proof.exposed:
         return ""
-    hit, exposed, days = finding.proof.hit, finding.proof.exposed, finding.proof.days
-    cost = f", ${finding.usd_per_week:,.2f} a week or more" if (finding.usd_per_week or 0.0) >= 0.005 else ""
-    return f"in the last {counted(days, 'day')}: {hit} of {counted(exposed, 'session')}{cost}"
+    seen = f"in the last {counted(proof.days, 'day')}: {proof.hit} of {counted(proof.exposed, 'session')}"
+    return f"{seen}{weekly} or more" if weekly else seen
 
 
-def _proof_in_short(finding: Finding) -> str:
-    if finding.proof is None or not finding.proof.exposed:
-        return "\u2013"
-    cost = f", ${finding.usd_per_week:,.2f} a week" if (finding.usd_per_week or 0.0) >= 0.005 else ""
-    return f"{finding.proof.hit} of {finding.proof.exposed}{cost}"
+def _weekly(finding: Finding) -> str:
+    cost = finding.usd_per_week or 0.0
+    return f", ${cost:,.2f} a week" if cost >= 0.005 else ""
 
 
 def _cost(finding: Finding) -> str:
@@ -392,7 +390,7 @@ def _table(found: tuple[Finding, ...], caption: str) -> Block:
             one.title.replace("`", ""),
             f"{one.sessions} of {one.exposed}",
             "\u2013" if one.cost_usd is None else f"{one.cost_usd:,.2f}",
-            _proof_in_short(one),
+            f"{one.proof.hit} of {one.proof.exposed}{_weekly(one)}" if one.proof and one.proof.exposed else "\u2013",
             one.id,
         )
         for one in found

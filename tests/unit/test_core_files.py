@@ -75,6 +75,14 @@ def places(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.usefixtures("_both_ways")
+def test_a_folder_may_be_a_link_from_the_start(places: tuple[Path, Path]) -> None:
+    out, victim = places
+    (out / "link").symlink_to(victim, target_is_directory=True)
+    write_file(out / "link" / "a", b"ours")
+    assert (victim / "a").read_bytes() == b"ours"
+
+
+@pytest.mark.usefixtures("_both_ways")
 def test_a_folder_that_is_exchanged_is_noticed(places: tuple[Path, Path]) -> None:
     out, victim = places
     with pytest.raises(OSError, match="another folder was put in its place"), open_folder(out):
