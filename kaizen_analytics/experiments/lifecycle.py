@@ -428,6 +428,8 @@ def _check_arms(experiment: Experiment, plan: Plan) -> None:
         raise ConfigError("Both arms have the same prompt fingerprint; expected two different ones.")
     if plan.randomisation is not None and not isinstance(binding, ManualTag):
         raise ConfigError("Arms that are drawn by lot have the binding manual; leave --bind out.")
+    if plan.randomisation is not None and plan.control_share is None:
+        raise ConfigError("Arms that are drawn by lot need the share of control; expected a control_share such as 0.5.")
     if isinstance(binding, GitCommit) and plan.control_share is not None:
         raise ConfigError(
             "Arms before and after a commit are not randomised, so no split can be declared; leave --split out."

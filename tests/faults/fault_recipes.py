@@ -34,15 +34,17 @@ sys.path[:0] = [str(TESTS.parent), str(TESTS / "unit" / "ingest"), str(TESTS / "
 import nbformat  # noqa: E402 - the path is set above
 import polars as pl  # noqa: E402
 from ingest_lines import answer, lines, prompt  # noqa: E402
-from store_cases import hold, make_experiment, release  # noqa: E402
+from store_cases import KAIZEN_SCHEMA, hold, make_experiment, release, run_script  # noqa: E402
 from stubborn import write_surely  # noqa: E402
 
 from kaizen_analytics.cli import app  # noqa: E402
+from kaizen_analytics.core import codec  # noqa: E402
 from kaizen_analytics.core.errors import KaizenError  # noqa: E402
 from kaizen_analytics.core.files import hold_folder, write_file  # noqa: E402
 from kaizen_analytics.core.model import Classification  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
 from kaizen_analytics.experiments.plan import Plan  # noqa: E402
+from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit  # noqa: E402
 from kaizen_analytics.exports import files  # noqa: E402
 from kaizen_analytics.exports.files import write_table  # noqa: E402
 from kaizen_analytics.ingest.pipeline import run_ingest  # noqa: E402
@@ -50,13 +52,16 @@ from kaizen_analytics.redact import load_key  # noqa: E402
 from kaizen_analytics.reports import publication  # noqa: E402
 from kaizen_analytics.reports.catalogue import read_report  # noqa: E402
 from kaizen_analytics.reports.runner import Runner, RunRequest  # noqa: E402
+from kaizen_analytics.retro.findings import Finding  # noqa: E402
+from kaizen_analytics.retro.kinds import Change  # noqa: E402
 from kaizen_analytics.store import Store, save_experiment, tag_session  # noqa: E402
+from kaizen_analytics.store.retros import write_retro  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STUBBORN = Path(__file__).with_name("stubborn.py")
-EXPERIMENT, DRAFT, RUNNING = "exp-1", "exp-2", "exp-3"
+EXPERIMENT, DRAFT, RUNNING, DRAWN = "exp-1", "exp-2", "exp-3", "exp-4"
 CONTROL = Classification.CONTROL
 REFUSED = 3
 """Exit code of a worker that was told 'not stored' by an error of ours."""
@@ -327,8 +332,31 @@ def kill_ingest(folder: Path, rng: random.Random, hits: int) -> Tally:
     return tally
 
 
+FINDING = Finding(
+    id="f1",
+    kind="wrong_command",
+    repository="/w",
+    subject="",
+    title="",
+    seen="",
+    times=1,
+    sessions=1,
+    days=1,
+    exposed=1,
+    exposure="sessions",
+    cost_usd=None,
+    tokens=None,
+    usd_per_week=None,
+    saving="",
+    test="",
+    change=Change(file="AGENTS.md", line="Run bun test."),
+    evidence=(),
+    is_new=None,
+)
+
+
 def fill_for_conclusion(path: Path) -> None:
-    """Write a running experiment with two tagged arms of ten ingested sessions."""
+    """Write running experiments, one with two tagged arms of ten ingested sessions, and a finding."""
     home = path.with_name("conclusion")
     for number in range(20):
         write_transcript(home, f"c{number}", 1 + number % 5)
@@ -343,6 +371,18 @@ def fill_for_conclusion(path: Path) -> None:
         lifecycle.start(store, RUNNING, now_ms=start_ms)
         for arm, first in ((CONTROL, 0), (Classification.TREATMENT, 1)):
             lifecycle.tag(store, EXPERIMENT, [f"c{number}" for number in range(first, 20, 2)], arm, now_ms=start_ms)
+        arms = {CONTROL: ArmContent(), Classification.TREATMENT: ArmContent(text="Plan first.")}
+        lot = Randomisation(
+            unit=Unit.SESSION,
+            control_sha256=arms[CONTROL].sha256,
+            treatment_sha256=arms[Classification.TREATMENT].sha256,
+        )
+        drawn = make_experiment(id=DRAWN, created_at_ms=start_ms)
+        lifecycle.new_experiment(store, drawn, Plan(planned_n=10, randomisation=lot, control_share=0.5), arms)
+        lifecycle.start(store, DRAWN, now_ms=start_ms + DAY_MS)
+        write_retro(
+            store, {}, {"f1": codec.write(FINDING)}, retro_id="r", workspace=None, window=(0, 1), computed_at_ms=1
+        )
 
 
 def kill_conclude(folder: Path, rng: random.Random, hits: int) -> Tally:
@@ -656,6 +696,9 @@ INTO_STORE = (
     "exp conclude EXPERIMENT",
     "exp cancel RUNNING --reason wrong",
     "exp archive DRAFT",
+    "exp assign DRAWN --unit-id u1 --record c1",
+    "import ../kaizen.db",
+    "retro decline f1 --reason wanted",
     "exp new --name drawn --metric tokens_per_session --assign session --target-pct -10 --all-workspaces",
     "sessions annotate c1 --score 2",
 )
@@ -676,8 +719,14 @@ INTO_FILES = (
     "hooks install --agent claude_code --yes",
     "report due --schedules ../reports.toml --now 2026-01-06T08:00:00Z --out reports",
 )
+NAMES = {"EXPERIMENT": EXPERIMENT, "DRAFT": DRAFT, "RUNNING": RUNNING, "DRAWN": DRAWN}
 WITHOUT_STORE = ("judge", "init", "hooks install", "report due")
 """Commands that take no store, or another one than that of the recipe."""
+KAIZEN_EXPERIMENTS = "".join(
+    f"insert into experiments values ('k{number}', 'n', 1, "
+    f"'{codec.write(make_experiment(id=f'k{number}'))}', 'Draft', null);"
+    for number in range(300)
+)
 SCHEDULE = '[weekly]\nreport = "portfolio"\ncron = "0 6 * * 1"\nformats = ["md"]\n'
 
 
@@ -685,16 +734,14 @@ def full_disk_commands(folder: Path, _: random.Random, runs: int) -> Tally:
     """Run every command that writes on a full disk: it says so, leaves nothing, and works once there is room."""
     tally, template, home = Tally(), folder / "template.db", folder / "more"
     run_whole(partial(fill_for_conclusion, template))
+    run_script(folder / "kaizen.db", KAIZEN_SCHEMA + KAIZEN_EXPERIMENTS)
     for number in range(60):
         write_transcript(home, f"m{number}", 40)
     into_store = [
         ["ingest", "--home", str(home)],
-        *(
-            words.replace("EXPERIMENT", EXPERIMENT).replace("DRAFT", DRAFT).replace("RUNNING", RUNNING).split()
-            for words in INTO_STORE
-        ),
+        *([NAMES.get(word, word) for word in words.split()] for words in INTO_STORE),
     ]
-    into_files = [words.replace("EXPERIMENT", EXPERIMENT).split() for words in INTO_FILES]
+    into_files = [[NAMES.get(word, word) for word in words.split()] for words in INTO_FILES]
     load_key(folder / "lake.key")
     (folder / "reports.toml").write_text(SCHEDULE)
     rows = [f"{arm},{number},{number // 2}" for number, arm in enumerate(("control", "treatment") * 12)]

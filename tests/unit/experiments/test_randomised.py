@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from experiment_cases import DAY_MS, make_experiment
 
-from kaizen_analytics.core.errors import ExperimentError
+from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import count_units
@@ -247,3 +247,9 @@ def test_a_lot_cannot_begin_in_the_past(store: Store, begin):
     lifecycle.new_experiment(store, make_experiment(id="late"), plan)
     with pytest.raises(ExperimentError, match="cannot begin in the past"):
         lifecycle.start(store, "late", now_ms=NOW_MS, at_ms=NOW_MS - DAY_MS)
+
+
+def test_a_lot_without_the_share_of_control_is_refused(store: Store):
+    lot = Randomisation(unit=Unit.SESSION, control_sha256="", treatment_sha256="")
+    with pytest.raises(ConfigError, match="need the share of control"):
+        lifecycle.new_experiment(store, make_experiment(), Plan(randomisation=lot))
