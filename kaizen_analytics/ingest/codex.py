@@ -619,7 +619,7 @@ class _Copies:
     def __init__(self) -> None:
         self._own: str | None = None
         self.running = False
-        self._has_turns = False
+        self._has_turns = self._paused = False
         self._first_own_ordinal: int | None = None
         self._born_ms: int | None = None
 
@@ -652,7 +652,8 @@ class _Copies:
             if turn > (self._own or ""):
                 return True
             self._has_turns = True
-        return ts_ms - last_ms >= (_TURN_GAP_MS if self._has_turns else _BURST_GAP_MS)
+        self._paused = self._paused or ts_ms - last_ms >= (_TURN_GAP_MS if self._has_turns else _BURST_GAP_MS)
+        return self._paused and payload.get("type") != "token_count"  # no turn begins with one: it is the parent's
 
 
 def _parent_of(meta: Json) -> str | None:

@@ -117,7 +117,8 @@ def test_copied_history_ends_where_the_forks_own_turn_begins_even_within_a_secon
 
 
 def test_the_model_of_copied_history_still_holds_after_it():
-    [found] = responses(*copied_history(), token_count(22, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)))
+    own = codex("event_msg", 21, type="user_message", message="go on")
+    [found] = responses(*copied_history(), own, token_count(22, counts(1300, 0, 120, 0), counts(300, 0, 20, 0)))
 
     assert found.model == "gpt-5.4"
 

@@ -163,6 +163,18 @@ def test_a_slow_disk_does_not_end_a_burst_that_names_its_turns():
     assert inputs(*records) == [40]
 
 
+@pytest.mark.parametrize("turn_s", [2.1, 4])
+def test_a_total_before_the_first_turn_is_the_parents_however_late_it_is(turn_s: float):
+    records = [
+        meta(OWN, 0, forked_from_id=PARENT),
+        token_count(2, BOTH, SECOND),
+        codex("turn_context", turn_s, model="gpt-5.5"),
+        token_count(9, counts(350, 210, 50, 10), FIRST),
+    ]
+
+    assert inputs(*records) == [40]
+
+
 def test_the_files_own_session_meta_ends_a_burst():
     records = [meta(OWN, 0), meta(PARENT, 0.1), token_count(0.1, COMPACTION, COMPACTION), meta(OWN, 0.2)]
 
