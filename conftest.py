@@ -22,8 +22,13 @@ import kaizen_analytics.reports  # noqa: F401 - before anything loads nbformat; 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import polars as pl
+
     from kaizen_analytics.analysis import Analysis
+    from kaizen_analytics.experiments.evaluation import Evaluation
+    from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
+    from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.store import Store
 
 settings.register_profile("default", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -216,11 +221,37 @@ def _power_table_of_examples() -> PowerTable:
     )
 
 
+@pytest.fixture(scope="session")
+def _evaluation_of_examples(_analysis_of_examples: Analysis) -> Evaluation:
+    return _analysis_of_examples.evaluate("plan-first")
+
+
+@pytest.fixture(scope="session")
+def _portfolio_of_examples(_analysis_of_examples: Analysis) -> Portfolio:
+    return _analysis_of_examples.portfolio(now_ms=0)
+
+
+@pytest.fixture(scope="session")
+def _retro_of_examples(_analysis_of_examples: Analysis) -> Retro:
+    return _analysis_of_examples.retro("2026-W38")
+
+
+@pytest.fixture(scope="session")
+def _judged_sample_of_examples(_store_of_examples: Store) -> pl.DataFrame:
+    from kaizen_analytics.experiments.lifecycle import read_judged_sample
+
+    return read_judged_sample(_store_of_examples, "plan-first", now_ms=0)[2]
+
+
 _EXAMPLES = {
     "store": "_store_of_examples",
     "writable": "_writable_copy_of_examples",
     "analysis": "_analysis_of_examples",
+    "evaluation": "_evaluation_of_examples",
+    "portfolio": "_portfolio_of_examples",
     "power_table": "_power_table_of_examples",
+    "retro": "_retro_of_examples",
+    "sample": "_judged_sample_of_examples",
     "tmp": "tmp_path",
 }
 """Names that docstring examples may use, with the fixture that makes each."""
@@ -230,15 +261,16 @@ _EXAMPLES = {
 def _names_of_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
     """Give a docstring's example the names that it uses.
 
-    They are `store` and `analysis` (of the sample), `writable` (a copy of the store), `power_table` (made by hand) and
-    `tmp` (a folder).
+    They are `store` and `analysis` (of the sample), its `portfolio` and `retro`, the `evaluation` and the `sample` of
+    its experiment plan-first, `writable` (a copy of the store), `power_table` (made by hand) and `tmp` (a folder).
     """
     test = getattr(request.node, "dtest", None)
     if test is None:
         return
     source = "\n".join(example.source for example in test.examples)
     for name, fixture in _EXAMPLES.items():
-        if re.search(rf"\b{name}\b", source):
+        doctest_namespace.pop(name, None)
+        if name not in test.globs and re.search(rf"\b{name}\b", source):
             doctest_namespace[name] = request.getfixturevalue(fixture)
 
 

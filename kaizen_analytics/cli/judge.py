@@ -18,7 +18,7 @@ from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.experiments.foreign import judge_runs, parse_results
 from kaizen_analytics.experiments.plan import Statistic
-from kaizen_analytics.pages import blocks
+from kaizen_analytics.pages.blocks import Block
 from kaizen_analytics.pages.foreign import foreign_document, foreign_page
 from kaizen_analytics.reports.rendering import RunFacts, render_page
 
@@ -102,7 +102,7 @@ def _judge(
             made_at_ms=read_clock(),
             versions={"kaizen_analytics": __version__},
         )
-        write_file(output, render_page([page, blocks.data(document)], facts).encode())
+        write_file(output, render_page([page, Block(data=document)], facts).encode())
     yield document if output is None else {**document, "file": str(output)}
     print_page(page.plain)
     if output is not None:

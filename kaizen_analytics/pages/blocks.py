@@ -43,11 +43,11 @@ _UNBROKEN = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*|\d{4}-\d\d-\d\d(?:T[\d:]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A piece of a report in three forms, already escaped; `data` is what `report.json` holds."""
+    """A piece of a report in three forms, already escaped; `data` is what `report.json` holds, and no form shows it."""
 
-    html: str
-    markdown: str
-    plain: str
+    html: str = ""
+    markdown: str = ""
+    plain: str = ""
     data: Mapping[str, Any] | None = None
 
     def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
@@ -97,7 +97,7 @@ def _escape_plain(text: str) -> str:
 def stack(*blocks: Block) -> Block:
     """Return blocks one below the other.
 
-    >>> stack(paragraph("a"), nothing(), paragraph("b")).html.count("<p")
+    >>> stack(paragraph("a"), Block(), paragraph("b")).html.count("<p")
     2
     """
     return Block(
@@ -105,15 +105,6 @@ def stack(*blocks: Block) -> Block:
         markdown="\n\n".join(block.markdown for block in blocks if block.markdown),
         plain="\n\n".join(block.plain for block in blocks if block.plain),
     )
-
-
-def nothing() -> Block:
-    """Return an empty block.
-
-    >>> nothing().html
-    ''
-    """
-    return Block(html="", markdown="", plain="")
 
 
 def title(text: str, subtitle: str) -> Block:
@@ -179,7 +170,7 @@ def bullets(items: Iterable[str]) -> Block:
     """
     texts = list(items)
     if not texts:
-        return nothing()
+        return Block()
     return Block(
         html=f"<ul>{''.join(f'<li>{escape_html(text)}</li>' for text in texts)}</ul>",
         markdown="\n".join(f"- {escape_markdown(text)}" for text in texts),
@@ -252,7 +243,6 @@ def table(
     *,
     caption: str = "",
     numeric: Collection[int] = (),
-    bars: Sequence[str] = (),
 ) -> Block:
     """Return a table; the first column heads its rows.
 
@@ -263,16 +253,19 @@ def table(
         rows: The cells of each row.
         caption: One line above the table.
         numeric: Places of the columns that align right.
-        bars: A drawing for each row, which repeats its numbers, so only HTML shows it.
 
     >>> print(table(["metric", "change"], [("cost", "−5.0 %")], numeric=(1,)).plain)
     metric  change
     cost    −5.0 %
     """
+    texts = [[_cell_text(cell) for cell in row] for row in (columns, *rows)]
+    head, *lines = [[escape_markdown(text) for text in row] for row in texts]
+    rule = ["---:" if place in numeric else "---" for place in range(len(columns))]
+    above = [f"**{escape_markdown(caption)}**", ""] if caption else []
     return Block(
-        html=_table_html(columns, rows, caption, numeric, bars),
-        markdown=_table_markdown(columns, rows, caption, numeric),
-        plain=_table_plain(columns, rows, caption, numeric),
+        html=_table_html(columns, rows, caption, numeric),
+        markdown="\n".join([*above, *(f"| {' | '.join(line)} |" for line in (head, rule, *lines))]),
+        plain=_table_plain(texts, caption, numeric),
     )
 
 
@@ -291,15 +284,6 @@ def figure(chart: Figure, caption: str) -> Block:
         markdown=f"*{escape_markdown(caption)}* {escape_markdown(chart.alt)}",
         plain=f"{_escape_plain(caption)} {_escape_plain(chart.alt)}",
     )
-
-
-def data(document: Mapping[str, Any]) -> Block:
-    """Return the machine-readable content of the report; it shows nothing on the page.
-
-    >>> data({"name": "x"}).html
-    ''
-    """
-    return Block(html="", markdown="", plain="", data=document)
 
 
 def _line(text: str, *, code: bool) -> Block:
@@ -332,25 +316,15 @@ def _cell_html(cell: _Cell) -> str:
     return f'<span class="state {cell.tone.value}">{sign}{escape_html(cell.text)}</span>'
 
 
-def _table_html(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[_Cell]],
-    caption: str,
-    numeric: Collection[int],
-    bars: Sequence[str],
-) -> str:
-    drawn = any(bars)
+def _table_html(columns: Sequence[str], rows: Sequence[Sequence[_Cell]], caption: str, numeric: Collection[int]) -> str:
     names = [escape_html(name) for name in columns]
     head = "".join(
         f'<th scope="col" style="text-align:{"right" if place in numeric else "left"};overflow-wrap:normal">{name}</th>'
         for place, name in enumerate(names)
     )
-    body = "".join(
-        f"<tr>{_row_html(names, row, numeric)}{f'<td>{bars[number]}</td>' if drawn else ''}</tr>"
-        for number, row in enumerate(rows)
-    )
+    body = "".join(f"<tr>{_row_html(names, row, numeric)}</tr>" for row in rows)
     above = f'<caption style="text-align:left">{escape_html(caption)}</caption>' if caption else ""
-    return f"<table>{above}<thead><tr>{head}{'<th></th>' if drawn else ''}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<table>{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 _NUMBER = ' class="num"'
@@ -370,20 +344,8 @@ def _room(text: str) -> str:
     return f' style="text-align:left;{"min-width:0;white-space:nowrap" if is_whole else "min-width:6.5em"}"'
 
 
-def _table_markdown(
-    columns: Sequence[str], rows: Sequence[Sequence[_Cell]], caption: str, numeric: Collection[int]
-) -> str:
-    rule = ["---:" if place in numeric else "---" for place in range(len(columns))]
-    lines = [[escape_markdown(name) for name in columns], rule]
-    lines += [[escape_markdown(_cell_text(cell)) for cell in row] for row in rows]
-    above = [f"**{escape_markdown(caption)}**", ""] if caption else []
-    return "\n".join([*above, *(f"| {' | '.join(line)} |" for line in lines)])
-
-
-def _table_plain(
-    columns: Sequence[str], rows: Sequence[Sequence[_Cell]], caption: str, numeric: Collection[int]
-) -> str:
-    lines = [[_escape_plain(_cell_text(cell)) for cell in row] for row in (columns, *rows)]
+def _table_plain(texts: Sequence[Sequence[str]], caption: str, numeric: Collection[int]) -> str:
+    lines = [[_escape_plain(text) for text in row] for row in texts]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     padded = [
         [cell.rjust(width) if place in numeric else cell.ljust(width) for place, (cell, width) in enumerate(sized)]

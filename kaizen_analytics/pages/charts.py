@@ -12,6 +12,7 @@ import textwrap
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.words import clean, escape_html, format_change, format_interval, format_number
@@ -93,12 +94,8 @@ def forest(rows: Sequence[ForestRow]) -> Figure:
     >>> forest([row]).alt.partition(". ")[2].partition(":")[0]
     'Cost'
     """
-    domain = _forest_domain(rows)
-    return Figure(
-        wide=_draw_forest(rows, domain, _WIDE_FOREST),
-        narrow=_draw_forest(rows, domain, _NARROW_FOREST),
-        alt=f"Percent change with its interval. {' '.join(f'{_forest_words(row)}.' for row in rows)}",
-    )
+    words = " ".join(f"{_forest_words(row)}." for row in rows)
+    return _figure(partial(_draw_forest, rows), f"Percent change with its interval. {words}")
 
 
 def distribution(curves: Sequence[Curve], unit: str) -> Figure:
@@ -106,15 +103,12 @@ def distribution(curves: Sequence[Curve], unit: str) -> Figure:
 
     The outermost hundredth on each side is left out; the axis is logarithmic where values spread widely.
 
-    >>> distribution(analysis.evaluate("plan-first").curves, "tokens").alt.partition(",")[0]
+    >>> distribution(evaluation.curves, "tokens").alt.partition(",")[0]
     'Share of sessions at or below each value'
     """
-    words = [f"{curve.arm}: {_quartiles(curve, unit)}" for curve in curves]
-    return Figure(
-        wide=_draw_distribution(curves, unit, _WIDE, 260),
-        narrow=_draw_distribution(curves, unit, _NARROW, 230),
-        alt=f"Share of sessions at or below each value, by arm. {'; '.join(words)}.",
-    )
+    words = "; ".join(f"{curve.arm}: {_quartiles(curve, unit)}" for curve in curves)
+    alt = f"Share of sessions at or below each value, by arm. {words}."
+    return _figure(partial(_draw_distribution, curves, unit), alt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,25 +139,19 @@ def over_time(spans: Sequence[Span], *, step_ms: int, change_ms: int, unit: str)
         own = [span for span in spans if span.arm == arm]
         low, high = (format_number(pick(span.median for span in own)) for pick in (min, max))
         words.append(f"{arm}: {sum(span.sessions for span in own):,} sessions, medians from {low} to {high} {unit}")
-    return Figure(
-        wide=_draw_over_time(spans, step_ms, change_ms, unit, _WIDE),
-        narrow=_draw_over_time(spans, step_ms, change_ms, unit, _NARROW),
-        alt=f"{'; '.join(words)}.",
-    )
+    return _figure(partial(_draw_over_time, spans, step_ms, change_ms, unit), f"{'; '.join(words)}.")
 
 
 def course(points: Sequence[SeriesPoint], target_pct: float | None) -> Figure:
     """Return the percent change as sessions came in, with its interval, and the target as a dotted line.
 
-    >>> course(analysis.evaluate("plan-first").series, None).alt.startswith("Percent change")
+    >>> course(evaluation.series, None).alt.startswith("Percent change")
     True
     """
     shown = [point for point in points if point.estimate is not None]
-    return Figure(
-        wide=_draw_course(shown, target_pct, _WIDE, 250),
-        narrow=_draw_course(shown, target_pct, _NARROW, 220),
-        alt=_course_words(shown),
-    )
+    steps = " ".join(_course_step(name, point) for name, point in (("first", shown[0]), ("last", shown[-1])))
+    alt = f"Percent change as sessions came in, {len(shown)} looks. {steps}"
+    return _figure(partial(_draw_course, shown, target_pct), alt)
 
 
 def placebo(found: Placebo) -> Figure:
@@ -173,108 +161,67 @@ def placebo(found: Placebo) -> Figure:
     >>> placebo(Placebo(window_days=7, days=(-28, -21), jumps=(0.5, -1.0), jump=2.0, as_large=0)).alt[:45]
     'The jump at the change, +2 standard errors, a'
     """
-    weeks = -min(found.days) / 7
-    return Figure(
-        wide=_draw_placebo(found, _WIDE, 140),
-        narrow=_draw_placebo(found, _NARROW, 140),
-        alt=(
-            f"The jump at the change, {_jump(found.jump)} standard errors, among {found.dates} dates of the "
-            f"{weeks:.0f} weeks before it, from {_jump(min(found.jumps))} to {_jump(max(found.jumps))}. "
-            f"{found.as_large} of them are as large in either direction."
-        ),
+    alt = (
+        f"The jump at the change, {_jump(found.jump)} standard errors, among {found.dates} dates of the "
+        f"{-min(found.days) / 7:.0f} weeks before it, from {_jump(min(found.jumps))} to {_jump(max(found.jumps))}. "
+        f"{found.as_large} of them are as large in either direction."
     )
+    return _figure(partial(_draw_placebo, found), alt)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _ForestLayout:
-    """Where the parts of a forest plot lie, in pixels; a stacked one has its words above each interval."""
-
-    width: int
-    axis: tuple[int, int]
-    values_x: int
-    wrap: int
-    line: int
-    stacked: bool
+def _figure(draw: Callable[[int], str], alt: str) -> Figure:
+    return Figure(wide=draw(_WIDE), narrow=draw(_NARROW), alt=alt)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where one line of a forest plot lies: its label in `lines`, its words and its interval, as heights in pixels."""
-
-    row: ForestRow
-    lines: list[str]
-    label_y: float
-    words_y: float
-    y: float
-
-
-_WIDE_FOREST = _ForestLayout(width=_WIDE, axis=(215, 510), values_x=528, wrap=30, line=17, stacked=False)
-_NARROW_FOREST = _ForestLayout(width=_NARROW, axis=(12, 318), values_x=0, wrap=44, line=16, stacked=True)
 _FOREST_FONT = 13
 
 
-def _draw_forest(rows: Sequence[ForestRow], domain: tuple[float, float], layout: _ForestLayout) -> str:
-    places, height = _forest_places(rows, layout)
-    scale = _Scale(low=domain[0], high=domain[1], start=layout.axis[0], end=layout.axis[1])
-    zero = scale.place(0)
-    return _drawing(
-        layout.width,
-        height + 24,
-        [
-            *_bottom_axis(
-                scale, height, [(tick, _percent_tick(tick)) for tick in scale.ticks(6)], grid=not layout.stacked
-            ),
-            # the line of no change: in one piece, or beside each interval where words lie between them
-            *([] if layout.stacked else [_line(zero, 4, zero, height - 4, **_NO_CHANGE)]),
-            *(part for place in places for part in _forest_row(place, scale, layout)),
-        ],
-    )
+def _draw_forest(rows: Sequence[ForestRow], width: int) -> str:
+    """Draw the rows one below the other: words beside each interval, or above it on a phone."""
+    stacked = width == _NARROW
+    start, end, values_x, wrap, line = (12, 318, 0, 44, 16) if stacked else (215, 510, 528, 30, 17)
+    low, high = padded(value for row in rows for value in (row.low, row.high, row.estimate, row.limit or 0.0, 0.0))
+    scale = _Scale(low=low, high=high, start=start, end=end)
+    parts, top = list[str](), 4.0
+    for row in rows:
+        lines = _wrap(row.label, wrap)
+        text_height = line * len(lines)
+        height = text_height + (2 * line + 11 if stacked else 13)
+        label_y = top + (0 if stacked else 6.5) + line / 2
+        words_y = top + text_height + line / 2 if stacked else top + height / 2
+        parts += _forest_row(row, words_y + line + 2 if stacked else words_y, scale, stacked=stacked)
+        parts += [_text(0, label_y + line * n, words, font_size=_FOREST_FONT) for n, words in enumerate(lines)]
+        numbers = f"{format_change(row.estimate)} ({format_interval(row.low, row.high)})"
+        parts.append(_text(values_x, words_y, numbers, font_size=_FOREST_FONT, opacity=0.85))
+        top += height
+    foot, zero = top + 4, scale.place(0)
+    ticks = [(tick, _percent_tick(tick)) for tick in scale.ticks(6)]
+    # the line of no change: in one piece, or beside each interval where words lie between them
+    no_change = [] if stacked else [_line(zero, 4, zero, foot - 4, **_NO_CHANGE)]
+    return _drawing(width, foot + 24, [*_bottom_axis(scale, foot, ticks, grid=not stacked), *no_change, *parts])
 
 
-def _forest_row(place: _Place, scale: _Scale, layout: _ForestLayout) -> Iterator[str]:
-    """Yield the parts of one line: what its words say, and above all that its interval."""
-    row, y = place.row, place.y
+def _forest_row(row: ForestRow, y: float, scale: _Scale, *, stacked: bool) -> Iterator[str]:
+    """Yield the interval of one row, its limit, and its mark or the arrows where it leaves the axis."""
     low, estimate, high = (
         scale.place(_within(value, scale.low, scale.high)) for value in (row.low, row.estimate, row.high)
     )
-    paint = {"fill": COLOURS[row.change]}
-    if layout.stacked:
+    colour = COLOURS[row.change]
+    if stacked:
         yield _line(scale.place(0), y - 7, scale.place(0), y + 10, **_NO_CHANGE)
     if row.limit is not None and scale.low <= row.limit <= scale.high:
         yield _line(scale.place(row.limit), y - 9, scale.place(row.limit), y + 9, stroke_width=2)
-    yield _line(low, y, high, y, stroke=COLOURS[row.change], stroke_width=4, stroke_linecap="round")
+    yield _line(low, y, high, y, stroke=colour, stroke_width=4, stroke_linecap="round")
     if min(row.low, row.estimate) < scale.low:
-        yield _triangle(low, y, 6, 270, **paint)
+        yield _triangle(low, y, 6, 270, fill=colour)
     if max(row.high, row.estimate) > scale.high:
-        yield _triangle(high, y, 6, 90, **paint)
-    if scale.low <= row.estimate <= scale.high:  # beyond the axis, the arrow says so
-        yield _forest_mark(row.change, estimate, y)
-    for number, words in enumerate(place.lines):
-        yield _text(0, place.label_y + layout.line * number, words, font_size=_FOREST_FONT)
-    numbers = f"{format_change(row.estimate)} ({format_interval(row.low, row.high)})"
-    yield _text(layout.values_x, place.words_y, numbers, font_size=_FOREST_FONT, opacity=0.85)
-
-
-def _forest_mark(change: Movement, x: float, y: float) -> str:
-    if change is Movement.UNCLEAR:
-        return _circle(x, y, 5.6, fill=COLOURS[change])
-    return _triangle(x, y, 8.5, 0 if change is Movement.BETTER else 180, fill=COLOURS[change])
-
-
-def _forest_places(rows: Sequence[ForestRow], layout: _ForestLayout) -> tuple[list[_Place], float]:
-    """Return the place of each row, and the height of all rows in pixels."""
-    places: list[_Place] = []
-    top = 4.0
-    for row in rows:
-        lines = _wrap(row.label, layout.wrap)
-        text_height = layout.line * len(lines)
-        height = text_height + (2 * layout.line + 11 if layout.stacked else 13)
-        label_y = top + (0 if layout.stacked else 6.5) + layout.line / 2
-        words_y = top + text_height + layout.line / 2 if layout.stacked else top + height / 2
-        y = words_y + layout.line + 2 if layout.stacked else words_y
-        places.append(_Place(row=row, lines=lines, label_y=label_y, words_y=words_y, y=y))
-        top += height
-    return places, top + 4
+        yield _triangle(high, y, 6, 90, fill=colour)
+    if not scale.low <= row.estimate <= scale.high:  # beyond the axis, the arrow says so
+        return
+    if row.change is Movement.UNCLEAR:
+        yield _circle(estimate, y, 5.6, fill=colour)
+    else:
+        yield _triangle(estimate, y, 8.5, 0 if row.change is Movement.BETTER else 180, fill=colour)
 
 
 def _wrap(label: str, width: int) -> list[str]:
@@ -282,11 +229,6 @@ def _wrap(label: str, width: int) -> list[str]:
     parts = clean(label).split("\n")
     lines = [line for part in parts for line in textwrap.wrap(part, width, break_long_words=True)]
     return [*lines[:2], "".join(lines[2:3]) + ("\u2026" if len(lines) > 3 else "")] if len(lines) > 2 else lines or [""]
-
-
-def _forest_domain(rows: Sequence[ForestRow]) -> tuple[float, float]:
-    ends = [value for row in rows for value in (row.low, row.high, row.estimate, row.limit or 0.0)]
-    return padded([*ends, 0.0])
 
 
 def padded(values: Iterable[float]) -> tuple[float, float]:
@@ -314,7 +256,7 @@ def _forest_words(row: ForestRow) -> str:
     )
 
 
-def _draw_distribution(curves: Sequence[Curve], unit: str, width: int, height: int) -> str:
+def _draw_distribution(curves: Sequence[Curve], unit: str, width: int) -> str:
     lines = [
         [(value, share) for share, value in zip(curve.quantiles, curve.values, strict=True) if 0.01 <= share <= 0.99]
         for curve in curves
@@ -322,7 +264,7 @@ def _draw_distribution(curves: Sequence[Curve], unit: str, width: int, height: i
     values = [value for line in lines for value, _ in line]
     low, high = min(values), max(values)
     spread = low > 0 and high / low > 30
-    top, bottom = 26, 26 + height
+    top, bottom = 26, 256 if width == _NARROW else 286
     x = _Scale(low=low, high=high, start=62, end=width - 12, logarithmic=spread)
     y = _Scale(low=0, high=1, start=bottom, end=top)
     ticks = [(tick, _unit_tick(tick, unit)) for tick in x.ticks(width // 70)]
@@ -377,7 +319,8 @@ def _left_axis(scale: _Scale, across: _Scale, ticks: Sequence[tuple[float, str]]
 
 
 def _upright(words: str, y: float) -> str:
-    return _group([_text(0, 0, words, text_anchor="middle")], transform=f"translate(8 {y:g}) rotate(-90)")
+    middle = _text(0, 0, words, text_anchor="middle")
+    return f'<g transform="translate(8 {y:g}) rotate(-90)">{middle}</g>'
 
 
 def _percent_tick(value: float) -> str:
@@ -439,11 +382,17 @@ def _draw_over_time(spans: Sequence[Span], step_ms: int, change_ms: int, unit: s
     return _drawing(width, base + 26, parts)
 
 
-def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width: int, height: int) -> str:
-    low, high = _course_domain(points, target_pct)
+def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width: int) -> str:
+    # Fit the last value and the later two thirds: the first sessions give intervals that would flatten the rest.
+    late = points[len(points) // 3 :]
+    ends = [value for point in late for value in (point.low, point.high, point.estimate) if value is not None]
+    low, high = padded([*ends, 0.0, target_pct or 0.0])
+    final = 1.2 * (points[-1].estimate or 0.0)
+    low, high = min(low, final), max(high, final)
     first, last = points[0].at_ms, points[-1].at_ms
+    foot = 224 if width == _NARROW else 254
     x = _Scale(low=first, high=last, start=70, end=width - 20)
-    y = _Scale(low=low, high=high, start=4 + height, end=4)
+    y = _Scale(low=low, high=high, start=foot, end=4)
 
     def trace(read: Callable[[SeriesPoint], float | None]) -> list[tuple[float, float]]:
         return [(x.place(point.at_ms), y.place(_within(read(point), low, high))) for point in points]
@@ -461,13 +410,13 @@ def _draw_course(points: Sequence[SeriesPoint], target_pct: float | None, width:
         _path(estimates, stroke=_TREATMENT, stroke_width=2.5, stroke_linejoin="round"),
         _upright("percent change", (y.start + y.end) / 2),
     ]
-    return _drawing(width, 4 + height + 26, parts)
+    return _drawing(width, foot + 26, parts)
 
 
-def _draw_placebo(found: Placebo, width: int, height: int) -> str:
+def _draw_placebo(found: Placebo, width: int) -> str:
     reach = 1.15 * max(1.0, abs(found.jump), *(abs(jump) for jump in found.jumps))
     x = _Scale(low=min(found.days) - 2, high=4, start=58, end=width - 12)
-    y = _Scale(low=-reach, high=reach, start=4 + height, end=4)
+    y = _Scale(low=-reach, high=reach, start=144, end=4)
     step = 7 * math.ceil(-min(found.days) / 7 / (width // 80))
     weeks = [(float(day), f"{_MINUS}{-day // 7} wk") for day in range(-step, min(found.days) - 3, -step)]
     size = abs(found.jump)
@@ -483,26 +432,11 @@ def _draw_placebo(found: Placebo, width: int, height: int) -> str:
         _circle(x.place(0), y.place(found.jump), 7, fill=_TREATMENT),
         _upright("jump, in standard errors", (y.start + y.end) / 2),
     ]
-    return _drawing(width, 4 + height + 26, parts)
+    return _drawing(width, 170, parts)
 
 
 def _jump(value: float) -> str:
     return f"{value:+.3g}".replace("-", _MINUS) if value else "0"
-
-
-def _course_domain(points: Sequence[SeriesPoint], target_pct: float | None) -> tuple[float, float]:
-    """Fit the last value and the later two thirds: the first sessions give intervals that would flatten the rest."""
-    late = points[len(points) // 3 :]
-    ends = [value for point in late for value in (point.low, point.high, point.estimate) if value is not None]
-    low, high = padded([*ends, 0.0, target_pct or 0.0])
-    last = points[-1].estimate or 0.0
-    return min(low, 1.2 * last), max(high, 1.2 * last)
-
-
-def _course_words(points: Sequence[SeriesPoint]) -> str:
-    first, last = points[0], points[-1]
-    steps = [_course_step("first", first), _course_step("last", last)]
-    return f"Percent change as sessions came in, {len(points)} looks. {' '.join(steps)}"
 
 
 def _course_step(name: str, point: SeriesPoint) -> str:
@@ -519,8 +453,6 @@ INK = "currentColor"
 FONT = "Arial, 'Liberation Sans', Helvetica, 'DejaVu Sans', sans-serif"
 _RISE = 0.35
 """From the middle of a line of text down to its base line, in units of the font size."""
-_BAR = (160.0, 16.0)
-"""Width and height of an interval beside a row of a table."""
 _MINUTE_MS = 60_000
 _HOUR_MS = 60 * _MINUTE_MS
 _DAY_MS = 24 * _HOUR_MS
@@ -555,11 +487,7 @@ class _Scale:
 
 
 def _linear_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return the multiples of 1, 2 or 5 times a power of ten from `low` to `high`, at most `most` of them.
-
-    >>> _linear_ticks(0, 23, most=4)
-    [0.0, 10.0, 20.0]
-    """
+    """Return the multiples of 1, 2 or 5 times a power of ten from `low` to `high`, at most `most` of them."""
     if not high > low:
         return [low]
     power = math.floor(math.log10((high - low) / most))
@@ -572,11 +500,7 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
-    """Return round values that are evenly spread on a logarithmic scale, at most `most` of them.
-
-    >>> _log_ticks(1, 1000, most=4)
-    [1.0, 10.0, 100.0, 1000.0]
-    """
+    """Return round values that are evenly spread on a logarithmic scale, at most `most` of them."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for bases, every in (((1, 2, 5), 1), ((1, 3), 1), *(((1,), every) for every in range(1, len(exponents) + 1))):
         found = [base * 10.0**exponent for exponent in exponents if exponent % every == 0 for base in bases]
@@ -587,11 +511,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _time_ticks(start_ms: int, end_ms: int, most: int) -> list[tuple[int, str]]:
-    """Return at most `most` round moments in UTC with their names: days, or times of day within two days.
-
-    >>> _time_ticks(0, 3 * 86_400_000, most=5)
-    [(0, '1 Jan'), (86400000, '2 Jan'), (172800000, '3 Jan'), (259200000, '4 Jan')]
-    """
+    """Return at most `most` round moments in UTC with their names: days, or times of day within two days."""
     step = next(
         (step for step in _TIME_STEPS_MS if _count(start_ms, end_ms, step) <= most),
         _TIME_STEPS_MS[-1],
@@ -613,11 +533,7 @@ def _name_moment(at_ms: int, step_ms: int) -> str:
 
 
 def _drawing(width: float, height: float, parts: Iterable[str]) -> str:
-    """Return parts as one drawing; the figure around it carries its description.
-
-    >>> _drawing(10, 5, [_circle(1, 1, 1)]).endswith('<circle cx="1" cy="1" r="1"/></svg>')
-    True
-    """
+    """Return parts as one drawing; the figure around it carries its description."""
     return (
         f'<svg aria-hidden="true" focusable="false" xmlns="http://www.w3.org/2000/svg" width="{_short(width)}" '
         f'height="{_short(height)}" viewBox="0 0 {_short(width)} {_short(height)}" font-family="{FONT}" '
@@ -625,101 +541,34 @@ def _drawing(width: float, height: float, parts: Iterable[str]) -> str:
     )
 
 
-def interval_bars(intervals: Sequence[Interval | None]) -> list[str]:
-    """Return a small drawing for each interval, all on one axis that holds 0; an infinite end goes to the edge.
-
-    >>> from kaizen_analytics.stats import Interval
-    >>> bars = interval_bars([Interval(estimate=-10.0, low=-20.0, high=5.0), None])
-    >>> bars[0].startswith("<svg"), bars[1]
-    (True, '')
-    """
-    values = [value for item in intervals if item is not None for value in (item.low, item.estimate, item.high)]
-    finite = [value for value in values if math.isfinite(value)]
-    low, high = max(min([*finite, 0.0]), -100.0), min(max([*finite, 0.0]), 100.0)
-    margin = 0.05 * (high - low) or 1.0
-    scale = _Scale(low=low - margin, high=high + margin, start=0, end=_BAR[0])
-    return ["" if item is None else _interval_bar(item, scale) for item in intervals]
-
-
-def _interval_bar(interval: Interval, scale: _Scale) -> str:
-    (width, height), middle = _BAR, _BAR[1] / 2
-    low, estimate, high = (
-        scale.place(min(max(value, scale.low), scale.high))
-        for value in (interval.low, interval.estimate, interval.high)
-    )
-    zero = scale.place(0)
-    return _drawing(
-        width,
-        height,
-        [
-            _line(zero, 0, zero, height, stroke_dasharray="2 2", opacity=0.6),
-            _line(low, middle, high, middle, stroke_width=2),
-            _circle(estimate, middle, 3.5),
-        ],
-    )
-
-
-def _group(parts: Iterable[str], **attributes: float | str) -> str:
-    """Return parts that share attributes.
-
-    >>> _group([_circle(1, 2, 3)], opacity=0.5)
-    '<g opacity="0.5"><circle cx="1" cy="2" r="3"/></g>'
-    """
-    return f"<g{_attributes(attributes)}>{''.join(parts)}</g>"
-
-
 def _text(x: float, y: float, words: str, **attributes: float | str) -> str:
-    """Return one line of text, its middle at the height `y`; `font_size` is 12 unless given.
-
-    >>> _text(0, 10, "a < b")
-    '<text x="0" y="14.2">a &lt; b</text>'
-    """
+    """Return one line of text, its middle at the height `y`; `font_size` is 12 unless given."""
     size = float(attributes.get("font_size", 12))
     return f"<text{_attributes({'x': x, 'y': y + _RISE * size, **attributes})}>{escape_html(words)}</text>"
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, **attributes: float | str) -> str:
-    """Return a straight line.
-
-    >>> _line(0, 0, 1, 2, stroke="red")
-    '<path d="M0,0 1,2" fill="none" stroke="red"/>'
-    """
+    """Return a straight line."""
     return _path([(x1, y1), (x2, y2)], **attributes)
 
 
 def _path(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
-    """Return a line through `points`.
-
-    >>> _path([(0, 0), (1, 2), (3, 0)], stroke="red")
-    '<path d="M0,0 1,2 3,0" fill="none" stroke="red"/>'
-    """
+    """Return a line through `points`."""
     return f'<path d="M{_way(points)}"{_attributes({"fill": "none", "stroke": INK, **attributes})}/>'
 
 
 def _area(points: Sequence[tuple[float, float]], **attributes: float | str) -> str:
-    """Return the area within `points`.
-
-    >>> _area([(0, 0), (1, 2), (3, 0)], fill="red")
-    '<path d="M0,0 1,2 3,0Z" fill="red"/>'
-    """
+    """Return the area within `points`."""
     return f'<path d="M{_way(points)}Z"{_attributes(attributes)}/>'
 
 
 def _circle(x: float, y: float, radius: float, **attributes: float | str) -> str:
-    """Return a filled circle.
-
-    >>> _circle(1, 2, 3, fill="red")
-    '<circle cx="1" cy="2" r="3" fill="red"/>'
-    """
+    """Return a filled circle."""
     return f"<circle{_attributes({'cx': x, 'cy': y, 'r': radius, **attributes})}/>"
 
 
 def _triangle(x: float, y: float, size: float, angle: float, **attributes: float | str) -> str:
-    """Return a filled triangle around a point, its tip upward at an angle of 0, to the right at 90.
-
-    >>> _triangle(0, 0, 1, 0)
-    '<path d="M0,-1 0.866,0.5 -0.866,0.5Z"/>'
-    """
+    """Return a filled triangle around a point, its tip upward at an angle of 0, to the right at 90."""
     turns = (math.radians(angle + 120 * corner) for corner in range(3))
     corners = [(x + size * math.sin(turn), y - size * math.cos(turn)) for turn in turns]
     return _area(corners, **attributes)

@@ -41,7 +41,6 @@ from kaizen_analytics.pages.documents import evaluation_document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaizen_analytics.core.model import GuardrailSpec
     from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult, Segment
 
 _MOST_SPANS = 70
@@ -83,7 +82,6 @@ def parse_now(text: str) -> int:
 def heading(evaluation: Evaluation) -> Block:
     """Return the title of the report.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> heading(evaluation).plain.splitlines()[0]
     'Ask for a plan first'
     """
@@ -98,7 +96,6 @@ def heading(evaluation: Evaluation) -> Block:
 def decision(evaluation: Evaluation) -> Block:
     """Return the first box: what to do and why, how large the effect is, every guardrail, and the rule.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> decision(evaluation).plain.splitlines()[0]
     '[?] Do not decide yet'
     """
@@ -134,25 +131,28 @@ def _placebo(evaluation: Evaluation) -> Block:
     """Return the picture of the change among the changes at other dates of the history; nothing without one."""
     found = evaluation.history
     if found is None or found.found.placebo is None:
-        return blocks.nothing()
+        return Block()
     return blocks.figure(charts.placebo(found.found.placebo), sentences.placebo_caption(found.found.placebo))
 
 
 def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return what there is to know about a decision, in lines: what each is about, and its text.
 
-    >>> [label for label, _ in entries(analysis.evaluate("plan-first"))][:3]
+    >>> [label for label, _ in entries(evaluation)][:3]
     ['Decision', 'Design', 'Target']
     """
     verdict, warnings = evaluation.verdict, sentences.warnings(evaluation)
     judged = sentences.judgement(evaluation, brief=evaluation.percent is not None)
+    start = evaluation.plan.started
+    fixed = "now" if start is None else format_moment(start.started_at_ms)
+    plan = f"{evaluation.design} design, alpha {evaluation.alpha:g}"
     # that the target is reached is no reason to ship
     label = "Why" if evaluation.percent is None or verdict is Verdict.INVALID else "Target"
     entries = [
         ("Decision", sentences.decision(evaluation.decision, verdict)),
         ("Design", f"{plans.grade(evaluation.decision)}."),
         *([] if any(judged[1:] in warning for warning in warnings) else [(label, judged)]),
-        ("Rule", f"{plans.criterion(evaluation.experiment)}, {_describe_plan(evaluation)}"),
+        ("Rule", f"{plans.criterion(evaluation.experiment)}, fixed on {fixed}; {plan}"),
         *([] if evaluation.primary.effect.difference is None else _describe_effect(evaluation)),
         *(
             ("Guardrail", f"{item.status.value}. {_guardrail_words(item, evaluation)}")
@@ -171,7 +171,6 @@ def entries(evaluation: Evaluation) -> list[tuple[str, str]]:
 def tried(evaluation: Evaluation) -> Block:
     """Return what was changed, why, and how it was planned to be judged.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> tried(evaluation).plain.splitlines()[0]
     'Hypothesis: A plan before the first edit saves tokens.'
     """
@@ -181,22 +180,16 @@ def tried(evaluation: Evaluation) -> Block:
 def trust(evaluation: Evaluation) -> Block:
     """Return the checks of the data, and which sessions were left out and why.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> trust(evaluation).plain.splitlines()[-1]
     'None of the 90 sessions in scope was left out.'
     """
-    checks = blocks.table(
-        ["check", "result", "state"],
-        [*_check_rows(evaluation)],
-        caption="Checks of the data",
-    )
+    checks = blocks.table(["check", "result", "state"], _check_rows(evaluation), caption="Checks of the data")
     return blocks.stack(checks, _excluded(evaluation))
 
 
 def effects(evaluation: Evaluation) -> Block:
     """Return the effect on every metric, as a forest plot and as a table of the same numbers.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> effects(evaluation).html.count("<figure>")
     1
     """
@@ -207,7 +200,7 @@ def effects(evaluation: Evaluation) -> Block:
         "worse; circle: no clear change. The dashed line is no change, a short upright line the target or the "
         "tolerated change, an arrow an interval that goes on."
     )
-    plot = blocks.figure(charts.forest(rows), caption) if rows else blocks.nothing()
+    plot = blocks.figure(charts.forest(rows), caption) if rows else Block()
     return blocks.stack(
         plot, metric_table(evaluation), _effect_notes(evaluation, results), _guardrail_table(evaluation)
     )
@@ -216,11 +209,13 @@ def effects(evaluation: Evaluation) -> Block:
 def forest_rows(evaluation: Evaluation) -> list[ForestRow]:
     """Return the percent change of every metric that has one, with its target or tolerated change.
 
-    >>> [row.label for row in forest_rows(analysis.evaluate("plan-first"))][:1]
+    >>> [row.label for row in forest_rows(evaluation)][:1]
     ['Tokens per session (primary)']
     """
     limits = {evaluation.primary.metric: _target(evaluation)}
-    limits |= {item.spec.metric: _limit(item.spec) for item in evaluation.guardrails}
+    for spec in (item.spec for item in evaluation.guardrails):
+        tolerated = Delta(direction=spec.regression_direction, target_pct=spec.threshold_pct)
+        limits[spec.metric] = tolerated.signed_pct
     return [
         ForestRow.of(name, result.effect.percent, _reading(result), limits.get(result.metric))
         for name, result in _all_results(evaluation)
@@ -231,7 +226,6 @@ def forest_rows(evaluation: Evaluation) -> list[ForestRow]:
 def metric_table(evaluation: Evaluation) -> Block:
     """Return every metric that was compared: both arms, the change with its interval, and how to read it.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> metric_table(evaluation).plain.splitlines()[2].partition("  ")[0]
     'Tokens per session (primary)'
     """
@@ -246,13 +240,7 @@ def metric_table(evaluation: Evaluation) -> Block:
 def over_time(evaluation: Evaluation, sample: pl.DataFrame) -> Block:
     """Return both arms over time: daily medians and sessions, with the change or the start marked.
 
-    Args:
-        evaluation: What is concluded.
-        sample: The sessions that were judged, as `read_judged_sample` returns them.
-
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> sample = read_judged_sample(store, "plan-first", now_ms=0)[2]
-    >>> over_time(analysis.evaluate("plan-first"), sample).plain.partition(":")[0]
+    >>> over_time(evaluation, sample).plain.partition(":")[0]
     'Tokens per session'
     """
     step_ms, spans = spans_of(evaluation, sample)
@@ -271,8 +259,7 @@ def over_time(evaluation: Evaluation, sample: pl.DataFrame) -> Block:
 def spans_of(evaluation: Evaluation, sample: pl.DataFrame) -> tuple[int, list[Span]]:
     """Return the length of a span in milliseconds, a day or a week, and the spans of both arms in the judged sample.
 
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> spans_of(analysis.evaluate("plan-first"), read_judged_sample(store, "plan-first", now_ms=0)[2])[0]
+    >>> spans_of(evaluation, sample)[0]
     86400000
     """
     judged = _judged(evaluation, sample)
@@ -304,13 +291,7 @@ class LargeSession:
 def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[LargeSession]:
     """Return the sessions of each arm with the largest values: those that move its mean most.
 
-    Args:
-        evaluation: What is concluded.
-        sample: The sessions that were judged, as `read_judged_sample` returns them.
-
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> sample = read_judged_sample(store, "plan-first", now_ms=0)[2]
-    >>> [item.arm for item in largest(analysis.evaluate("plan-first"), sample)][4:6]
+    >>> [item.arm for item in largest(evaluation, sample)][4:6]
     ['control', 'treatment']
     """
     found = []
@@ -334,7 +315,7 @@ def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[LargeSession]:
 def behind(evaluation: Evaluation, sessions: Sequence[LargeSession]) -> Block:
     """Return the largest sessions of both arms as a table.
 
-    >>> behind(analysis.evaluate("plan-first"), []).plain
+    >>> behind(evaluation, []).plain
     'No session has a value yet.'
     """
     primary = evaluation.primary
@@ -369,7 +350,6 @@ def _judged(evaluation: Evaluation, sample: pl.DataFrame) -> pl.DataFrame:
 def shift(evaluation: Evaluation) -> Block:
     """Return where in the distribution the arms differ.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> shift(evaluation).plain.partition(":")[0]
     'Tokens per session'
     """
@@ -382,14 +362,15 @@ def shift(evaluation: Evaluation) -> Block:
         f"{primary.label}: the share of sessions at or below each value. Where the treatment's line lies further left, "
         "its sessions have lower values; the dots are the medians. The outermost 1 % on each side is not drawn."
     )
-    drawing = charts.distribution(evaluation.curves, primary.unit)
-    return blocks.stack(blocks.figure(drawing, caption), _companion_paragraph(primary))
+    figure, other = blocks.figure(charts.distribution(evaluation.curves, primary.unit), caption), primary.companion
+    if other is None or other.difference is None:
+        return figure
+    return blocks.stack(figure, blocks.paragraph(effect_text.effect(other), label=f"By the {other.kind.value}."))
 
 
 def course(evaluation: Evaluation) -> Block:
     """Return how the estimate developed as sessions came in.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> course(evaluation).html.startswith("<figure>")
     True
     """
@@ -411,26 +392,29 @@ def course(evaluation: Evaluation) -> Block:
 def segments(evaluation: Evaluation) -> Block:
     """Return the primary metric for each agent, model and workspace.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> segments(evaluation).plain.partition(":")[0]
     'All sessions share one agent, one model and one workspace'
     """
     if not evaluation.segments:
         return blocks.paragraph("All sessions share one agent, one model and one workspace: there are no segments.")
     rows = [
-        ForestRow.of(_segment_name(item), item.result.effect.percent, _reading(item.result))
+        ForestRow.of(
+            f"{item.dimension}: {item.value}\n({found.control.n:,} and {found.treatment.n:,} sessions)",
+            found.effect.percent,
+            _reading(found),
+        )
         for item in evaluation.segments
-        if item.result.effect.percent is not None
+        if (found := item.result).effect.percent is not None
     ]
     caption = (
         f"{evaluation.primary.label} in each segment, as one fixed look each. Marked are those that stand out "
         "after allowing for their number: hints for the next experiment, no conclusions."
     )
-    plot = blocks.figure(charts.forest(rows), caption) if rows else blocks.nothing()
-    missing = [item for item in evaluation.segments if item.result.effect.percent is None]
+    plot = blocks.figure(charts.forest(rows), caption) if rows else Block()
     names: dict[str, list[str]] = {}
-    for item in missing:
-        names.setdefault(_why_no_segment(item), []).append(f"{item.dimension} {item.value}")
+    for item in evaluation.segments:
+        if item.result.effect.percent is None:
+            names.setdefault(_why_no_segment(item), []).append(f"{item.dimension} {item.value}")
     left = [f"{why}: {', '.join(found)}." for why, found in names.items()]
     return blocks.stack(plot, blocks.bullets(left))
 
@@ -438,7 +422,6 @@ def segments(evaluation: Evaluation) -> Block:
 def method(evaluation: Evaluation) -> Block:
     """Return how the numbers were computed and what they cannot say.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> method(evaluation).plain.partition(":")[0]
     '- Tokens per session'
     """
@@ -456,24 +439,25 @@ def method(evaluation: Evaluation) -> Block:
 def provenance(evaluation: Evaluation) -> Block:
     """Return what the numbers were computed from.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> provenance(evaluation).plain.splitlines()[0]
     'experiment: plan-first'
     """
     items = [("experiment", evaluation.experiment.id), ("evaluated as of", format_moment(evaluation.as_of_ms))]
-    known = [(name, value) for name, value in evaluation.provenance.items() if value is not None]
-    items += [_provenance_item(name, value) for name, value in known]
+    for name, value in evaluation.provenance.items():
+        if name == "data_as_of_ms" and value is not None:
+            items.append(("latest session started", format_moment(int(value))))
+        elif value is not None:
+            items.append((name.replace("_", " "), str(value)))
     return blocks.facts(items)
 
 
 def document(evaluation: Evaluation) -> Block:
     """Return the whole evaluation for `report.json`; it shows nothing.
 
-    >>> evaluation = analysis.evaluate("plan-first")
     >>> document(evaluation).data["name"]
     'Ask for a plan first'
     """
-    return blocks.data(evaluation_document(evaluation))
+    return Block(data=evaluation_document(evaluation))
 
 
 def _mark(evaluation: Evaluation, tone: Tone, text: str) -> str | Mark:
@@ -483,27 +467,18 @@ def _mark(evaluation: Evaluation, tone: Tone, text: str) -> str | Mark:
     return Mark(tone=tone, text=text)
 
 
-def _provenance_item(name: str, value: str | float) -> tuple[str, str]:
-    if name == "data_as_of_ms":
-        return "latest session started", format_moment(int(value))
-    return name.replace("_", " "), str(value)
-
-
 def _tiles(evaluation: Evaluation) -> list[tuple[str, str, str]]:
     primary = evaluation.primary
     # the unit stands in the label, so that the two numbers fit on one line
     shown = [format_value(value, primary.unit) for value in primary.centres]
     before, after = (value.removesuffix(f"\N{NO-BREAK SPACE}{primary.unit}") for value in shown)
     unit = "" if [before, after] == shown else f" ({primary.unit})"
-    kind = effect_text.statistic(primary.effect.kind)
+    kind = effect_text.STATISTICS[primary.effect.kind]
     percent = evaluation.percent
     change = ("Change", "not known", "")
     if percent is not None:
-        change = (
-            "Change",
-            format_change(percent.estimate),
-            f"{_level(evaluation)} interval {format_interval(percent.low, percent.high)}",
-        )
+        limits = f"{_level(evaluation)} interval {format_interval(percent.low, percent.high)}"
+        change = ("Change", format_change(percent.estimate), limits)
     counts = f"{primary.control.n:,} and {primary.treatment.n:,} {primary.per.plural}"
     return [
         (f"{primary.label}{unit}, {kind}", f"{before} \u2192 {after}", f"control \u2192 treatment, {counts}"),
@@ -533,13 +508,8 @@ def _target_tile(evaluation: Evaluation) -> tuple[str, str, str]:
     wanted = f"at least {format_given(abs(target))} {'higher' if target > 0 else 'lower'}"
     if confidence is None:
         return "Target", wanted, ""
-    return "Target", wanted, f"confidence that it is reached, as a single look: {_confidence_words(confidence)}"
-
-
-def _confidence_words(confidence: float) -> str:
-    if confidence > 0.99:
-        return "over 99 %"
-    return "under 1 %" if confidence < 0.01 else f"{100 * confidence:.0f} %"
+    shown = "over 99 %" if confidence > 0.99 else "under 1 %" if confidence < 0.01 else f"{100 * confidence:.0f} %"
+    return "Target", wanted, f"confidence that it is reached, as a single look: {shown}"
 
 
 def _estimator_words(primary: MetricResult) -> str:
@@ -564,24 +534,19 @@ def _check_rows(evaluation: Evaluation) -> list[tuple[str | Mark, ...]]:
         means = quality.tasks.control_sessions, quality.tasks.treatment_sessions
         shown = f"{format_number(means[0])} control, {format_number(means[1])} treatment"
         rows.append(("Sessions per task", shown, state))
-    arms = [("control", quality.control), ("treatment", quality.treatment)]
-    counted: list[tuple[str, list[tuple[str, int, int]]]] = [
-        ("Sessions with a value", [(name, arm.sessions - arm.missing_primary, arm.sessions) for name, arm in arms]),
-        (
-            "Responses counted exactly",
-            [(n, arm.responses - arm.unreliable_responses, arm.responses) for n, arm in arms],
-        ),
-        (
-            "Sessions with all prices",
-            [(name, arm.sessions - arm.unpriced_sessions, arm.sessions) for name, arm in arms],
-        ),
-    ]
-    if isinstance(evaluation.experiment.binding, GitCommit | Branch):
-        counted += [
-            ("No changes beside the commit", [(n, arm.sessions - arm.dirty_sessions, arm.sessions) for n, arm in arms]),
-            ("Commit not inferred", [(n, arm.sessions - arm.inferred_commits, arm.sessions) for n, arm in arms]),
-        ]
-    return rows + [_completeness_row(evaluation, check, shares) for check, shares in counted]
+    of_commits = isinstance(evaluation.experiment.binding, GitCommit | Branch)
+    return rows + [_completeness_row(evaluation, *check) for check in _COUNTED[: None if of_commits else 3]]
+
+
+_COUNTED = (
+    ("Sessions with a value", "sessions", "missing_primary"),
+    ("Responses counted exactly", "responses", "unreliable_responses"),
+    ("Sessions with all prices", "sessions", "unpriced_sessions"),
+    ("No changes beside the commit", "sessions", "dirty_sessions"),
+    ("Commit not inferred", "sessions", "inferred_commits"),
+)
+"""Checks that count: what is checked, and the fields of an arm with all of them and with those that fall short. The
+last two are about arms that commits or branches tell apart."""
 
 
 def _sample_row(evaluation: Evaluation) -> tuple[str | Mark, ...]:
@@ -595,11 +560,11 @@ def _sample_row(evaluation: Evaluation) -> tuple[str | Mark, ...]:
     return "Planned sessions", f"{counts}; {planned:,} planned per arm", state
 
 
-def _completeness_row(
-    evaluation: Evaluation, check: str, shares: Sequence[tuple[str, int, int]]
-) -> tuple[str | Mark, ...]:
-    words = ", ".join(f"{name} {good:,} of {total:,}" for name, good, total in shares)
-    worst = min((good / total for _, good, total in shares if total), default=1.0)
+def _completeness_row(evaluation: Evaluation, check: str, whole: str, lacking: str) -> tuple[str | Mark, ...]:
+    arms = {"control": evaluation.quality.control, "treatment": evaluation.quality.treatment}
+    counts = [(name, getattr(arm, whole), getattr(arm, lacking)) for name, arm in arms.items()]
+    words = ", ".join(f"{name} {total - short:,} of {total:,}" for name, total, short in counts)
+    worst = min(((total - short) / total for _, total, short in counts if total), default=1.0)
     if worst == 1:
         return check, words, _mark(evaluation, Tone.GOOD, "complete")
     tone = Tone.NEUTRAL if worst >= 0.95 else Tone.UNCLEAR
@@ -630,11 +595,6 @@ def _why_no_segment(segment: Segment) -> str:
     if segment.result.effect.difference is None:
         return "Too few sessions to compare"
     return effect_text.no_percent(segment.result.effect).removesuffix(".")
-
-
-def _segment_name(segment: Segment) -> str:
-    counts = f"{segment.result.control.n:,} and {segment.result.treatment.n:,} sessions"
-    return f"{segment.dimension}: {segment.value}\n({counts})"
 
 
 def _effect_cells(evaluation: Evaluation, name: str, result: MetricResult) -> tuple[str | Mark, ...]:
@@ -685,35 +645,13 @@ def _guardrail_table(evaluation: Evaluation) -> Block:
     return blocks.table(columns, rows, caption="Guardrails", numeric=(2,))
 
 
-def _companion_paragraph(primary: MetricResult) -> Block:
-    if primary.companion is None or primary.companion.difference is None:
-        return blocks.nothing()
-    label = f"By the {primary.companion.kind.value}."
-    return blocks.paragraph(effect_text.effect(primary.companion), label=label)
-
-
 def _target(evaluation: Evaluation) -> float | None:
     criterion = evaluation.experiment.success_criterion
     return criterion.signed_pct if isinstance(criterion, Delta) else None
 
 
-def _limit(spec: GuardrailSpec) -> float:
-    return Delta(direction=spec.regression_direction, target_pct=spec.threshold_pct).signed_pct
-
-
 def _level(evaluation: Evaluation) -> str:
     return format_given(100 * (1 - evaluation.alpha))
-
-
-def _given_target(evaluation: Evaluation, target: float) -> str:
-    is_percent = isinstance(evaluation.experiment.success_criterion, Delta)
-    return format_given(target) if is_percent else format_value(target, evaluation.primary.unit)
-
-
-def _describe_plan(evaluation: Evaluation) -> str:
-    start = evaluation.plan.started
-    fixed = "now" if start is None else format_moment(start.started_at_ms)
-    return f"fixed on {fixed}; {evaluation.design} design, alpha {evaluation.alpha:g}"
 
 
 def _guardrail_words(item: GuardrailResult, evaluation: Evaluation) -> str:
@@ -728,8 +666,12 @@ def _describe_effect(evaluation: Evaluation) -> list[tuple[str, str]]:
     before, after = (format_value(value, primary.unit) for value in primary.centres)
     percent = evaluation.percent
     change = "no percent change" if percent is None else format_change(percent.estimate)
-    kind = effect_text.statistic(primary.effect.kind)
-    target = "" if delta is None else f"; target {_given_target(evaluation, delta.target)}"
+    kind = effect_text.STATISTICS[primary.effect.kind]
+    is_percent = isinstance(evaluation.experiment.success_criterion, Delta)
+    wanted = (
+        "" if delta is None else format_given(delta.target) if is_percent else format_value(delta.target, primary.unit)
+    )
+    target = f"; target {wanted}" if wanted else ""
     arms = f"{primary.label} ({kind}): {before} control, {after} treatment, {change}{target}"
     return [("Effect", arms), ("Interval", _describe_interval(evaluation))]
 

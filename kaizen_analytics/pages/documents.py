@@ -25,9 +25,8 @@ _Document = dict[str, Any]
 def evaluation_document(evaluation: Evaluation) -> _Document:
     """Return what `exp evaluate --json` prints.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> evaluation_document(evaluation)["decision"]["headline"]
-    'worse'
+    'undecided'
     """
     record = codec.plain(evaluation)
     del record["delta"]
@@ -91,7 +90,7 @@ def _history(evaluation: Evaluation) -> _Document | None:
 def retro_document(retro: Retro) -> _Document:
     """Return what `retro --json` prints.
 
-    >>> retro_document(analysis.retro("2026-W38"))["experiments"][0]["sentence"].partition(":")[0]
+    >>> retro_document(retro)["experiments"][0]["sentence"].partition(":")[0]
     'Do not decide yet'
     """
     lines = [{**line.to_json(), "sentence": sentences.experiment(line)} for line in retro.experiments]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaizen_analytics.stats import ArmSummary, Effect, Interval
-    from kaizen_analytics.stats.effect import Shortage, Split
+    from kaizen_analytics.stats.effect import Shortage
 
     Format = Callable[[float], str]
 
@@ -56,11 +56,14 @@ def notes(found: Effect) -> list[str]:
     'At least half of the treatment sessions have the value 0.'
     """
     arms = [("control", found.control), ("treatment", found.treatment)]
-    sentences = [] if found.split is None else [_split(found.split)]
+    sentences, split = list[str](), found.split
+    if split is not None:
+        label = REGISTRY[split.metric].label
+        sentences.append(f"{label} by {split.by}: control is {split.control}, treatment is {split.treatment}.")
     sentences += [note for name, arm in arms for note in _arm_notes(name, arm)]
     if found.difference is not None:
         sentences += _cluster_note(found.control, found.treatment)
-        sentences += [_skew(found.kind, name, arm.largest_share) for name, arm in arms if _is_skewed(arm)]
+        sentences += [text for name, arm in arms for text in _skew(found.kind, name, arm)]
     if found.information is not None and found.information > 1.05:
         sentences.append(
             f"The arms hold {100 * found.information:.0f}\N{NO-BREAK SPACE}% of the planned information. Leave out the "
@@ -71,13 +74,13 @@ def notes(found: Effect) -> list[str]:
             "At least one end of an interval has no limit: there are too few independent sessions for this level of "
             "confidence."
         )
-    if found.split is not None and (found.split.control_missing or found.split.treatment_missing):
+    if split is not None and (split.control_missing or split.treatment_missing):
         sentences.append(
-            f"Without a value, and left out: {found.split.control_missing:,} control and "
-            f"{found.split.treatment_missing:,} treatment sessions."
+            f"Without a value, and left out: {split.control_missing:,} control and "
+            f"{split.treatment_missing:,} treatment sessions."
         )
-    if found.split is not None:
-        shares = found.split.control_unreliable, found.split.treatment_unreliable
+    if split is not None:
+        shares = split.control_unreliable, split.treatment_unreliable
         sentences += imbalance("responses with an unreliable output count", *shares)
     return sentences
 
@@ -114,34 +117,22 @@ def imbalance(what: str, control: float | None, treatment: float | None) -> list
     return [f"Imbalance: {what} make up {shares}. Part of the difference may come from that."]
 
 
-def noun(kind: EffectKind) -> str:
-    """Return what a comparison compares.
-
-    >>> noun(EffectKind.MEDIAN)
-    'The typical session (median)'
-    """
-    return {
-        EffectKind.MEDIAN: "The typical session (median)",
-        EffectKind.MEAN: "The average session (mean)",
-        EffectKind.PROPORTION: "The share",
-        EffectKind.RATE: "The rate over all sessions",
-        EffectKind.RATIO: "The ratio of the totals",
-    }[kind]
-
-
-def statistic(kind: EffectKind) -> str:
-    """Return what a number of a comparison is, in a few words.
-
-    >>> statistic(EffectKind.MEDIAN)
-    'median session'
-    """
-    return {
-        EffectKind.MEDIAN: "median session",
-        EffectKind.MEAN: "mean session",
-        EffectKind.PROPORTION: "share of sessions",
-        EffectKind.RATE: "all sessions together",
-        EffectKind.RATIO: "all sessions together",
-    }[kind]
+NOUNS = {
+    EffectKind.MEDIAN: "The typical session (median)",
+    EffectKind.MEAN: "The average session (mean)",
+    EffectKind.PROPORTION: "The share",
+    EffectKind.RATE: "The rate over all sessions",
+    EffectKind.RATIO: "The ratio of the totals",
+}
+"""What a comparison compares."""
+STATISTICS = {
+    EffectKind.MEDIAN: "median session",
+    EffectKind.MEAN: "mean session",
+    EffectKind.PROPORTION: "share of sessions",
+    EffectKind.RATE: "all sessions together",
+    EffectKind.RATIO: "all sessions together",
+}
+"""What a number of a comparison is, in a few words."""
 
 
 def degeneracy(found: Effect) -> str:
@@ -202,7 +193,7 @@ def _shortage(missing: Shortage) -> str:
 
 def _movement(found: Effect) -> str:
     before, after = (_level(found.kind, arm) for arm in (found.control, found.treatment))
-    subject = noun(found.kind)
+    subject = NOUNS[found.kind]
     if found.percent is None:
         return f"{subject} stayed at {before}" if before == after else f"{subject} went from {before} to {after}"
     change = found.percent.estimate
@@ -223,7 +214,7 @@ def _level(kind: EffectKind, arm: ArmSummary) -> str:
 def _range(found: Effect, interval: Interval) -> str:
     repeated = " at every interim analysis" if found.design.sequential else ""
     known = f"With {format_given(100 * found.level)} confidence{repeated}, the true change"
-    form = _difference_format(found) if found.percent is None else format_change
+    form = format_change if found.percent is not None else format_points if found.kind.is_share else format_number
     if interval.low == interval.high:
         return f"{known} is {form(interval.low)}"
     if interval.bounded:
@@ -231,10 +222,6 @@ def _range(found: Effect, interval: Interval) -> str:
     if math.isinf(interval.low) and math.isinf(interval.high):
         return "The data set no limit to the true change yet"
     return f"{known} is {format_interval(interval.low, interval.high, form)}"
-
-
-def _difference_format(found: Effect) -> Format:
-    return format_points if found.kind.is_share else format_number
 
 
 def _advice(interval: Interval) -> str:
@@ -245,11 +232,6 @@ def _advice(interval: Interval) -> str:
     if not interval.bounded:
         return "Do not act on it"
     return "Both a rise and a fall are still possible, so do not act on it yet"
-
-
-def _split(split: Split) -> str:
-    label = REGISTRY[split.metric].label
-    return f"{label} by {split.by}: control is {split.control}, treatment is {split.treatment}."
 
 
 def _arm_notes(name: str, arm: ArmSummary) -> list[str]:
@@ -277,12 +259,10 @@ def _cluster_note(control: ArmSummary, treatment: ArmSummary) -> list[str]:
     return [note]
 
 
-def _is_skewed(arm: ArmSummary) -> bool:
-    return arm.largest_share is not None and arm.largest_share > max(0.1, 4 / arm.n)
-
-
-def _skew(kind: EffectKind, name: str, share: float | None) -> str:
-    seen = f"One {name} session makes up {100 * (share or 0.0):.0f}\N{NO-BREAK SPACE}% of the total."
+def _skew(kind: EffectKind, name: str, arm: ArmSummary) -> list[str]:
+    if arm.largest_share is None or arm.largest_share <= max(0.1, 4 / arm.n):
+        return []
+    seen = f"One {name} session makes up {100 * arm.largest_share:.0f}\N{NO-BREAK SPACE}% of the total."
     if kind is EffectKind.MEAN:
-        return f"{seen} The mean depends on it, so read the median first."
-    return f"{seen} The ratio of the totals depends on it."
+        return [f"{seen} The mean depends on it, so read the median first."]
+    return [f"{seen} The ratio of the totals depends on it."]

@@ -136,9 +136,7 @@ def draw_result(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> alt.
         ConfigError: there is no such chart, or the extra `notebooks` is not installed.
         ExperimentError: the experiment has nothing to draw yet.
 
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> sample = read_judged_sample(store, "plan-first", now_ms=0)[2]
-    >>> draw_result(analysis.evaluate("plan-first"), sample, "shift").data["arm"].unique().sort().to_list()
+    >>> draw_result(evaluation, sample, "shift").data["arm"].unique().sort().to_list()
     ['control', 'treatment']
     """
     import polars as pl

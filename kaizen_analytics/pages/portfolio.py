@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kaizen_analytics.core.model import Metric
-    from kaizen_analytics.experiments.portfolio import Arm, Portfolio
+    from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.portfolio import PortfolioLine as Line
 
 _SHOWN = 30
@@ -66,7 +66,6 @@ _METHOD = (
 def heading(portfolio: Portfolio) -> Block:
     """Return the title of the report.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> heading(portfolio).plain.splitlines()[0]
     'Experiment portfolio'
     """
@@ -77,7 +76,6 @@ def heading(portfolio: Portfolio) -> Block:
 def overview(portfolio: Portfolio) -> Block:
     """Return the first box: how many experiments there are, and how many of them need somebody's attention.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> overview(portfolio).plain.splitlines()[0]
     'No experiment needs attention'
     """
@@ -112,7 +110,6 @@ def overview(portfolio: Portfolio) -> Block:
 def outcomes(portfolio: Portfolio) -> Block:
     """Return the effect of every experiment on its own metric, the best outcome first.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> outcomes(portfolio).html.startswith("<figure>")
     True
     """
@@ -131,10 +128,10 @@ def outcomes(portfolio: Portfolio) -> Block:
     caption = (
         "Percent change of each experiment's own metric with its interval. The mark is the decision: triangle up for "
         "better, triangle down for worse, circle for undecided. A short upright line is the target, an arrow an "
-        "interval that goes on. "
-        f"{_hidden(len(known))}"
+        "interval that goes on."
     )
-    return blocks.figure(charts.forest(rows), caption.strip())
+    caption += f" The first {_SHOWN} of {len(known)}." if len(known) > _SHOWN else ""
+    return blocks.figure(charts.forest(rows), caption)
 
 
 def decisions(portfolio: Portfolio, links: Mapping[str, str] | None = None) -> Block:
@@ -144,7 +141,6 @@ def decisions(portfolio: Portfolio, links: Mapping[str, str] | None = None) -> B
         portfolio: What is shown.
         links: The address of the conclusion report of each experiment that has one, by its id.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> decisions(portfolio).html.count("<tr>")
     4
     """
@@ -161,12 +157,12 @@ def decisions(portfolio: Portfolio, links: Mapping[str, str] | None = None) -> B
 def attention(portfolio: Portfolio) -> Block:
     """Return the experiments that somebody should do something about: past their end, short of sessions, or waiting.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> attention(portfolio).plain.splitlines()[0]
     'Too small for their target'
     """
     now_ms = portfolio.as_of_ms
-    unknown = [line for line in portfolio.decided if line.state is State.RUNNING and _is_power_unknown(line)]
+    running = [line for line in portfolio.decided if line.state is State.RUNNING]
+    unknown = [line for line in running if line.target_pct and line.detectable_pct is None]
     early = f"Too early to say, because the interval has no limits yet: {_names(unknown)}."
     lists = {
         "Nobody concluded these": [_left_open_sentence(line, now_ms) for line in portfolio.left_open],
@@ -186,7 +182,6 @@ def attention(portfolio: Portfolio) -> Block:
 def method(portfolio: Portfolio) -> Block:
     """Return how the lists come about, and what they cannot say.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> method(portfolio).plain.partition(".")[0]
     '- Running experiments are evaluated as of 1970-01-01 00:00 UTC'
     """
@@ -197,7 +192,6 @@ def method(portfolio: Portfolio) -> Block:
 def document(portfolio: Portfolio) -> Block:
     """Return the whole portfolio for `report.json`; it shows nothing.
 
-    >>> portfolio = analysis.portfolio(now_ms=0)
     >>> document(portfolio).data["attention"]["underpowered"]
     ['plan-first', 'concise-instructions']
     """
@@ -224,7 +218,7 @@ def document(portfolio: Portfolio) -> Block:
             "underpowered": [line.id for line in portfolio.underpowered],
         },
     }
-    return blocks.data(found)
+    return Block(data=found)
 
 
 def _urgent(portfolio: Portfolio) -> int:
@@ -292,9 +286,11 @@ def _decision_row(line: Line, address: str | None) -> tuple[str | Mark | Link, .
 
 def _left_open_sentence(line: Line, now_ms: int) -> str:
     end_ms = line.end_ms or now_ms
+    control, treatment = (0 if arm is None else arm.n for arm in (line.control, line.treatment))
     return (
-        f"{line.name} ended {_days(now_ms - end_ms)} ago, on {format_day(end_ms)}, with {_sessions(line)}. It would "
-        f"say: {_reason(line)} Freeze it with 'kaizen-analytics exp conclude {shlex.quote(line.id)}'."
+        f"{line.name} ended {_days(now_ms - end_ms)} ago, on {format_day(end_ms)}, with {control:,} control and "
+        f"{treatment:,} treatment sessions. It would say: {_reason(line)} Freeze it with "
+        f"'kaizen-analytics exp conclude {shlex.quote(line.id)}'."
     )
 
 
@@ -304,17 +300,13 @@ def _running_out_sentence(line: Line, now_ms: int) -> str:
         raise ValueError(f"{line.id} is not running out of time.")
     which = "treatment" if arm == line.treatment else "control"
     missing, days_left = arm.planned_n - arm.n, (end_ms - now_ms) / DAY_MS
+    days = (now_ms - (line.started_at_ms or now_ms)) / DAY_MS
+    pace = f" of {arm.n / days:,.1f} a day" if days > 0 else ""
     return (
         f"{line.name} ends in {_days(end_ms - now_ms)}, on {format_day(end_ms)}. Its {which} arm has {arm.n:,} of "
-        f"{arm.planned_n:,} planned sessions and gets to about {arm.expected_n:,} at its pace"
-        f"{_pace(line, arm, now_ms)}; it needs {missing / days_left:,.1f} a day. Send more sessions its way, or accept "
-        "that it may end undecided."
+        f"{arm.planned_n:,} planned sessions and gets to about {arm.expected_n:,} at its pace{pace}; it needs "
+        f"{missing / days_left:,.1f} a day. Send more sessions its way, or accept that it may end undecided."
     )
-
-
-def _pace(line: Line, arm: Arm, now_ms: int) -> str:
-    elapsed_days = (now_ms - (line.started_at_ms or now_ms)) / DAY_MS
-    return f" of {arm.n / elapsed_days:,.1f} a day" if elapsed_days > 0 else ""
 
 
 def _underpowered_sentence(line: Line) -> str:
@@ -336,17 +328,9 @@ def _waiting_sentence(line: Line, now_ms: int) -> str:
     )
 
 
-def _is_power_unknown(line: Line) -> bool:
-    return bool(line.target_pct) and line.detectable_pct is None
-
-
 def _listed(sentences: Sequence[str]) -> Block:
     more = [f"And {len(sentences) - _SHOWN} more, in the JSON of this report."] if len(sentences) > _SHOWN else []
     return blocks.bullets([*sentences[:_SHOWN], *more])
-
-
-def _hidden(known: int) -> str:
-    return f"The first {_SHOWN} of {known}." if known > _SHOWN else ""
 
 
 def _reason(line: Line) -> str:
@@ -354,11 +338,6 @@ def _reason(line: Line) -> str:
     if line.decision is None or line.verdict is None:
         return ""
     return f"{capitalised(sentences.reason(line.decision, line.verdict))}."
-
-
-def _sessions(line: Line) -> str:
-    control, treatment = (0 if arm is None else arm.n for arm in (line.control, line.treatment))
-    return f"{control:,} control and {treatment:,} treatment sessions"
 
 
 def _names(lines: Sequence[Line]) -> str:

@@ -41,7 +41,7 @@ _TONES = {Standing.APPLIED: Tone.GOOD, Standing.PROPOSED: Tone.UNCLEAR}
 def whole(retro: Retro) -> Block:
     """Return everything that a retro says, as one block.
 
-    >>> whole(analysis.retro("2026-W38")).markdown.startswith("# Retro, week 2026-W38")
+    >>> whole(retro).markdown.startswith("# Retro, week 2026-W38")
     True
     """
     return blocks.stack(*page(retro))
@@ -50,7 +50,7 @@ def whole(retro: Retro) -> Block:
 def page(retro: Retro) -> list[Block]:
     """Return the title, the first box and every section with its heading.
 
-    >>> len(page(analysis.retro("2026-W38"))) == 2 + 2 * len(SECTIONS)
+    >>> len(page(retro)) == 2 + 2 * len(SECTIONS)
     True
     """
     parts = [part for name, section in SECTIONS for part in (blocks.section(name), section(retro))]
@@ -60,7 +60,7 @@ def page(retro: Retro) -> list[Block]:
 def summarise(retro: Retro) -> Block:
     """Return the findings as one small table; in a terminal, the whole retro.
 
-    >>> summarise(analysis.retro("2026-W38")).plain.splitlines()[0]
+    >>> summarise(retro).plain.splitlines()[0]
     'Retro, week 2026-W38'
     """
     told = blocks.paragraph(f"{describe_totals(retro)}. {_describe_findings(retro)}")
@@ -71,7 +71,7 @@ def summarise(retro: Retro) -> Block:
 def heading(retro: Retro) -> Block:
     """Return the title.
 
-    >>> heading(analysis.retro("2026-W38")).plain.splitlines()[0]
+    >>> heading(retro).plain.splitlines()[0]
     'Retro, week 2026-W38'
     """
     where = retro.repository or "all repositories"
@@ -81,7 +81,7 @@ def heading(retro: Retro) -> Block:
 def totals(retro: Retro) -> Block:
     """Return the first box: the window in one line, and the first finding of up to three classes with what to do.
 
-    >>> totals(analysis.retro("2026-W38")).plain.splitlines()[0].startswith("115 sessions")
+    >>> totals(retro).plain.splitlines()[0].startswith("115 sessions")
     True
     """
     headline = describe_totals(retro) if retro.totals.sessions else "No session started in this window"
@@ -100,7 +100,7 @@ def totals(retro: Retro) -> Block:
 def findings(retro: Retro) -> Block:
     """Return the findings in one line each.
 
-    >>> findings(analysis.retro("2026-W38")).plain.splitlines()[0]
+    >>> findings(retro).plain.splitlines()[0]
     "'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff"
     """
     if not retro.findings:
@@ -119,11 +119,13 @@ def show(finding: Finding) -> Block:
     >>> show  # doctest: +ELLIPSIS
     <function show at ...>
     """
+    tokens = "" if finding.tokens is None else f" ({finding.tokens:,} tokens)"
+    cost = "Its cost is not known." if finding.cost_usd is None else f"It cost ${finding.cost_usd:,.2f}{tokens}."
     facts = [
         ("id", finding.id),
         ("repository", finding.repository),
         ("seen", finding.seen),
-        ("cost in the window", _cost(finding)),
+        ("cost in the window", cost),
         ("saves", finding.saving),
         ("test", finding.test),
         ("most recently", _proof(finding) or "not enough days before the last quarter of the window to tell"),
@@ -147,22 +149,13 @@ def show(finding: Finding) -> Block:
 def followed(retro: Retro) -> Block:
     """Return what became of earlier findings, and what earlier versions proposed.
 
-    >>> followed(analysis.retro("2026-W38")).plain
+    >>> followed(retro).plain
     'No earlier retro of this store found anything.'
     """
     if not retro.followed and not retro.former_bets:
         return blocks.paragraph("No earlier retro of this store found anything.")
-    rows = [
-        (
-            one.title.replace("`", ""),
-            _mark(one, retro),
-            describe_followed(one),
-        )
-        for one in retro.followed
-    ]
-    table = (
-        blocks.table(["finding", "state", "seen since"], rows, caption="Earlier findings") if rows else blocks.nothing()
-    )
+    rows = [(one.title.replace("`", ""), _mark(one, retro), describe_followed(one)) for one in retro.followed]
+    table = blocks.table(["finding", "state", "seen since"], rows, caption="Earlier findings") if rows else Block()
     return blocks.stack(table, _former(retro))
 
 
@@ -177,7 +170,7 @@ def _mark(one: Followed, retro: Retro) -> Mark:
 def experiments(retro: Retro) -> Block:
     """Return the experiments that run or concluded in the window, as a forest plot and in words.
 
-    >>> "Do not decide yet" in experiments(analysis.retro("2026-W38")).plain
+    >>> "Do not decide yet" in experiments(retro).plain
     True
     """
     if not retro.experiments:
@@ -210,7 +203,7 @@ def experiments(retro: Retro) -> Block:
 def unknown(retro: Retro) -> Block:
     """Return what the numbers leave out, and which classes of findings could not be evaluated.
 
-    >>> "could not be evaluated" in unknown(analysis.retro("2026-W38")).plain
+    >>> "could not be evaluated" in unknown(retro).plain
     True
     """
     return blocks.bullets(list_unknown(retro))
@@ -219,7 +212,7 @@ def unknown(retro: Retro) -> Block:
 def provenance(retro: Retro) -> Block:
     """Return what the retro was computed from.
 
-    >>> "fingerprint" in provenance(analysis.retro("2026-W38")).plain
+    >>> "fingerprint" in provenance(retro).plain
     True
     """
     start, end = format_minute(retro.window.start_ms), format_minute(retro.window.end_ms)
@@ -231,10 +224,10 @@ def provenance(retro: Retro) -> Block:
 def document(retro: Retro) -> Block:
     """Return the whole retro for `report.json`; it shows nothing.
 
-    >>> document(analysis.retro("2026-W38")).plain
+    >>> document(retro).plain
     ''
     """
-    return blocks.data(retro_document(retro))
+    return Block(data=retro_document(retro))
 
 
 SECTIONS: tuple[tuple[str, Callable[[Retro], Block]], ...] = (
@@ -250,7 +243,7 @@ SECTIONS: tuple[tuple[str, Callable[[Retro], Block]], ...] = (
 def describe_totals(retro: Retro) -> str:
     """Return a window's totals in one line.
 
-    >>> describe_totals(analysis.retro("2026-W38")).partition(",")[0]
+    >>> describe_totals(retro).partition(",")[0]
     '115 sessions'
     """
     found = retro.totals
@@ -298,7 +291,7 @@ def describe_followed(one: Followed) -> str:
 def list_unknown(retro: Retro) -> list[str]:
     """Return what the numbers leave out, one sentence each.
 
-    >>> len(list_unknown(analysis.retro("2026-W38")))
+    >>> len(list_unknown(retro))
     1
     """
     found = retro.totals
@@ -325,21 +318,17 @@ def _describe_findings(retro: Retro) -> str:
     found = retro.findings
     if not found:
         return "Nothing recurs that is worth a change."
-    known = sum(one.cost_usd or 0.0 for one in found)
-    cost = f" The problems cost ${known:,.2f} in {_days(retro)}." if known >= 0.005 else ""
+    known, days = sum(one.cost_usd or 0.0 for one in found), counted(round(retro.window.length_ms / DAY_MS), "day")
+    cost = f" The problems cost ${known:,.2f} in {days}." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
     first = ", the costliest first" if len(found) > 1 else ""
     return f"{counted(len(found), 'change')} worth making{first}{fresh}.{cost}"
 
 
-def _days(retro: Retro) -> str:
-    return counted(round(retro.window.length_ms / DAY_MS), "day")
-
-
 def _next_step(retro: Retro, shown: int) -> Block:
     if not shown:
-        return blocks.nothing()
+        return Block()
     more = len(retro.findings) - shown
     rest = f" The other {more} are below." if more > 1 else ""
     return blocks.paragraph(f"`kaizen-analytics retro show ID --patch` prints a change as a diff.{rest}", code=True)
@@ -377,13 +366,6 @@ def _weekly(finding: Finding) -> str:
     return f", ${cost:,.2f} a week" if cost >= 0.005 else ""
 
 
-def _cost(finding: Finding) -> str:
-    if finding.cost_usd is None:
-        return "Its cost is not known."
-    tokens = "" if finding.tokens is None else f" ({finding.tokens:,} tokens)"
-    return f"It cost ${finding.cost_usd:,.2f}{tokens}."
-
-
 def _table(found: tuple[Finding, ...], caption: str) -> Block:
     rows = [
         (
@@ -401,12 +383,8 @@ def _table(found: tuple[Finding, ...], caption: str) -> Block:
 
 def _former(retro: Retro) -> Block:
     if not retro.former_bets:
-        return blocks.nothing()
-    rows = [
-        (
-            describe_window(Window(start_ms=bet.window_start_ms, end_ms=bet.window_end_ms)),
-            bet.title.replace("`", ""),
-        )
-        for bet in retro.former_bets
-    ]
+        return Block()
+    windows = [Window(start_ms=bet.window_start_ms, end_ms=bet.window_end_ms) for bet in retro.former_bets]
+    titles = [bet.title.replace("`", "") for bet in retro.former_bets]
+    rows = list(zip(map(describe_window, windows), titles, strict=True))
     return blocks.table(["window", "what it proposed"], rows, caption="Bets of former versions, which are not followed")

@@ -84,9 +84,8 @@ RULE = (
 def result(found: MetricResult) -> str:
     """Return one metric's result in words.
 
-    >>> evaluation = analysis.evaluate("small-model")
-    >>> result(evaluation.primary).partition(";")[0].startswith("Cost per session: The typical session (median)")
-    True
+    >>> result(evaluation.primary).partition(" went")[0]
+    'Tokens per session: The typical session (median)'
     """
     seen = found.effect.percent or found.effect.difference
     away_from_zero = seen is not None and (seen.low > 0 or seen.high < 0)
@@ -96,14 +95,16 @@ def result(found: MetricResult) -> str:
 def judgement(evaluation: Evaluation, *, brief: bool = False) -> str:
     """Return what an experiment showed about its success criterion; `brief` where its change stands beside it.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> judgement(evaluation).rpartition(". ")[2].replace("\N{NO-BREAK SPACE}", " ")
-    'The target of a fall of at least 30 % is reached.'
+    'The data are compatible with no improvement and with a fall of at least 15 %.'
     """
     verdict, primary = evaluation.verdict, evaluation.primary
     criterion = evaluation.experiment.success_criterion
     if verdict is Verdict.INVALID:
-        return _invalid(evaluation)
+        ratio, claim = evaluation.quality.sample_ratio, evaluation.decision.claim
+        return (
+            plans.sample_ratio(ratio) if ratio and claim is not Claim.NOT_COMPARABLE else "The arms cannot be compared."
+        )
     if verdict is Verdict.INSUFFICIENT_DATA:
         return effect_text.no_interval(primary.effect)
     if verdict is Verdict.DEGENERATE:
@@ -115,13 +116,6 @@ def judgement(evaluation: Evaluation, *, brief: bool = False) -> str:
         return f"The target cannot be judged: {lowered(effect_text.no_percent(primary.effect))}"
     seen, follows = _delta(evaluation, percent, criterion)
     return follows if brief else f"{seen} {follows}"
-
-
-def _invalid(evaluation: Evaluation) -> str:
-    ratio = evaluation.quality.sample_ratio
-    if ratio is None or evaluation.decision.claim is Claim.NOT_COMPARABLE:
-        return "The arms cannot be compared."
-    return plans.sample_ratio(ratio)
 
 
 def _delta(evaluation: Evaluation, percent: Interval, criterion: Delta) -> tuple[str, str]:
@@ -181,9 +175,8 @@ def _between(found: Effect, interval: Interval, form: Format) -> str:
 def guardrail(found: GuardrailResult) -> str:
     """Return what happened to a metric that must not get worse.
 
-    >>> evaluation = analysis.evaluate("small-model")
-    >>> guardrail(evaluation.guardrails[1]).partition(" (")[0]
-    'Tool error rate shows a rise beyond chance'
+    >>> guardrail(evaluation.guardrails[0]).partition(":")[0]
+    'Cost per session is open'
     """
     spec, label = found.spec, found.result.label
     feared = _change_word(spec.regression_direction)
@@ -345,13 +338,15 @@ def _claim_reason(made: Decision) -> str:
 def history(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Return what the history of the metric says about the difference: what each line is about, and its text.
 
-    >>> history(analysis.evaluate("small-model"))
+    >>> history(evaluation)
     []
     """
     past = evaluation.history
     if past is None:
         return []
-    placebo, drift = past.found.placebo, past.found.drift
+    placebo, drift, bound = past.found.placebo, past.found.drift, past.found.bound
+    # how the history changes by itself, beside the steady change that would explain the difference
+    line = [*([] if drift is None else [_movement(drift)]), *([] if bound is None else [_bound(bound)])]
     told = [
         *(f"The {item.column} was {item.control} before and {item.treatment} after." for item in past.mismatches),
         *_standardised(past, 1 - evaluation.alpha),
@@ -360,7 +355,7 @@ def history(evaluation: Evaluation) -> list[tuple[str, str]]:
     return [
         *(("History", text) for text in told),
         *([] if placebo is None else [("Placebo", _placebo(placebo))]),
-        *(("Drift", text) for text in (_drift_line(past), "" if drift is None else _step(drift)) if text),
+        *(("Drift", text) for text in (" ".join(line), "" if drift is None else _step(drift)) if text),
     ]
 
 
@@ -372,12 +367,6 @@ def placebo_caption(placebo: Placebo) -> str:
     'At 1 other date, a jump of this size was seen 0 times (windows of 7 days)'
     """
     return f"{_placebo(placebo)} The large dot is the change."
-
-
-def _drift_line(past: History) -> str:
-    """Return how the history changes by itself, beside the steady change that would explain the difference."""
-    bound, drift = past.found.bound, past.found.drift
-    return " ".join([*([] if drift is None else [_movement(drift)]), *([] if bound is None else [_bound(bound)])])
 
 
 def _standardised(past: History, level: float) -> list[str]:
@@ -445,7 +434,6 @@ def _change(log_ratio: float) -> str:
 def flags(evaluation: Evaluation) -> list[str]:
     """Return what a reader should know about the life of an experiment.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> flags(evaluation)
     []
     """
@@ -474,16 +462,19 @@ _FLAGS = {
 def warnings(evaluation: Evaluation) -> list[str]:
     """Return everything that makes the numbers of an evaluation less certain than they look.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> warnings(evaluation)
     []
     """
     quality, control, treatment = evaluation.quality, evaluation.quality.control, evaluation.quality.treatment
-    wanted = evaluation.experiment.success_criterion
+    wanted, ratio = evaluation.experiment.success_criterion, quality.sample_ratio
     return [
-        *(plans.caution(item, quality.candidates) or _caution(item, evaluation) for item in quality.cautions),
+        *(_caution(item, evaluation) for item in quality.cautions),
         *([_contradiction(wanted)] if isinstance(wanted, Delta) and wanted.is_contradictory else []),
-        *_split_warnings(evaluation),
+        *(
+            []
+            if ratio is None or ratio.status is RatioStatus.OK
+            else [f"Sample ratio: {lowered(plans.sample_ratio(ratio))}"]
+        ),
         *_tasks(quality.tasks, evaluation.primary.label),
         *effect_text.imbalance(
             "responses with an unreliable output count", control.unreliable_share, treatment.unreliable_share
@@ -496,52 +487,69 @@ def warnings(evaluation: Evaluation) -> list[str]:
 
 
 def _caution(item: Caution, evaluation: Evaluation) -> str:
-    cluster = evaluation.plan.cluster.value
-    match item.kind:
-        case CautionKind.WAITING_TAGS:
-            return f"Not counted: {counted(item.count, 'tagged session')} that the store does not hold (yet)."
-        case CautionKind.DELEGATED_TAGS:
-            return (
-                f"Without effect: {counted(item.count, 'tag')} of sub-agents, which count with the session that "
-                "started them. Tag that session."
-            )
-        case CautionKind.UNKNOWN_CLUSTERS:
-            return f"{counted(item.count, 'session')} without a recorded {cluster} count as one {cluster}."
-        case CautionKind.CONFLICTING_TAGS:
-            return f"{counted(item.count, 'session')} tagged with one arm here and another there count in none."
-        case CautionKind.CONFLICTING_RULES:
-            return f"{item.count} stores export this experiment, not all with the same rule; one rule was used."
-    # RECOMPUTED; what concerns a lot is said by `plans.caution`.
-    return "Recomputed from the lake. The store that concluded the experiment holds what was frozen."
+    sessions, candidates = counted(item.count, "session"), evaluation.quality.candidates
+    if item.kind is not CautionKind.NOT_DRAWN:
+        cluster, tags = evaluation.plan.cluster.value, counted(item.count, "tag")
+        tagged = counted(item.count, "tagged session")
+        return _CAUTIONS[item.kind].format(
+            sessions=sessions, tagged=tagged, tags=tags, cluster=cluster, stores=item.count
+        )
+    exposure = 1 - item.count / candidates
+    consequence = (
+        "The reasons are among those of the excluded sessions."
+        if exposure >= _ENOUGH_EXPOSURE
+        else "Find out why before reading any result: a draw that fails more often in one arm biases it."
+    )
+    return (
+        f"No lot was drawn for {item.count:,} of {counted(candidates, 'session')} in scope (exposure "
+        f"{format_share(exposure)}). {consequence}"
+    )
+
+
+_ENOUGH_EXPOSURE = 0.95
+"""Share of the sessions in scope that a lot should be drawn for."""
+_CAUTIONS = {
+    CautionKind.CONFLICTING_DRAWS: "{sessions} tagged by hand with another arm than the lot's: the lot counts.",
+    CautionKind.WAITING_TAGS: "Not counted: {tagged} that the store does not hold (yet).",
+    CautionKind.DELEGATED_TAGS: (
+        "Without effect: {tags} of sub-agents, which count with the session that started them. Tag that session."
+    ),
+    CautionKind.UNKNOWN_CLUSTERS: "{sessions} without a recorded {cluster} count as one {cluster}.",
+    CautionKind.CONFLICTING_TAGS: "{sessions} tagged with one arm here and another there count in none.",
+    CautionKind.CONFLICTING_RULES: (
+        "{stores} stores export this experiment, not all with the same rule; one rule was used."
+    ),
+    CautionKind.RECOMPUTED: (
+        "Recomputed from the lake. The store that concluded the experiment holds what was frozen."
+    ),
+}
 
 
 def tasks(evaluation: Evaluation) -> str:
     """Return how many sessions a task takes in each arm; empty where nobody can tell.
 
-    >>> tasks(analysis.evaluate("plan-first"))
+    >>> tasks(evaluation)
     '1 session per task in the control arm, 1 in the treatment arm'
     """
     found = evaluation.quality.tasks
     if found is None:
         return ""
     control, treatment = format_number(found.control_sessions), format_number(found.treatment_sessions)
-    return f"{control} {_sessions(found)} per task in the control arm, {treatment} in the treatment arm"
-
-
-def _sessions(found: TaskCheck) -> str:
-    return "session" if found.control_sessions == 1 else "sessions"
+    noun = "session" if found.control_sessions == 1 else "sessions"
+    return f"{control} {noun} per task in the control arm, {treatment} in the treatment arm"
 
 
 def _tasks(found: TaskCheck | None, label: str) -> list[str]:
     if found is None or found.total is None:
         return []
     percent, seen = found.total.percent, "cannot be compared"
+    noun = "session" if found.control_sessions == 1 else "sessions"
     if percent is not None:
         limits = _between(found.total, percent, format_change)
         seen = f"changed by {format_change(percent.estimate)} ({limits})"
     return [
         (
-            f"A task takes {format_number(found.control_sessions)} {_sessions(found)} in the control arm and "
+            f"A task takes {format_number(found.control_sessions)} {noun} in the control arm and "
             f"{format_number(found.treatment_sessions)} in the treatment arm, so a cheaper session need not be a "
             f"cheaper task. {label}, added up per task, {seen}."
         )
@@ -554,13 +562,6 @@ def _contradiction(wanted: Delta) -> str:
         f"direction decides, so it is read as {_change_word(wanted.direction)} of at least "
         f"{format_given(abs(wanted.target_pct))}."
     )
-
-
-def _split_warnings(evaluation: Evaluation) -> list[str]:
-    ratio = evaluation.quality.sample_ratio
-    if ratio is not None and ratio.status is not RatioStatus.OK:
-        return [f"Sample ratio: {lowered(plans.sample_ratio(ratio))}"]
-    return []
 
 
 def _marked(quality: Quality) -> list[str]:
@@ -588,9 +589,8 @@ def _marked(quality: Quality) -> list[str]:
 def next_actions(evaluation: Evaluation) -> list[str]:
     """Return what to do next, the most important first.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> next_actions(evaluation)[0]
-    'Look into it: find out what else changed before you revert the change.'
+    "The experiment is over: plan a larger one ('kaizen-analytics exp power' says how large)."
     """
     experiment = evaluation.experiment
     actions = [_advice(choose_next_step(evaluation), evaluation)]
@@ -751,7 +751,7 @@ def portfolio(found: Portfolio) -> str:
 def experiment(found: ExperimentLine) -> str:
     """Return what an experiment of a retro shows, or why it cannot be evaluated.
 
-    >>> experiment(analysis.retro("2026-W38").experiments[0]).partition(":")[0]
+    >>> experiment(retro.experiments[0]).partition(":")[0]
     'Do not decide yet'
     """
     if found.evaluation is None:

@@ -53,9 +53,8 @@ def render_box(evaluation: Evaluation, width: int | None = None, *, colour: bool
         width: Columns of the terminal; by default, and at most, 100.
         colour: Whether the decision has its colour, for a terminal.
 
-    >>> evaluation = analysis.evaluate("small-model")
     >>> print(render_box(evaluation).splitlines()[1].strip("│ ").partition(". ")[0])
-    Decision   A guardrail got worse with the change; the cause is not shown
+    Decision   Do not decide yet: the success metric may or may not have improved.
     """
     width = min(width or _WIDTH, _WIDTH)
     inner = width - 4
@@ -103,7 +102,7 @@ def tabulate_effect(effect: Effect) -> Block:
     return blocks.table(
         ["", "estimate", "low", "high"],
         [(name, *_cells(interval, form)) for name, interval, form in rows],
-        caption=f"{effect_text.noun(effect.kind)}, treatment against control",
+        caption=f"{effect_text.NOUNS[effect.kind]}, treatment against control",
         numeric=(1, 2, 3),
     )
 
@@ -124,7 +123,6 @@ def _summarise_portfolio(portfolio: Portfolio) -> Block:
         [_portfolio_row(line) for line in portfolio.lines],
         caption=f"{counted(len(portfolio.lines), 'experiment')} as of {format_moment(portfolio.as_of_ms)}",
         numeric=(3, 4),
-        bars=charts.interval_bars([line.interval for line in portfolio.lines]),
     )
     return blocks.stack(lines, blocks.paragraph(sentences.portfolio(portfolio)))
 

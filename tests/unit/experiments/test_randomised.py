@@ -148,7 +148,9 @@ def test_sessions_without_a_draw_are_counted_with_their_reasons(store: Store, ad
         "No lot was drawn for 4 of 99 sessions in scope (exposure 96.0 %). "
         "The reasons are among those of the excluded sessions."
     )
-    assert "before reading any result" in plans.caution(Caution(kind=CautionKind.NOT_DRAWN, count=6), 100)
+    many = Caution(kind=CautionKind.NOT_DRAWN, count=6)
+    found = replace(found, quality=replace(found.quality, cautions=(many,)))
+    assert "before reading any result" in sentences.warnings(found)[0]
 
 
 def test_a_unit_that_was_drawn_and_has_no_session_yet_is_not_missing(store: Store, add_sessions: AddSessions, begin):

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_analytics.experiments.evaluation import Curve, SeriesPoint
-from kaizen_analytics.pages import blocks
 from kaizen_analytics.pages.charts import (
     ForestRow,
     Movement,
@@ -29,10 +28,8 @@ from kaizen_analytics.pages.charts import (
     course,
     distribution,
     forest,
-    interval_bars,
     over_time,
 )
-from kaizen_analytics.stats import Interval
 
 MINUS = "\N{MINUS SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
@@ -154,17 +151,6 @@ def test_a_course_skips_what_has_no_value_and_survives_unlimited_intervals() -> 
     assert f"The last, after 5 and 6 sessions: {MINUS}9.0{NBSP}%, interval {MINUS}20.0 to +4.0{NBSP}%." in figure.alt
     assert "NaN" not in figure.wide
     assert "Infinity" not in figure.wide
-
-
-def test_bars_share_one_axis_that_holds_zero() -> None:
-    first, last = Interval(estimate=-10, low=-20, high=0), Interval(estimate=5, low=-math.inf, high=math.inf)
-    page = blocks.table(["name"], [("a",), ("b",), ("c",)], bars=interval_bars([first, None, last])).html
-    drawn = page.split("<svg")[1:]
-    assert len(drawn) == 2
-    zeros = {part.split('<path d="')[1].split('"')[0] for part in drawn}
-    assert len(zeros) == 1, "the dashed line stands at the same place in both"
-    assert "inf" not in page
-    assert "nan" not in page
 
 
 # Drawing by hand.

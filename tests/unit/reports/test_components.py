@@ -126,7 +126,7 @@ def test_a_notebook_gets_every_form_and_the_mark_of_trust() -> None:
 
 
 def test_data_shows_nothing() -> None:
-    data, _ = blocks.data({"a": 1})._repr_mimebundle_()
+    data, _ = blocks.Block(data={"a": 1})._repr_mimebundle_()
     assert data == {"text/html": "", "text/markdown": "", "text/plain": "", DATA_MIME: {"a": 1}}
 
 
