@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from pathlib import Path
@@ -14,6 +14,7 @@ from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.ingest.checkpoints import PARSER_VERSION, Checkpoint, find_checkpoints, save_checkpoints
 from kaizen_analytics.ingest.cursor import has_grown
 from kaizen_analytics.ingest.discover import file_of
+from kaizen_analytics.ingest.owners import Owners, complete, write_report
 from kaizen_analytics.ingest.records import LAST_MS, NOWHERE, Agent, Event, Json, Place, RecordStanding, Tokens
 from kaizen_analytics.ingest.rows import (
     EVENT_COLUMNS,
@@ -83,24 +84,6 @@ class _Entry(NamedTuple):
     report: str | None = None
 
 
-class _Claim(NamedTuple):
-    """One file's copy of one record.
-
-    `standing`: whether the file wrote it. `last_ms`: the file's latest time. `owned`: the store has the record's event
-    from this file. `vanished`: the file, or the record in it, is gone. `report`: what it says of the response.
-    `born_ms`: when a file began that copied the record, where it says so.
-    """
-
-    session: str
-    path: str
-    standing: int
-    last_ms: int
-    owned: bool = False
-    vanished: bool = False
-    report: str | None = None
-    born_ms: int | None = None
-
-
 @dataclass(slots=True)
 class _Session:
     """A session in the making: the works that are its files, what is stored of it, and what comes of both."""
@@ -152,7 +135,7 @@ class Batch:
         self._sessions: dict[str, _Session] = {}
         self._gone: list[Checkpoint] = []
         self._outside: dict[str, str] = {}
-        self._claims: dict[int, list[_Claim]] = {}
+        self._owners: Owners
         self._exists: dict[str, bool] = {}
         self._file_ids: dict[str, int] = {}
         self._rows: dict[str, list[Row]] = {table: [] for table in _COLUMNS}
@@ -183,8 +166,9 @@ class Batch:
             missing = self._find_parts()
             if not missing:
                 self._find_outside()
-                self._load_claims()
-                missing = self._misowned() | self._parents_of_forks()
+                claimants = [work for work in self.works.values() if work.session_id not in self._outside]
+                self._owners = Owners(self._store, self.works, claimants, self._is_there)
+                missing = self._owners.find_misowned() | self._parents_of_forks()
             if not missing:
                 return
             for path in missing:
@@ -238,77 +222,8 @@ class Batch:
             if wanted is not None and any(work.events for work in session.works):
                 self._outside[session.id] = wanted
 
-    def _load_claims(self) -> None:
-        """Collect who else holds the records of these works; most records have one holder, and need no claim."""
-        works = [work for work in self.works.values() if work.session_id not in self._outside]
-        held = [record for work in works for record in work.records]
-        for work in works:
-            if work.replaces and work.row is not None:
-                held += [record.record for record in self._records_of([work.row.id]) if record.seq is not None]
-        present: dict[str, frozenset[int]] = {}
-        self._claims = defaultdict(list)
-        for number, path, session, last_ms, standing, owned, report, born_ms in self._holders(held):
-            record, place = int(number or 0), str(path)
-            known = self.works.get(place)
-            if known is not None:
-                if place not in present:
-                    present[place] = frozenset(known.records)
-                if known.replaces or owned != "1" or record in present[place]:
-                    continue  # the work claims it itself, or has nothing to keep
-            gone = known is not None or not self._is_there(place)
-            self._claims[record].append(_Claim(
-                str(session), place, int(standing or 0), int(last_ms or 0), owned == "1", gone, report,
-                _integer(born_ms),
-            ))  # fmt: skip
-        contested = {record for record, times in Counter(held).items() if times > 1} | self._claims.keys()
-        for work in works:
-            if contested and not contested.isdisjoint(work.records):
-                self._claim(work, contested)
-
-    def _holders(self, records: list[int]) -> Iterator[tuple[str | None, ...]]:
-        if not self._store.native("select 1 from ka_records limit 1"):
-            return
-        records.sort()
-        for start in range(0, len(records), _SLICE):
-            yield from self._native(
-                "select r.record, f.path, f.session_id, f.last_ms, r.original, r.seq is not null, r.tokens,"
-                " f.state->>'born_ms'"
-                f" from ka_records r join ka_files f on f.id = r.file_id where r.record in {_PICKED}",
-                records[start : start + _SLICE],
-            )
-
-    def _claim(self, work: Work, contested: set[int]) -> None:
-        for record, event in zip(work.records, work.events, strict=True):
-            if record in contested:
-                report = None if event.tokens is None else _write_report(event)
-                born_ms, last_ms = work.parser.born_ms, work.parser.last_ms
-                claim = _Claim(work.session_id, work.path, event.standing, last_ms, report=report, born_ms=born_ms)
-                self._claims[record].append(claim)
-
-    def _misowned(self) -> set[str]:
-        """Return files of other sessions that would own another share of the records than the store gives them."""
-        again: set[str] = set()
-        for claims in self._claims.values():
-            outside = [claim for claim in claims if claim.path not in self.works and not claim.vanished]
-            if not outside or len({claim.session for claim in claims}) < 2:
-                continue
-            owner = _choose_owner(claims)
-            for claim in outside:
-                holds = any(other.owned for other in claims if other.session == claim.session)
-                if holds != (claim.session == owner.session):
-                    again.add(claim.path)
-            if owner in outside and _best_report(outside) != _best_report(claims):
-                again.add(owner.path)
-        return again
-
-    def _origin_of(self, work: Work) -> _Claim | None:
-        """Return who owns what a fork, whose own total begins with its parent's, took over last."""
-        record = work.copied_record
-        owner = _choose_owner(self._claims[record]) if record in self._claims else None
-        return None if owner is None or owner.session == work.session_id else owner
-
     def _parents_of_forks(self) -> set[str]:
-        origins = map(self._origin_of, self.works.values())
+        origins = map(self._owners.origin_of, self.works.values())
         return {one.path for one in origins if one is not None and one.path not in self.works and not one.vanished}
 
     def _records_of(self, file_ids: Sequence[int]) -> list[_Record]:
@@ -381,7 +296,7 @@ class Batch:
         stored = [record for record in stored if record.file_id not in mine or not mine[record.file_id].replaces]
         kept = self._kept(session, stored)
         for work in session.works:
-            origin = self._origin_of(work)
+            origin = self._owners.origin_of(work)
             parent = self.works.get(origin.path) if origin is not None else None
             work.book([one.event for one in kept], self._messages_of_children(session.id, work), parent)
         lists = self._entries(session, {record.record: record.report for record in stored})
@@ -450,7 +365,7 @@ class Batch:
             part, session.entries[part.start : part.stop], strict=True
         ):
             if record is not None:
-                told = _write_report(event) if report is None and event.tokens is not None else report or None
+                told = write_report(event) if report is None and event.tokens is not None else report or None
                 records.append((file_id, record, seq, int(event.standing), told))
             place = event.place
             if place is not at and place[:2] != at[:2]:
@@ -492,7 +407,7 @@ class Batch:
 
         A response whose last lines a file lost keeps the report (`former`) that it had with them.
         """
-        if len(session.works) == 1 and not former and self._claims.keys().isdisjoint(session.works[0].records):
+        if len(session.works) == 1 and not former and not self._owners.has_any(session.works[0].records):
             [work] = session.works
             return [list(map(_Entry, work.events, work.records, repeat(self._file_ids[work.path])))]
         seen: set[int] = set()
@@ -504,29 +419,18 @@ class Batch:
             entries: list[_Entry] = []
             for record, event in zip(work.records, work.events, strict=True):
                 if event.stop_reason is None and (known := former.get(record)) and NOT_IN_MESSAGES not in event.payload:
-                    _complete(event, known)
+                    complete(event, known)
                 report = None
-                if record in self._claims:
-                    report = "" if event.tokens is None else _write_report(event)  # before it takes another's numbers
-                if counts and record not in seen and (report is None or self._owns(session.id, record, event)):
+                if record in self._owners:
+                    report = "" if event.tokens is None else write_report(event)  # before it takes another's numbers
+                if counts and record not in seen and (report is None or self._owners.grant(session.id, record, event)):
                     entries.append(_Entry(event, record, file_id, report=report))
                 else:
-                    told = _write_report(event) if report is None and event.tokens is not None else report or None
+                    told = write_report(event) if report is None and event.tokens is not None else report or None
                     session.others.append((file_id, record, None, int(event.standing), told))
                 seen.add(record)
             lists.append(entries)
         return lists
-
-    def _owns(self, session: str, record: int, event: Event) -> bool:
-        claims = self._claims[record]
-        if len(claims) < 2:
-            return True
-        if _choose_owner(claims).session != session:
-            return False
-        best = _best_report(claims)
-        if best is not None:
-            _take(event, *best)
-        return True
 
     def _kept(self, session: _Session, stored: list[_Record]) -> list[_Entry]:
         """Return the stored events whose records are gone: overwritten, cut off, or lost with their file."""
@@ -656,56 +560,6 @@ def _without_former_selves(session: _Session, kept: list[_Entry]) -> list[_Entry
     own = {work.row.id for work in session.works if work.row is not None and work.events}
     there = len(said) >= sum(entry.file_id not in own for entry in kept)
     return [one for one in kept if (one.file_id in own or not there) and not has_grown(one.event.payload, said)]
-
-
-def _write_report(event: Event) -> str:
-    """Return what a copy of a response says of its tokens, as `ka_records` keeps it."""
-    return orjson.dumps((*(event.tokens or ()), event.stop_reason)).decode()
-
-
-def _read_report(text: str) -> tuple[Tokens, str | None]:
-    *counts, stop = orjson.loads(text)
-    return Tokens(*counts), stop
-
-
-def _complete(event: Event, former: str) -> None:
-    """Give a response what it was reported to be before, if that was more complete."""
-    tokens, stop = _read_report(former)
-    if event.tokens is None or stop is not None or tokens.weight > event.tokens.weight:
-        _take(event, tokens, stop)
-
-
-def _take(event: Event, tokens: Tokens, stop: str | None) -> None:
-    event.tokens, event.stop_reason = tokens, stop
-    if stop is not None:
-        event.payload.pop("unreliable", None)
-
-
-def _choose_owner(claims: Sequence[_Claim]) -> _Claim:
-    """Return the claim that owns a record; the rule needs nothing but the files, so their order does not matter.
-
-    The file that wrote it, by its own word: it names the file, and is not older than the file itself. Among copies the
-    file that began first: a later one may be a copy of it. Otherwise the file whose last time is earliest (a copy goes
-    on after its original stopped); else the smallest path. What is gone keeps what it owned and gains nothing, because
-    it cannot be read again. A session's last time is that of its fullest copy.
-    """
-    last_ms = {one.session: one.last_ms for one in sorted(claims, key=lambda one: one.last_ms)}
-
-    def rank(claim: _Claim) -> tuple[int, int, int, int, str]:
-        presence = (0 if claim.owned else 2) if claim.vanished else 1
-        born_ms = (claim.born_ms or 0) if claim.standing == RecordStanding.COPIED else 0
-        return presence, -claim.standing, born_ms, last_ms[claim.session], claim.path
-
-    return min(claims, key=rank)
-
-
-def _best_report(claims: Iterable[_Claim]) -> tuple[Tokens, str | None] | None:
-    """Return the largest report of a response over all its copies, with a stop reason if any copy has one."""
-    reports = [_read_report(claim.report) for claim in claims if claim.report]
-    if not reports:
-        return None
-    tokens, stop = max(reports, key=lambda report: (report[0].weight, str(report[0])))
-    return tokens, stop or max((other or "" for _, other in reports), default="") or None
 
 
 def _most_frequent(counts: dict[str, int]) -> str | None:
