@@ -187,7 +187,7 @@ exported files are flushed and then renamed.
 
 | fault | test |
 | --- | --- |
-| a kernel that dies in a notebook | `test_a_kernel_that_dies` |
+| a kernel that dies in a notebook | `test_a_crash_takes_only_its_own_report` |
 | a clock that jumps while reports are due | `test_a_clock_that_jumps_makes_each_slot_exactly_once` |
 | one flipped bit | `test_a_flipped_bit_that_changes_a_value_is_found` |
 | a secret in arguments, environments, messages | `test_no_secret_is_in_arguments_or_messages` |

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import io
 import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+import traceback
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from kaizen_analytics.reports.execution import Execution
+    from kaizen_analytics.reports.runner import RunResult
 
 pytest.register_assert_rewrite("page_checks")
 
@@ -23,6 +30,20 @@ PARAMETERS = 'name: str = ""  # any name\ncount: int = 3\nshare: float = 0.5\nfl
 def sample_store(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the sample's store under the name that the committed reports show."""
     return shutil.copy(sample_store, tmp_path_factory.mktemp("sample") / "kaizen.db")
+
+
+@pytest.fixture(scope="session")
+def sample_reports(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
+    """Return the runs of every report on the sample, in all formats, by the names of their golden files.
+
+    The portfolio is made alone: it has links to the conclusions that it finds beside it.
+    """
+    import write_golden
+
+    out, formats = tmp_path_factory.mktemp("reports"), ("html", "md", "json", "ipynb")
+    others = tuple(name for name in write_golden.REPORTS if name != "portfolio")
+    made = write_golden.make_reports(sample_store, out / "alone", formats, ("portfolio",))
+    return made | write_golden.make_reports(sample_store, out / "others", formats, others)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +85,34 @@ def write_notebook(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the cells of notebooks in this process: for tests of what becomes of their outputs."""
+    monkeypatch.setattr("kaizen_analytics.reports.runner.execute", _run_cells)
+
+
+def _run_cells(notebook: Any, parameters: dict[str, object], **_: object) -> Execution:
+    import nbformat
+
+    from kaizen_analytics.reports.execution import _judge_execution
+
+    run, names = copy.deepcopy(notebook), {}
+    given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    run.cells.insert(1, nbformat.v4.new_code_cell(given, metadata={"tags": ["injected-parameters"]}))
+    for number, cell in enumerate(run.cells, start=1):
+        cell.execution_count, printed = number, io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(cell.source, names)
+        except Exception as error:  # noqa: BLE001 - as a kernel does
+            told = {"ename": type(error).__name__, "evalue": str(error), "traceback": [traceback.format_exc()]}
+            cell.outputs.append(nbformat.v4.new_output("error", **told))
+            break
+        if printed.getvalue():
+            cell.outputs.append(nbformat.v4.new_output("stream", text=printed.getvalue()))
+    return _judge_execution(run)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from page_checks import HOSTILE, VIEWS, Elements, check_page
 from kaizen_analytics.core.model import Classification, Delta, Direction, Experiment, GuardrailSpec, ManualTag, Metric
 from kaizen_analytics.experiments.lifecycle import new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.reports.catalogue import load_report
+from kaizen_analytics.reports.catalogue import load_report, read_report
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 from kaizen_analytics.store import Store
 
@@ -108,18 +108,20 @@ def test_json_holds_the_evaluation_and_the_run(conclusion: RunResult) -> None:
     assert conclusion.record.data_as_of_ms == document["as_of_ms"] == 1_790_812_800_000
 
 
-def test_the_same_store_gives_the_same_bytes(conclusion: RunResult, tmp_path: Path) -> None:
-    request = RunRequest(
-        report=load_report("experiment_conclusion"),
-        parameters=conclusion.record.parameters,
-        out=tmp_path,
-        formats=FORMATS,
+@pytest.mark.usefixtures("without_kernel")
+def test_the_same_inputs_give_the_same_bytes(write_notebook, tmp_path: Path) -> None:
+    """What a real kernel shows is compared with the committed notebooks (test_golden.py)."""
+    report = read_report(write_notebook("print('# same')"))
+    first, again = (
+        Runner(clock=lambda: 1_790_812_800_000).run(
+            RunRequest(report=report, parameters={}, out=tmp_path / out, formats=FORMATS)
+        )
+        for out in "ab"
     )
-    again = Runner(clock=lambda: 1_790_812_800_000).run(request)
-    assert again.record.run_id == conclusion.record.run_id
-    assert len(conclusion.record.outputs) >= len(FORMATS)
-    for output in conclusion.record.outputs:
-        assert (again.folder / output.path).read_bytes() == (conclusion.folder / output.path).read_bytes(), output.path
+    assert first.record.run_id == again.record.run_id
+    assert len(first.record.outputs) >= len(FORMATS)
+    for output in first.record.outputs:
+        assert (again.folder / output.path).read_bytes() == (first.folder / output.path).read_bytes(), output.path
 
 
 @pytest.mark.system

@@ -85,6 +85,7 @@ def wait_until_gone(pid: int) -> None:
     raise AssertionError(f"the kernel {pid} is still there")
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_secret_in_a_traceback_is_kept_nowhere(write_notebook, out: Path) -> None:
     secret = "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=24))
     cells = f"key = {secret[::-1]!r}[::-1]; print(key)", "raise ValueError(f'refused: api_key={key}')"
@@ -93,13 +94,6 @@ def test_a_secret_in_a_traceback_is_kept_nowhere(write_notebook, out: Path) -> N
     assert str(record["error"]).startswith("Code cell 4 of 4 failed: ValueError: refused: api_key=<R:kv>")
     kept = [path.read_text() for path in result.folder.iterdir()]
     assert [text for text in kept if secret in text] == []
-
-
-def test_a_kernel_that_dies(write_notebook, out: Path) -> None:
-    result = run(write_notebook("import os; os._exit(0)", "print('never')"), out)
-    assert result.exit_code == 138
-    record = assert_failed(out, RunState.KERNEL_DIED, notebook=True)
-    assert "cell 3 of 4" in str(record["error"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -202,6 +196,7 @@ def test_a_full_disk(write_notebook, start_report, small_disk: Path, cell: str) 
     assert not [path for path in small_disk.rglob(".*") if path.name != ".lock"]
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_an_interrupted_notebook_is_not_taken_for_the_latest(write_notebook, out: Path) -> None:
     failed = run(write_notebook("1 / 0"), out)
     good = run(write_notebook("1 / 1"), out)
@@ -223,6 +218,7 @@ def test_the_same_inputs_are_not_run_twice(write_notebook, out: Path) -> None:
     assert "007" in (first.folder / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, out: Path) -> None:
     report = read_report(write_notebook("print(count)"))
     first, second, other = (
@@ -237,6 +233,7 @@ def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, o
     assert second.record == first.record
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_every_file_is_private(write_notebook, tmp_path: Path) -> None:
     result = run(write_notebook("1 + 1"), tmp_path / "reports")
     assert result.folder.stat().st_mode & 0o777 == 0o700

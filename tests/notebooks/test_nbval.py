@@ -42,7 +42,7 @@ def inject(store: Path, folder: Path) -> list[Path]:
     return paths
 
 
-@pytest.mark.slow
+@pytest.mark.long  # test_golden.py compares the same outputs with those of the reports
 def test_the_committed_outputs_are_those_of_the_sample(sample_store: Path, tmp_path: Path) -> None:
     checked = run_nbval(inject(sample_store, tmp_path), "--nbval")
     assert checked.returncode == 0, checked.stdout

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batch
+from kaizen_analytics.reports.due import Outcome, find_due, make_slots
 from kaizen_analytics.reports.notify import WAITS_S, check_urls, notify
+from kaizen_analytics.reports.runner import Runner
 from kaizen_analytics.reports.schedules import load_schedules
 
 if TYPE_CHECKING:
@@ -112,14 +113,14 @@ def schedule(write_notebook, tmp_path: Path) -> Callable[..., Path]:
 def make(schedules: Path) -> list[Outcome]:
     out = schedules.parent / "reports"
     slots = find_due(load_schedules(schedules), out, NOW)
-    return make_slots(slots, out, lambda requests: run_batch(requests, jobs=1))
+    return make_slots(slots, out, lambda requests: enumerate(map(Runner().run, requests)))
 
 
 def told(outcomes: list[Outcome], *urls: str) -> list[str]:
     return list(notify(outcomes, urls, wait=lambda _: None))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_kernel")
 def test_each_place_is_told_once_without_content_and_a_refusal_is_said(
     schedule: Callable[..., Path], start: Callable[..., Hook]
 ):
@@ -134,7 +135,7 @@ def test_each_place_is_told_once_without_content_and_a_refusal_is_said(
     assert (len(shaky.bodies), len(refusing.bodies)) == (2, len(WAITS_S))
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("without_kernel")
 def test_a_shared_run_sends_its_beginning_redacted_by_mail_too(
     schedule: Callable[..., Path], start: Callable[..., Hook]
 ):

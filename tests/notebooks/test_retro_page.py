@@ -9,15 +9,14 @@ from page_checks import VIEWS, check_page
 
 from kaizen_analytics.pages.documents import retro_document
 from kaizen_analytics.pages.retro import whole
-from kaizen_analytics.reports.runner import run_report
+from kaizen_analytics.reports.runner import RunResult
 from kaizen_analytics.retro.retro import compute_retro, parse_week
 from kaizen_analytics.store import Store
 
 
-@pytest.fixture(scope="module")
-def page(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    parameters = {"store": str(sample_store), "week": "2026-W38", "now": "2026-09-21T00:00:00Z"}
-    return run_report("retro_summary", parameters, tmp_path_factory.mktemp("retro")).page
+@pytest.fixture
+def page(sample_reports: dict[str, RunResult]) -> Path:
+    return sample_reports["retro-2026-w38"].page
 
 
 def test_the_page_and_the_function_say_the_same(page: Path, sample_store: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import html
 import io
 import json
+import re
+import urllib.parse
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -39,6 +43,8 @@ START_MS = 1_790_553_600_000
 WEEK = Window(start_ms=START_MS, end_ms=START_MS + 7 * DAY_MS)
 NOW_MS = WEEK.end_ms + DAY_MS
 WORKSPACE = f"/srv/{CANARY}/shop"
+PEOPLE = f"of {CANARY}@{CANARY}.io, API_KEY={CANARY}7Kp2vX, in /home/{CANARY}/work and C:\\Users\\{CANARY}\\x"
+"""Shaped like what redaction finds: no text that is shared may keep it."""
 STRUCTURE = frozenset({"status", "source", "kind", "state", "variant", "action", "repo_binding_source"})
 """Columns that hold words, hashes and numbers of ours."""
 
@@ -51,7 +57,8 @@ def text(number: int = 0) -> str:
 def fill_store(store: Store, *, named: str = "") -> None:
     """Sessions of one week, a concluded experiment and a retro with findings about them.
 
-    With `named`, what users share of an experiment on purpose is no canary, and its id is that.
+    With `named`, what users share of an experiment on purpose holds no canary but in names and secrets of people, and
+    its id is that.
     """
     sessions, events, touched = [], [], []
     for number in range(24):
@@ -120,12 +127,24 @@ def listen(kind: type[Listener] = Listener) -> Iterator[Listener]:
 
 
 def find_canaries(raw: bytes) -> list[str]:
-    """Return the canaries in bytes, also inside a Parquet file."""
-    readable = [raw]
+    """Return the canaries in bytes, however they are spelled there, also inside a Parquet file."""
+    readable = [*readings(raw.decode("utf-8", "replace"))]
     if raw[:4] == b"PAR1":
-        frame = pl.read_parquet(io.BytesIO(raw))
-        readable.append(json.dumps(frame.to_dicts()).encode())
-    return [CANARY for part in readable if CANARY.encode() in part.lower()]
+        readable.append(json.dumps(pl.read_parquet(io.BytesIO(raw)).to_dicts()))
+    return [CANARY for part in readable if CANARY in part.lower()]
+
+
+def readings(text: str) -> Iterator[str]:
+    """Yield a text as it is, without each kind of escapes, and what base64 hides in it."""
+    for run in re.findall(r"[A-Za-z0-9+/]{24,}={0,2}", text):
+        whole = run.rstrip("=")
+        whole = whole[: len(whole) - (len(whole) % 4 == 1)]
+        yield base64.b64decode(whole + "=" * (-len(whole) % 4)).decode("utf-8", "replace")
+    for _ in range(4):
+        yield text
+        text = html.unescape(urllib.parse.unquote(text))
+        text = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
+        text = re.sub(r"<[^<>]*>|\\+|\u00ad|\u200b", "", text)
 
 
 def text_columns(store: Store) -> list[tuple[str, str]]:
@@ -201,9 +220,9 @@ def _events(name: str, number: int) -> list[dict[str, object]]:
 def _add_experiment(store: Store, sessions: list[str], named: str) -> None:
     experiment = Experiment(
         id=named or f"exp-{CANARY}",
-        name="Plan first" if named else f"=1+1 {text()}",
-        hypothesis="It helps." if named else text(1),
-        change_description="A brief." if named else text(2),
+        name=f"Plan first {PEOPLE}" if named else f"=1+1 {text()}",
+        hypothesis=f"It helps {PEOPLE}" if named else text(1),
+        change_description=f"A brief {PEOPLE}" if named else text(2),
         metric=Metric.TOKENS_PER_SESSION,
         binding=ManualTag(variant_field=CANARY),
         duration_days=7,
