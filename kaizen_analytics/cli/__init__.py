@@ -22,7 +22,7 @@ import typer
 from typer.main import get_command
 
 from kaizen_analytics import __version__
-from kaizen_analytics.cli.lazy import LazyGroup
+from kaizen_analytics.cli.groups import LazyGroup
 from kaizen_analytics.cli.output import print_note, without_quiet
 from kaizen_analytics.core.errors import KaizenError, StoreWarning
 
@@ -58,9 +58,12 @@ class _Commands(LazyGroup):
         "report": "Make reports, list the runs, show one.",
     }
     modules: ClassVar = {
-        **dict.fromkeys(("init", "backup", "import"), "store"),
+        **dict.fromkeys(("init", "backup", "import", "doctor"), "store"),
+        **dict.fromkeys(("tail", "prices", "outcomes"), "ingest"),
         **dict.fromkeys(("run", "hook"), "hooks"),
-        "report": "reports",
+        **dict.fromkeys(("report", "notebooks"), "reports"),
+        "exp": "groups",
+        "guidance": "retro",
     }
 
 

@@ -8,22 +8,17 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.arms import (
-    ArmOptions,
-    AssignOption,
-    check_text_fits,
-    plan_lot,
-    publish_running,
-)
+from kaizen_analytics.cli.arms import ArmOptions, AssignOption, check_text_fits, plan_lot, publish_running
 from kaizen_analytics.cli.experiment_list import IdArgument
 from kaizen_analytics.cli.lake import LakeOptions
 from kaizen_analytics.cli.options import (
+    Options,
     ShareOption,
     StoreOption,
     command,
@@ -64,12 +59,6 @@ from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import get_experiment, manual_tags
 
-_NameOption = Annotated[str | None, typer.Option(help="What the experiment is called.")]
-_MetricOption = Annotated[str | None, typer.Option(help="What is measured; docs/reference/metrics.md lists all.")]
-_HypothesisOption = Annotated[str | None, typer.Option(help="What is expected, and why.")]
-_ChangeOption = Annotated[str | None, typer.Option(help="What is changed.")]
-_TargetOption = Annotated[float | None, typer.Option("--target-pct", help="Percent change to prove, such as -10.")]
-_DaysOption = Annotated[int | None, typer.Option(help="Days to collect. Default: 14.")]
 _PlannedOption = Annotated[
     int | None, typer.Option("--planned-n", help="Sessions per arm. Default: from today's rate, at the start.")
 ]
@@ -77,47 +66,89 @@ _GuardrailOption = Annotated[
     list[str] | None,
     typer.Option(metavar="METRIC:DIRECTION:PERCENT", help="A metric that must not move so; may be repeated."),
 ]
-_AlphaOption = Annotated[
-    float | None, typer.Option(help="Error level of the whole experiment, all analyses together. Default: 0.05.")
-]
-_DesignOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="fixed|planned|open",
-        help="One analysis at the end; at any time up to the planned sessions; or at any time without an end. "
-        "Default: planned.",
-    ),
-]
-_StatisticOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="median|mean",
-        help="How tokens, cost and minutes are compared: the typical session, or the average one (the bill). "
-        "Default: median.",
-    ),
-]
-_UnitOption = Annotated[
-    str,
-    typer.Option(
-        "--unit",
-        metavar="session|task|day",
-        help="What metrics are added up over before arms are compared. A task is a pull request, else a branch of its "
-        "own, else a session.",
-    ),
-]
-_ClusterOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="none|day|branch|workspace|user|organisation",
-        help="Whose sessions resemble each other. Default: none within one workspace, else workspace; --bind git: day.",
-    ),
-]
-_WorkspaceOption = Annotated[
-    list[str] | None,
-    typer.Option("--workspace", metavar="PATH", parser=resolve_folder, help="Sessions that count; may be repeated."),
-]
-_AllWorkspacesOption = Annotated[bool, typer.Option("--all-workspaces", help="Sessions of every workspace count.")]
 
+
+@dataclass(frozen=True, kw_only=True)
+class _DraftOptions(Options):
+    """What an experiment tries and measures; all of it can be changed before the start."""
+
+    name: Annotated[str | None, typer.Option(help="What the experiment is called.")] = None
+    metric: Annotated[str | None, typer.Option(help="What is measured; docs/reference/metrics.md lists all.")] = None
+    hypothesis: Annotated[str | None, typer.Option(help="What is expected, and why.")] = None
+    change: Annotated[str | None, typer.Option(help="What is changed.")] = None
+    target_pct: Annotated[float | None, typer.Option("--target-pct", help="Percent change to prove, such as -10.")] = (
+        None
+    )
+    duration_days: Annotated[int | None, typer.Option(help="Days to collect. Default: 14.")] = None
+    guardrail: _GuardrailOption = None
+    planned_n: _PlannedOption = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ScopeOptions(Options):
+    """The workspaces whose sessions count."""
+
+    workspace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", parser=resolve_folder, help="Sessions that count; may be repeated."),
+    ] = None
+    all_workspaces: Annotated[bool, typer.Option("--all-workspaces", help="Sessions of every workspace count.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class _RuleOptions(Options):
+    """How arms are compared."""
+
+    alpha: Annotated[
+        float | None, typer.Option(help="Error level of the whole experiment, all analyses together. Default: 0.05.")
+    ] = None
+    statistic: Annotated[
+        str | None,
+        typer.Option(
+            metavar="median|mean",
+            help="How tokens, cost and minutes are compared: the typical session, or the average one (the bill). "
+            "Default: median.",
+        ),
+    ] = None
+    unit: Annotated[
+        str,
+        typer.Option(
+            metavar="session|task|day",
+            help="What metrics are added up over before arms are compared. A task is a pull request, else a branch of "
+            "its own, else a session.",
+        ),
+    ] = "session"
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|day|branch|workspace|user|organisation",
+            help="Whose sessions resemble each other. Default: none within one workspace, else workspace; --bind git: "
+            "day.",
+        ),
+    ] = None
+    design: Annotated[
+        str | None,
+        typer.Option(
+            metavar="fixed|planned|open",
+            help="One analysis at the end; at any time up to the planned sessions; or at any time without an end. "
+            "Default: planned.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BindOptions(Options):
+    """What assigns sessions to arms where none is drawn."""
+
+    control_commit: Annotated[str | None, typer.Option(help="--bind git: the commit before the change.")] = None
+    treatment_commit: Annotated[str | None, typer.Option(help="--bind git: the commit with the change.")] = None
+    control_branch: Annotated[str | None, typer.Option(help="--bind branch: without the change.")] = None
+    treatment_branch: Annotated[str | None, typer.Option(help="--bind branch: with the change.")] = None
+    control_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the old instructions.")] = None
+    treatment_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the new instructions.")] = None
+
+
+_DEFAULTS = {"duration_days": None, "guardrails": None, "alpha": 0.05, "statistic": "median", "design": "planned"}
 _LATE = "The change is older than a day, so the result is exploratory; 'exp start --at now' begins anew instead."
 
 app = typer.Typer()
@@ -143,34 +174,21 @@ def _new(
             help="Try the change of a retro's finding by lot; what is not given is taken from it.",
         ),
     ] = None,
-    name: _NameOption = None,
-    metric: _MetricOption = None,
+    draft: _DraftOptions,
     bind: Annotated[
         str | None, typer.Option(metavar="git|branch|prompt|manual", help="How sessions are assigned to arms.")
     ] = None,
-    hypothesis: _HypothesisOption = None,
-    change: _ChangeOption = None,
-    target_pct: _TargetOption = None,
     direction: Annotated[
         str | None, typer.Option(metavar="increase|decrease", help="Default: the metric's better side.")
     ] = None,
     absolute: Annotated[
         float | None, typer.Option(help="A value for the treatment arm to reach, instead of a change.")
     ] = None,
-    duration_days: _DaysOption = None,
-    control_commit: Annotated[str | None, typer.Option(help="--bind git: the commit before the change.")] = None,
-    treatment_commit: Annotated[str | None, typer.Option(help="--bind git: the commit with the change.")] = None,
-    control_branch: Annotated[str | None, typer.Option(help="--bind branch: without the change.")] = None,
-    treatment_branch: Annotated[str | None, typer.Option(help="--bind branch: with the change.")] = None,
-    control_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the old instructions.")] = None,
-    treatment_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the new instructions.")] = None,
+    arms: _BindOptions,
     variant_field: Annotated[str, typer.Option(help="--bind manual: a payload key that holds A or B.")] = "",
     assign: AssignOption = None,
     control: ArmOptions,
     treatment: ArmOptions,
-    guardrail: _GuardrailOption = None,
-    alpha: _AlphaOption = None,
-    statistic: _StatisticOption = None,
     margin: Annotated[float | None, typer.Option(help="Changes below this many percent count as none.")] = None,
     no_default_guardrails: Annotated[
         bool,
@@ -178,10 +196,7 @@ def _new(
             "--no-default-guardrails", help="Leave out the guardrails on checks and on the work done that are added."
         ),
     ] = False,
-    unit: _UnitOption = "session",
-    cluster: _ClusterOption = None,
-    design: _DesignOption = None,
-    planned_n: _PlannedOption = None,
+    rule: _RuleOptions,
     no_covariate: Annotated[
         bool, typer.Option("--no-covariate", help="--assign: do not adjust for the metric before the start.")
     ] = False,
@@ -192,8 +207,7 @@ def _new(
     lookback_days: Annotated[
         int | None, typer.Option(help="--bind git: days before the start that count. Default: the duration.")
     ] = None,
-    workspace: _WorkspaceOption = None,
-    all_workspaces: _AllWorkspacesOption = False,
+    scope: _ScopeOptions,
     experiment_id: Annotated[str | None, typer.Option("--id", help="The id. Default: a random one.")] = None,
     store: StoreOption = None,
 ) -> Iterator[object]:
@@ -206,45 +220,28 @@ def _new(
     if from_finding is not None:
         with open_store(store, read_only=True) as opened:
             proposal = open_proposal(opened, from_finding)
-    if proposal is not None and bind is None and assign is None:
-        assign = "session"
-    if proposal is not None and not workspace and not all_workspaces:
-        workspace = [proposal.repository]
+        assign = "session" if bind is None and assign is None else assign
+        if not scope.workspace and not scope.all_workspaces:
+            scope = _ScopeOptions(workspace=[proposal.repository])
     lot, contents = plan_lot(assign, control, treatment, None if proposal is None else proposal.content)
-    if lot is not None and cluster is not None:
+    if lot is not None and rule.cluster is not None:
         raise ConfigError("--assign sets the cluster: the unit that is drawn. Leave --cluster out.")
     usual = _read_defaults()
-    given = {
-        "name": name,
-        "metric": metric,
+    given = asdict(draft) | {
         "bind": bind or (None if lot is None else "manual"),
-        "hypothesis": hypothesis,
-        "change": change,
-        "target_pct": target_pct,
         "absolute": absolute,
-        "duration_days": usual["duration_days"] if duration_days is None else duration_days,
-        "guardrail": guardrail or usual["guardrails"],
-        "planned_n": planned_n,
-        "control_fingerprint": control_fingerprint,
-        "treatment_fingerprint": treatment_fingerprint,
+        "duration_days": usual["duration_days"] if draft.duration_days is None else draft.duration_days,
+        "guardrail": draft.guardrail or usual["guardrails"],
     }
     asked = _fill_in(given, proposal)
     measured = parse_metric(asked["metric"])
-    arms = {
-        "control_commit": control_commit,
-        "treatment_commit": treatment_commit,
-        "control_branch": control_branch,
-        "treatment_branch": treatment_branch,
-        "control_fingerprint": asked["control_fingerprint"],
-        "treatment_fingerprint": asked["treatment_fingerprint"],
-    }
     experiment = Experiment(
         id=_check_id(str(uuid.uuid4()) if experiment_id is None else experiment_id),
         name=asked["name"],
         hypothesis=asked["hypothesis"] or "",
         change_description=asked["change"] or "",
         metric=measured,
-        binding=build_binding(asked["bind"], arms, variant_field),
+        binding=build_binding(asked["bind"], asdict(arms), variant_field),
         duration_days=14 if asked["duration_days"] is None else asked["duration_days"],
         success_criterion=build_criterion(
             measured, target_pct=asked["target_pct"], direction=direction, absolute=absolute
@@ -253,15 +250,11 @@ def _new(
         guardrails=tuple(parse_guardrail(text) for text in asked["guardrail"] or ()),
     )
     plan = _build_plan(
-        workspace,
-        every=all_workspaces,
+        scope,
+        rule if lot is None else replace(rule, cluster="none"),  # the cluster is what is drawn
+        usual,
         bind=asked["bind"],
-        alpha=usual["alpha"] if alpha is None else alpha,
-        statistic=statistic or usual["statistic"],
         margin_pct=margin,
-        cluster=cluster if lot is None else "none",  # the cluster is what is drawn
-        unit=unit,
-        design=design or usual["design"],
         planned_n=asked["planned_n"],
         lookback_days=lookback_days,
         control_share=split / 100 if split is not None else None if lot is None else 0.5,
@@ -286,27 +279,17 @@ def _new(
 
 
 @command(app, "edit", "exp edit 3f2a --duration-days 21")
-def _edit(
-    experiment_id: IdArgument,
-    *,
-    name: _NameOption = None,
-    hypothesis: _HypothesisOption = None,
-    change: _ChangeOption = None,
-    metric: _MetricOption = None,
-    target_pct: _TargetOption = None,
-    duration_days: _DaysOption = None,
-    guardrail: _GuardrailOption = None,
-    planned_n: _PlannedOption = None,
-    store: StoreOption = None,
-) -> Iterator[object]:
+def _edit(experiment_id: IdArgument, *, draft: _DraftOptions, store: StoreOption = None) -> Iterator[object]:
     """Change a draft. Guardrails that are given replace all of them. How arms are assigned takes a new draft."""
-    given = {"name": name, "hypothesis": hypothesis, "change_description": change, "duration_days": duration_days}
-    changes: dict[str, Any] = {field: value for field, value in given.items() if value is not None}
-    if guardrail:
-        changes["guardrails"] = tuple(parse_guardrail(text) for text in guardrail)
+    given = asdict(draft) | {"change_description": draft.change}
+    texts = ("name", "hypothesis", "change_description", "duration_days")
+    changes: dict[str, Any] = {field: given[field] for field in texts if given[field] is not None}
+    if draft.guardrail:
+        changes["guardrails"] = tuple(parse_guardrail(text) for text in draft.guardrail)
+    metric, target_pct = draft.metric, draft.target_pct
     if metric is not None and target_pct is None:
         raise ConfigError("Another metric needs another target: give --target-pct too.")
-    plan_changes = {} if planned_n is None else {"planned_n": planned_n}
+    plan_changes = {} if draft.planned_n is None else {"planned_n": draft.planned_n}
     if not changes and not plan_changes and target_pct is None:
         raise ConfigError("Nothing to change was given; 'kaizen-analytics exp edit --help' lists what can be.")
     with open_store(store) as opened:
@@ -331,8 +314,7 @@ def _check_id(text: str) -> str:
 
 def _read_defaults() -> dict[str, Any]:
     """Return the defaults of the options of `new` and `power`: those of kaizen.toml before ours."""
-    ours = {"duration_days": None, "guardrails": None, "alpha": 0.05, "statistic": "median", "design": "planned"}
-    return {**ours, **read_settings(os.environ, Path.home(), Path.cwd()).experiments}
+    return {**_DEFAULTS, **read_settings(os.environ, Path.home(), Path.cwd()).experiments}
 
 
 def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]:
@@ -365,8 +347,7 @@ def _start(
         ),
     ] = None,
     planned_n: _PlannedOption = None,
-    workspace: _WorkspaceOption = None,
-    all_workspaces: _AllWorkspacesOption = False,
+    scope: _ScopeOptions,
     store: StoreOption = None,
 ) -> Iterator[object]:
     """Start a draft and freeze its plan.
@@ -387,7 +368,7 @@ def _start(
             now_ms=now_ms,
             at_ms=made_ms if at in (None, "now") else parse_optional_time(at, now_ms),
             planned_n=planned_n,
-            default_plan=None if draft is not None else _build_plan(workspace, every=all_workspaces),
+            default_plan=None if draft is not None else _build_plan(scope, _RuleOptions(), _DEFAULTS),
         )
         experiment = get_experiment(opened, found)
         publish_running(opened)
@@ -533,43 +514,27 @@ def _power(
         int | None,
         typer.Option(help="Days of history to plan from. Default: 28; with --bind git all that the store holds."),
     ] = None,
-    alpha: _AlphaOption = None,
     power: Annotated[float, typer.Option(help="Probability of proving a true change.")] = 0.8,
-    statistic: _StatisticOption = None,
     guardrail: _GuardrailOption = None,
-    design: _DesignOption = None,
-    unit: _UnitOption = "session",
-    cluster: _ClusterOption = None,
-    workspace: _WorkspaceOption = None,
-    all_workspaces: _AllWorkspacesOption = False,
+    rule: _RuleOptions,
+    scope: _ScopeOptions,
     store: StoreOption = None,
 ) -> Iterator[object]:
     """Say how many sessions and days an experiment needs.
 
     It simulates whole experiments from the store's history.
     """
-    usual = _read_defaults()
-    design, statistic = design or usual["design"], statistic or usual["statistic"]
-    alpha = usual["alpha"] if alpha is None else alpha
-    plan = _build_plan(
-        workspace,
-        every=all_workspaces,
-        bind=bind,
-        cluster=cluster,
-        unit=unit,
-        design=design,
-        statistic=statistic,
-        alpha=alpha,
-    )
+    plan = _build_plan(scope, rule, _read_defaults(), bind=bind)
     with open_store(store) as opened:
         sessions = add_up_past(read_scope(opened, plan.workspaces), plan.unit)
     after_days = None
     if bind is not None or duration_days is not None:
         after_days = 28 if duration_days is None else duration_days
-        if bind != "git" or design != "planned":
+        if bind != "git" or plan.design != "planned":
             raise ConfigError(
-                f"--bind is {bind!r}, --design {design!r}: 'exp power' plans arms drawn by lot (no --bind), or arms "
-                "before and after a commit (--bind git), which are judged once; --duration-days belongs to the latter."
+                f"--bind is {bind!r}, --design {str(plan.design)!r}: 'exp power' plans arms drawn by lot (no --bind), "
+                "or arms before and after a commit (--bind git), which are judged once; --duration-days belongs to the "
+                "latter."
             )
     table = compute_power(
         sessions,
@@ -587,16 +552,16 @@ def _power(
     print_page(render_text(table))
 
 
-def _read_scope(workspaces: list[str] | None, *, every: bool) -> tuple[tuple[str, ...], str | None]:
+def _read_scope(scope: _ScopeOptions) -> tuple[tuple[str, ...], str | None]:
     """Return the planned workspaces (empty: all) and the repository that commits and branches belong to."""
-    if every and workspaces:
+    if scope.all_workspaces and scope.workspace:
         raise ConfigError("--workspace and --all-workspaces contradict each other; give one of them.")
     here = Repository.find(Path.cwd())
-    if every:
+    if scope.all_workspaces:
         return (), None if here is None else str(here.root)
-    if workspaces:
-        first = next((found for root in workspaces if (found := Repository.find(Path(root)))), None)
-        return tuple(workspaces), None if first is None else str(first.root)
+    if scope.workspace:
+        first = next((found for root in scope.workspace if (found := Repository.find(Path(root)))), None)
+        return tuple(scope.workspace), None if first is None else str(first.root)
     if here is None:
         raise ConfigError(
             f"{Path.cwd()} is not inside a git repository, so the sessions that count are not known. "
@@ -606,29 +571,26 @@ def _read_scope(workspaces: list[str] | None, *, every: bool) -> tuple[tuple[str
 
 
 def _build_plan(
-    workspaces: list[str] | None,
+    scope: _ScopeOptions,
+    rule: _RuleOptions,
+    usual: dict[str, Any],
     *,
-    every: bool,
     bind: str | None = None,
-    cluster: str | None = None,
-    unit: str = "session",
-    design: str = "planned",
-    statistic: str = "median",
     **options: Any,  # noqa: ANN401 - the plain fields of a plan
 ) -> Plan:
-    """Return the plan that the options of a command ask for, in the scope that they name."""
-    chosen, repository = _read_scope(workspaces, every=every)
-    apart = len(chosen) == 1 or unit == WorkUnit.DAY
-    default = Cluster.NONE if apart else Cluster.WORKSPACE
-    if bind == "git" and unit != WorkUnit.DAY:
+    """Return the plan that the options of a command ask for; `usual` has what they leave out."""
+    chosen, repository = _read_scope(scope)
+    default = Cluster.NONE if len(chosen) == 1 or rule.unit == WorkUnit.DAY else Cluster.WORKSPACE
+    if bind == "git" and rule.unit != WorkUnit.DAY:
         default = Cluster.DAY
     return Plan(
         workspaces=chosen,
         repository=repository,
-        cluster=default if cluster is None else parse_member(Cluster, "--cluster", cluster),
-        unit=parse_member(WorkUnit, "--unit", unit),
-        design=parse_member(DesignKind, "--design", design),
-        statistic=parse_member(Statistic, "--statistic", statistic),
+        cluster=default if rule.cluster is None else parse_member(Cluster, "--cluster", rule.cluster),
+        unit=parse_member(WorkUnit, "--unit", rule.unit),
+        design=parse_member(DesignKind, "--design", rule.design or usual["design"]),
+        statistic=parse_member(Statistic, "--statistic", rule.statistic or usual["statistic"]),
+        alpha=usual["alpha"] if rule.alpha is None else rule.alpha,
         **options,
     )
 

@@ -18,14 +18,12 @@ from kaizen_analytics.cli.options import (
     WorkspaceOption,
     choose_scope,
     command,
-    find_repository,
     locate,
 )
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
 from kaizen_analytics.cli.retro import parse_window
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
-from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
@@ -65,6 +63,11 @@ class _Target(Options):
     ] = None
     key: KeyOption = None
     as_json: JsonOption = False
+
+    def send(self, name: str, *, with_text: bool = False) -> None:
+        """Write a table of the store, as it may leave, to its place."""
+        redactor = open_redactor(self.key)
+        self.write(self.read(name, redactor, with_text=with_text), redactor)
 
     def read(self, name: str, redactor: Redactor, *, with_text: bool = False) -> Export:
         """Read a table as it may leave."""
@@ -108,10 +111,8 @@ def _retro(
     """
     redactor, now_ms = open_redactor(target.key), read_clock()
     window, location = parse_window(days, week, now_ms), locate(target.store)
-    scope = choose_scope(location, workspace)
-    root = find_repository(scope)
+    repository, root = choose_scope(location, workspace)
     with Store.open(location.path, read_only=True, ours=True) as opened:
-        repository = None if scope is None else normalise_folder(str(scope))
         found = compute_retro(opened, window, now_ms=now_ms, repository=repository, root=root)
     tracked = frozenset() if root is None else list_tracked(root)
     made = export_retro(found, Wording(redactor=redactor, with_text=with_text, tracked=tracked))
@@ -123,8 +124,7 @@ def _retro(
 @command(_group, "sessions", "export sessions --to sessions.parquet")
 def _sessions(*, with_text: _TextOption = False, target: _Target) -> None:
     """Write one row for each session, sub-agents apart."""
-    redactor = open_redactor(target.key)
-    target.write(target.read("sessions", redactor, with_text=with_text), redactor)
+    target.send("sessions", with_text=with_text)
 
 
 @command(_group, "metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
@@ -134,12 +134,13 @@ def _metrics(*, target: _Target) -> None:
     Sub-agents count with the session that started them. With --to otlp://HOST[:PORT], otlps:// or https://, send the
     tokens and cost of each session to an OpenTelemetry collector instead. This needs the extra [otel].
     """
-    collector, redactor = find_collector(target.to), open_redactor(target.key)
+    collector = find_collector(target.to)
     if collector is None:
-        target.write(target.read("metrics", redactor), redactor)
+        target.send("metrics")
         return
     if target.form is not None:
         raise ConfigError("--format is for files; leave it out for a collector.")
+    redactor = open_redactor(target.key)
     made = target.read("sessions", redactor)
     points = send_totals(made, collector, redactor.scanner, now_ms=read_clock())
     if target.as_json:
@@ -154,8 +155,7 @@ def _experiments(*, with_text: _TextOption = False, target: _Target) -> None:
 
     With its change, interval and verdict.
     """
-    redactor = open_redactor(target.key)
-    target.write(target.read("experiments", redactor, with_text=with_text), redactor)
+    target.send("experiments", with_text=with_text)
 
 
 @command(
@@ -201,7 +201,10 @@ def _lake(
     home = find_home(os.environ, Path.home())
     done = export_lake(locate(store).path, to, load_lake_key(key_file), home=home, preview=preview)
     if as_json:
-        print_json(_describe_lake(to, done))
+        counts = {"files_written": len(done.files), "files_kept": done.files_kept, "files_removed": done.files_removed}
+        files = [asdict(file) for file in done.files]
+        sums = {"rows": done.rows, "bytes": done.bytes}
+        print_json({"to": to, "source": done.source, **counts, **sums, "files": files})
     elif preview:
         _show_preview(done)
     else:
@@ -209,12 +212,6 @@ def _lake(
             f"Wrote {len(done.files):,} files with {done.rows:,} rows ({done.bytes / 1e6:,.1f} MB) to {to}; "
             f"{done.files_kept:,} were up to date, {done.files_removed:,} replaced or left over were removed."
         )
-
-
-def _describe_lake(to: str, done: LakeExport) -> dict[str, object]:
-    counts = {"files_written": len(done.files), "files_kept": done.files_kept, "files_removed": done.files_removed}
-    files = [asdict(file) for file in done.files]
-    return {"to": to, "source": done.source, **counts, "rows": done.rows, "bytes": done.bytes, "files": files}
 
 
 def _show_preview(done: LakeExport) -> None:

@@ -1,4 +1,4 @@
-"""`ingest`: read the sessions of Claude Code, Codex and Cursor into a store."""
+"""`ingest`, `tail`, `outcomes` and `prices`: read the sessions of Claude Code, Codex and Cursor into a store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, locate
-from kaizen_analytics.cli.output import Bar, is_quiet, print_next, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, locate, open_store
+from kaizen_analytics.cli.output import (
+    Bar,
+    clean,
+    is_quiet,
+    json_text,
+    print_next,
+    print_note,
+    print_table,
+    print_unreliable,
+)
+from kaizen_analytics.cli.sessions import payload_of, render_event
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
 from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.core.settings import cache_folder
@@ -20,9 +30,10 @@ from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.ingest.discover import parse_agents
 from kaizen_analytics.ingest.disk import Pending, find_pending
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.ingest.pricing import PriceList
+from kaizen_analytics.ingest.pricing import ModelPrice, PriceList, last_use_of_models, name_at_speed
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
-from kaizen_analytics.outcomes.sessions import list_changed, update_outcomes
+from kaizen_analytics.ingest.tail import LiveEvent, follow
+from kaizen_analytics.outcomes.sessions import SessionOutcome, list_changed, update_outcomes
 from kaizen_analytics.store import Store
 
 _COLUMNS = (
@@ -208,3 +219,152 @@ def _show_rejects(store: Store) -> Iterator[object]:
     found = [(path, int(line or 0), int(offset or 0), reason, detail) for path, line, offset, reason, detail in rows]
     yield {"rejects": [dict(zip(names, row, strict=True)) for row in found]}
     print_table(names, found, droppable=("offset_bytes", "detail"), empty="No line was rejected.")
+
+
+_TAIL_EXAMPLES = """\b
+Examples:
+  kaizen-analytics tail
+  kaizen-analytics tail --agent claude_code --json | jq .tool
+"""
+
+
+@app.command("tail", epilog=_TAIL_EXAMPLES)
+def _tail(
+    *,
+    store: StoreOption = None,
+    home: HomeOption = None,
+    agent: AgentOption = None,
+    workspace: WorkspaceOption = None,
+    session: Annotated[str | None, typer.Option(metavar="ID", help="Show only sessions whose id begins so.")] = None,
+    prices: PricesOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """Show and store events of running sessions as they are written. End with Ctrl-C.
+
+    What was written before is stored first and not shown.
+    """
+    location = locate(store)
+    with Store.open(location.path, create=True, ours=True) as opened:
+        for event in follow(
+            opened,
+            home,
+            agents=parse_agents(agent or ()),
+            workspace=Path(workspace) if workspace else location.workspace,
+            prices=PriceList.load(prices, cache=cache_folder(os.environ, Path.home())),
+        ):
+            if session is None or str(event.columns["session_id"]).startswith(session):
+                print(_as_json(event) if as_json else _as_text(event), flush=True)
+
+
+def _as_text(event: LiveEvent) -> str:
+    more = "  (completed)" if event.completed else ""
+    return render_event(event.columns, before=clean(str(event.columns["session_id"])[:8])) + more
+
+
+def _as_json(event: LiveEvent) -> str:
+    record = {"agent": event.agent.value, "completed": event.completed, **event.columns}
+    return json_text(record | {"payload": payload_of(event.columns)})
+
+
+_OUTCOMES = (
+    "session_id", "checks", "checks_passed", "commits", "commit_ids", "landed", "reverted", "lines_added",
+    "lines_surviving", "pull_request", "reason",
+)  # fmt: skip
+_DROPPABLE_OUTCOMES = ("pull request", "surviving", "checks", "reverted")
+
+
+@command(app, "outcomes", "outcomes", "outcomes --since 30d --workspace . --json")
+def _outcomes(
+    *,
+    store: StoreOption = None,
+    since: Annotated[str | None, typer.Option(metavar="TIME", help=f"First start that counts. {TIME_HELP}")] = None,
+    workspace: WorkspaceOption = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show as text; --json gives all.")] = 20,
+) -> Iterator[object]:
+    """Find out what came of the sessions, from commands and git.
+
+    A check is a test, build, type check or linter run. A commit has landed if it, or a rebased, picked or squashed copy
+    of it, is on the default branch. Lines survive if they are still there 14 days after they landed. A dash means
+    unknown. Git is only read.
+    """
+    now_ms = read_clock()
+    with open_store(store) as opened, Bar("Reading repositories") as bar:
+        found = update_outcomes(
+            opened,
+            now_ms=now_ms,
+            since_ms=parse_optional_time(since, now_ms),
+            workspace=workspace,
+            progress=bar.show,
+        )
+    yield {"outcomes": [{name: getattr(one, name) for name in _OUTCOMES} for one in found]}
+    telling = [one for one in found if one.checks or one.commits or one.pull_request]
+    columns = ("session", "checks", "passed", "commits", "landed", "reverted", "lines", "surviving", "pull request")
+    print_table(columns, [_outcome_cells(one) for one in telling[: -limit - 1 : -1]], droppable=_DROPPABLE_OUTCOMES)
+    if len(telling) > limit:
+        print_note(f"{len(telling) - limit:,} older sessions are not shown; --limit or --json show them.")
+    known = [one.checks_passed for one in found if one.checks_passed is not None]
+    landed = sum(one.landed is True for one in found)
+    reverted = f", of which {sum(one.reverted is True for one in found):,} had some reverted" if landed else ""
+    print_note(
+        f"{len(found):,} sessions. Last check passed in {sum(known):,} of {len(known):,} whose result is known. "
+        f"{sum(one.commits or 0 for one in found):,} commits; work landed from {landed:,} sessions{reverted}."
+    )
+    for reason in sorted({one.reason for one in found if one.reason}):
+        print_note(f"{sum(one.reason == reason for one in found):,} sessions with commits: {reason}")
+
+
+def _outcome_cells(one: SessionOutcome) -> tuple[object, ...]:
+    words = {True: "yes", False: "no", None: None}
+    return (
+        one.session_id,
+        one.checks,
+        words[one.checks_passed],
+        one.commits,
+        words[one.landed],
+        words[one.reverted],
+        one.lines_added,
+        one.lines_surviving,
+        one.pull_request,
+    )
+
+
+_PRICE_FILE = """
+\b
+A price file holds dollars per million tokens for each model:
+  {"my-model": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6}}
+"""
+_RATES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+
+
+@command(app, "prices", "prices", "prices --prices mine.json", after=_PRICE_FILE)
+def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterator[object]:
+    """Show the prices of a store's models, per million tokens.
+
+    In dollars, on the day each was last used. A model without a price has no cost; 'ingest --prices FILE --full'
+    applies prices of your own.
+    """
+    listed = PriceList.load(prices)
+    with open_store(store) as opened:
+        used = last_use_of_models(opened)
+    found = [
+        (name_at_speed(model, speed), responses, listed.find(model, at_ms, speed))
+        for model, speed, responses, at_ms in used
+    ]
+    yield {"models": [_price_record(*row) for row in found]}
+    columns = ("model", "responses", "input", "output", "cache read", "write 5 min", "write 1 h", "source")
+    rows = [(model, responses, *_price_cells(price)) for model, responses, price in found]
+    print_table(columns, rows, droppable=("write 1 h", "write 5 min", "responses", "cache read"), empty="No model.")
+
+
+def _price_record(model: str, responses: int, price: ModelPrice | None) -> dict[str, object]:
+    rates = None
+    if price is not None:
+        rates = {name: [[start, float(usd)] for start, usd in rate.steps] for name, rate in price.rates.items()}
+    return {"model": model, "responses": responses, "source": price and price.source, "rates": rates}
+
+
+def _price_cells(price: ModelPrice | None) -> tuple[object, ...]:
+    if price is None:
+        return (*[None] * len(_RATES), "unknown: these responses have no cost")
+    steps = (price.rates[name].steps if name in price.rates else () for name in _RATES)
+    return (*(" / ".join(f"{usd:g}" for _, usd in rate) or None for rate in steps), price.source)

@@ -10,7 +10,6 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from kaizen_analytics import __version__
 from kaizen_analytics.cli.options import command, parse_member
 from kaizen_analytics.cli.output import print_page
 from kaizen_analytics.core.errors import ConfigError, RecordError
@@ -20,7 +19,7 @@ from kaizen_analytics.experiments.foreign import judge_runs, parse_results
 from kaizen_analytics.experiments.plan import Statistic
 from kaizen_analytics.pages.blocks import Block
 from kaizen_analytics.pages.foreign import foreign_document, foreign_page
-from kaizen_analytics.reports.rendering import RunFacts, render_page
+from kaizen_analytics.reports.rendering import render_page
 
 app = typer.Typer()
 
@@ -75,7 +74,10 @@ def _judge(
 
     Nothing is stored. Runs of both arms on the same task are compared as pairs.
     """
-    data = [_read(file) for file in files]
+    try:
+        data = [file.read_bytes() for file in files]
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}.") from error
     runs = _join([parse_results(file.name, content) for file, content in zip(files, data, strict=True)], files)
     found = judge_runs(
         runs,
@@ -95,25 +97,12 @@ def _judge(
     source = ", ".join(file.name for file in files)
     document, page = foreign_document(found, source), foreign_page(found, source)
     if output is not None:
-        facts = RunFacts(
-            title="Runs from elsewhere",
-            run_id=output.stem,
-            fingerprint=hashlib.sha256(b"".join(data)).hexdigest(),
-            made_at_ms=read_clock(),
-            versions={"kaizen_analytics": __version__},
-        )
-        write_file(output, render_page([page, Block(data=document)], facts).encode())
+        digest, blocks = hashlib.sha256(b"".join(data)).hexdigest(), [page, Block(data=document)]
+        write_file(output, render_page(blocks, "Runs from elsewhere", output.stem, digest, read_clock()).encode())
     yield document if output is None else {**document, "file": str(output)}
     print_page(page.plain)
     if output is not None:
         print(f"\nWrote {output}")
-
-
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
 
 
 def _join(parts: list[pl.DataFrame], files: list[Path]) -> pl.DataFrame:

@@ -180,23 +180,17 @@ def fold_waiting(path: Path) -> None:
             fold_spool(opened)
 
 
-def choose_scope(location: Location, workspace: str | None) -> Path | None:
-    """Return the folder whose sessions count: the one that was named, else the store's own, else None for all.
+def choose_scope(location: Location, workspace: str | None) -> tuple[str | None, Path | None]:
+    """Return the folder whose sessions count, and the root of the repository around it on this machine.
+
+    The folder is the one that was named, else the store's own, else None for all.
 
     >>> from kaizen_analytics.store.location import Location
-    >>> choose_scope(Location(Path("k.db"), None), None) is None
-    True
+    >>> choose_scope(Location(Path("k.db"), None), None)
+    (None, None)
     """
-    return location.workspace if workspace is None else Path(workspace)
-
-
-def find_repository(scope: Path | None) -> Path | None:
-    """Return the root of the repository around a folder, or None.
-
-    >>> find_repository(None) is None
-    True
-    """
-    return None if scope is None else find_workspace(scope)
+    scope = location.workspace if workspace is None else Path(workspace)
+    return (None, None) if scope is None else (normalise_folder(str(scope)), find_workspace(scope))
 
 
 def parse_member(kind: Any, option: str, text: str) -> Any:  # noqa: ANN401 - any enumeration

@@ -1,4 +1,4 @@
-"""`report run|list|show|due|schedule`: make reports from notebooks, by hand or when they are due."""
+"""`report …` and `notebooks copy`: make reports from notebooks, by hand or when they are due; copy them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import typer
 from cronsim import CronSim
 
 from kaizen_analytics.cli.options import JsonOption, Options, ShareOption, StoreOption, command, fold_waiting, locate
-from kaizen_analytics.cli.output import print_json, print_note, print_table
+from kaizen_analytics.cli.output import Bar, print_json, print_lines, print_note, print_table
 from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
-from kaizen_analytics.reports.catalogue import Report, list_notebooks, load_report, parse_parameters
+from kaizen_analytics.reports.catalogue import Report, copy_notebooks, list_notebooks, load_report, parse_parameters
 from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batch
 from kaizen_analytics.reports.ledger import RunRecord, find_records
 from kaizen_analytics.reports.notify import check_urls, notify
@@ -54,6 +54,8 @@ class ReportOptions(Options):
 app = typer.Typer()
 _group = typer.Typer(no_args_is_help=True, help="Make reports, list the runs, show one.")
 app.add_typer(_group, name="report")
+_notebooks = typer.Typer(no_args_is_help=True, help="Copy the notebooks for analysts.")
+app.add_typer(_notebooks, name="notebooks")
 
 
 @command(_group, "run", "report run experiment_conclusion -p experiment_id=exp-1")
@@ -115,8 +117,8 @@ def make_reports(
         )
     if len(requests) > 1:
         return _run_several(requests, jobs=jobs, as_json=options.as_json)
-    watched = sys.stderr.isatty() and not options.as_json
-    result = (Runner(progress=_draw_progress) if watched else Runner()).run(requests[0])
+    with Bar(report.title, unit="cells") as bar:
+        result = Runner(progress=bar.show).run(requests[0])
     if options.as_json:
         print_json(_result_json(result))
     else:
@@ -242,7 +244,11 @@ def _schedule(
             first.append(ingest_command(Path(sys.executable), location.path.resolve(), location.workspace))
         print(UNITS[emit]([*first, due]), end="")
         return
-    rows = [[item.name, item.report, item.cron, item.timezone, _next_time(item)] for item in found]
+    nexts = [next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))) for item in found]
+    rows = [
+        [item.name, item.report, item.cron, item.timezone, at.isoformat(timespec="minutes")]
+        for item, at in zip(found, nexts, strict=True)
+    ]
     names = ["schedule", "report", "cron", "timezone", "next"]
     yield [dict(zip(names, row, strict=True)) for row in rows]
     print_table(names, rows, droppable=("timezone",))
@@ -266,10 +272,6 @@ def _outcome_words(outcome: Outcome) -> str:
     if outcome.result is None:
         return "another run is at it"
     return f"{'already made' if outcome.result.skipped else 'made'}: {outcome.result.page}"
-
-
-def _next_time(item: Schedule) -> str:
-    return next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))).isoformat(timespec="minutes")
 
 
 def _pairs(texts: Sequence[str], subject: str | None) -> list[dict[str, str]]:
@@ -304,12 +306,6 @@ def _run_several(requests: Sequence[RunRequest], *, jobs: int, as_json: bool) ->
     return next((code for code in codes if code), 0)
 
 
-def _draw_progress(done: int, total: int) -> None:
-    end = "\n" if done == total else ""
-    sys.stderr.write(f"\r{'#' * done}{'.' * (total - done)} {done}/{total} cells{end}")
-    sys.stderr.flush()
-
-
 def _print_result(result: RunResult) -> None:
     record = result.record
     if result.exit_code:
@@ -333,3 +329,18 @@ def _run_json(record: RunRecord) -> dict[str, object]:
 
 def _describe(report: Report) -> list[str]:
     return [parameter.describe() for parameter in report.parameters.values()]
+
+
+@command(_notebooks, "copy", "notebooks copy analysis")
+def _copy(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put them; it is made if it is missing.")],
+    *,
+    store: StoreOption = None,
+) -> Iterator[object]:
+    """Copy the notebooks of this installation.
+
+    The store of this command is filled in. A file is never replaced.
+    """
+    copied = copy_notebooks(folder, locate(store).path.resolve())
+    yield {"notebooks": [str(path) for path in copied]}
+    print_lines(*(f"Wrote {path}" for path in copied), then=f"jupyter lab {folder}")

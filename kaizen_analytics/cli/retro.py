@@ -1,37 +1,39 @@
-"""`retro …`: what past sessions suggest to change, and what came of it."""
+"""`retro …` and `guidance`: what past sessions suggest to change, what came of it, and what agents are told."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kaizen_analytics import __version__
 from kaizen_analytics.cli.options import (
     JsonOption,
     ShareOption,
     StoreOption,
+    WorkspaceOption,
     choose_scope,
-    find_repository,
+    command,
     locate,
     open_store,
     resolve_folder,
 )
-from kaizen_analytics.cli.output import print_json, print_page
+from kaizen_analytics.cli.output import print_json, print_note, print_page, print_table
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.files import write_file
-from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import read_clock
+from kaizen_analytics.core.words import format_day
 from kaizen_analytics.pages.documents import retro_document
 from kaizen_analytics.pages.retro import document, page, show, whole
-from kaizen_analytics.reports.rendering import RunFacts, render_page
+from kaizen_analytics.reports.rendering import render_page
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.findings import Finding
+from kaizen_analytics.retro.guidance import GuidanceItem, compute_guidance
 from kaizen_analytics.retro.patch import render_patch
 from kaizen_analytics.retro.retro import DAYS, Retro, compute_retro, last_days, parse_week, save_retro
 from kaizen_analytics.store import Store
@@ -95,16 +97,10 @@ def _retro(
     now_ms, zone = read_clock(), choose_timezone(timezone)
     names = _parse_formats(formats, out, as_json=as_json)
     location = locate(store)
-    scope = choose_scope(location, repository)
+    within, root = choose_scope(location, repository)
     with Store.open(location.path, read_only=dry_run, ours=True) as opened:
-        result = compute_retro(
-            opened,
-            parse_window(days, week, now_ms, zone),
-            now_ms=now_ms,
-            repository=None if scope is None else normalise_folder(str(scope)),
-            root=find_repository(scope),
-            timezone=zone,
-        )
+        window = parse_window(days, week, now_ms, zone)
+        result = compute_retro(opened, window, now_ms=now_ms, repository=within, root=root, timezone=zone)
         if not dry_run:
             save_retro(opened, result)
     if share:
@@ -112,50 +108,41 @@ def _retro(
     _print(result, names, out, as_json=as_json)
 
 
-@_group.command("show", epilog="Example: kaizen-analytics retro show wrong-command-8d0b13 --patch | git apply")
+@command(_group, "show", "retro show wrong-command-8d0b13 --patch | git apply")
 def _show(
     finding: _FindingArgument,
     *,
     patch: Annotated[bool, typer.Option("--patch", help="Print its change as a diff for 'git apply'.")] = False,
     repository: _RepositoryOption = None,
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Show a finding with its evidence, or its change as a diff. Nothing is written."""
-    found = _load(store, finding)
-    if patch:
-        root = Path(found.repository if repository is None else repository)
-        if not root.is_dir():
-            raise ConfigError(f"{root} is not on this machine; name the repository's folder with --repository PATH.")
-        print(render_patch(found.change, found.id, root), end="")
-    elif as_json:
-        print_json(codec.plain(found))
-    else:
+    with open_store(store, read_only=True) as opened:
+        stored = find_finding(opened, finding)
+    found = codec.read(Finding, stored.finding, f"The stored finding {stored.id}")
+    if not patch:
+        yield codec.plain(found)
         print_page(show(found).plain)
+        return
+    root = Path(found.repository if repository is None else repository)
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not on this machine; name the repository's folder with --repository PATH.")
+    print(render_patch(found.change, found.id, root), end="")
 
 
-@_group.command("decline", epilog="Example: kaizen-analytics retro decline large-output-d46 --reason 'we need them'")
+@command(_group, "decline", "retro decline large-output-d46 --reason 'we need them'")
 def _decline(
     finding: _FindingArgument,
     *,
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why it is not to be acted on.")],
     store: StoreOption = None,
-    as_json: JsonOption = False,
-) -> None:
+) -> Iterator[object]:
     """Take a finding off the page until it happens twice as often."""
     with open_store(store) as opened:
         found = find_finding(opened, finding).id
         decline_finding(opened, found, reason, now_ms=read_clock())
-    if as_json:
-        print_json({"finding": found, "declined": True, "reason": reason})
-    else:
-        print(f"Declined {found}. It comes back when it happens twice as often.")
-
-
-def _load(store: Path | None, prefix: str) -> Finding:
-    with open_store(store, read_only=True) as opened:
-        stored = find_finding(opened, prefix)
-    return codec.read(Finding, stored.finding, f"The stored finding {stored.id}")
+    yield {"finding": found, "declined": True, "reason": reason}
+    print(f"Declined {found}. It comes back when it happens twice as often.")
 
 
 def parse_window(days: int | None, week: str | None, now_ms: int, timezone: str = "UTC") -> Window:
@@ -197,7 +184,10 @@ def _redact(result: Retro, store: Path, names: tuple[str, ...]) -> Retro:
 
 def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: bool) -> None:
     if out is not None:
-        files = _write(result, names, out)
+        files = [out / f"{result.id}.{name}" for name in names]
+        out.mkdir(parents=True, exist_ok=True)
+        for name, file in zip(names, files, strict=True):
+            write_file(file, _RENDERERS[name](result).encode())
         if as_json:
             print_json({**retro_document(result), "files": [str(file) for file in files]})
         else:
@@ -210,27 +200,62 @@ def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: 
         print_page(whole(result).plain)
 
 
-def _write(result: Retro, names: tuple[str, ...], out: Path) -> list[Path]:
-    files = [out / f"{result.id}.{name}" for name in names]
-    out.mkdir(parents=True, exist_ok=True)
-    for name, file in zip(names, files, strict=True):
-        write_file(file, _RENDERERS[name](result).encode())
-    return files
-
-
 def _render_json(result: Retro) -> str:
     return json.dumps(retro_document(result), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
 def _render_html(result: Retro) -> str:
-    facts = RunFacts(
-        title="Retro summary",
-        run_id=result.id,
-        fingerprint=str(result.provenance["fingerprint"]),
-        made_at_ms=result.as_of_ms,
-        versions={"kaizen_analytics": __version__},
-    )
-    return render_page([*page(result), document(result)], facts)
+    fingerprint = str(result.provenance["fingerprint"])
+    return render_page([*page(result), document(result)], "Retro summary", result.id, fingerprint, result.as_of_ms)
 
 
 _RENDERERS = {"md": lambda result: whole(result).markdown + "\n", "html": _render_html, "json": _render_json}
+
+
+@command(app, "guidance", "guidance --days 90")
+def _guidance(
+    *,
+    store: StoreOption = None,
+    days: Annotated[int, typer.Option(help="The last whole days.")] = 28,
+    workspace: WorkspaceOption = None,
+) -> Iterator[object]:
+    """List what agents are told in a repository, and what it costs.
+
+    Instructions, rules, skills, agents, commands and servers. Size, the sessions that used it, and what carrying it in
+    every session costs. Nothing is written.
+    """
+    location = locate(store)
+    repository, root = choose_scope(location, workspace)
+    with Store.open(location.path, read_only=True, ours=True) as opened:
+        result = compute_guidance(
+            opened,
+            last_days(days, read_clock(), choose_timezone(None)),
+            root=root,
+            repository=repository,
+        )
+    yield result.to_json()
+    if not result.items:
+        print_note(
+            f"No skill or rule lies in the repository, and none of {result.sessions} sessions used one. "
+            "Name a repository with --workspace PATH."
+        )
+        return
+    columns = ["kind", "name", "tokens", "read by", "sessions", "USD a week", "changed"]
+    print_table(
+        columns,
+        [_guidance_cells(item) for item in result.items],
+        title=f"{result.sessions:,} sessions",
+        droppable=("changed", "read by"),
+    )
+
+
+def _guidance_cells(item: GuidanceItem) -> tuple[object, ...]:
+    return (
+        item.kind,
+        item.name if item.path else f"{item.name} (not on disk)",
+        item.tokens,
+        "every session" if item.is_always_read else "on use",
+        item.sessions_used,
+        None if item.usd_per_week is None else f"{item.usd_per_week:,.2f}",
+        None if item.changed_ms is None else format_day(item.changed_ms),
+    )

@@ -136,24 +136,38 @@ def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:
 def _show_usage(
     frame: pl.DataFrame, total: pl.DataFrame, keys: list[str], zone: str, *, as_csv: bool
 ) -> Iterator[object]:
+    sums = total.to_dicts()[0]
     yield {"timezone": zone, "by": keys, "usage": _plain(frame), "total": _plain(total)[0]}
-    if as_csv:
-        _print_csv(frame)
-        return
     shown = [*keys, "sessions", *_LABELS]
-    if total["priced_share"].item() in (None, 1.0):
+    if sums["priced_share"] in (None, 1.0):
         shown.remove("priced_share")
-    labels = [_LABELS.get(name, name) for name in shown]
-    last = ["Total", *[""] * (len(keys) - 1), *_cells(total.to_dicts()[0], shown[len(keys) :])]
-    rows = [_cells(row, shown) for row in frame.to_dicts()]
-    print_table(labels, rows, droppable=_DROPPABLE, total=last)
-    responses, unreliable = total["responses"].item(), total["unreliable_responses"].item()
-    print_unreliable(unreliable, responses)
-    unpriced = total["unpriced_responses"].item()
-    if unpriced:
+    last = ["Total", *[""] * (len(keys) - 1), *_cells(sums, shown[len(keys) :])]
+    if not _print_rows(frame, {name: _LABELS.get(name, name) for name in shown}, _DROPPABLE, last, as_csv=as_csv):
+        return
+    print_unreliable(sums["unreliable_responses"], sums["responses"])
+    if unpriced := sums["unpriced_responses"]:
         print_note(
             f"{unpriced:,} responses have no price and add no cost; 'kaizen-analytics prices' names their models."
         )
+
+
+def _print_rows(
+    frame: pl.DataFrame,
+    labels: dict[str, str],
+    droppable: Sequence[str],
+    total: list[object] | None = None,
+    *,
+    as_csv: bool,
+) -> bool:
+    """Print a table of the columns that have a label; with `as_csv` all columns, and nothing may follow."""
+    if as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(frame.columns)
+        writer.writerows(["" if value is None else value for value in row.values()] for row in _plain(frame))
+    else:
+        rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
+        print_table(list(labels.values()), rows, droppable=droppable, total=total)
+    return not as_csv
 
 
 def _cells(row: dict[str, Any], names: list[str]) -> list[object]:
@@ -176,24 +190,19 @@ def _cell(name: str, value: Any) -> object:  # noqa: ANN401 - a value of any col
 
 def _show_tools(frame: pl.DataFrame, *, as_csv: bool) -> Iterator[object]:
     yield {"by": ["tool"], "usage": _plain(frame)}
-    if as_csv:
-        _print_csv(frame)
-        return
     labels = {name: name for name in ("tool", "calls", "sessions", "failures")}
     labels |= {"error_share": "failed", "median_seconds": "median s", "p95_seconds": "p95 s"}
-    rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
-    print_table(list(labels.values()), rows, droppable=("failures", "sessions"))
+    _print_rows(frame, labels, ("failures", "sessions"), as_csv=as_csv)
 
 
 def _show_carried(kind: str, frame: pl.DataFrame, *, as_csv: bool) -> Iterator[object]:
     yield {"by": [kind], "usage": _plain(frame)}
-    if as_csv:
-        _print_csv(frame)
-        return
     names = (kind, "uses", "sessions", "tokens", "carried_tokens", "cost_usd")
-    labels = [_LABELS.get(name, name.replace("_", " ")) for name in names]
-    print_table(labels, [_cells(row, list(names)) for row in frame.to_dicts()], droppable=("sessions", "tokens"))
-    print_note("USD is for carrying the texts in the context, at list prices; definitions of tools are not recorded.")
+    labels = {name: _LABELS.get(name, name.replace("_", " ")) for name in names}
+    if _print_rows(frame, labels, ("sessions", "tokens"), as_csv=as_csv):
+        print_note(
+            "USD is for carrying the texts in the context, at list prices; definitions of tools are not recorded."
+        )
 
 
 def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int, zone: str) -> Iterator[object]:
@@ -218,9 +227,3 @@ def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
         {name: value.isoformat() if isinstance(value, date) else value for name, value in row.items()}
         for row in frame.to_dicts()
     ]
-
-
-def _print_csv(frame: pl.DataFrame) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(frame.columns)
-    writer.writerows(["" if value is None else value for value in row.values()] for row in _plain(frame))

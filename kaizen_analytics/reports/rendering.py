@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ReportError
 from kaizen_analytics.core.words import clean, escape_html, escape_markdown
 from kaizen_analytics.pages.blocks import DATA_MIME, TRUSTED, Block
@@ -66,16 +67,17 @@ def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> d
     return {file: render(notebook, facts) for file, render in rendered}
 
 
-def render_page(page: Iterable[Block], facts: RunFacts) -> str:
+def render_page(page: Iterable[Block], title: str, run_id: str, fingerprint: str, made_at_ms: int) -> str:
     """Return blocks as the HTML page of a report, without running a notebook.
 
     >>> from kaizen_analytics.pages.blocks import paragraph
-    >>> facts = RunFacts(title="Costs", run_id="r1", fingerprint="f", made_at_ms=0, versions={})
-    >>> "All is well." in render_page([paragraph("All is well.")], facts)
+    >>> "All is well." in render_page([paragraph("All is well.")], "Costs", "r1", "f", 0)
     True
     """
     from nbformat import v4
 
+    versions = {"kaizen_analytics": __version__}
+    facts = RunFacts(title=title, run_id=run_id, fingerprint=fingerprint, made_at_ms=made_at_ms, versions=versions)
     bundles = [block._repr_mimebundle_() for block in page]
     outputs = [v4.new_output("display_data", data=data, metadata=metadata) for data, metadata in bundles]
     return _render_html(v4.new_notebook(cells=[v4.new_code_cell(outputs=outputs)]), facts).decode()

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kaizen_analytics.cli import tail
+from kaizen_analytics.cli import ingest
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.tail import LiveEvent
 from kaizen_analytics.store import Store
@@ -47,7 +47,7 @@ def store(sample_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         session = list_sessions(opened, agent="claude_code")["session_id"][0]
         rows = read_timeline(opened, session).head(12).to_dicts()
     events = [LiveEvent(agent=Agent.CLAUDE_CODE, columns={**row, "session_id": session}) for row in rows]
-    monkeypatch.setattr(tail, "follow", lambda *_, **__: iter(events))
+    monkeypatch.setattr(ingest, "follow", lambda *_, **__: iter(events))
     return path
 
 
