@@ -123,6 +123,7 @@ bench-checks: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m typer kaizen_analytics.cli utils docs --name kaizen-analytics --output docs/reference/cli.md
+	$(BIN)/python data/write_columns.py
 
 # An environment of its own: nothing of it is needed to use or to test the package.
 docs-site:

@@ -1,9 +1,7 @@
 """What may leave this machine: every table and column that an export or a lake holds, declared once.
 
 `project` lets nothing pass that is not declared here. The schema of files, the tables of a lake and the reference page
-are derived from these declarations:
-
-    python -m kaizen_analytics.exports.columns docs/reference/columns.md
+(`python data/write_columns.py`) are derived from these declarations.
 
 A version changes when a column goes, or changes its type, unit or meaning. A new column of a file table is added at the
 end and changes no version. A lake holds one version (`LAKE_VERSION`).
@@ -11,11 +9,9 @@ end and changes no version. A lake holds one version (`LAKE_VERSION`).
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -54,19 +50,6 @@ class ColumnKind(StrEnum):
     TEXT = "text"
 
 
-_HOLDS = {
-    ColumnKind.COUNT: "whole number from 0",
-    ColumnKind.MEASURE: "number",
-    ColumnKind.FLAG: "true or false",
-    ColumnKind.MOMENT: "milliseconds since 1970",
-    ColumnKind.HOUR: "text, as `2026-01-31T13`",
-    ColumnKind.DAY: "text, as `2026-01-31`",
-    ColumnKind.WORD: "listed word, else a pseudonym",
-    ColumnKind.PSEUDONYM: "pseudonym, 10 hex digits",
-    ColumnKind.ID: "pseudonym, 20 hex digits",
-    ColumnKind.FOLDER: "path with a pseudonym for each part",
-    ColumnKind.TEXT: "redacted text",
-}
 _TYPES: dict[ColumnKind, pl.DataType] = {
     ColumnKind.COUNT: pl.Int64(),
     ColumnKind.MEASURE: pl.Float64(),
@@ -75,7 +58,6 @@ _TYPES: dict[ColumnKind, pl.DataType] = {
 }
 _NEVER = "never"
 _UNKNOWN = "not recorded"
-_SHOWN_WORDS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,25 +107,15 @@ class Table:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
 
-def _column(kind: ColumnKind) -> Callable[..., Column]:
-    def declare(name: str, meaning: str, null: str = _NEVER, *, unit: str = "", words: Iterable[str] = ()) -> Column:
-        return Column(name, kind, meaning, unit, null, frozenset(map(str, words)))
+def _column(
+    kind: ColumnKind, name: str, meaning: str, null: str = _NEVER, *, unit: str = "", words: Iterable[str] = ()
+) -> Column:
+    return Column(name, kind, meaning, unit, null, frozenset(map(str, words)))
 
-    return declare
 
-
-_count, _measure, _flag = _column(ColumnKind.COUNT), _column(ColumnKind.MEASURE), _column(ColumnKind.FLAG)
-_choice, _word, _id, _text = (
-    _column(ColumnKind.CHOICE),
-    _column(ColumnKind.WORD),
-    _column(ColumnKind.ID),
-    _column(ColumnKind.TEXT),
-)
-_hour, _day, _moment, _folder = (
-    _column(ColumnKind.HOUR),
-    _column(ColumnKind.DAY),
-    _column(ColumnKind.MOMENT),
-    _column(ColumnKind.FOLDER),
+_count, _measure, _flag, _moment, _hour, _day, _choice, _word, _id, _folder, _text = (
+    partial(_column, ColumnKind[name])
+    for name in ["COUNT", "MEASURE", "FLAG", "MOMENT", "HOUR", "DAY", "CHOICE", "WORD", "ID", "FOLDER", "TEXT"]
 )
 
 
@@ -387,10 +359,7 @@ def _lake(name: LakeTable, grain: str, key: tuple[str, ...], *columns: Column) -
     source = _id("source", "the store that exported the row")
     # One category for all names: an id must be the same in every table.
     named = tuple(
-        Column(one.name, one.kind, one.meaning, one.unit, one.null, one.words, Category.USER)
-        if one.category is Category.NAME
-        else one
-        for one in (source, *columns)
+        replace(one, category=Category.USER) if one.category is Category.NAME else one for one in (source, *columns)
     )
     key = ("source", *key)
     return Table(name=f"lake.{name}", version=LAKE_VERSION, grain=f"{grain}, in one store", key=key, columns=named)
@@ -531,64 +500,3 @@ _LAKE_TABLES = (
 )
 LAKE_TABLES = dict(zip(LakeTable, _LAKE_TABLES, strict=True))
 """The tables of a lake by their names."""
-
-
-# The reference page
-
-_BEGIN = "<!-- begin columns: written by python -m kaizen_analytics.exports.columns -->"
-_END = "<!-- end columns -->"
-
-
-def _render_columns() -> str:
-    """Return every table as Markdown: what a row is, and its columns.
-
-    >>> _render_columns().splitlines()[0]
-    '### `kaizen.sessions/1`'
-    """
-    return "\n\n".join(_render(table) for table in (*(make() for make in TABLES.values()), *LAKE_TABLES.values()))
-
-
-def _write_columns(page: Path) -> None:
-    """Replace what is between the markers of a page.
-
-    Raises:
-        ConfigError: the page lacks a marker.
-
-    >>> page = tmp / "columns.md"
-    >>> _ = page.write_text(f"{_BEGIN} {_END}")
-    >>> _write_columns(page)
-    >>> page.read_text().count("### ")
-    12
-    """
-    before, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise ConfigError(f"{page} lacks the line {_BEGIN!r} or {_END!r}; add both where the tables belong.")
-    page.write_text(f"{before}{_BEGIN}\n\n{_render_columns()}\n\n{_END}{after}", encoding="utf-8")
-
-
-def _render(table: Table) -> str:
-    lines = [
-        f"### `{table.label}`",
-        "",
-        f"A row is {table.grain}. Key: {', '.join(f'`{name}`' for name in table.key)}.",
-        "",
-        "| column | type | holds | unit | meaning | null when |",
-        "|---|---|---|---|---|---|",
-    ]
-    for one in table.columns:
-        cells = (f"`{one.name}`", str(one.dtype), _describe(one), one.unit, one.meaning, one.null)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _describe(column: Column) -> str:
-    if column.kind is not ColumnKind.CHOICE:
-        return "pseudonym" if column.kind is ColumnKind.WORD and not column.words else _HOLDS[column.kind]
-    words = sorted(column.words)
-    listed = ", ".join(words) if len(words) <= _SHOWN_WORDS else f"{len(words)} listed words"
-    return f"one of {listed}; else other"
-
-
-if __name__ == "__main__":
-    _write_columns(Path(sys.argv[1]))

@@ -64,7 +64,11 @@ class EmbeddedEngine:
             connection = _connect(Path(spill), relations)
             try:
                 for name, relation in relations.items():
-                    _define(connection, name, relation)
+                    if isinstance(relation, pl.DataFrame):
+                        define_frame(connection, name, relation)
+                        continue
+                    paths = ", ".join(quote_text(str(path)) for path in relation.paths)
+                    connection.execute(f"create view {quote_name(name)} as select * from read_parquet([{paths}])")
                 return connection.execute(sql).pl()
             except duckdb.Error as error:
                 raise QueryError(f"The query failed in DuckDB: {error}") from error
@@ -160,14 +164,6 @@ def _connect(spill: Path, relations: Mapping[str, pl.DataFrame | ParquetFiles]) 
     ):
         connection.execute(f"set {setting}")
     return connection
-
-
-def _define(connection: duckdb.DuckDBPyConnection, name: str, relation: pl.DataFrame | ParquetFiles) -> None:
-    if isinstance(relation, ParquetFiles):
-        paths = ", ".join(quote_text(str(path)) for path in relation.paths)
-        connection.execute(f"create view {quote_name(name)} as select * from read_parquet([{paths}])")
-    else:
-        define_frame(connection, name, relation)
 
 
 def _define_in_spark(session: Any, name: str, relation: pl.DataFrame | ParquetFiles) -> None:  # noqa: ANN401

@@ -7,7 +7,7 @@ and counts are under `kaizen.session`. Each session is a series of cumulative su
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,8 +17,6 @@ from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.redact import refuse_leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from kaizen_analytics.exports.tables import Export
     from kaizen_analytics.redact import Scanner
 
@@ -136,17 +134,21 @@ def _build_metrics(sessions: Export, now_ms: int) -> tuple[Any, int]:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
     rows = sessions.frame.to_dicts()
+    hours = {row["started"]: datetime.strptime(f"{row['started']}Z", "%Y-%m-%dT%H%z") for row in rows}
+    starts = {text: round(hour.timestamp()) * 1_000_000_000 for text, hour in hours.items()}
     metrics = []
     for name, unit, columns in _TOTALS:
         tokens = {"gen_ai.token.modality": "unknown"} if name.startswith(_USAGE) else {}
+        known = ((row, [row[name] for name in columns if row[name] is not None]) for row in rows)
         points = [
             export.NumberDataPoint(
                 attributes={**_describe(row), **tokens},
-                start_time_unix_nano=_started_ms(row) * 1_000_000,
+                start_time_unix_nano=starts[row["started"]],
                 time_unix_nano=now_ms * 1_000_000,
-                value=value,
+                value=sum(values),
             )
-            for row, value in _known(rows, columns)
+            for row, values in known
+            if values
         ]
         total = export.Sum(
             data_points=points,
@@ -163,19 +165,7 @@ def _build_metrics(sessions: Export, now_ms: int) -> tuple[Any, int]:
     return data, sum(len(metric.data.data_points) for metric in metrics)
 
 
-def _known(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], int | float]]:
-    """Yield the rows in which one of the columns is known, with the sum of those that are."""
-    for row in rows:
-        known = [row[name] for name in columns if row[name] is not None]
-        if known:
-            yield row, sum(known)
-
-
 def _describe(row: dict[str, Any]) -> dict[str, str]:
     named = {name: row[column] for name, column in _ATTRIBUTES.items() if row[column] is not None}
     provider = _PROVIDERS.get(row["agent"], row["agent"])
     return {"gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, **named}
-
-
-def _started_ms(row: dict[str, Any]) -> int:
-    return round(datetime.strptime(row["started"], "%Y-%m-%dT%H").replace(tzinfo=UTC).timestamp() * 1000)

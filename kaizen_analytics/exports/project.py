@@ -130,10 +130,6 @@ def _measure(cells: pl.Series) -> pl.Series | None:
     return numbers if numbers.is_finite().all() else None
 
 
-def _flag(cells: pl.Series) -> pl.Series | None:
-    return cells if cells.dtype == pl.Boolean else None
-
-
 def _bucket(cells: pl.Series, pattern: str) -> pl.Series | None:
     moments = _whole(cells, LATEST_MS)
     return None if moments is None else moments.cast(pl.Datetime("ms")).dt.strftime(pattern)
@@ -149,7 +145,7 @@ def _map_texts(cells: pl.Series, convert: Callable[[str], str] | None) -> pl.Ser
 _CONVERTERS: dict[ColumnKind, Callable[[pl.Series], pl.Series | None]] = {
     ColumnKind.COUNT: partial(_whole, most=2**63 - 1),
     ColumnKind.MEASURE: _measure,
-    ColumnKind.FLAG: _flag,
+    ColumnKind.FLAG: lambda cells: cells if cells.dtype == pl.Boolean else None,
     ColumnKind.MOMENT: partial(_whole, most=LATEST_MS),
     ColumnKind.HOUR: partial(_bucket, pattern="%Y-%m-%dT%H"),
     ColumnKind.DAY: partial(_bucket, pattern="%Y-%m-%d"),

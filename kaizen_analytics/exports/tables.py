@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.model import Delta, Metric
@@ -85,7 +86,10 @@ def read_table(store: Store, name: str, *, now_ms: int) -> pl.DataFrame:
         )
     if name == "metrics":
         return _name(session_metrics(store))
-    return make_frame(TABLES[name](), _read_experiments(store, now_ms))
+    # the metrics of each experiment, oldest first; one that cannot be evaluated has a bare row
+    found = sorted(list_experiments(store), key=lambda experiment: (experiment.created_at_ms, experiment.id))
+    rows = [row for experiment in found for row in _experiment_rows(store, experiment, now_ms)]
+    return make_frame(TABLES[name](), rows)
 
 
 def export_retro(retro: Retro, wording: Wording) -> Export:
@@ -115,12 +119,6 @@ def _name(frame: pl.DataFrame) -> pl.DataFrame:
     """Return sessions under the names of the columns that leave, by their start."""
     named = frame.rename({"session_id": "session", "started_at_ms": "started", "ended_at_ms": "ended"})
     return list_models(named.with_columns(recorded="model")).sort("started", "session")
-
-
-def _read_experiments(store: Store, now_ms: int) -> list[dict[str, Any]]:
-    """Return the metrics of each experiment, oldest first; one that cannot be evaluated has a bare row."""
-    found = sorted(list_experiments(store), key=lambda experiment: (experiment.created_at_ms, experiment.id))
-    return [row for experiment in found for row in _experiment_rows(store, experiment, now_ms)]
 
 
 def _experiment_rows(store: Store, experiment: Experiment, now_ms: int) -> Iterator[dict[str, Any]]:
@@ -158,7 +156,7 @@ def _describe(experiment: Experiment, metric: Metric, role: Role) -> dict[str, A
 
 
 def _metric_row(evaluation: Evaluation, result: MetricResult, guardrail: GuardrailResult | None) -> dict[str, Any]:
-    percent = evaluation.percent if result is evaluation.primary else result.effect.percent
+    percent = codec.plain(evaluation.percent if result is evaluation.primary else result.effect.percent) or {}
     return {
         **_describe(evaluation.experiment, result.metric, result.role),
         "is_evaluated": True,
@@ -171,23 +169,14 @@ def _metric_row(evaluation: Evaluation, result: MetricResult, guardrail: Guardra
         "confidence_at_target": evaluation.confidence_at_target,
         "judgement": sentences.judgement(evaluation),
         **{
-            f"{name}_{what}": value
+            f"{name}_{what}": getattr(arm, field)
             for name, arm in (("control", result.control), ("treatment", result.treatment))
-            for what, value in (
-                ("sessions", arm.n),
-                ("missing", arm.n_missing),
-                ("median", arm.median),
-                ("mean", arm.mean),
-            )
+            for what, field in (("sessions", "n"), ("missing", "n_missing"), ("median", "median"), ("mean", "mean"))
         },
-        "change": None if percent is None else percent.estimate,
-        "change_low": None if percent is None else _finite(percent.low),
-        "change_high": None if percent is None else _finite(percent.high),
+        "change": percent.get("estimate"),
+        "change_low": percent.get("low"),
+        "change_high": percent.get("high"),
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and abs(value) != float("inf") else None
 
 
 def _finding_row(retro: Retro, wording: Wording, place: int, finding: Finding) -> dict[str, Any]:
@@ -359,14 +348,10 @@ def _signed(value: float) -> str:
 def _line(text: str) -> str:
     """Return one line whose `code` stays code; everything else shows as it is written."""
     pieces = text.split("`")
-    pieces[::2] = [_escape(piece) for piece in pieces[::2]]
+    # escape_markdown takes its text for a whole line; a dollar alone is no formula and stays readable in a chat.
+    pieces[::2] = [escape_markdown(f"x{piece}x")[1:-1].replace("\\$", "$") for piece in pieces[::2]]
     pieces[1::2] = [f"`{_code(piece)}`" for piece in pieces[1::2]]
     return "".join(pieces)
-
-
-def _escape(text: str) -> str:
-    # escape_markdown takes its text for a whole line; a dollar alone is no formula and stays readable in a chat.
-    return escape_markdown(f"x{text}x")[1:-1].replace("\\$", "$")
 
 
 def _code(text: str) -> str:

@@ -73,7 +73,6 @@ def evaluate_lake(url: str, experiment_id: str, *, now_ms: int, helpers: Helpers
 
     >>> evaluate_lake(str(tmp), "plan-first", now_ms=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-        ...
     kaizen_analytics.core.errors.LakeError: There is no lake at ...
     """
     given = helpers or Helpers()
@@ -98,7 +97,8 @@ def _evaluate(lake: Lake, experiment_id: str, now_ms: int, helpers: Helpers) -> 
 
     sample = arrange_sample(candidates, experiment, plan, tags, gather, stored=set(sessions["id"]))
     concluded_at_ms = row["concluded_at_ms"]
-    if len({_rule_of(other) for other in rows}) > 1:
+    told = ("source", "state", "concluded_at_ms")
+    if len({tuple(value for name, value in other.items() if name not in told) for other in rows}) > 1:
         cautions.append(Caution(kind=CautionKind.CONFLICTING_RULES, count=len(rows)))
     if concluded_at_ms is not None:
         cautions.append(Caution(kind=CautionKind.RECOMPUTED))
@@ -128,15 +128,14 @@ def _find_rows(lake: Lake, experiment_id: str, key: bytes | None) -> list[dict[s
     return sorted(found.to_dicts(), key=lambda row: (row["state"] not in _ENDED, row["source"]))
 
 
-def _rule_of(row: dict[str, Any]) -> tuple[object, ...]:
-    return tuple(value for name, value in row.items() if name not in ("source", "state", "concluded_at_ms"))
-
-
 def _restore(lake: Lake, row: dict[str, Any]) -> tuple[Experiment, Plan]:
     """Return the experiment and its plan as far as they left; its name is its pseudonym."""
     ours = (pl.col("experiment_id") == row["experiment_id"]) & (pl.col("source") == row["source"])
     guardrails = lake.table(LakeTable.GUARDRAILS).filter(ours).sort("position")
     scopes = lake.table(LakeTable.SCOPES).filter(ours)
+    criterion: Criterion = Absolute(row["target"])
+    if row["criterion"] == "Delta":
+        criterion = Delta(Direction(row["direction"]), row["target"])
     experiment = Experiment(
         id=row["experiment_id"],
         name=row["experiment_id"],
@@ -145,7 +144,7 @@ def _restore(lake: Lake, row: dict[str, Any]) -> tuple[Experiment, Plan]:
         metric=Metric(row["metric"]),
         binding=_binding(row),
         duration_days=row["duration_days"],
-        success_criterion=_criterion(row),
+        success_criterion=criterion,
         state=State(row["state"]),
         created_at_ms=row["created_at_ms"],
         concluded_at_ms=row["concluded_at_ms"],
@@ -171,12 +170,6 @@ def _binding(row: dict[str, Any]) -> Binding:
         # The name of the key is a text, which did not leave; its values are in the table variant_values.
         return ManualTag("variant" if row["has_variant_field"] else "")
     return kind(row["control"], row["treatment"])
-
-
-def _criterion(row: dict[str, Any]) -> Criterion:
-    if row["criterion"] == "Delta":
-        return Delta(Direction(row["direction"]), row["target"])
-    return Absolute(row["target"])
 
 
 def _candidates(sessions: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import platform
 import tempfile
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
@@ -35,32 +36,35 @@ from kaizen_analytics.exports.columns import (
 from kaizen_analytics.exports.files import open_place
 from kaizen_analytics.exports.lake.reading import (
     CATALOGUES,
+    ENTRY_SCHEMA,
     MARKER,
+    MARKER_SCHEMA,
     Entry,
     check_lake,
+    check_of_key,
     find_roots,
-    identify_store,
-    make_catalogue,
-    make_marker,
     read_entries,
 )
 from kaizen_analytics.exports.project import ID_DIGITS, LATEST_MS, make_frame, project
-from kaizen_analytics.redact import Pseudonyms, Scanner, collect_identities, refuse_leaks
+from kaizen_analytics.redact import Pseudonyms, Scanner, collect_identities, load_key, refuse_leaks
 from kaizen_analytics.store import Store, frames
 from kaizen_analytics.store.experiments import list_experiments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from kaizen_analytics.core.model import Binding, Experiment
     from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.exports.files import Storage
 
 
+_MACHINE_KEY = "machine.key"
+"""Name of the file below `$KAIZEN_HOME` with the secret of this machine, made on first use."""
 _LOCK_TIMEOUT_S = 600
 _BUCKETS = 4
 _EVENTS_A_TIME = 300_000
 
+_TAGS = "select session_id, variant from experiment_tags where experiment_id = ? order by session_id"
 _PARTITION = ("bucket", "day")
 """What divides the large tables: a hash of the root session, and the day of its start."""
 _CHECKS = Query(
@@ -172,7 +176,9 @@ def export_lake(
     (True, 0)
     """
     place = open_place(url)
-    identity, pseudonyms = identify_store(home, store_path), Pseudonyms(key)
+    # a text that only this store on this machine has; the lake shows its pseudonym
+    identity = f"{load_key(home / _MACHINE_KEY).hex()} {platform.node()} {store_path.resolve()}"
+    pseudonyms = Pseudonyms(key)
     with tempfile.TemporaryDirectory(prefix="kaizen-lake-") as folder:
         staging = _Staging(identity, pseudonyms, scanner or Scanner(collect_identities([])), Path(folder))
         with _lock(home, staging.source):
@@ -222,7 +228,7 @@ def _find_own(place: Storage, source: str) -> dict[str, int]:
 def _stage(store_path: Path, staging: _Staging, former: list[Entry]) -> list[Entry]:
     """Make the files that changed since the former export, scan them, and return all entries that count."""
     with Store.open(store_path, read_only=True, ours=True) as store, store.snapshot():
-        sessions = _read_sessions(store, lambda root: _bucket(staging, root))
+        sessions = _read_sessions(store, staging.pseudonyms)
         wanted = _fingerprint_partitions(staging, sessions)
         kept = [entry for entry in former if wanted.get((entry.bucket or 0, entry.day or "")) == entry.fingerprint]
         intact = {(entry.bucket, entry.day) for entry in kept}
@@ -251,11 +257,6 @@ def _texts_of(files: dict[str, Path]) -> Iterator[tuple[str, bytes]]:
                 yield f"{table}, column {column}", "\n".join(cells).encode()
 
 
-def _bucket(staging: _Staging, root_id: str) -> int:
-    digest = staging.pseudonyms.exact(b"bucket " + root_id.encode("utf-8", "surrogatepass"))
-    return int(digest[:8], 16) % _BUCKETS
-
-
 def _fingerprint_partitions(staging: _Staging, sessions: pl.DataFrame) -> dict[_Partition, str]:
     """Return for each partition a keyed hash of everything that its files depend on."""
     fingerprints = {}
@@ -281,11 +282,13 @@ def _publish(
 ) -> set[str]:
     """Write the new files, then the catalogue; remove what no longer counts, and return its names."""
     if not check_lake(place, key):
-        _publish_frame(place, MARKER, make_marker(key), staging)
+        marker = pl.DataFrame([(LAKE_VERSION, check_of_key(key))], schema=MARKER_SCHEMA, orient="row")
+        _publish_frame(place, MARKER, marker, staging)
         check_lake(place, key)  # another machine may have begun the lake at the same moment, under its own key
     place.write_all(new)
     if sorted(former, key=lambda entry: entry.name) != sorted(entries, key=lambda entry: entry.name):
-        _publish_frame(place, f"{CATALOGUES}/{staging.source}.parquet", make_catalogue(entries), staging)
+        catalogue = pl.DataFrame([astuple(entry) for entry in entries], schema=ENTRY_SCHEMA, orient="row").sort("name")
+        _publish_frame(place, f"{CATALOGUES}/{staging.source}.parquet", catalogue, staging)
     stale = _find_own(place, staging.source).keys() - {entry.name for entry in entries}
     for name in sorted(stale):
         place.remove(name)
@@ -300,7 +303,7 @@ def _publish_frame(place: Storage, name: str, frame: pl.DataFrame, staging: _Sta
     place.write(name, staged)
 
 
-def _read_sessions(store: Store, bucket_of: Callable[[str], int]) -> pl.DataFrame:
+def _read_sessions(store: Store, pseudonyms: Pseudonyms) -> pl.DataFrame:
     """Return every session of a store, one row each, ordered by id.
 
     Columns: those of sql/staging/sessions.sql, `root_id`, `bucket`, `day`, `events`, `row_checks` and `paths` (sorted),
@@ -309,8 +312,10 @@ def _read_sessions(store: Store, bucket_of: Callable[[str], int]) -> pl.DataFram
     sessions = frames.read_sessions(store).drop_nulls("id")
     roots = find_roots(sessions)
     distinct = roots["root_id"].unique()
-    buckets = pl.DataFrame({"root_id": distinct, "bucket": [bucket_of(root) for root in distinct]})
-    started = sessions.select(root_id="id", day=_day(pl.col("started_at_ms")))
+    digests = [pseudonyms.exact(b"bucket " + root.encode("utf-8", "surrogatepass")) for root in distinct]
+    buckets = pl.DataFrame({"root_id": distinct, "bucket": [int(digest[:8], 16) % _BUCKETS for digest in digests]})
+    day = pl.from_epoch(pl.col("started_at_ms").clip(0, LATEST_MS), "ms").dt.strftime("%Y-%m-%d")
+    started = sessions.select(root_id="id", day=day)
     touched = store.read("select session_id, path from files_touched").drop_nulls()
     paths = touched.group_by("session_id").agg(pl.col("path").unique().sort().alias("paths"))
     frame = (
@@ -325,10 +330,23 @@ def _read_sessions(store: Store, bucket_of: Callable[[str], int]) -> pl.DataFram
 
 def _stage_sessions(store: Store, chosen: pl.DataFrame, source: str) -> dict[LakeTable, pl.DataFrame]:
     """Return the raw rows of the divided tables for some sessions, with `bucket` and `day`."""
+    sessions = chosen.with_columns(
+        pl.col("branch").str.strip_prefix("refs/heads/"),
+        (pl.col("dirty_start") == 1).fill_null(value=False).alias("is_dirty"),
+        (pl.col("repo_binding_source") == "inferred").fill_null(value=False).alias("is_inferred"),
+        pl.col("user").alias("user_name"),
+        pl.col("events").fill_null(0),
+    )
+    placed = chosen.select("id", *_PARTITION)
+    events = frames.read_events(store, chosen["id"].to_list()).join(placed, left_on="session_id", right_on="id")
+    # The mart only counts distinct files of one root session, so nobody can follow a file from there to another.
+    named = pl.concat_str("root_id", pl.lit("\0"), "path")
+    files = chosen.select("root_id", *_PARTITION, session_id="id", path="paths").explode("path").drop_nulls("path")
     raw = {
-        LakeTable.SESSIONS: _sessions(chosen),
-        LakeTable.EVENTS: _events(store, chosen),
-        LakeTable.FILES_TOUCHED: _files(chosen),
+        LakeTable.SESSIONS: sessions,
+        # A join gives its rows in no fixed order; equal content must give equal bytes.
+        LakeTable.EVENTS: events.sort("session_id", "seq", "ts_ms", "kind", "tool"),
+        LakeTable.FILES_TOUCHED: files.with_columns(path=named).sort("session_id", "path"),
     }
     return {name: frame.with_columns(source=pl.lit(source)) for name, frame in raw.items()}
 
@@ -345,41 +363,31 @@ def _read_tables(store: Store, source: str) -> dict[LakeTable, pl.DataFrame]:
             continue  # a lake holds neither pull requests nor the names of branches that make a task
         judged = plan.apply_rule(experiment)
         rows[LakeTable.EXPERIMENTS].append(_experiment_row(judged, plan, plan.started))
-        rows[LakeTable.GUARDRAILS] += _guardrail_rows(judged)
-        rows[LakeTable.SCOPES] += [{"experiment_id": judged.id, "workspace": item} for item in plan.workspaces]
-        rows[LakeTable.VARIANT_VALUES] += _value_rows(store, judged)
-        rows[LakeTable.TAGS] += _tag_rows(store, judged.id)
+        parts: dict[LakeTable, list[dict[str, object]]] = {
+            LakeTable.GUARDRAILS: [
+                {
+                    "position": position,
+                    "metric": one.metric.value,
+                    "regression_direction": one.regression_direction.value,
+                    "threshold_pct": one.threshold_pct,
+                }
+                for position, one in enumerate(judged.guardrails)
+            ],
+            LakeTable.SCOPES: [{"workspace": item} for item in plan.workspaces],
+            LakeTable.VARIANT_VALUES: [
+                {"session_id": session_id, "value": _summarise(found)}
+                for session_id, found in sorted(read_values(store, judged.binding).items())
+            ],
+            LakeTable.TAGS: [
+                {"session_id": name, "variant": variant} for name, variant in store.native(_TAGS, judged.id)
+            ],
+        }
+        for name, found in parts.items():
+            rows[name] += [{"experiment_id": judged.id, **row} for row in found]
     return {
         name: make_frame(LAKE_TABLES[name], [{**row, "source": source} for row in found])
         for name, found in rows.items()
     }
-
-
-def _day(moment: pl.Expr) -> pl.Expr:
-    return pl.from_epoch(moment.clip(0, LATEST_MS), "ms").dt.strftime("%Y-%m-%d")
-
-
-def _sessions(chosen: pl.DataFrame) -> pl.DataFrame:
-    return chosen.with_columns(
-        pl.col("branch").str.strip_prefix("refs/heads/"),
-        (pl.col("dirty_start") == 1).fill_null(value=False).alias("is_dirty"),
-        (pl.col("repo_binding_source") == "inferred").fill_null(value=False).alias("is_inferred"),
-        pl.col("user").alias("user_name"),
-        pl.col("events").fill_null(0),
-    )
-
-
-def _events(store: Store, chosen: pl.DataFrame) -> pl.DataFrame:
-    placed = chosen.select("id", *_PARTITION)
-    rows = frames.read_events(store, chosen["id"].to_list()).join(placed, left_on="session_id", right_on="id")
-    # A join gives its rows in no fixed order; equal content must give equal bytes.
-    return rows.sort("session_id", "seq", "ts_ms", "kind", "tool")
-
-
-def _files(chosen: pl.DataFrame) -> pl.DataFrame:
-    rows = chosen.select("root_id", *_PARTITION, session_id="id", path="paths").explode("path").drop_nulls("path")
-    # The mart only counts distinct files of one root session, so nobody can follow a file from there to another.
-    return rows.with_columns(path=pl.concat_str("root_id", pl.lit("\0"), "path")).sort("session_id", "path")
 
 
 def _experiment_row(experiment: Experiment, plan: Plan, start: Start) -> dict[str, object]:
@@ -418,36 +426,8 @@ def _arms(binding: Binding) -> tuple[str | None, str | None]:
     return control, treatment
 
 
-def _guardrail_rows(experiment: Experiment) -> list[dict[str, object]]:
-    return [
-        {
-            "experiment_id": experiment.id,
-            "position": position,
-            "metric": spec.metric.value,
-            "regression_direction": spec.regression_direction.value,
-            "threshold_pct": spec.threshold_pct,
-        }
-        for position, spec in enumerate(experiment.guardrails)
-    ]
-
-
-def _value_rows(store: Store, experiment: Experiment) -> list[dict[str, object]]:
-    values = read_values(store, experiment.binding)
-    return [
-        {"experiment_id": experiment.id, "session_id": session_id, "value": _summarise(found)}
-        for session_id, found in sorted(values.items())
-    ]
-
-
 def _summarise(values: frozenset[str]) -> str:
     """Return the one arm that the values name, `mixed` for several, and `other` for one that names none."""
     words = {_ARMS.get(value.strip().lower(), "other") for value in values}
     is_one = len(words) == 1 and (len(values) == 1 or "other" not in words)
     return words.pop() if is_one else ARM_VALUES[2]
-
-
-def _tag_rows(store: Store, experiment_id: str) -> list[dict[str, object]]:
-    rows = store.native(
-        "select session_id, variant from experiment_tags where experiment_id = ? order by session_id", experiment_id
-    )
-    return [{"experiment_id": experiment_id, "session_id": name, "variant": variant} for name, variant in rows]

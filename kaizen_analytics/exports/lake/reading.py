@@ -7,9 +7,8 @@ most of it: most events, then the latest end; of equals the first source by name
 from __future__ import annotations
 
 import io
-import platform
 import tempfile
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -153,12 +152,10 @@ def read_lake(url: str, read: Callable[[Lake], _T], *, key: bytes | None = None)
         key: The lake key, to be sure that this is the lake that it belongs to; reading itself needs none.
 
     Raises:
-        ConfigError: the address is of no known kind.
         LakeError: there is no lake, or it is unreadable, damaged, of another version or under another key.
 
     >>> read_lake(str(tmp), lambda lake: lake.metrics())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-        ...
     kaizen_analytics.core.errors.LakeError: There is no lake at ...
     """
     place = open_place(url)
@@ -182,7 +179,6 @@ def read_metrics(
 
     >>> read_metrics(str(tmp))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-        ...
     kaizen_analytics.core.errors.LakeError: There is no lake at ...
     """
     return read_lake(url, lambda lake: lake.metrics(rollup=rollup, engine=engine), key=key)
@@ -252,22 +248,8 @@ MARKER = "lake.parquet"
 LAKE_KEY = "lake.key"
 """Name of the default key file below `$KAIZEN_HOME`."""
 
-_MACHINE_KEY = "machine.key"
 _CHECK_DIGITS = 20
-_MARKER_SCHEMA = pl.Schema({"version": pl.Int64(), "key_check": pl.String()})
-_ENTRY_SCHEMA = pl.Schema(
-    {
-        "source": pl.String(),
-        "table_name": pl.String(),
-        "bucket": pl.Int64(),
-        "day": pl.String(),
-        "name": pl.String(),
-        "digest": pl.String(),
-        "rows": pl.Int64(),
-        "bytes": pl.Int64(),
-        "fingerprint": pl.String(),
-    },
-)
+MARKER_SCHEMA = pl.Schema({"version": pl.Int64(), "key_check": pl.String()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +268,12 @@ class Entry:
     rows: int
     bytes: int
     fingerprint: str
+
+
+ENTRY_SCHEMA = pl.Schema(
+    {one.name: pl.String() if "str" in str(one.type) else pl.Int64() for one in fields(Entry)},
+)
+"""The columns of a catalogue."""
 
 
 def load_lake_key(path: Path) -> bytes:
@@ -322,21 +310,6 @@ def make_lake_key(path: Path) -> bytes:
     return load_key(path)
 
 
-def identify_store(home: Path, store_path: Path) -> str:
-    """Return a text that only this store on this machine has; a lake shows its pseudonym.
-
-    Args:
-        home: The folder that holds the secret of this machine, made on first use.
-        store_path: The store.
-
-    >>> from pathlib import Path
-    >>> identify_store(tmp, Path("a.db")) == identify_store(tmp, Path("b.db"))
-    False
-    """
-    secret = load_key(home / _MACHINE_KEY).hex()
-    return f"{secret} {platform.node()} {store_path.resolve()}"
-
-
 def check_lake(place: Storage, key: bytes | None) -> bool:
     """Return whether there is a lake, after making sure that it is of this version and under this key.
 
@@ -348,7 +321,7 @@ def check_lake(place: Storage, key: bytes | None) -> bool:
     False
     """
     try:
-        marks = _read(place, MARKER, _MARKER_SCHEMA)
+        marks = _read(place, MARKER, MARKER_SCHEMA)
     except FileNotFoundError:
         return False
     version, key_check = marks.row(0)
@@ -357,21 +330,12 @@ def check_lake(place: Storage, key: bytes | None) -> bool:
             f"The lake has version {version}; this version of kaizen_analytics knows {LAKE_VERSION}. "
             "Use one version on all machines, or export into a new lake.",
         )
-    if key is not None and key_check != _check_of_key(key):
+    if key is not None and key_check != check_of_key(key):
         raise LakeError(
             "The lake was begun under another lake key. Copy the key file from a machine that exports to it "
             "(--lake-key FILE); under this one every session and workspace would count twice.",
         )
     return True
-
-
-def make_marker(key: bytes) -> pl.DataFrame:
-    """Return what says of a lake which version and key it has.
-
-    >>> make_marker(bytes(32)).columns
-    ['version', 'key_check']
-    """
-    return pl.DataFrame([(LAKE_VERSION, _check_of_key(key))], schema=_MARKER_SCHEMA, orient="row")
 
 
 def read_entries(place: Storage, source: str | None = None) -> list[Entry]:
@@ -386,22 +350,17 @@ def read_entries(place: Storage, source: str | None = None) -> list[Entry]:
     """
     names = sorted(place.sizes(CATALOGUES)) if source is None else [f"{CATALOGUES}/{source}.parquet"]
     try:
-        return [Entry(**row) for name in names for row in _read(place, name, _ENTRY_SCHEMA).iter_rows(named=True)]
+        return [Entry(**row) for name in names for row in _read(place, name, ENTRY_SCHEMA).iter_rows(named=True)]
     except FileNotFoundError:
         return []  # the first export of this source
 
 
-def make_catalogue(entries: list[Entry]) -> pl.DataFrame:
-    """Return the catalogue that names these files.
+def check_of_key(key: bytes) -> str:
+    """Return what a lake shows of its key, to tell a wrong one from the right one.
 
-    >>> make_catalogue([]).height
-    0
+    >>> check_of_key(bytes(32)) == check_of_key(bytes(32))
+    True
     """
-    return pl.DataFrame([astuple(entry) for entry in entries], schema=_ENTRY_SCHEMA, orient="row").sort("name")
-
-
-def _check_of_key(key: bytes) -> str:
-    """Return what a lake shows of its key, to tell a wrong one from the right one."""
     return Pseudonyms(key).exact(b"lake key", digits=_CHECK_DIGITS)
 
 
