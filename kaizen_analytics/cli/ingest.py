@@ -99,29 +99,27 @@ def _ingest(
     now_ms = read_clock()
     since_ms = parse_optional_time(since, now_ms)
     price_list = PriceList.load(prices, cache=cache_folder(os.environ, Path.home()))
-    with (
-        Store.open(location.path, create=True, ours=True) as opened,
-        Bar("Reading", unit="MB", scale=1e6) as bar,
-    ):
-        summary = run_ingest(
-            opened,
-            home,
-            agents=agents,
-            since_ms=since_ms,
-            workspace=Path(workspace) if workspace else location.workspace,
-            full=full,
-            prices=price_list,
-            progress=bar.show,
-        )
+    with Store.open(location.path, create=True, ours=True) as opened:
+        with Bar("Reading", unit="MB", scale=1e6) as bar:
+            summary = run_ingest(
+                opened,
+                home,
+                agents=agents,
+                since_ms=since_ms,
+                workspace=Path(workspace) if workspace else location.workspace,
+                full=full,
+                prices=price_list,
+                progress=bar.show,
+            )
         if not no_outcomes:
             _update_outcomes(opened, now_ms)
         running = "select 1 from experiments where state = ? and instr(metadata, ?) limit 1"
         if opened.native(running, State.RUNNING.value, Metric.FINDING_RATE.value):
             # It imports Polars and the classes of findings, which take longer than an ingest without news.
             importlib.import_module("kaizen_analytics.retro.followup").update_exposures(opened, now_ms=now_ms)
+        yield {"store": str(location.path), **summary.to_json()}, int(bool(summary.failed))
         left_out = since_ms is not None or agent
         pending = find_pending(opened, home, os.environ) if left_out else None
-    yield {"store": str(location.path), **summary.to_json()}, int(bool(summary.failed))
     _print_summary(summary, location.path, Path(workspace) if workspace else location.workspace)
     if pending is not None and pending.files:
         print_pending(pending)

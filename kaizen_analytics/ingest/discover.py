@@ -182,6 +182,8 @@ def file_of(path: str) -> str:
     >>> file_of("/home/c#/.config/Cursor/User/globalStorage/state.vscdb#c1"), file_of("/home/c#/a.jsonl")
     ('/home/c#/.config/Cursor/User/globalStorage/state.vscdb', '/home/c#/a.jsonl')
     """
+    if "#" not in path:  # nearly all
+        return path
     database = next((name for name in (DATABASE_NAME, CHAT_NAME) if f"/{name}#" in path.replace("\\", "/")), None)
     return path if database is None else path[: path.rindex(f"{database}#") + len(database)]
 

@@ -18,7 +18,7 @@ from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.location import find_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from kaizen_analytics.store import Store
 
@@ -60,7 +60,7 @@ class Places:
         self._known = dict(known or {})
         self._roots = sorted({*self._known.values(), *([asked] if asked else [])})
         self._workspaces: dict[str, str] = {}
-        self._instructions: dict[tuple[str, str, Agent, tuple[str, ...]], str | None] = {}
+        self._instructions: dict[tuple[str, str, Agent, str | None], str | None] = {}
         self._histories: dict[tuple[str, str], BranchHistory] = {}
 
     def workspace_of(self, cwd: str | None) -> str:
@@ -106,15 +106,18 @@ class Places:
         These are the files of the root and of the folders from there to the session's. The fingerprint begins with
         `git-`: it is inferred from the repository, not recorded by the agent.
         """
-        key = (workspace, commit or "", agent, _folders_between(workspace, cwd))
+        key = (workspace, commit or "", agent, cwd)
         if key not in self._instructions:
             self._instructions[key] = self._read_instructions(*key)
         return self._instructions[key]
 
-    def _read_instructions(self, workspace: str, commit: str, agent: Agent, folders: Sequence[str]) -> str | None:
+    def _read_instructions(self, workspace: str, commit: str, agent: Agent, cwd: str | None) -> str | None:
+        if not commit:
+            return None
+        folders = _folders_between(workspace, cwd)
         always, override = _INSTRUCTIONS[agent], _OVERRIDES[agent]
         paths = (*always, *override, *(f"{folder}/{name}" for folder in folders for name in (*always, *override)))
-        ids = self._ask(workspace, lambda one: one.object_ids(commit, paths)) if commit else None
+        ids = self._ask(workspace, lambda one: one.object_ids(commit, paths))
         if not ids or not any(ids):
             return None
         found = [*map(str, ids[: len(always)])]
