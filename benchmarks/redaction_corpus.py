@@ -669,15 +669,22 @@ HELD_OUT: dict[str, Callable[[str], str]] = {
     "tags in words": lambda text: "<wbr>".join(re.findall(r"(?s).{1,7}", text)),
     "Markdown escapes": lambda text: re.sub(r"([_*<>#|~.+=-])", r"\\\1", text),
     "numbered lines": lambda text: "\n".join(f"{n:6}\t{line}" for n, line in enumerate(text.split("\n"), 1)),
+    "hex escapes": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
+    "base64 of utf-16": lambda text: (
+        "powershell -EncodedCommand " + base64.b64encode(text.encode("utf-16-le")).decode()
+    ),
+    "style sheet escapes": lambda text: "".join(f"\\{ord(c):x} " for c in text),
+    "hex in braces": lambda text: "".join(f"\\x{{{ord(c):x}}}" for c in text),
 }
 UNSEEN: dict[str, Callable[[str], str]] = {
     "quoted-printable": lambda text: quopri.encodestring(text.encode()).decode(),
     "slashes escaped": lambda text: json.dumps({"t": text}).replace("/", "\\/"),
     "html hexadecimal": lambda text: "".join(f"&#x{ord(c):x};" if not c.isalnum() else c for c in text),
     "upper-case hex": lambda text: "value=" + binascii.hexlify(text.encode()).decode().upper(),
-    "hex escapes": lambda text: "".join(f"\\x{ord(c):02x}" for c in text),
-    "base64 of utf-16": lambda text: (
-        "powershell -EncodedCommand " + base64.b64encode(text.encode("utf-16-le")).decode()
+    "base64 of utf-16 in json": lambda text: json.dumps({"t": base64.b64encode(text.encode("utf-16-be")).decode()}),
+    "bytes of python": lambda text: repr(text.encode()),
+    "signs as hex escapes": lambda text: (
+        "".join(c if c.isalnum() else f"\\x{ord(c):02x}" for c in text) if text.isascii() else text
     ),
     "url of base64": lambda text: "x=" + urllib.parse.quote(_b64(text), safe=""),
     "html in json": lambda text: json.dumps({"t": html.escape(text)}),

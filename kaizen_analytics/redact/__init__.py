@@ -6,6 +6,7 @@
     checks         whether a match is what it looks like
     values         what a name promises about its value; is this value a credential
     assignments    values beside telling names
+    tables         values below telling names
     blocks         private keys
     runs           encoded text, tokens without a known prefix, addresses, numbers with check digits
     canonical      views with escapes and invisible characters removed, and the way back to the original bytes

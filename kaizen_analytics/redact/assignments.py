@@ -1,7 +1,8 @@
 """Values beside telling names: `DB_PASSWORD=…`, `"apiKey": "…"`, `--token …`, `<secret>…</secret>`, `password is …`.
 
-One search serves all notations. Where a telling word stands, the whole identifier around it is read, `names` says
-what it promises, and the value behind the operator is believed as far as the promise goes.
+One search serves all notations. Where a telling word stands, the whole identifier around it is read, `judge_name` says
+what it promises, and the value behind the operator, or below the name in a table, is believed as far as the promise
+goes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from kaizen_analytics.redact.data import load_data, load_pattern
-from kaizen_analytics.redact.spans import PLACEHOLDER_START
+from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
+    HOST_WORDS,
+    VENDORS,
     Promise,
+    is_account,
+    is_given_name,
     is_password,
+    is_person,
     is_placeholder,
     is_random_key,
     is_secret,
@@ -25,6 +31,8 @@ from kaizen_analytics.redact.values import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from kaizen_analytics.redact.rules import Hit, Span
@@ -40,6 +48,9 @@ _OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
 _ASSIGNING = np.zeros(256, np.bool_)
 _ASSIGNING[list(b"\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
+_COLUMN_ENDS = np.zeros(256, np.bool_)
+_COLUMN_ENDS[list(b"\"'`*|,;\t \r\n()")] = True
+"""Bytes that can stand around the name of a column."""
 
 
 class _Name(NamedTuple):
@@ -61,28 +72,33 @@ def find_name_breaks(view: bytes) -> NDArray[np.int64]:
     return np.append(np.flatnonzero(np.frombuffer(view.translate(_OUTSIDE_NAMES), np.bool_)), len(view))
 
 
-def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Return the ranges of the identifiers around `anchors` (ascending) that something can be assigned to.
+def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int64]) -> tuple[list[Span], list[Span]]:
+    """Return the identifiers around `anchors` (ascending) that something can be assigned to, and those of columns.
 
     Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
 
     >>> view = b"my api_key = x"
     >>> locate_names(view, find_name_breaks(view), np.array([7]))
-    [(3, 10)]
+    ([(3, 10)], [(3, 10)])
     """
     if not len(anchors):
-        return []
+        return [], []
     following = np.searchsorted(breaks, anchors)
     ends = np.minimum(breaks[following], anchors + _LONGEST_NAME)
     starts = np.where(following > 0, breaks[following - 1] + 1, 0)
     starts = np.maximum(starts, anchors - _LONGEST_NAME)
     first = np.concatenate(([True], ends[1:] != ends[:-1]))
     behind = np.frombuffer(view, np.uint8)[np.minimum(ends, len(view) - 1)]
-    chosen = first & _ASSIGNING[behind]
-    return list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True))
+    named = first & _ASSIGNING[behind]
+    before = np.frombuffer(b"\n" + view, np.uint8)[starts]
+    column = first & _COLUMN_ENDS[behind] & _COLUMN_ENDS[before]
+    assigned, columns = (
+        list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)) for chosen in (named, column)
+    )
+    return assigned, columns
 
 
-def keep_promising(view: bytes, names: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def keep_promising(view: bytes, names: list[Span]) -> list[Span]:
     """Return the ranges whose identifier promises something, alone or with the word before it.
 
     Most telling words stand in names such as `tokens_in`; this throws them out before anything else is looked at.
@@ -98,19 +114,19 @@ def keep_promising(view: bytes, names: list[tuple[int, int]]) -> list[tuple[int,
     ]
 
 
-def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
-    """Return the range of the value that the identifier from `hit.start` to `end` is given, if it is a credential.
+def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> tuple[int, int, Category] | None:
+    """Return the range and the category of the value that the identifier from `hit.start` to `end` is given.
 
     With `vendor`, the identifier holds the name of a vendor: it need not promise more, but the value must be random.
 
     >>> from kaizen_analytics.redact.rules import Hit
     >>> view = b'api_key = "a8Fj2kQ9zLp3"'
     >>> find_assignment(Hit(view, 0, 0, len(view)), 7)
-    (11, 23)
+    (11, 23, <Category.ASSIGNMENT: 'kv'>)
     """
     text = hit.view[hit.start : end]
     promise = judge_name(text)
-    if promise is Promise.NOTHING or promise is Promise.WEAK:
+    if promise in (Promise.NOTHING, Promise.WEAK, Promise.LABEL):
         text = _read_words(hit, text)
         promise = judge_name(text)
     if promise is Promise.NOTHING and not vendor:
@@ -120,7 +136,10 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> Span | None:
     if assigned:
         return _judge_assigned(hit, name, assigned)
     argument = _ARGUMENT.match(hit.view, end, min(hit.high, end + 500))
-    return _judge_argument(hit, name, argument) if argument and not vendor else None
+    if not argument or vendor or not promise.is_secret:
+        return None
+    span = _judge_argument(hit, name, argument)
+    return (*span, Category.ASSIGNMENT) if span else None
 
 
 def _read_words(hit: Hit, text: bytes) -> bytes:
@@ -143,18 +162,54 @@ def _value_of(match: re.Match[bytes]) -> tuple[Span, bool]:
     return (start, start + len(value)), bool(match["quote"])
 
 
-def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | None:
+def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> tuple[int, int, Category] | None:
     span, quoted = _value_of(match)
     value = hit.view[slice(*span)]
     operator = match["op"].strip()
     if hit.view.startswith(PLACEHOLDER_START, span[1]):
         return None
+    if name.promise is not Promise.NOTHING and not name.promise.is_secret:
+        return _judge_identity(hit, name, match, span)
     if not _operator_fits(hit, name, operator, value, quoted=quoted):
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
         return None
     # The text of an element has its own ends, as a quoted value has.
-    return span if _believe(name, value, quoted=quoted or operator[:1] == b">") else None
+    category = judge_value(name.promise, name.text, value, quoted=quoted or operator[:1] == b">")
+    return (*span, category) if category else None
+
+
+_ENDS = re.compile(rb"[ \t]{0,8}(?:[\r\n]|$)|[ &\]}\"'\\]|[,;][ ]?[a-z_]{1,20}=|[,;]$")
+_ENDS_OF_LINES = re.compile(rb"[ \t]{0,8}(?:[\r\n\"'\\]|$|[\w-]{2,20}[:=])")
+
+
+def _judge_identity(hit: Hit, name: _Name, match: re.Match[bytes], span: Span) -> tuple[int, int, Category] | None:
+    """Judge who or what a name is given: `"owner": "mrossi"`, `user=mrossi`, `<user>mrossi</user>`."""
+    operator, view = match["op"].strip(), hit.view
+    before = view[max(hit.low, name.start - 1) : name.start]
+    quoted, element = match["bare"] is None, operator[:1] == b">" and before in (b"<", b":")
+    if element:
+        end = view.find(b"<", span[0], min(hit.high, span[0] + 80))
+        span = (span[0], end)
+    elif operator not in (b":", b"=", b"=>", b"|") or before in (b".", b"$", b"@", b"<") or match["quote"]:
+        return None
+    elif not quoted:
+        person = _PERSON_HERE.match(view, span[0], hit.high)
+        span = person.span() if person else (match.start("bare"), match.end("bare"))
+        tight = view[name.end : span[0]] == operator
+        spaced = operator == b"=" and not tight and (name.text != b"username" or b"_" in view[slice(*span)])
+        if not _ENDS.match(view, span[1], hit.high) or spaced:
+            return None
+        if operator == b":" and (match["close"] or not _ENDS_OF_LINES.match(view, span[1], hit.high)):
+            return None
+    value = view[slice(*span)]
+    category = judge_value(name.promise, name.text, value, quoted=quoted or element)
+    return (*span, category) if category and value.lower() != name.text.lower() else None
+
+
+_PERSON_HERE = re.compile(
+    rb"[A-Z\xc3-\xdf][\w'\x80-\xff-]{1,30}(?: [A-Z\xc3-\xdf][\w'\x80-\xff-]{1,30}){1,3}(?=[ \t]{0,8}[\r\n]|$)"
+)
 
 
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
@@ -194,24 +249,42 @@ def _judge_argument(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | Non
         return span if loud or (name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value)) else None
     if not flagged and not any(48 <= byte <= 57 for byte in value):
         return None
-    return span if _believe(name, value, quoted=quoted or flagged) else None
+    return span if judge_value(name.promise, name.text, value, quoted=quoted or flagged) else None
 
 
-def _believe(name: _Name, value: bytes, *, quoted: bool) -> bool:
-    """Whether a value is what its name promises; a name that promises nothing is that of a vendor."""
-    if name.promise is Promise.NOTHING:
-        return _is_vendor_value(name.text, value)
-    if name.promise is Promise.WEAK:
-        return is_random_key(value)
-    if b" " in value:
-        return _is_sentence_secret(name.text, value)
-    if is_uuid(value) and _SESSION.search(name.text):
-        return False  # sessions are numbered with UUIDs everywhere, and those open nothing
-    check = is_password if name.promise is Promise.PASSWORD else is_secret
-    return check(value, quoted=quoted or name.text.isupper())
+def judge_value(promise: Promise, name: bytes, value: bytes, *, quoted: bool) -> Category | None:
+    """Return what a value is, if it is what its name promises; a name that promises nothing is that of a vendor.
+
+    >>> judge_value(Promise.AGENT, b"owner", b"mrossi", quoted=True)
+    <Category.USER: 'us'>
+    """
+    if promise in _IDENTITIES:
+        return next((category for category, accept in _IDENTITIES[promise] if accept(value)), None)
+    if promise is Promise.NOTHING:
+        found = _is_vendor_value(name, value)
+    elif promise is Promise.WEAK:
+        found = is_random_key(value) or (_VENDOR_NAME.search(name) is not None and _is_vendor_value(name, value))
+    elif b" " in value:
+        found = _is_sentence_secret(name, value)
+    elif is_uuid(value) and _SESSION.search(name):
+        found = False  # sessions are numbered with UUIDs everywhere, and those open nothing
+    else:
+        check = is_password if promise is Promise.PASSWORD else is_secret
+        found = check(value, quoted=quoted or name.isupper())
+    return Category.ASSIGNMENT if found else None
 
 
+_VENDOR_NAME = re.compile(b"(?i)" + b"|".join(sorted(VENDORS)))
+_MACHINE = re.compile(rb"(?=[\w.-]*[\d-])[A-Za-z][A-Za-z0-9-]{1,62}(?:\.[A-Za-z0-9-]{1,63}){0,6}")
+_IDENTITIES: dict[Promise, tuple[tuple[Category, Callable[[bytes], bool]], ...]] = {
+    Promise.ACCOUNT: ((Category.USER, is_account),),
+    Promise.AGENT: ((Category.NAME, is_person), (Category.NAME, is_given_name), (Category.USER, is_account)),
+    Promise.PERSON: ((Category.NAME, is_person), (Category.NAME, is_given_name)),
+    Promise.LABEL: ((Category.NAME, is_given_name),),
+    Promise.HOST: ((Category.HOST, lambda value: _MACHINE.fullmatch(value) is not None and value not in HOST_WORDS),),
+}
 _SESSION = re.compile(rb"(?i)sess(?:ion)?[_-]?(?:id|key)$")
+_APP_PASSWORD = re.compile(rb"[a-zA-Z]{4}(?: [a-zA-Z]{4}){3}")
 _PHRASE = re.compile(rb"[a-z]{3,9}(?: [a-z]{3,9}){2,23}")
 
 
@@ -220,6 +293,8 @@ def _is_sentence_secret(name: bytes, value: bytes) -> bool:
     lowered = name.lower()
     if any(word in lowered for word in (b"phrase", b"mnemonic", b"seed", b"recovery")):
         return _PHRASE.fullmatch(value) is not None
+    if _APP_PASSWORD.fullmatch(value):
+        return True
     shape = measure_shape(value)
     return (
         value.count(b" ") <= 3 and shape.digits >= 2 and shape.symbols - value.count(b" ") >= 2 and shape.entropy >= 3.3

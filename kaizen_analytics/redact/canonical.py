@@ -48,12 +48,21 @@ def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
 _SIMPLE = _table({"n": 10, "r": 13, "t": 9} | {mark: ord(mark) for mark in "\"'/`_*[]#|~+=-!$&@:<>."})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
 _REFERENCE = re.compile(rb"&(?:[A-Za-z]{2,21}|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});")
-_BRACED = re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}")
-_PERCENT_U = re.compile(rb"%u([0-9a-fA-F]{4})")
+_POINTS = {
+    # Code points in hexadecimal: of Rust and Perl, of JavaScript's old `escape`, of style sheets.
+    b"\\": re.compile(
+        rb"\\[uxX]\{([0-9a-fA-F]{1,6})\}|\\(00[0-9a-fA-F]{4})|"
+        rb"\\(?![0-3][0-7]{2} )([0-9a-fA-F]{1,6}) (?=\\[0-9a-fA-F])|\\([2-7][0-9a-fA-F]) "
+    ),
+    b"%u": re.compile(rb"%u([0-9a-fA-F]{4})"),
+}
 _QUOTED = re.compile(
-    rb"=(?:3D|20(?![\w.%+-])|[C-F][0-9A-F](?==[89AB])|(?<=[89A-F][0-9A-F]=)[89AB][0-9A-F]|(?P<end>\r?\n))"
+    rb"=(?:3D|20(?![\w.%+-])|[C-F][0-9A-F](?==[89AB])|(?<=[89A-F][0-9A-F]=)[89AB][0-9A-F]|"
+    rb"[2-7][0-9A-F](?==[2-7][0-9A-F]=[2-7][0-9A-F])|(?<==[2-7][0-9A-F]=)[2-7][0-9A-F](?==[2-7][0-9A-F])|"
+    rb"(?<==[2-7][0-9A-F]=[2-7][0-9A-F]=)[2-7][0-9A-F]|(?P<end>\r?\n))"
 )
-"""Of quoted-printable what stands for nothing else: the sign itself, letters beyond ASCII, the end of a long line."""
+"""Of quoted-printable what stands for nothing else: the sign itself, letters beyond ASCII, three in a row, the end of a
+long line."""
 _LONG_LINE = 70
 _DOUBLED = tuple(
     re.compile(rb"QQ(?<!QQQ)[^\sQ,;:.)\]}][^Q\n]{0,400}QQ(?!Q)".replace(b"Q", quote)) for quote in (b"'", b'"')
@@ -185,8 +194,8 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     percents = _percents(characters)
     spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
     escapes = _in_order(
-        [_backslashes(characters), percents, spaces]
-        + [_from_matches(find(raw)) for find in (_references, _braced, _quoted, _doubled, _signs, _tags)]
+        [_from_matches(_points(raw)), _backslashes(characters), percents, spaces]
+        + [_from_matches(find(raw)) for find in (_references, _quoted, _doubled, _signs, _tags)]
     )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
 
@@ -407,12 +416,12 @@ def _references(raw: bytes) -> list[tuple[int, int, int]]:
     ]
 
 
-def _braced(raw: bytes) -> list[tuple[int, int, int]]:
-    r"""Find `\u{H}`, as JavaScript and Rust write it, and `%uHHHH`, as JavaScript did."""
-    forms = [form for start, form in ((b"\\u{", _BRACED), (b"%u", _PERCENT_U)) if start in raw]
+def _points(raw: bytes) -> list[tuple[int, int, int]]:
+    r"""Find `\u{H}`, `\x{H}`, `%uHHHH`, and in style sheets `\HH ` beside another or `\00HHHH`."""
     return [
-        (_before_backslashes(raw, match.start()), match.end(), _narrow_one(int(match[1], 16)))
-        for form in forms
+        (_before_backslashes(raw, match.start()), match.end(), _narrow_one(int(match[match.lastindex or 1], 16)))
+        for start, form in _POINTS.items()
+        if start in raw
         for match in form.finditer(raw)
     ]
 

@@ -8,18 +8,24 @@ from functools import lru_cache
 
 from kaizen_analytics.redact.data import load_bytes, load_pattern
 from kaizen_analytics.redact.values import (
+    GIVEN_NAMES,
     HOST_WORDS,
     MACHINE_AUTHORS,
     PUBLIC_FORGES,
     PUBLIC_ORGANISATIONS,
     ROLE_ACCOUNTS,
+    is_account,
+    is_given_name,
     is_password,
+    is_person,
     is_placeholder,
     is_random_key,
     is_secret,
     is_uuid,
     measure_shape,
 )
+
+_PARTS = re.compile(rb"[._-]")
 
 Check = Callable[["re.Match[bytes]"], bool]
 
@@ -377,6 +383,10 @@ CHECKS: dict[str, Check] = {
     "private-organisation": _is_private_organisation,
     "private-forge": lambda match: match["value"].lower() not in PUBLIC_FORGES,
     "human": _is_human,
+    "account": lambda match: is_account(match["value"]),
+    "somebody": lambda match: is_account(match["value"]) or is_person(match["value"]),
+    "given-name": lambda match: is_given_name(match["value"]),
+    "given-account": lambda match: _PARTS.split(match["value"])[0] in GIVEN_NAMES and is_account(match["value"]),
     "machine": _is_machine,
     "home": lambda match: _is_person(match) and _is_home(match),
     "named-host": lambda match: _is_machine(match) and _is_named_host(match["value"]),

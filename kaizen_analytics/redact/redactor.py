@@ -23,6 +23,7 @@ from kaizen_analytics.redact.canonical import SEPARATOR, resolve_value
 from kaizen_analytics.redact.pseudonyms import KEY_BYTES, KnownIdentities, Pseudonyms, find_key, load_key
 from kaizen_analytics.redact.scanner import Scanner
 from kaizen_analytics.redact.spans import Category, Detection, merge_findings, render_placeholder
+from kaizen_analytics.redact.tables import Tables
 from kaizen_analytics.redact.values import is_strong
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Redactor:
     def redact_bytes(self, raw: bytes) -> bytes:
         """Return `raw` with every secret and identity replaced, also where a strong secret stands bare."""
         while True:
-            findings = self._choose(merge_findings(raw, self.scanner.find(raw)))
+            findings = self.choose(merge_findings(raw, self.scanner.find(raw)))
             if not findings:
                 return raw
             strong = _strong_values(raw, findings)
@@ -80,14 +81,15 @@ class Redactor:
         raw = SEPARATOR.join((*units, b""))
         starts = [0, *accumulate(len(unit) + len(SEPARATOR) for unit in units)]
         found: list[list[Detection]] = [[] for _ in units]
-        for finding in self._choose(merge_findings(raw, self.scanner.find(raw, starts[1:]))):
+        for finding in self.choose(merge_findings(raw, self.scanner.find(raw, starts[1:]))):
             unit = bisect_right(starts, finding.start) - 1
             first, last = finding.start - starts[unit], min(finding.end - starts[unit], len(units[unit]))
             if first < last:
                 found[unit].append(finding._replace(start=first, end=last))
         return found
 
-    def _choose(self, findings: list[Detection]) -> list[Detection]:
+    def choose(self, findings: list[Detection]) -> list[Detection]:
+        """Return those of the findings that this redactor replaces."""
         return [finding for finding in findings if finding.is_secret] if self.secrets_only else findings
 
     def replace(self, raw: bytes, findings: Iterable[Detection]) -> bytes:
@@ -232,8 +234,8 @@ def _split_lines(source: BinaryIO) -> Iterator[list[bytes]]:
 def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False) -> Iterator[Line]:
     """Yield every line of `source` redacted on its own.
 
-    Any bytes are taken: NUL and invalid UTF-8 pass through. Only a private key is followed from line to line. With
-    `explain`, findings carry offsets into the line as it came; without, they are empty and one scan is saved.
+    Any bytes are taken: NUL and invalid UTF-8 pass through. Private keys and tables are followed from line to line.
+    With `explain`, findings carry offsets into the line as it came; without, they are empty and one scan is saved.
 
     >>> import io
     >>> from kaizen_analytics.redact import Pseudonyms, Scanner
@@ -241,12 +243,17 @@ def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False)
     >>> [line.text for line in lines]
     [b'password="<R:kv>"']
     """
-    keys = KeyLines()
+    keys, tables = KeyLines(), Tables()
     for lines in _split_lines(source):
         texts = [line.rstrip(b"\r\n") for line in lines]
         ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
-        bodies = [[Detection(*span, Category.PEM, "private-key") for span in keys.find(text)] for text in texts]
+        bodies = [
+            [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)]
+            or [Detection(*cell, "table") for cell in tables.find(text)]
+            for text in texts
+        ]
         found = redactor.find_in_units(texts) if explain else [[] for _ in texts]
+        bodies = [redactor.choose(merge_findings(text, body)) for text, body in zip(texts, bodies, strict=True)]
         open_texts = [redactor.replace(text, body) for text, body in zip(texts, bodies, strict=True)]
         shown = [body or findings for body, findings in zip(bodies, found, strict=True)] if explain else found
         yield from map(Line, redactor.redact_units(open_texts), shown, ends)

@@ -23,7 +23,7 @@ from kaizen_analytics.redact.spans import Category
 from kaizen_analytics.redact.values import measure_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -83,16 +83,22 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
     starts, ends = edges[long] + 1, edges[long + 1]
     digits = np.append(np.flatnonzero(classes == _DIGIT), len(view))
     has_digit: NDArray[np.bool_] = digits[np.searchsorted(digits, starts)] < ends
-    heads = np.frombuffer(view, np.uint8)[np.minimum(starts[:, None] + _GROUPS, len(view) - 1)]
-    text_like: NDArray[np.bool_] = np.count_nonzero(_TEXT_HEADS[heads], axis=1) >= _LEAST_HEADS
     characters = np.frombuffer(view, np.uint8)
+    heads = characters[np.minimum(starts[:, None] + _GROUPS, len(view) - 1)]
+    text_like: NDArray[np.bool_] = np.count_nonzero(_TEXT_HEADS[heads], axis=1) >= _LEAST_HEADS
     for head in _COMPRESSED:
-        text_like |= (characters[starts] == head[0]) & (characters[starts + 1] == head[1])
+        text_like |= (heads[:, 0] == head[0]) & (characters[starts + 1] == head[1])
+    beginnings = characters[np.minimum(starts[:, None] + np.arange(_WIDE_HEAD), len(view) - 1)]
+    text_like |= np.count_nonzero(_WIDE_HEADS[beginnings], axis=1) * 3 >= _WIDE_HEAD
     chosen: NDArray[np.bool_] = has_digit | text_like
     columns = (starts, ends, has_digit, text_like)
     return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
 
 
+_WIDE_HEAD = 24
+_WIDE_HEADS = np.zeros(256, np.bool_)
+_WIDE_HEADS[list(b"ABEQ")] = True
+"""Of what much of the base64 of UTF-16 consists: every second byte is nought, or one alphabet's."""
 _GROUPS = np.arange(5) * 4
 _LEAST_HEADS = 3
 """How many of five must begin so; the others may begin inside a character beyond ASCII."""
@@ -105,44 +111,35 @@ _PACKED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
 """How gzip and zlib begin."""
 _COMPRESSED = (b"H4", b"eJ", b"eN", b"eA")
 """How their base64 begins."""
+_PLAIN = bytes.maketrans(b"-_", b"+/")
 
 
 def decode_run(run: bytes) -> bytes | None:
-    """Return the text that a base64 or hex run stands for, or None when it stands for none.
+    """Return the text that a base64, base32 or hex run stands for, or None when it stands for none.
 
     >>> decode_run(base64.b64encode(b"the value is here, look"))
     b'the value is here, look'
+    >>> decode_run(base64.b64encode("le clé, voilà".encode("utf-16-le"))).decode()
+    'le clé, voilà'
     """
-    if run.isalnum() and (digits := _HEX_TEXT.fullmatch(run[:_LONGEST_DECODED])):
-        raw = bytes.fromhex(digits["digits"].decode("ascii"))
-        return _unpack(raw) if raw.startswith(_PACKED) else _as_text(raw)
+    run = run[:_LONGEST_DECODED]
+    if run.isalnum() and (digits := _HEX_TEXT.fullmatch(run)):
+        return _as_text(bytes.fromhex(digits["digits"].decode("ascii")))
     if _BASE_32.fullmatch(run):
-        return _decode_base32(run)
+        return _as_text(_decode(base64.b32decode, run, 8))
     # Base64 of text mixes cases; paths and lower-case names, which are most runs, do not.
     if run.islower() or run.isupper() or run.count(b"/") * 10 > len(run):
         return None
-    if run.startswith(_COMPRESSED) and (text := _decompress(run[:_LONGEST_DECODED])) is not None:
-        return text
-    return _decode_base64(run[:_LONGEST_DECODED])
+    run = run[:-1] if len(run) % 4 == 1 else run
+    plain = run.translate(_PLAIN)
+    head = _decode(base64.b64decode, plain[:_PROBE], 4)
+    return _as_text(_decode(base64.b64decode, plain, 4)) if head and _begins_text(head[:-3]) else None
 
 
-def _decode_base32(run: bytes) -> bytes | None:
+def _decode(decode: Callable[[bytes], bytes], characters: bytes, group: int) -> bytes | None:
     try:
-        return _as_text(base64.b32decode(run + b"=" * (-len(run) % 8)))
+        return decode(characters + b"=" * (-len(characters) % group))
     except binascii.Error:
-        return None
-
-
-def _decompress(run: bytes) -> bytes | None:
-    """Return the text in the base64 of gzip or zlib; what was cut off at the end is left out."""
-    packed = _b64(run.replace(b"-", b"+").replace(b"_", b"/"))
-    return None if packed is None else _unpack(packed)
-
-
-def _unpack(packed: bytes) -> bytes | None:
-    try:
-        return _as_text(zlib.decompressobj(47).decompress(packed, _LONGEST_DECODED))
-    except zlib.error:
         return None
 
 
@@ -211,35 +208,20 @@ def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Itera
             yield start, done, text
 
 
-def _decode_base64(run: bytes) -> bytes | None:
-    plain = run.replace(b"-", b"+").replace(b"_", b"/")
-    head = _b64(plain[:_PROBE])
-    if head is None or not _is_printable(head[:-3]):
-        return None
-    whole = _b64(plain)
-    return None if whole is None else _as_text(whole)
-
-
-def _b64(characters: bytes) -> bytes | None:
-    if len(characters) % 4 == 1:
-        characters = characters[:-1]
-    try:
-        return base64.b64decode(characters + b"=" * (-len(characters) % 4))
-    except binascii.Error:
-        return None
-
-
 _PRINTABLE = bytes(range(32, 127)) + b"\a\t\n\r\x1b" + bytes(range(128, 256))
 _DENSE = bytes(range(128, 256))
 
 
-def _is_printable(text: bytes) -> bool:
-    """Whether nearly all bytes could stand in a text; a NUL at every second place is UTF-16."""
-    if text.count(b"\0") * 2 >= len(text) - 2:
-        text = text.replace(b"\0", b"")
-    odd = len(text.translate(None, _PRINTABLE))
-    high = len(text) - len(text.translate(None, _DENSE))
-    return bool(text) and not odd and (high * 3 <= len(text) or _is_utf_8(text))
+def _begins_text(head: bytes) -> bool:
+    """Whether these bytes can begin a text, packed or not: nearly all could stand in one, or it is UTF-16."""
+    if (
+        head.startswith(_PACKED)
+        or min(len(set(head[::2])), len(set(head[1::2]))) <= 3
+        or head.count(0) * 6 >= len(head)
+    ):
+        return True
+    high = len(head) - len(head.translate(None, _DENSE))
+    return not head.translate(None, _PRINTABLE) and (high * 3 <= len(head) or _is_utf_8(head))
 
 
 def _is_utf_8(text: bytes) -> bool:
@@ -250,14 +232,20 @@ def _is_utf_8(text: bytes) -> bool:
     return True
 
 
-def _as_text(decoded: bytes) -> bytes | None:
-    """Return decoded bytes if they are text: UTF-8, or UTF-16 of ASCII, with hardly a control character."""
-    if decoded.count(b"\0") * 2 >= len(decoded) - 2:
-        decoded = decoded.replace(b"\0", b"")
-    if not _is_utf_8(decoded):
+def _as_text(raw: bytes | None) -> bytes | None:
+    """Return decoded bytes if they are text, packed or not: UTF-8 or UTF-16 with hardly a control character."""
+    if raw and raw.startswith(_PACKED):
+        try:
+            raw = zlib.decompressobj(47).decompress(raw, _LONGEST_DECODED)  # what was cut off is left out
+        except zlib.error:
+            return None
+    if raw and raw.count(0) * 6 >= len(raw):
+        form = "utf-16-be" if raw[::2].count(0) > raw[1::2].count(0) else "utf-16-le"
+        raw = raw[: len(raw) // 2 * 2].decode(form, "replace").encode()
+    if not raw or not _is_utf_8(raw):
         return None
-    odd = len(decoded.translate(None, _PRINTABLE))
-    return decoded if decoded and odd * 33 <= len(decoded) else None
+    odd = len(raw.translate(None, _PRINTABLE))
+    return raw if odd * 33 <= len(raw) else None
 
 
 def find_run_tokens(view: bytes, start: int, end: int) -> Iterator[tuple[int, int, Category, str]]:
@@ -329,6 +317,7 @@ def _is_issued(prefix: bytes, tail: bytes) -> bool:
 
 _ADDRESS = load_pattern("address")
 _NOBODY = load_pattern("nobodys_address")
+_NO_VERSION = re.compile(rb"10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|(?:\d{1,3}\.)*\d{3}\.(?:\d{1,3}\.)*\d{3}")
 _VERSION_BEFORE = load_pattern("version_before")
 _ADDRESS_6 = load_pattern("address_6")
 _MAC = re.compile(rb"(?<![\w:-])[0-9a-fA-F]{2}(?P<mark>[:-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){4}(?![\w:-])")
@@ -339,7 +328,10 @@ def _is_machine_address(view: bytes, start: int, end: int) -> bool:
     value = view[start:end]
     if _NOBODY.fullmatch(value):
         return False
-    return not _VERSION_BEFORE.search(view[max(0, start - 36) : start]) or view[max(0, start - 2) : start] == b"//"
+    before = view[max(0, start - 36) : start]
+    if before.endswith(b"@"):
+        return _NO_VERSION.match(value) is not None
+    return not _VERSION_BEFORE.search(before) or before.endswith(b"//")
 
 
 def _is_machine_address_6(value: bytes) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import ahocorasick_rs
@@ -20,6 +21,7 @@ from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, 
 from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
 from kaizen_analytics.redact.runs import find_personal
 from kaizen_analytics.redact.spans import Category, Detection
+from kaizen_analytics.redact.tables import find_in_tables
 from kaizen_analytics.redact.values import VENDORS
 
 if TYPE_CHECKING:
@@ -142,12 +144,21 @@ class Scanner:
             return findings
         breaks = assignments.find_name_breaks(view)
         for members, vendor in ((self._naming, False), (self._vendors, True)):
-            found = assignments.locate_names(view, breaks, starts[members[literals]])
+            found, columns = assignments.locate_names(view, breaks, starts[members[literals]])
+            if not vendor:
+                findings |= self._inspect_tables(view, ends, assignments.keep_promising(view, columns))
             for start, end in found if vendor else assignments.keep_promising(view, found):
                 unit = bisect_right(ends, start)
                 hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
-                if end <= hit.high and (span := assignments.find_assignment(hit, end, vendor=vendor)):
-                    findings.add(Detection(*span, Category.ASSIGNMENT, "assignment"))
+                if end <= hit.high and (found_value := assignments.find_assignment(hit, end, vendor=vendor)):
+                    findings.add(Detection(*found_value, "assignment"))
+        return findings
+
+    def _inspect_tables(self, view: bytes, ends: list[int], names: list[Span]) -> set[Detection]:
+        findings: set[Detection] = set()
+        for unit, inside in groupby(names, key=lambda name: bisect_right(ends, name[0])):
+            low = ends[unit - 1] if unit else 0
+            findings |= {Detection(*found, "table") for found in find_in_tables(view, list(inside), low, ends[unit])}
         return findings
 
     def _try_rules(self, view: bytes, ends: list[int], literals: Iterable[tuple[int, int]]) -> set[Detection]:

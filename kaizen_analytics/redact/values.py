@@ -26,6 +26,10 @@ PUBLIC_ORGANISATIONS = load_bytes("public_organisations")
 HOST_WORDS = load_bytes("host_words")
 MACHINE_AUTHORS = load_bytes("machine_authors")
 PUBLIC_FORGES = load_bytes("public_forges")
+PERSONAL_QUALIFIERS = load_words("personal_qualifiers")
+GIVEN_NAMES = load_bytes("given_names")
+COMMON_WORDS = ROLE_ACCOUNTS | PUBLIC_ORGANISATIONS | HOST_WORDS | MACHINE_AUTHORS | VENDORS | load_bytes("no_accounts")
+"""What stands where an account could and is none."""
 LOOKALIKES = tuple(tuple(pair) for pair in load_words("lookalikes"))
 """Letters of other scripts, and the letters of ASCII that they look like."""
 
@@ -44,7 +48,7 @@ _TIME = re.compile(rb"\d{4}-\d\d-\d\d(?:[T ][\d:.+Z-]*)?|\d{1,2}:\d\d(?::\d\d)?(
 _MEMBER = re.compile(rb"[A-Za-z_$][\w$]*(?:(?:\.|::|->|\?\.)[A-Za-z_$][\w$]*)+!?")
 _CHAIN = re.compile(rb"(?:[A-Za-z_$][\w$]*\.[\w$.]*=)+[A-Za-z_$][\w$.]*")
 _WORDS = re.compile(rb"[a-z]{2,}(?:[-_./: ][a-z0-9]{1,10}){1,8}")
-_IDENTIFIER = re.compile(rb"[A-Za-z_][A-Za-z_]*")
+_IDENTIFIER = re.compile(rb"[A-Za-z_\x80-\xff]+")
 _PATH = re.compile(rb"/(?:[\w.@-]{1,40}/)*[\w.@-]{0,40}")
 _LETTERS_DIGITS = load_pattern("spelt")
 _EXPRESSION = re.compile(rb"[\w.+*/-]+")
@@ -223,17 +227,77 @@ def is_random_key(value: bytes) -> bool:
     )
 
 
+_PERSON = re.compile(
+    rb"[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}(?:[ ](?:[A-Z]\.|[a-z]{1,3}|[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}))"
+    rb"{0,2}[ ][A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}"
+)
+_ACCOUNT = re.compile(rb"[a-z][a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,2}")
+_ONE_NAME = re.compile(rb"[A-Z\xc3-\xdf][a-z'\x80-\xff-]{1,30}")
+_PARTS = re.compile(rb"[ ._-]|\d+$")
+
+
+def is_person(value: bytes) -> bool:
+    """Whether these are the names of a person, and not those of a program or a product.
+
+    >>> is_person(b"Maria Rossi"), is_person(b"Visual Studio Code"), is_person(b"Maria")
+    (True, False, False)
+    """
+    return _PERSON.fullmatch(value) is not None and not {part.lower() for part in value.split(b" ")} & MACHINE_AUTHORS
+
+
+def is_given_name(value: bytes) -> bool:
+    """Whether this is a common given name, perhaps with others behind it.
+
+    >>> is_given_name(b"Maria"), is_given_name(b"Redis")
+    (True, False)
+    """
+    first = value.partition(b" ")[0]
+    return (
+        first.lower() in GIVEN_NAMES and (value == first or is_person(value)) and _ONE_NAME.fullmatch(first) is not None
+    )
+
+
+def is_account(value: bytes) -> bool:
+    """Whether this may be somebody's account: neither a role nor a word of code.
+
+    >>> is_account(b"mrossi"), is_account(b"platform-team"), is_account(b"root")
+    (True, False, False)
+    """
+    return (
+        3 <= len(value) <= 40
+        and _ACCOUNT.fullmatch(value) is not None
+        and value not in COMMON_WORDS
+        and not COMMON_WORDS.intersection(_PARTS.split(value)) - {b""}
+    )
+
+
 class Promise(Enum):
-    """How much a name says about its value."""
+    """What a name says about its value."""
 
     NOTHING = auto()
     PASSWORD = auto()
     SECRET = auto()
     WEAK = auto()  # a bare "key" or "auth": believe only a random value
+    ACCOUNT = auto()
+    AGENT = auto()  # who did something: an account or a person
+    PERSON = auto()
+    LABEL = auto()  # a bare "name": believe only what begins with a given name
+    HOST = auto()
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the value would grant access."""
+        return self in (Promise.PASSWORD, Promise.SECRET, Promise.WEAK)
 
 
 _SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _QUALIFIERS = KEY_QUALIFIERS | {vendor.decode() for vendor in VENDORS}
+_IDENTITY_NAMES = {
+    Promise.ACCOUNT: load_words("account_names"),
+    Promise.AGENT: load_words("agent_names"),
+    Promise.PERSON: load_words("person_names"),
+    Promise.HOST: load_words("host_names"),
+}
 _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
 
@@ -241,8 +305,8 @@ _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 def judge_name(name: bytes) -> Promise:
     """Return what an identifier such as `DB_PASSWORD`, `apiKey` or `max_tokens` promises about its value.
 
-    >>> judge_name(b"DB_PASSWORD").name, judge_name(b"max_tokens").name
-    ('PASSWORD', 'NOTHING')
+    >>> judge_name(b"DB_PASSWORD").name, judge_name(b"max_tokens").name, judge_name(b"created_by").name
+    ('PASSWORD', 'NOTHING', 'AGENT')
     """
     words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1")) if not word.isdigit()]
     if not words or _is_random(name):
@@ -250,11 +314,26 @@ def judge_name(name: bytes) -> Promise:
     if tuple(words[-2:]) in _IDENTIFYING or words[-1] in {"sessionid", "phpsessid", "jsessionid", "sid", "sessid"}:
         return Promise.SECRET
     if words[-1] in HARMLESS_ENDS and words[-2:] != ["pass", "phrase"]:
-        return Promise.NOTHING
+        return _judge_identity(words)
     promise = _judge_words(words)
     if promise in (Promise.NOTHING, Promise.WEAK) and b"." in name:
         return judge_name(name.rpartition(b".")[2])  # `window.API_KEY`
-    return promise
+    return _judge_identity(words) if promise is Promise.NOTHING else promise
+
+
+def _judge_identity(words: list[str]) -> Promise:
+    """Return what the words of a name promise of a person, an account or a machine."""
+    joined, before = "".join(words), set(words[:-1])
+    if words == ["name"]:
+        return Promise.LABEL
+    for promise, known in _IDENTITY_NAMES.items():
+        if joined in known or joined.removesuffix("s") in known:
+            return promise
+        if words[-1] in known and before <= PERSONAL_QUALIFIERS:
+            return promise
+        if "".join(words[-2:]) in known and set(words[:-2]) <= PERSONAL_QUALIFIERS:
+            return promise
+    return Promise.AGENT if words[-1] == "by" and len(words) == 2 and words[0].endswith("ed") else Promise.NOTHING
 
 
 def _is_random(name: bytes) -> bool:
@@ -262,7 +341,7 @@ def _is_random(name: bytes) -> bool:
     return len(name) >= 20 and sum(48 <= byte <= 57 for byte in name) >= 3
 
 
-_PASSWORD_ENDS = ("password", "passwd", "passphrase", "pwd", "pw", "passwort", "kennwort")
+_PASSES = {"bypass", "compass", "trespass", "overpass", "underpass", "surpass", "encompass", "subpass", "multipass"}
 
 
 def _judge_words(words: list[str]) -> Promise:
@@ -270,6 +349,7 @@ def _judge_words(words: list[str]) -> Promise:
     last = words[-1]
     if any(
         word in PASSWORD_WORDS
+        or (word.endswith("pass") and word not in _PASSES)
         or word.endswith(("password", "passwd", "passphrase", "pwd", "pw", "passwort", "kennwort"))
         for word in words
     ):

@@ -14,9 +14,12 @@ NAMES = {
         api_key apiKey X-Api-Key client_secret SECRET_KEY_BASE auth_token accountKey mnemonic JWT_SECRET
         cookie_key GH_PAT
     """,
+    Promise.ACCOUNT: "user username currentUser user_name",
+    Promise.AGENT: "author owner createdBy assigned_to reviewers RegisteredOwner",
+    Promise.PERSON: "full_name displayName surname",
     Promise.NOTHING: """
         max_tokens input_tokens cache_key primaryKeyColumn token_count keyboard monkey tokenizer password_field
-        secretName public_key author next_page_token toolu_01kPwB2x9Kk3Zz0pwQq
+        secretName public_key next_page_token toolu_01kPwB2x9Kk3Zz0pwQq
     """,
 }
 PASSWORDS = "hunter2x Tr0ub4dor&3 a7!kQz p4ssw0rd!"
