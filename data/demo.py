@@ -17,11 +17,13 @@ from typing import Any
 
 from kaizen_analytics import render_text
 from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import ReportError
 from kaizen_analytics.core.model import Classification, Experiment
 from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.reports.runner import run_report
+from kaizen_analytics.reports.catalogue import load_report
+from kaizen_analytics.reports.runner import Runner, RunRequest
 from kaizen_analytics.store import Store
 
 SAMPLE = Path(__file__).parent / "sample"
@@ -61,7 +63,11 @@ def plan_experiment(store: Store, record: dict[str, Any]) -> None:
 def write_report(store: Path, experiment_id: str, now: str, folder: Path) -> Path:
     """Run the conclusion notebook and return the page."""
     parameters = {"experiment_id": experiment_id, "store": str(store), "now": now}
-    return run_report("experiment_conclusion", parameters, folder).page
+    request = RunRequest(report=load_report("experiment_conclusion"), parameters=parameters, out=folder)
+    result = Runner().run(request)
+    if result.exit_code:
+        raise ReportError(f"The report failed: {result.record.error} Its record is in {result.folder}.")
+    return result.page
 
 
 def _experiment(record: dict[str, Any], created_at_ms: int) -> Experiment:

@@ -16,8 +16,7 @@ from pathlib import Path
 from sample_store import write_store
 
 from kaizen_analytics.reports.catalogue import load_report
-from kaizen_analytics.reports.due import run_batch
-from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, run_batch
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 NOW = "2026-10-05T08:00:00Z"

@@ -22,11 +22,19 @@ from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
 from kaizen_analytics.reports.catalogue import Report, copy_notebooks, list_notebooks, load_report, parse_parameters
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots, run_batch
-from kaizen_analytics.reports.ledger import RunRecord, find_records
 from kaizen_analytics.reports.notify import check_urls, notify
-from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
-from kaizen_analytics.reports.schedules import UNITS, Schedule, due_command, ingest_command, load_schedules
+from kaizen_analytics.reports.publication import RunRecord, find_records
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, run_batch
+from kaizen_analytics.reports.schedules import (
+    UNITS,
+    Outcome,
+    Schedule,
+    due_command,
+    find_due,
+    ingest_command,
+    load_schedules,
+    make_slots,
+)
 from kaizen_analytics.store.location import find_workspace
 
 _SchedulesOption = Annotated[

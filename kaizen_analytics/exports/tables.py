@@ -276,8 +276,9 @@ def _experiment(line: ExperimentLine, wording: Wording) -> str:
     label = REGISTRY[line.metric].label.lower()
     record = line.to_json()
     change = _change(record["estimate"], record["low"], record["high"])
-    decision = "not evaluated" if line.decision is None else line.decision.replace("_", " ")
-    grade = "" if line.grade is None else f" ({line.grade.replace('_', ' ')})"
+    made = line.decision
+    decision = "not evaluated" if made is None else made.headline.replace("_", " ")
+    grade = "" if made is None or made.grade is None else f" ({made.grade.replace('_', ' ')})"
     return f"`{_code(wording.value(line.name))}` ({line.state.lower()}): {label} {change}; {decision}{grade}"
 
 

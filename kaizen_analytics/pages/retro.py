@@ -163,7 +163,7 @@ def _mark(one: Followed, retro: Retro) -> Mark:
     """Return how far a finding has come; of one that was decided, what the experiment says to do."""
     made = next((line.decision for line in retro.experiments if one.note == f"experiment {line.id}"), None)
     if one.standing is Standing.DECIDED and made is not None:
-        return Mark(tone=charts.TONES[made], text=f"decided: {made.value.replace('_', ' ')}")
+        return Mark(tone=charts.TONES[made.headline], text=f"decided: {made.headline.value.replace('_', ' ')}")
     return Mark(tone=_TONES.get(one.standing, Tone.NEUTRAL), text=one.standing.value)
 
 
@@ -178,7 +178,7 @@ def experiments(retro: Retro) -> Block:
     rows = [
         (
             f"{line.name} ({line.state.lower()}; {REGISTRY[line.metric].label.lower()})",
-            "\u2013" if line.evaluation is None else plans.grade_name(line.grade, exploratory=line.exploratory),
+            "\u2013" if (made := line.decision) is None else plans.grade_name(made.grade, exploratory=made.exploratory),
             sentences.experiment(line),
         )
         for line in retro.experiments
@@ -188,7 +188,7 @@ def experiments(retro: Retro) -> Block:
     )
     words = replace(blocks.table(["experiment", "design", "what it shows"], rows), plain=told.plain)
     drawn = [
-        ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision])
+        ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision.headline])
         for line in retro.experiments
         if line.percent is not None and line.decision is not None
     ]

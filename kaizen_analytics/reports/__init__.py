@@ -1,12 +1,11 @@
 """Reports: notebooks run unattended and rendered to one page.
 
 catalogue    which notebooks are reports, and the parameters of each, checked before a kernel starts
-runner       one run: locked, staged, executed, judged, published whole, recorded
-execution, publication, ledger     what the runner is made of
+runner       one run, or several at once: locked, staged, executed, judged, published whole, recorded
+execution, publication     what the runner is made of; the record of a run
 rendering    an executed notebook as HTML, Markdown and JSON
 sharing      reports that leave this machine
-schedules    which slots are due, and the units that make a scheduler call us
-due          several reports at once, and those that are due
+schedules    which slots are due, making them, and the units that make a scheduler call us
 notify       messages about them
 """
 

@@ -43,6 +43,11 @@ class Parameter:
     required: bool
     help: str
 
+    @property
+    def expected(self) -> str:
+        """What a message says is expected."""
+        return _KINDS[self.kind.__name__][1]
+
     def describe(self) -> str:
         """Return one line for help pages and error messages."""
         need = "required" if self.required else f"default {self.default!r}"
@@ -205,7 +210,14 @@ def parse_parameters(declared: Mapping[str, Parameter], given: Mapping[str, str]
     >>> parse_parameters({"weeks": weeks}, {"weeks": "8"}, "costs")
     {'weeks': 8}
     """
-    return {key: _parse(_known(declared, key, report), text) for key, text in given.items()}
+    values: dict[str, Value] = {}
+    for key, text in given.items():
+        parameter = _known(declared, key, report)
+        try:
+            values[key] = _KINDS[parameter.kind.__name__][2](text)
+        except (ValueError, KeyError):
+            raise ConfigError(f"Parameter {key} is {text!r}; expected {parameter.expected}.") from None
+    return values
 
 
 def check_parameters(declared: Mapping[str, Parameter], given: Mapping[str, object], report: str) -> dict[str, Value]:
@@ -226,30 +238,21 @@ def check_parameters(declared: Mapping[str, Parameter], given: Mapping[str, obje
 
 
 def _parameter(found: Mapping[str, str], report: str) -> Parameter:
-    name, text = found["name"], found["help"]
-    kind = _KINDS.get(found["inferred_type_name"])
-    if kind is None:
+    name, text, source = found["name"], found["help"], found["default"]
+    if found["inferred_type_name"] not in _KINDS:
         raise ReportError(
             f"Report {report!r} declares {name} with the type {found['inferred_type_name']}; expected one of "
             f"{', '.join(_KINDS)}, as in '{name}: str = \"\"'.",
         )
-    return Parameter(
-        name=name,
-        kind=kind,
-        default=_default(found["default"], kind, name, report),
-        required=text.startswith(_REQUIRED),
-        help=text.removeprefix(_REQUIRED).strip(),
-    )
-
-
-def _default(source: str, kind: type[Value], name: str, report: str) -> Value:
+    kind = _KINDS[found["inferred_type_name"]][0]
     try:
-        value: Value = ast.literal_eval(source)
+        default: Value = ast.literal_eval(source)
     except (ValueError, SyntaxError) as error:
         raise ReportError(f"Report {report!r} gives {name} the default {source}; expected a plain value.") from error
-    if type(value) is not kind:
+    if type(default) is not kind:
         raise ReportError(f"Report {report!r} gives {name} the default {source}; expected a {kind.__name__}.")
-    return value
+    told = text.removeprefix(_REQUIRED).strip()
+    return Parameter(name=name, kind=kind, default=default, required=text.startswith(_REQUIRED), help=told)
 
 
 def _known(declared: Mapping[str, Parameter], key: str, report: str) -> Parameter:
@@ -260,37 +263,20 @@ def _known(declared: Mapping[str, Parameter], key: str, report: str) -> Paramete
 
 
 def _check(parameter: Parameter, value: object) -> Value:
-    checked: Value | None = None
-    if isinstance(value, str | int | float | bool) and type(value) is parameter.kind:
-        checked = value
-    elif type(value) is int and parameter.kind is float:
-        checked = float(value)
-    if checked is None:
+    checked = float(value) if type(value) is int and parameter.kind is float else value
+    if not isinstance(checked, str | int | float | bool) or type(checked) is not parameter.kind:
         raise ConfigError(
-            f"Parameter {parameter.name} is {value!r} ({type(value).__name__}); expected {_NAMES[parameter.kind]}.",
+            f"Parameter {parameter.name} is {value!r} ({type(value).__name__}); expected {parameter.expected}.",
         )
     if isinstance(checked, float) and not math.isfinite(checked):
         raise ConfigError(f"Parameter {parameter.name} is {checked}; expected a finite number.")
     return checked
 
 
-def _parse(parameter: Parameter, text: str) -> Value:
-    try:
-        return _KINDS_FROM_TEXT[parameter.kind](text)
-    except (ValueError, KeyError):
-        raise ConfigError(f"Parameter {parameter.name} is {text!r}; expected {_NAMES[parameter.kind]}.") from None
-
-
-_KINDS: dict[str, type[Value]] = {"str": str, "int": int, "float": float, "bool": bool}
-_NAMES: dict[type[Value], str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
+_KINDS: dict[str, tuple[type[Value], str, Callable[[str], Value]]] = {
+    "str": (str, "text", str),
+    "int": (int, "a whole number", int),
+    "float": (float, "a number", float),
+    "bool": (bool, "true or false", lambda text: {"true": True, "false": False}[text.lower()]),
 }
-_KINDS_FROM_TEXT: dict[type[Value], Callable[[str], Value]] = {
-    str: str,
-    int: int,
-    float: float,
-    bool: lambda text: {"true": True, "false": False}[text.lower()],
-}
+"""The types of parameters: how a message names each, and how a text becomes one."""

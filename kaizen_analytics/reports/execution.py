@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.reports.ledger import RunState
+from kaizen_analytics.reports.publication import RunState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

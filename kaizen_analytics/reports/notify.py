@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from kaizen_analytics.reports.due import Outcome
+    from kaizen_analytics.reports.schedules import Outcome
 
 WAITS_S = (0.0, 2.0, 10.0)
 """How long to wait before each attempt."""
@@ -48,10 +48,10 @@ def notify(
     """Tell of every run that ended, and yield a sentence for each message that did not arrive.
 
     A message is marked as sent in the folder of its run before it is sent: a process that is killed in between loses
-    it, and no other one repeats it.
+    it, and no other one repeats it. Slots that another process makes, or made before, send nothing.
 
     Args:
-        outcomes: What became of the due slots; those that another process makes, or made before, send nothing.
+        outcomes: What became of the due slots.
         urls: Where to, as apprise spells it.
         wait: Sleeps for some seconds.
 
@@ -92,8 +92,7 @@ def _write_message(outcome: Outcome) -> tuple[str, str]:
     r"""Return the title and the Markdown of a message.
 
     >>> from datetime import UTC, datetime
-    >>> from kaizen_analytics.reports.due import Outcome
-    >>> from kaizen_analytics.reports.schedules import DueSlot, load_schedules
+    >>> from kaizen_analytics.reports.schedules import DueSlot, Outcome, load_schedules
     >>> _ = (tmp / "reports.toml").write_text('[weekly]\nreport = "portfolio"\ncron = "0 6 * * 1"\n')
     >>> [weekly] = load_schedules(tmp / "reports.toml")
     >>> slot = DueSlot(schedule=weekly, at=datetime(2026, 10, 5, tzinfo=UTC), attempt=1)

@@ -1,12 +1,14 @@
-"""Runs one report so that it can be trusted unattended: one at a time, whole or not at all, with a record.
+"""Runs reports so that they can be trusted unattended: whole or not at all, with a record.
 
 The order of events: check the parameters and the inputs, take the lock of the output, put away what a dead run left,
-skip if nothing changed, stage, execute, judge, render, publish. See docs/reference/reports.md.
+skip if nothing changed, stage, execute, judge, render, publish. See docs/reference/reports.md. `run_batch` makes
+several reports at once, each in a process of its own: a crash takes one report with it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import platform
 import signal
@@ -15,44 +17,38 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from kaizen_analytics.core.errors import ConfigError, RedactionError, ReportError, RepositoryError, StoreMissingError
+from kaizen_analytics.core.errors import (
+    ConfigError,
+    KaizenError,
+    RedactionError,
+    ReportError,
+    RepositoryError,
+    StoreMissingError,
+)
 from kaizen_analytics.core.files import hold_folder, write_file
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.redact import cover_secrets
-from kaizen_analytics.reports import ledger, publication
-from kaizen_analytics.reports.catalogue import Report, check_parameters, load_report
+from kaizen_analytics.reports import publication
+from kaizen_analytics.reports.catalogue import Report, check_parameters
 from kaizen_analytics.reports.execution import Execution, execute, strip_traces
-from kaizen_analytics.reports.ledger import (
-    EXIT_CODES,
-    OutputFile,
-    RunRecord,
-    RunState,
-    compute_fingerprint,
-    read_versions,
-)
-from kaizen_analytics.reports.publication import OutputError
-from kaizen_analytics.reports.rendering import (
-    FORMATS,
-    RunFacts,
-    find_data,
-    render_report,
-)
+from kaizen_analytics.reports.publication import EXIT_CODES, OutputError, OutputFile, RunRecord, RunState
+from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, render_report
 from kaizen_analytics.reports.sharing import Share, prepare_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from multiprocessing.context import SpawnContext, SpawnProcess
 
     from kaizen_analytics.reports.catalogue import Value
     from kaizen_analytics.reports.execution import Progress
 
-_DEFAULT_FORMATS = ("html", "md", "json")
-_DEFAULT_TIMEOUT_S = 900.0
 _MANUAL = "manual"
 _NOTEBOOK_FILE = "report.ipynb"
 _SHARED = "shared"
@@ -77,8 +73,8 @@ class RunRequest:
     report: Report
     parameters: Mapping[str, object]
     out: Path
-    formats: tuple[str, ...] = _DEFAULT_FORMATS
-    timeout_s: float = _DEFAULT_TIMEOUT_S
+    formats: tuple[str, ...] = ("html", "md", "json")
+    timeout_s: float = 900.0
     logical_at_ms: int | None = None
     trigger: str = _MANUAL
     attempt: int = 1
@@ -169,14 +165,14 @@ class Runner:
         staging = publication.make_staging(prepared.output, record.run_id)
         with _terminable():
             try:
-                ledger.write_record(staging, record)
+                publication.write_record(staging, record)
                 execution, outputs = self._make(prepared, record, staging)
                 for name, data in outputs.items():
                     write_file(staging / name, data)
                 is_made = execution.state is RunState.SUCCESS
                 as_of_ms = find_data(execution.notebook).get("as_of_ms") if is_made else None
                 closed = self._close(record, execution.state, execution.error, outputs, as_of_ms)
-                ledger.write_record(staging, closed)
+                publication.write_record(staging, closed)
                 move = publication.publish if is_made else publication.set_aside
                 return RunResult(record=closed, folder=move(staging, record.run_id))
             except (KeyboardInterrupt, OSError, RedactionError, ReportError) as error:
@@ -186,10 +182,10 @@ class Runner:
     def _begin(self, prepared: _Prepared) -> RunRecord:
         request, parameters, share = prepared.request, prepared.parameters, prepared.share
         started = self.clock()
-        versions = read_versions()
+        versions = publication.read_versions()
         inputs = [Path(str(parameters[name])) for name in request.report.inputs]
         shaping = parameters if share is None else {**parameters, "share": share.fingerprint}
-        fingerprint = compute_fingerprint(request.report.source, shaping, inputs, request.formats, versions)
+        fingerprint = publication.compute_fingerprint(request.report.source, shaping, inputs, request.formats, versions)
         record = RunRecord(
             run_id=_new_run_id(prepared.output, started, fingerprint),
             report=request.report.name,
@@ -223,8 +219,7 @@ class Runner:
             if share is not None:  # no notebook leaves: its traceback shows data as it was read
                 error = None if execution.error is None else share.redactor.redact(execution.error)
                 return replace(execution, notebook=None, error=error), {}
-            execution = _without_secrets(execution)
-            return execution, _keep_notebook(execution)
+            return _without_secrets(execution)
         if share is not None:
             share.redact_parameters(execution.notebook)
         facts = RunFacts(
@@ -244,7 +239,7 @@ class Runner:
         state, reason = _describe(error)
         try:
             publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
-            ledger.write_record(staging, self._close(record, state, reason, {}, None))
+            publication.write_record(staging, self._close(record, state, reason, {}, None))
             publication.set_aside(staging, record.run_id)
         except OSError:
             # Not even the record fits, or the run is published already: the next run puts away what is left.
@@ -272,28 +267,6 @@ class Runner:
                 for name, data in outputs.items()
             ),
         )
-
-
-def run_report(name: str, parameters: Mapping[str, object], out: Path) -> RunResult:
-    """Make the report `name` below the folder `out`, in the default formats.
-
-    Args:
-        name: A report of `list_notebooks`, such as `experiment_conclusion`.
-        parameters: Values of the declared parameters, in their declared types.
-        out: Folder of all reports.
-
-    Raises:
-        ReportError: there is no such report, a cell failed, time ran out or the kernel died.
-        ConfigError: a parameter is unknown, missing or of a wrong type.
-
-    >>> run_report("portfolio", {"stor": "x"}, tmp)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    kaizen_analytics.core.errors.ConfigError: Report 'portfolio' has no parameter 'stor'. Did you mean 'store'? ...
-    """
-    result = Runner().run(RunRequest(report=load_report(name), parameters=parameters, out=out))
-    if result.exit_code:
-        raise ReportError(f"The report {name!r} failed: {result.record.error} Its record is in {result.folder}.")
-    return result
 
 
 def _prepare(request: RunRequest) -> _Prepared:
@@ -328,16 +301,10 @@ def _prepare(request: RunRequest) -> _Prepared:
 
 
 def _sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None = None) -> list[RunRecord]:
-    """Record the runs of `output` that died without a word, and free their space; its lock must be held.
-
-    Args:
-        output: Folder of the runs of one report on one subject.
-        state: What became of them, where it is known.
-        error: Why, where it is known.
-    """
+    """Record the runs of `output` that died, with `state` and `error`, and free their space; its lock must be held."""
     buried = []
     for staging in publication.find_staging(output):
-        record = ledger.read_record(staging)
+        record = publication.read_record(staging)
         if record is None:  # it died before its first write
             publication.clear(staging)
             staging.rmdir()
@@ -345,17 +312,14 @@ def _sweep(output: Path, state: RunState = RunState.ABANDONED, error: str | None
         publication.clear(staging, keep=frozenset({publication.RUN_FILE}))
         reason = error or f"Process {record.pid} disappeared during the run."
         record = replace(record, state=state, exit_code=EXIT_CODES.get(state), error=reason)
-        ledger.write_record(staging, record)
+        publication.write_record(staging, record)
         publication.set_aside(staging, record.run_id)
         buried.append(record)
     return buried
 
 
 def bury_dead_runs(running: Iterable[Path]) -> list[RunRecord]:
-    """Record which of these runs died without a word, as `_sweep` does; those that are under way stay.
-
-    Args:
-        running: Folders of runs whose records say that they run.
+    """Record which of these runs, whose records say that they run, died without a word; those under way stay.
 
     >>> bury_dead_runs([])
     []
@@ -367,19 +331,8 @@ def bury_dead_runs(running: Iterable[Path]) -> list[RunRecord]:
     return buried
 
 
-def close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResult:
-    """Write the record of a run whose process is known to be dead, and return it as the run's result.
-
-    Raises:
-        ReportError: the run died before it left a record.
-
-    >>> from kaizen_analytics.reports.catalogue import load_report
-    >>> request = RunRequest(report=load_report("portfolio"), parameters={"store": str(store.path)}, out=tmp)
-    >>> close_dead_run(request, RunState.KERNEL_DIED, "Its process died.")  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    kaizen_analytics.core.errors.ReportError: The report 'portfolio' was not made: Its process died. It left no record.
-    """
+def _close_dead_run(request: RunRequest, state: RunState, error: str) -> RunResult:
+    """Write the record of a run whose process is known to be dead, and return it as the run's result."""
     output = _prepare(request).output
     with _exclusive(output):
         buried = _sweep(output, state, error)
@@ -394,7 +347,7 @@ def _exclusive(output: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        records = [ledger.read_record(staging) for staging in publication.find_staging(output)]
+        records = [publication.read_record(staging) for staging in publication.find_staging(output)]
         who = [f" (process {record.pid} on {record.host})" for record in records if record is not None]
         raise BusyError(f"Another run is writing {output}{who[0] if who else ''}; try again when it is done.") from None
     try:
@@ -424,12 +377,12 @@ def _find_made(output: Path, record: RunRecord) -> RunResult | None:
     """Return the last run if it was made from the same; of a schedule, the run that made the same slot meanwhile."""
     if record.trigger == _MANUAL:
         latest = publication.resolve_latest(output)
-        former = None if latest is None else ledger.read_record(latest)
+        former = None if latest is None else publication.read_record(latest)
         if latest is None or former is None or former.fingerprint != record.fingerprint:
             return None
         return RunResult(record=former, folder=latest, skipped=True)
     for folder in output.iterdir():
-        former = ledger.read_record(folder) if folder.is_dir() and not folder.is_symlink() else None
+        former = publication.read_record(folder) if folder.is_dir() and not folder.is_symlink() else None
         if former is not None and (former.trigger, former.logical_at_ms) == (record.trigger, record.logical_at_ms):
             return RunResult(record=former, folder=folder, skipped=True)
     return None
@@ -446,20 +399,14 @@ def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
     return next(f"{stem}-{number}" for number in range(2, len(taken) + 3) if f"{stem}-{number}" not in taken)
 
 
-def _without_secrets(failed: Execution) -> Execution:
-    """Return a run that failed as it is kept: its traceback may show what no page would."""
+def _without_secrets(failed: Execution) -> tuple[Execution, dict[str, bytes]]:
+    """Return a run that failed as it is kept, and its notebook: its traceback may show what no page would."""
     import nbformat
 
-    notebook, error = cover_secrets((failed.notebook, failed.error))
-    return replace(failed, notebook=None if notebook is None else nbformat.from_dict(notebook), error=error)
-
-
-def _keep_notebook(failed: Execution) -> dict[str, bytes]:
-    if failed.notebook is None:
-        return {}
-    import nbformat
-
-    return {_NOTEBOOK_FILE: nbformat.writes(failed.notebook).encode()}
+    cells, error = cover_secrets((failed.notebook, failed.error))
+    notebook = None if cells is None else nbformat.from_dict(cells)
+    files = {} if notebook is None else {_NOTEBOOK_FILE: nbformat.writes(notebook).encode()}
+    return replace(failed, notebook=notebook, error=error), files
 
 
 @cache
@@ -483,3 +430,76 @@ def _describe(error: BaseException) -> tuple[RunState, str]:
     if isinstance(error, RedactionError):
         return RunState.WITHHELD, str(error)
     return RunState.FAILED, str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    number: int
+    request: RunRequest
+    process: SpawnProcess
+    answers: Connection
+
+
+def run_batch(
+    requests: Sequence[RunRequest],
+    *,
+    jobs: int,
+    runner: Runner | None = None,
+) -> Iterator[tuple[int, RunResult | KaizenError]]:
+    """Make reports, at most `jobs` at a time, and yield each outcome with its place in `requests` as it comes.
+
+    Args:
+        requests: What to make. Two requests with the same report and subject share a folder: the later one is refused
+            with a `BusyError` if it starts before the other has ended.
+        jobs: How many processes work at once.
+        runner: Clock of the runs; default: the present time.
+
+    >>> list(run_batch([], jobs=2))
+    []
+    """
+    context = multiprocessing.get_context("spawn")
+    made_by = runner or Runner()
+    waiting = list(enumerate(requests))
+    working: list[_Job] = []
+    try:
+        while waiting or working:
+            while waiting and len(working) < jobs:
+                working.append(_start(context, *waiting.pop(0), made_by))
+            ready = wait([job.answers for job in working])
+            for job in [job for job in working if job.answers in ready]:
+                working.remove(job)
+                yield job.number, _finish(job)
+    finally:
+        for job in working:
+            job.process.terminate()
+            job.process.join()
+
+
+def _start(context: SpawnContext, number: int, request: RunRequest, runner: Runner) -> _Job:
+    answers, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(runner, request, sender))
+    process.start()
+    sender.close()  # the process holds the only other copy: when it dies, reading from `answers` ends
+    return _Job(number, request, process, answers)  # type: ignore[arg-type,unused-ignore]  # of another class on Windows
+
+
+def _work(runner: Runner, request: RunRequest, sender: Connection) -> None:
+    try:
+        sender.send(runner.run(request))
+    except KaizenError as error:
+        sender.send(error)
+
+
+def _finish(job: _Job) -> RunResult | KaizenError:
+    with job.answers:
+        try:
+            answer: RunResult | KaizenError = job.answers.recv()
+        except EOFError:
+            # The pipe of a dying process may close before its lock on the report's folder does.
+            job.process.join()
+            try:
+                answer = _close_dead_run(job.request, RunState.KERNEL_DIED, "The process of the report died.")
+            except ReportError as failure:
+                answer = failure
+    job.process.join()
+    return answer

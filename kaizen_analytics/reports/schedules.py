@@ -1,4 +1,4 @@
-"""Schedules of reports: which slots are due, decided from a file and the run records alone.
+"""Schedules of reports: which slots are due, decided from a file and the run records alone; and making them.
 
     [weekly]
     report = "experiment_conclusion"
@@ -16,22 +16,32 @@ from __future__ import annotations
 import itertools
 import shlex
 import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
-from kaizen_analytics.reports.ledger import RunState
+from kaizen_analytics.core.errors import ConfigError, KaizenError, did_you_mean
+from kaizen_analytics.core.model import State
+from kaizen_analytics.experiments.lifecycle import conclude
+from kaizen_analytics.experiments.plan import get_plan
+from kaizen_analytics.reports.catalogue import check_parameters, load_report
+from kaizen_analytics.reports.publication import RunState, find_records
+from kaizen_analytics.reports.runner import BusyError, RunRequest, RunResult, bury_dead_runs
+from kaizen_analytics.store import Store
+from kaizen_analytics.store.assignments import fold_spool
+from kaizen_analytics.store.experiments import get_experiment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from kaizen_analytics.reports.ledger import RunRecord
+    from kaizen_analytics.reports.publication import RunRecord
 
 _GRACE = timedelta(hours=1)
 """How late a slot may be made when nothing is caught up."""
@@ -141,21 +151,17 @@ def due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[Ru
 
 
 def _open_slots(
-    schedule: Schedule,
-    now: datetime,
-    states: Mapping[tuple[str, int], list[RunState]],
+    schedule: Schedule, now: datetime, states: Mapping[tuple[str, int], list[RunState]]
 ) -> Iterator[DueSlot]:
-    for at in _recent(schedule, now):
+    slots = schedule.slots_before(now)
+    if schedule.catch_up:
+        recent = itertools.islice(slots, schedule.catch_up)
+    else:
+        recent = itertools.takewhile(lambda slot: now - slot <= _GRACE, slots)  # type: ignore[assignment]
+    for at in recent:
         found = states.get((schedule.trigger, round(at.timestamp() * 1000)), [])
         if RunState.SUCCESS not in found and RunState.RUNNING not in found:
             yield DueSlot(schedule=schedule, at=at, attempt=len(found) + 1)
-
-
-def _recent(schedule: Schedule, now: datetime) -> Iterator[datetime]:
-    slots = schedule.slots_before(now)
-    if schedule.catch_up:
-        return itertools.islice(slots, schedule.catch_up)
-    return itertools.takewhile(lambda slot: now - slot <= _GRACE, slots)
 
 
 _FIELDS: dict[str, tuple[type, object]] = {
@@ -230,7 +236,6 @@ _EVERY_MINUTES = 10
 def due_command(program: Path, schedules: Path, out: Path) -> list[str]:
     """Return the command that makes what is due.
 
-    >>> from pathlib import Path
     >>> due_command(Path("python"), Path("reports.toml"), Path("reports"))[2:5]
     ['kaizen_analytics', 'report', 'due']
     """
@@ -244,7 +249,6 @@ def ingest_command(program: Path, store: Path, workspace: Path | None) -> list[s
     Units run it before `report due`, and a failure of it, such as one file that cannot be read, keeps no report from
     being made.
 
-    >>> from pathlib import Path
     >>> ingest_command(Path("python"), Path("team.db"), None)[2:]
     ['kaizen_analytics', '--quiet', 'ingest', '--store', 'team.db']
     """
@@ -335,3 +339,112 @@ UNITS: Mapping[str, Callable[[list[list[str]]], str]] = MappingProxyType(
     {"cron": _render_cron, "systemd": _render_systemd, "github": _render_github, "airflow": _render_airflow},
 )
 """What can be emitted, by name."""
+
+
+_Answers = Iterator[tuple[int, RunResult | KaizenError]]
+"""What became of each request, with its place among them; see `run_batch`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one due slot: a result, or why there is none. A busy slot is being made by someone else."""
+
+    slot: DueSlot
+    result: RunResult | None
+    error: str | None
+    exit_code: int
+
+
+def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[DueSlot]:
+    """Return what is due at `now`, according to the run records below `out`; runs that died do not hold up a slot.
+
+    >>> find_due([], tmp, datetime(2026, 10, 5, tzinfo=UTC))
+    []
+    """
+    found = list(find_records(out))
+    if bury_dead_runs(folder for folder, record in found if record.state is RunState.RUNNING):
+        found = list(find_records(out))
+    return due_slots(schedules, now, [record for _, record in found])
+
+
+def make_slots(
+    slots: Sequence[DueSlot],
+    out: Path,
+    make: Callable[[Sequence[RunRequest]], _Answers],
+) -> list[Outcome]:
+    """Make due slots; whatever this package refuses becomes the outcome.
+
+    Args:
+        slots: What to make.
+        out: Folder of all reports.
+        make: Makes reports, such as `run_batch` with its options.
+
+    >>> make_slots([], tmp, lambda requests: [])
+    []
+    """
+    requests: dict[int, RunRequest] = {}
+    outcomes: dict[int, Outcome] = {}
+    for number, slot in enumerate(slots):
+        try:
+            requests[number] = _request(slot, out)
+        except KaizenError as error:
+            outcomes[number] = _outcome(slot, error)
+    for numbers in _take_turns(slots, requests):
+        for place, answer in make([requests[number] for number in numbers]):
+            outcomes[numbers[place]] = _outcome(slots[numbers[place]], answer)
+    return [outcomes[number] for number in sorted(outcomes)]
+
+
+def _take_turns(slots: Sequence[DueSlot], numbers: Iterable[int]) -> list[list[int]]:
+    """Return rounds with one slot of each schedule: two at once would find each other's folder busy."""
+    rounds: list[list[int]] = []
+    turns = Counter[str]()
+    for number in numbers:
+        name = slots[number].schedule.name
+        if turns[name] == len(rounds):
+            rounds.append([])
+        rounds[turns[name]].append(number)
+        turns[name] += 1
+    return rounds
+
+
+def _outcome(slot: DueSlot, answer: RunResult | KaizenError) -> Outcome:
+    if isinstance(answer, BusyError):
+        return Outcome(slot=slot, result=None, error=None, exit_code=0)
+    if isinstance(answer, KaizenError):
+        return Outcome(slot=slot, result=None, error=str(answer), exit_code=answer.exit_code)
+    return Outcome(slot=slot, result=answer, error=answer.record.error, exit_code=answer.exit_code)
+
+
+def _request(slot: DueSlot, out: Path) -> RunRequest:
+    schedule = slot.schedule
+    report = load_report(schedule.report)
+    parameters = dict(schedule.parameters)
+    if "now" in report.parameters:
+        parameters.setdefault("now", slot.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    if schedule.conclude:
+        _conclude(slot, check_parameters(report.parameters, parameters, report.name))
+    return RunRequest(
+        report=report,
+        parameters=parameters,
+        out=out,
+        formats=schedule.formats,
+        logical_at_ms=slot.at_ms,
+        trigger=schedule.trigger,
+        attempt=slot.attempt,
+        share=schedule.share,
+    )
+
+
+def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) -> None:
+    """Freeze the experiment of a report if it is running and its window has passed at the time of the slot."""
+    if not {"experiment_id", "store"} <= set(parameters):
+        raise ConfigError(f"Schedule {slot.schedule.name!r} concludes, but its report is not about one experiment.")
+    with Store.open(Path(str(parameters["store"])), ours=True) as store:
+        fold_spool(store)
+        experiment = get_experiment(store, str(parameters["experiment_id"]))
+        plan = get_plan(store, experiment.id)
+        if experiment.state is not State.RUNNING or plan is None or plan.started is None:
+            return
+        if plan.started.window_end_ms <= slot.at_ms:
+            conclude(store, experiment.id, now_ms=slot.at_ms)

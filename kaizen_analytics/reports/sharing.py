@@ -26,7 +26,7 @@ from kaizen_analytics.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from kaizen_analytics.reports.ledger import RunRecord
+    from kaizen_analytics.reports.publication import RunRecord
 
 _VARIABLE = "KAIZEN_SHARE"
 _FILE = "share.json"

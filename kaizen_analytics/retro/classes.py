@@ -103,10 +103,7 @@ def _most_common(items: Iterable[str]) -> tuple[str, int]:
 def _word_wrong_command(group: Group, rows: pl.DataFrame) -> FindingText | None:
     problem, _, what = group.subject.split(":", 2)
     if problem == "sibling":
-        return FindingText(
-            title="Calls are cancelled because one beside them fails",
-            line="Run commands that may fail one after the other, not side by side: one that fails cancels the others.",
-        )
+        return _text("wrong_command", "sibling")
     if problem == "folder":
         return _word_wrong_folder(group, rows)
     if problem == "not_found" and (found := _word_path(group, rows, what)):
@@ -205,11 +202,7 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
         paths = rows["remedy"].list.first()
         if paths.n_unique() < 3:
             return None
-        return FindingText(
-            title="Agents open paths that they guess",
-            more=f"; {paths.n_unique()} different paths were not there",
-            line="Before you open a file that you have not seen listed, find it: `git ls-files '*NAME*'`.",
-        )
+        return _text("missing_path", "guess", more=f"; {paths.n_unique()} different paths were not there")
     path = quote(group.subject, is_path=True)
     if path is None or re.search(r"[*?\[\]{}()]", group.subject):
         return None
@@ -311,11 +304,6 @@ def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
 _SHOWN_FILES = 3
 
 
-def _keep_reread(group: Group) -> pl.DataFrame:
-    """Keep the files that several sessions read whole."""
-    return group.rows.filter(pl.col("root_id").n_unique().over("detail") >= 2)
-
-
 def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
     sizes = rows.group_by("detail").agg(pl.len().alias("times"))
     top = sizes.sort(["times", "detail"], descending=[True, False]).head(_SHOWN_FILES)
@@ -365,12 +353,8 @@ def _keep_subjects(start: str) -> Callable[[Group], pl.DataFrame]:
 
 def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject != "expired:5":
-        return FindingText(
-            title="Sessions go on after their prompt cache has expired",
-            more=f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again",
-            line="End a piece of work with a note of at most 20 lines on what is unfinished: the next request can then "
-            "start a new session from it.",
-        )
+        more = f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again"
+        return _text("cache_expired", "longer", more=more)
     saved = _save_by_hour(group, rows)
     change = _set_for_claude(group, rows, {"promptCacheTtl": "1h"})
     if saved <= 0 or change is None:
@@ -397,16 +381,6 @@ def _save_by_hour(group: Group, rows: pl.DataFrame) -> float:
     return float(spared.select(saved.sum()).item() or 0.0)
 
 
-def _word_carried_context(_group: Group, rows: pl.DataFrame) -> FindingText | None:
-    carried = _half_of(rows["detail"].cast(pl.Int64))
-    return FindingText(
-        title="Sessions carry a large context into the next task; a new session would have cost less",
-        more=f", at a later request; half of them carried {carried:,} tokens or more",
-        line="When the task changes, first write what is unfinished into a note of at most 20 lines, and propose "
-        "`/clear`.",
-    )
-
-
 _MOST_WORDS = 4
 """Longer prompts, and those that name a file or a number, are about one task."""
 _MIN_PROMPTED = 0.3
@@ -420,10 +394,7 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
     if group.subject == "go on":
         if rows.height < _MIN_STEPS * rows["root_id"].n_unique():
             return None
-        return FindingText(
-            title="People tell agents to go on, step by step",
-            line="Go on from one step to the next without asking for confirmation; stop where a decision is open.",
-        )
+        return _text("repeated_prompt", "go on")
     rules = read_rules()
     is_rule = words[0] in rules["ruling"]["first"] and len(words) > 1
     is_task = (words[0] in rules["asking"]["first"] and len(words) > 1) or words[0] in rules["asking"]["alone"]
@@ -453,10 +424,6 @@ def _keep_asked(group: Group) -> pl.DataFrame:
     words = [set(re.findall(r"[^\W\d_]+", text.lower())) for text in group.rows["detail"]]
     kept = [found <= read_rules()["acknowledged"]["words"] or max(map(len, found)) == 1 for found in words]
     return group.rows.filter(pl.Series(kept, dtype=pl.Boolean))
-
-
-def _keep_unchecked(group: Group) -> pl.DataFrame:
-    return group.rows.filter(pl.col("remedy").list.len() == 0)
 
 
 _MIN_CHECKED = 0.5
@@ -501,10 +468,7 @@ def _hook_end(group: Group, rows: pl.DataFrame, check: str) -> Change | None:
 
 def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject == "undone":
-        return FindingText(
-            title="Half or more of what sessions write is replaced or reverted within 14 days",
-            line="Before you end, name the test that fails without your change; without one, ask whether to write it.",
-        )
+        return _text("rework", "undone")
     code = quote(_most_common(name for names in rows["remedy"] for name in names)[0] or group.subject)
     if code is None:
         return None
@@ -522,12 +486,8 @@ def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
 
 def _word_service(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject == "truncated":
-        return FindingText(
-            title="Answers end at the limit of their length",
-            line="Write a long file in several edits of at most 300 lines.",
-            change=_set_for_claude(group, rows, {"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "64000"}}),
-            test=NEEDS_NO_TEST,
-        )
+        change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "64000"}})
+        return _text("service", "truncated", change=change, test=NEEDS_NO_TEST)
     if group.subject != "rate_limit":
         return None
     habit = "see `kaizen-analytics usage --by window`, and start long work after a window has turned"
@@ -546,7 +506,8 @@ def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if saved < _MIN_SAVED * float(_in_window(group, group.material.responses)["cost_usd"].sum()):
         return None
     more = f"; they cost ${paid:,.2f} on `{model}`, and the same tokens ${paid - saved:,.2f} on `{smaller}`"
-    if who == "agents" and not _writing_agents(group):
+    edits = _in_window(group, group.material.calls).filter("is_edit")
+    if who == "agents" and edits.filter(pl.col("session_id") != pl.col("root_id")).is_empty():
         change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_SUBAGENT_MODEL": smaller}})
         return FindingText(title=f"Sub-agents that only read run on `{model}`", more=more, change=change)
     kind = smaller.split("-")[1]
@@ -562,11 +523,6 @@ def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
         line=f"When a request needs only reading, let one sub-agent with `model: {kind}` read, and answer from its "
         "report.",
     )
-
-
-def _writing_agents(group: Group) -> bool:
-    calls = _in_window(group, group.material.calls)
-    return not calls.filter(pl.col("is_edit") & (pl.col("session_id") != pl.col("root_id"))).is_empty()
 
 
 def _keep_harmless(group: Group) -> pl.DataFrame:
@@ -599,27 +555,18 @@ def _word_refused(group: Group, _rows: pl.DataFrame) -> FindingText | None:
     )
 
 
-def _told(
-    name: str, more: Callable[[Group, pl.DataFrame], str | None]
-) -> Callable[[Group, pl.DataFrame], FindingText | None]:
-    """Return a judge that takes title and line by the subject; `more` says None where nothing is to change."""
-
-    def word(group: Group, rows: pl.DataFrame) -> FindingText | None:
-        told = more(group, rows) if group.subject in _TEXTS[name] else None
-        if told is None:
-            return None
-        title, line = _TEXTS[name][group.subject]
-        return FindingText(title=title, line=line, more=told)
-
-    return word
+def _text(name: str, subject: str, **more: Any) -> FindingText:  # noqa: ANN401 - other fields of the text
+    title, line = _TEXTS[name][subject]
+    return FindingText(title=title, line=line, **more)
 
 
-def _tokens_read(_group: Group, rows: pl.DataFrame) -> str:
-    return f"; half of them read {_half_of(rows['tokens']):,} tokens or more"
+def _told(name: str, more: Callable[[pl.DataFrame], str]) -> Callable[[Group, pl.DataFrame], FindingText | None]:
+    """Return a judge that takes title and line by the subject."""
+    return lambda group, rows: _text(name, group.subject, more=more(rows)) if group.subject in _TEXTS[name] else None
 
 
-def _tokens_carried(_group: Group, rows: pl.DataFrame) -> str:
-    return f"; half of them carried {_half_of(rows['detail'].cast(pl.Int64)):,} tokens or more"
+def _half(column: str, verb: str) -> Callable[[pl.DataFrame], str]:
+    return lambda rows: f"{verb} {_half_of(rows[column].cast(pl.Int64)):,} tokens or more"
 
 
 def _half_of(values: pl.Series) -> int:
@@ -645,9 +592,18 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass("edit_refused", _EDITS, _word_edit_refused),
     FindingClass("fix_before_check", _SHELL, _word_fix_before_check, "the failed check and one answer, each time"),
     FindingClass("large_output", _CALLS, _word_large_output, _TO_THE_END),
-    FindingClass("whole_file", _CALLS, _word_whole_file, _TO_THE_END, keep=_keep_reread),
     FindingClass(
-        "lone_calls", _CALLS, _told("lone_calls", _tokens_read), "reading the whole context once more, each time"
+        "whole_file",
+        _CALLS,
+        _word_whole_file,
+        _TO_THE_END,
+        keep=lambda group: group.rows.filter(pl.col("root_id").n_unique().over("detail") >= 2),
+    ),
+    FindingClass(
+        "lone_calls",
+        _CALLS,
+        _told("lone_calls", _half("tokens", "; half of them read")),
+        "reading the whole context once more, each time",
     ),
     FindingClass("start_context", _PRICED, _word_start_context, "carrying the difference through each session"),
     FindingClass(
@@ -661,7 +617,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "cache_lost",
         _PRICED,
-        _told("cache_lost", _tokens_carried),
+        _told("cache_lost", _half("detail", "; half of them carried")),
         "writing the context anew, each time",
         keep=_keep_subjects("lost:"),
         query="cache_written",
@@ -669,7 +625,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "carried_context",
         _PRICED,
-        _word_carried_context,
+        _told("carried_context", _half("detail", ", at a later request; half of them carried")),
         "carrying the old context on; a new session is taken to read a quarter of it again",
     ),
     FindingClass(
@@ -685,7 +641,7 @@ CLASSES: tuple[FindingClass, ...] = (
         _EDITS,
         _word_unchecked_end,
         "what an unchecked change costs later; transcripts do not tell it",
-        keep=_keep_unchecked,
+        keep=lambda group: group.rows.filter(pl.col("remedy").list.len() == 0),
     ),
     FindingClass(
         "rework", _CHECKED, _word_rework, "the answers between two failures, or what was lost of the session's cost"
@@ -693,7 +649,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "delegation",
         _DELEGATED,
-        _told("delegation", lambda *_: ""),
+        _told("delegation", lambda _: ""),
         "carrying the copy, or reading the file once more",
     ),
     FindingClass("service", _ANSWERED, _word_service, "the answer that was cut; what a limit costs is not known"),
@@ -710,7 +666,7 @@ OWN_SETTINGS = frozenset({"promptCacheTtl", "permissions", "env"})
 """Settings of which every value is one of our own lists: they name nothing of a store."""
 
 PUBLIC_CODE = frozenset(
-    {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "/clear", "grep -n", "git ls-files '*NAME*'", "| tail -60"}
+    {"CLAUDE.md", "AGENTS.md", _SETTINGS, ".mcp.json", "grep -n", "| tail -60"}
     | {"kaizen-analytics guidance", "kaizen-analytics usage --by window"}
     | {f"model: {kind}" for kind in ("sonnet", "haiku")}
     | {piece for texts in _TEXTS.values() for _, line in texts.values() for piece in line.split("`")[1::2]}

@@ -15,7 +15,7 @@ from kaizen_analytics.outcomes.commands import classify, split_command
 from kaizen_analytics.retro.material import read_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _UNSAFE = re.compile(r"[`;|&<>$\n\r\x00-\x1f]|\$\(")
 _SENTENCE = re.compile(r"'[^']* [^']*'|\"")
@@ -87,7 +87,11 @@ def find_replacement(
             if start != bad[:place] and not any(word.startswith(("/", "~", "..")) for word in start):
                 return shlex.join(bad[:place]), shlex.join(start)
         elif not (good[0] == bad[0] and what in good) and (kind is None or classify(good) == kind):
-            alike = SequenceMatcher(None, bad, good).ratio() if problem == "option" else _likeness(what, good)
+            alike = (
+                SequenceMatcher(None, bad, good).ratio()
+                if problem == "option"
+                else max(SequenceMatcher(None, what, word).ratio() for word in good)
+            )
             if alike > 0.6 or (problem == "task" and kind is not None):
                 return shlex.join(bad), shlex.join(good)
     return None
@@ -97,10 +101,6 @@ def _names(problem: str, words: Sequence[str], what: str) -> bool:
     if problem == "not_found":
         return words[0] == what
     return any(word == what or (problem == "option" and word.startswith(f"{what}=")) for word in words)
-
-
-def _likeness(name: str, words: Iterable[str]) -> float:
-    return max(SequenceMatcher(None, name, word).ratio() for word in words)
 
 
 _PROGRAMS_AT = re.compile(r"(?:/usr/local|/opt|~|\$HOME)(?:/[\w.+-]+)*/bin")

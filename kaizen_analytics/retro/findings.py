@@ -13,7 +13,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from math import comb
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import polars as pl
@@ -28,6 +28,7 @@ from kaizen_analytics.retro.classes import CLASSES, name_instructions
 from kaizen_analytics.retro.kinds import Change, FindingClass, Group
 from kaizen_analytics.retro.material import started_in
 from kaizen_analytics.store.sql import define_frame, run_query
+from kaizen_analytics.usage import known_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -230,11 +231,7 @@ def conceal_secrets(findings: Iterable[Finding]) -> Iterator[Finding]:
 
 
 def _finding_id(kind: str, repository: str, subject: str) -> str:
-    """Return the id of a finding: the same in every window.
-
-    >>> _finding_id("wrong_command", "/w/shop", "option:go:tset")
-    'wrong-command-3782f8'
-    """
+    """Return the id of a finding: the same in every window."""
     digest = hashlib.sha256(f"{kind}\0{repository}\0{subject}".encode()).hexdigest()
     return f"{kind.replace('_', '-')}-{digest[:6]}"
 
@@ -306,13 +303,14 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
     wording = kind.word(group, rows)
     if wording is None:
         return None
-    cost, tokens = _known_sum(rows["cost_usd"]), _known_sum(rows["tokens"])
+    cost, tokens = rows.select(known_sum("cost_usd"), known_sum("tokens")).row(0)
     if wording.cost_usd is not None:
         cost = wording.cost_usd
     if not _matters(material, group.repository, window, cost):
         return None
     hits = rows["root_id"].n_unique()
     seen = f"{counted(rows.height, 'time')} in {hits} of {group.exposed} {kind.exposure.words}{wording.more}"
+    latest = rows.sort("ts_ms", descending=True).head(_SHOWN_MOMENTS)
     line = Change(file=name_instructions(rows, material.sessions), line=wording.line)
     return Finding(
         id=_finding_id(kind.name, group.repository, group.subject),
@@ -327,13 +325,14 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         exposed=group.exposed,
         exposure=kind.exposure.words,
         cost_usd=cost,
-        tokens=None if tokens is None else int(tokens),
+        tokens=tokens,
         usd_per_week=None,
         saving=kind.saving,
         test=kind.test if wording.test is None else wording.test,
         change=line if wording.change is None else wording.change,
         evidence=tuple(
-            _moment(row) for row in rows.sort("ts_ms", descending=True).head(_SHOWN_MOMENTS).iter_rows(named=True)
+            Moment(session_id=session, seq=seq, ts_ms=ts_ms, text=detail or "")
+            for session, seq, ts_ms, detail in latest.select("session_id", "seq", "ts_ms", "detail").iter_rows()
         ),
         is_new=_is_new(evidence, kind, group),
     )
@@ -374,14 +373,6 @@ def _matters(material: Material, repository: str, window: Window, cost: float | 
     return cost is None or cost >= _MIN_SHARE * float(spent or 0.0)
 
 
-def _known_sum(values: pl.Series) -> float | None:
-    return None if values.null_count() == values.len() else float(values.sum())
-
-
-def _moment(row: Mapping[str, Any]) -> Moment:
-    return Moment(session_id=row["session_id"], seq=row["seq"], ts_ms=row["ts_ms"], text=row["detail"] or "")
-
-
 def _is_new(evidence: Evidence, kind: FindingClass, group: Group) -> bool | None:
     """Say whether the sessions of the last week were hit more often than those before them."""
     edge_ms, end = group.window.end_ms - WEEK_MS, pl.col("root_started_at_ms") < group.window.end_ms
@@ -410,11 +401,7 @@ def fisher_p_value(hit: int, of: int, former_hit: int, former_of: int) -> float:
 
 
 def _lower_bound(count: int) -> float:
-    """Return the lower end of the exact 95 % interval of a Poisson mean (Garwood 1936).
-
-    >>> round(_lower_bound(4), 4)
-    1.0899
-    """
+    """Return the lower end of the exact 95 % interval of a Poisson mean (Garwood 1936)."""
     from scipy import special
 
     return float(special.gammaincinv(count, _ALPHA / 2)) if count else 0.0

@@ -11,7 +11,6 @@ No model is asked; the same store, window and time give the same retro.
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kaizen_analytics.core.model import Experiment, Metric
-    from kaizen_analytics.experiments.decide import Grade, Headline
+    from kaizen_analytics.experiments.decide import Decision
     from kaizen_analytics.experiments.evaluation import Evaluation
     from kaizen_analytics.retro.findings import Evidence
     from kaizen_analytics.retro.material import Material
@@ -73,36 +72,22 @@ class ExperimentLine:
         return None if self.evaluation is None else self.evaluation.percent
 
     @property
-    def decision(self) -> Headline | None:
-        """What to do with the change; None without an evaluation."""
-        return None if self.evaluation is None else self.evaluation.decision.headline
-
-    @property
-    def grade(self) -> Grade | None:
-        """How the arms came about; None where that is not recorded."""
-        return None if self.evaluation is None else self.evaluation.decision.grade
-
-    @property
-    def exploratory(self) -> bool:
-        """Whether the rule was chosen after the data."""
-        return self.evaluation is not None and self.evaluation.decision.exploratory
+    def decision(self) -> Decision | None:
+        """What to do with the change, and how the arms came about; None without an evaluation."""
+        return None if self.evaluation is None else self.evaluation.decision
 
     def to_json(self) -> dict[str, Any]:
         """Return what is known as plain values; an end of an interval without a limit is null."""
-        found = self.percent
-        ends = (None, None, None) if found is None else (found.estimate, found.low, found.high)
-        estimate, low, high = (None if end is None or not math.isfinite(end) else end for end in ends)
+        percent, made = codec.plain(self.percent) or {}, self.decision
         return {
             "id": self.id,
             "name": self.name,
             "state": self.state,
             "metric": self.metric.value,
-            "decision": self.decision,
-            "grade": self.grade,
-            "exploratory": self.exploratory,
-            "estimate": estimate,
-            "low": low,
-            "high": high,
+            "decision": None if made is None else made.headline,
+            "grade": None if made is None else made.grade,
+            "exploratory": made is not None and made.exploratory,
+            **{end: percent.get(end) for end in ("estimate", "low", "high")},
         }
 
 
@@ -157,17 +142,8 @@ class Retro:
             "schema": "retro/2",
             "id": self.id,
             "label": self.label,
-            "timezone": self.timezone,
-            "repository": self.repository,
-            "as_of_ms": self.as_of_ms,
-            "window": {"start_ms": self.window.start_ms, "end_ms": self.window.end_ms},
-            "totals": codec.plain(self.totals),
-            "findings": [codec.plain(finding) for finding in self.findings],
-            "followed": [codec.plain(item) for item in self.followed],
-            "former_bets": [codec.plain(bet) for bet in self.former_bets],
+            **codec.plain(replace(self, experiments=())),
             "experiments": [line.to_json() for line in self.experiments],
-            "not_evaluable": [codec.plain(item) for item in self.not_evaluable],
-            "provenance": dict(self.provenance),
         }
 
 
@@ -189,10 +165,6 @@ def compute_retro(
         repository: Only sessions of this folder, those below it and its worktrees; None for all.
         root: The repository on this machine, to see which changes were applied; None leaves that out.
         timezone: The zone whose days the window is told in.
-
-    Raises:
-        RepositoryError: git refuses to read the repository.
-        QueryError: a query is broken.
 
     >>> compute_retro(store, parse_week("2026-W38"), now_ms=1_790_000_000_000)
     <Retro 'retro-20260914-20260920-all': 115 sessions, 6 findings>
@@ -245,7 +217,7 @@ def assemble_retro(
         not_evaluable=missing,
         followed=followed,
         former_bets=list_former_bets(store, from_ms=window.start_ms - _LOOKBACK_MS, before_ms=window.end_ms),
-        experiments=_experiment_lines(store, experiments, window, now_ms),
+        experiments=tuple(_experiment_line(store, one, now_ms) for one in experiments if _ran_in(store, one, window)),
         provenance=_provenance(store, evidence.material),
     )
 
@@ -334,13 +306,6 @@ def _add_up(material: Material, window: Window) -> Totals:
         unpriced_responses=unpriced,
         cost_usd=None if unpriced == responses.height else round(float(responses["cost_usd"].sum()), 6),
     )
-
-
-def _experiment_lines(
-    store: Store, experiments: list[Experiment], window: Window, now_ms: int
-) -> tuple[ExperimentLine, ...]:
-    shown = [experiment for experiment in experiments if _ran_in(store, experiment, window)]
-    return tuple(_experiment_line(store, experiment, now_ms) for experiment in shown)
 
 
 def _ran_in(store: Store, experiment: Experiment, window: Window) -> bool:

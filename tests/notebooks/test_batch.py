@@ -10,9 +10,8 @@ import pytest
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.catalogue import read_report
-from kaizen_analytics.reports.due import run_batch
-from kaizen_analytics.reports.ledger import RunState
-from kaizen_analytics.reports.runner import RunRequest
+from kaizen_analytics.reports.publication import RunState
+from kaizen_analytics.reports.runner import RunRequest, run_batch
 
 
 def request(notebook: Path, out: Path, **options: object) -> RunRequest:

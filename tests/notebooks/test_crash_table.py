@@ -15,7 +15,7 @@ import pytest
 
 from kaizen_analytics.core.errors import ConfigError, StoreMissingError
 from kaizen_analytics.reports.catalogue import read_report
-from kaizen_analytics.reports.ledger import RunState, find_records, read_record
+from kaizen_analytics.reports.publication import RunState, find_records, read_record
 from kaizen_analytics.reports.runner import BusyError, Runner, RunRequest, RunResult
 
 if TYPE_CHECKING:

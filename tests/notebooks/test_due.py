@@ -22,11 +22,10 @@ from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.model import State
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots
 from kaizen_analytics.reports.execution import Execution
-from kaizen_analytics.reports.ledger import RunState, find_records
+from kaizen_analytics.reports.publication import RunState, find_records
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
-from kaizen_analytics.reports.schedules import Schedule, load_schedules
+from kaizen_analytics.reports.schedules import Outcome, Schedule, find_due, load_schedules, make_slots
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
 

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.due import Outcome, find_due, make_slots
 from kaizen_analytics.reports.notify import WAITS_S, check_urls, notify
 from kaizen_analytics.reports.runner import Runner
-from kaizen_analytics.reports.schedules import load_schedules
+from kaizen_analytics.reports.schedules import Outcome, find_due, load_schedules, make_slots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,7 +10,7 @@ import pytest
 from kaizen_analytics.cli import app
 from kaizen_analytics.core.errors import RedactionError
 from kaizen_analytics.reports.catalogue import read_report
-from kaizen_analytics.reports.ledger import RunState, find_records
+from kaizen_analytics.reports.publication import RunState, find_records
 from kaizen_analytics.reports.runner import Runner, RunRequest
 
 if TYPE_CHECKING:

@@ -15,8 +15,7 @@ from kaizen_analytics.core.files import Folder, hold_folder, open_folder, write_
 from kaizen_analytics.reports import publication, runner
 from kaizen_analytics.reports.catalogue import read_report
 from kaizen_analytics.reports.execution import Execution
-from kaizen_analytics.reports.ledger import RunState
-from kaizen_analytics.reports.publication import OutputError
+from kaizen_analytics.reports.publication import OutputError, RunState
 from kaizen_analytics.store import Store
 from kaizen_analytics.store import connection as opening
 

@@ -25,8 +25,7 @@ from kaizen_analytics.core.errors import ReportError, StoreError  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
 from kaizen_analytics.experiments.plan import Plan, get_plan  # noqa: E402
 from kaizen_analytics.redact import load_key  # noqa: E402
-from kaizen_analytics.reports.ledger import read_record  # noqa: E402
-from kaizen_analytics.reports.publication import slug  # noqa: E402
+from kaizen_analytics.reports.publication import read_record, slug  # noqa: E402
 from kaizen_analytics.store import Store  # noqa: E402
 from kaizen_analytics.store.experiments import list_experiments, unreadable_experiments  # noqa: E402
 

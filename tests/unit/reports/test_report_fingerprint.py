@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from kaizen_analytics.reports.ledger import compute_fingerprint
+from kaizen_analytics.reports.publication import compute_fingerprint
 
 
 def fingerprint(path: Path, source: bytes = b"notebook", formats: tuple[str, ...] = ("html",), **given: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kaizen_analytics.reports.ledger import EXIT_CODES, RunRecord
+from kaizen_analytics.reports.publication import EXIT_CODES, RunRecord
 from kaizen_analytics.reports.schedules import load_schedules
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.ledger import RunRecord, RunState
+from kaizen_analytics.reports.publication import RunRecord, RunState
 from kaizen_analytics.reports.schedules import due_slots, load_schedules
 
 if TYPE_CHECKING:
