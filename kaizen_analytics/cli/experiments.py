@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import shlex
 import sys
 import uuid
 from collections.abc import Iterator
@@ -25,7 +26,6 @@ from kaizen_analytics.cli.options import (
     locate,
     open_store,
     parse_member,
-    repeat_store,
     resolve_folder,
 )
 from kaizen_analytics.cli.output import has_colour, print_lines, print_page, print_table, terminal_width
@@ -275,7 +275,7 @@ def _new(
         lines.append(f"By default: {counted(len(added), 'guardrail')}; --no-default-guardrails leaves them out.")
     if proposal is not None:
         lines.append(f"It is to prove the finding {proposal.finding}. {proposal.note}")
-    print_lines(*lines, then=f"kaizen-analytics exp start {experiment.id}{repeat_store(store)}")
+    print_lines(*lines, then=f"kaizen-analytics exp start {experiment.id}{_repeat_store(store)}")
 
 
 @command(app, "edit", "exp edit 3f2a --duration-days 21")
@@ -299,6 +299,11 @@ def _edit(experiment_id: IdArgument, *, draft: _DraftOptions, store: StoreOption
         edited, plan = lifecycle.edit(opened, experiment_id, changes, plan_changes)
     yield _describe(edited, plan)
     print_lines(f"Changed {edited.id}: {edited.name}")
+
+
+def _repeat_store(explicit: Path | None) -> str:
+    """Return the option that makes the next command find the store of this one, with a blank before it."""
+    return "" if explicit is None else f" --store {shlex.quote(str(explicit))}"
 
 
 def _check_id(text: str) -> str:
@@ -392,7 +397,7 @@ def _start(
         *([] if made_ms is None else [_LATE]),
         *part,
         *([] if warning is None else [f"Warning: {warning}"]),
-        then=f"kaizen-analytics exp evaluate {found}{repeat_store(store)}",
+        then=f"kaizen-analytics exp evaluate {found}{_repeat_store(store)}",
     )
 
 

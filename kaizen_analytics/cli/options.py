@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -146,15 +145,6 @@ def locate(explicit: Path | None, folder: Path | None = None) -> Location:
     if former := move_former_store(location):
         print(f"Moved the store from {former} to {location.path}.", file=sys.stderr)
     return location
-
-
-def repeat_store(explicit: Path | None) -> str:
-    """Return the option that makes the next command find the store of this one, with a blank before it.
-
-    >>> repeat_store(None), repeat_store(Path("my store.db"))
-    ('', " --store 'my store.db'")
-    """
-    return "" if explicit is None else f" --store {shlex.quote(str(explicit))}"
 
 
 def open_store(explicit: Path | None, *, create: bool = False, read_only: bool = False) -> Store:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from kaizen_analytics.core.settings import check_timezone, read_settings
 from kaizen_analytics.core.times import CALENDAR_MS, DAY_MS, parse_time
@@ -62,16 +61,6 @@ def choose_timezone(given: str | None) -> str:
     'Asia/Tokyo'
     """
     return configured_timezone(given) or local_timezone()
-
-
-def start_of_month(at_ms: int, timezone: str) -> int:
-    """Return when the month of a time began in a zone; both in milliseconds since the Unix epoch.
-
-    >>> start_of_month(1_789_344_000_000, "UTC")
-    1788220800000
-    """
-    moment = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(timezone))
-    return round(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
 
 
 def parse_optional_time(text: str | None, now_ms: int, timezone: str = "UTC") -> int | None:

@@ -10,13 +10,14 @@ from dataclasses import asdict, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from kaizen_analytics.cli.filters import Filter
 from kaizen_analytics.cli.options import StoreOption, command, open_store
 from kaizen_analytics.cli.output import print_note, print_table, print_unreliable
-from kaizen_analytics.cli.times import choose_timezone, start_of_month
+from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
@@ -206,8 +207,8 @@ def _show_carried(kind: str, frame: pl.DataFrame, *, as_csv: bool) -> Iterator[o
 
 
 def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int, zone: str) -> Iterator[object]:
-    start_ms = start_of_month(now_ms, zone) if chosen.since_ms is None else chosen.since_ms
-    month_end_ms = start_of_month(start_of_month(now_ms, zone) + _NEXT_MONTH_MS, zone)
+    start_ms = _start_of_month(now_ms, zone) if chosen.since_ms is None else chosen.since_ms
+    month_end_ms = _start_of_month(_start_of_month(now_ms, zone) + _NEXT_MONTH_MS, zone)
     end_ms = month_end_ms if chosen.until_ms is None else chosen.until_ms
     with open_store(store, read_only=True) as opened:
         responses = replace(chosen, since_ms=start_ms, until_ms=end_ms).read(RESPONSES, opened)
@@ -220,6 +221,12 @@ def _show_budget(chosen: Chosen, store: Path | None, budget: float, now_ms: int,
     print(f"Forecast  ${found.forecast_usd:,.2f} at the present rate: {outlook}")
     if found.unpriced_responses:
         print(f"{found.unpriced_responses:,} responses have no price and are not in these figures.")
+
+
+def _start_of_month(at_ms: int, timezone: str) -> int:
+    """Return when the month of a time began in a zone; both in milliseconds since the Unix epoch."""
+    moment = datetime.fromtimestamp(at_ms / 1000, ZoneInfo(timezone))
+    return round(moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp() * 1000)
 
 
 def _plain(frame: pl.DataFrame) -> list[dict[str, Any]]:

@@ -21,13 +21,12 @@ import polars as pl
 
 from kaizen_analytics.core.errors import ConfigError, LakeError
 from kaizen_analytics.core.files import write_file
-from kaizen_analytics.redact import refuse_leaks
+from kaizen_analytics.redact import Scanner, refuse_leaks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from kaizen_analytics.exports.tables import Export
-    from kaizen_analytics.redact import Scanner
 
 
 _FORMULA = r"^[=+\-@\t\r]"

@@ -14,11 +14,10 @@ from urllib.parse import urlsplit
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ConfigError, LakeError
 from kaizen_analytics.ingest.records import Agent
-from kaizen_analytics.redact import refuse_leaks
+from kaizen_analytics.redact import Scanner, refuse_leaks
 
 if TYPE_CHECKING:
     from kaizen_analytics.exports.tables import Export
-    from kaizen_analytics.redact import Scanner
 
 _USAGE = "gen_ai.client.inference.usage"
 _TOTALS = (

@@ -15,30 +15,25 @@ import polars as pl
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
-from kaizen_analytics.core.model import Delta, Metric
+from kaizen_analytics.core.model import Delta, Experiment, Metric
 from kaizen_analytics.core.words import clean, compact, counted, escape_markdown, format_number, format_percent
-from kaizen_analytics.experiments.evaluation import Role
+from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult, Role
 from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.exports.columns import TABLES, Table
 from kaizen_analytics.exports.project import make_frame, project
 from kaizen_analytics.pages import sentences
 from kaizen_analytics.pages.retro import describe_change, describe_followed, describe_totals, list_unknown
-from kaizen_analytics.retro.followup import Standing
-from kaizen_analytics.retro.wording import find_model_id
-from kaizen_analytics.store import list_experiments
+from kaizen_analytics.retro.followup import Followed, Standing
+from kaizen_analytics.retro.wording import Wording, find_model_id
+from kaizen_analytics.store import Store, list_experiments
 from kaizen_analytics.store.frames import list_sessions, session_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from kaizen_analytics.core.model import Experiment
-    from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult
     from kaizen_analytics.redact import Redactor
     from kaizen_analytics.retro.findings import Finding
-    from kaizen_analytics.retro.followup import Followed
     from kaizen_analytics.retro.retro import ExperimentLine, Retro
-    from kaizen_analytics.retro.wording import Wording
-    from kaizen_analytics.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

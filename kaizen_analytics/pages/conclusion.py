@@ -32,7 +32,7 @@ from kaizen_analytics.core.words import (
     join_lines,
 )
 from kaizen_analytics.experiments.decide import GuardrailStatus, Headline, Verdict
-from kaizen_analytics.experiments.evaluation import Role
+from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult, Role, Segment
 from kaizen_analytics.pages import blocks, charts, effect_text, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow, Movement, Span
@@ -41,7 +41,6 @@ from kaizen_analytics.pages.documents import evaluation_document
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult, Segment
 
 _MOST_SPANS = 70
 """Days that a chart shows one by one; beyond that, weeks."""
@@ -132,7 +131,8 @@ def _placebo(evaluation: Evaluation) -> Block:
     found = evaluation.history
     if found is None or found.found.placebo is None:
         return Block()
-    return blocks.figure(charts.placebo(found.found.placebo), sentences.placebo_caption(found.found.placebo))
+    told = dict(sentences.history(evaluation))["Placebo"]
+    return blocks.figure(charts.placebo(found.found.placebo), f"{told} The large dot is the change.")
 
 
 def entries(evaluation: Evaluation) -> list[tuple[str, str]]:

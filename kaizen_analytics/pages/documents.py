@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.words import format_moment
-from kaizen_analytics.experiments.evaluation import choose_next_step
+from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult, choose_next_step
 from kaizen_analytics.pages import effect_text, plans, sentences
 
 if TYPE_CHECKING:
     from kaizen_analytics.core.model import Window
-    from kaizen_analytics.experiments.evaluation import Evaluation, GuardrailResult, MetricResult
     from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect

@@ -17,13 +17,12 @@ from kaizen_analytics.core.words import (
     format_share,
     listed,
 )
-from kaizen_analytics.stats.effect import Degeneracy, EffectKind, Obstacle
+from kaizen_analytics.stats.effect import Degeneracy, EffectKind, Obstacle, Shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kaizen_analytics.stats import ArmSummary, Effect, Interval
-    from kaizen_analytics.stats.effect import Shortage
 
     Format = Callable[[float], str]
 

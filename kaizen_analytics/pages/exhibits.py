@@ -261,41 +261,21 @@ def _cell(value: object, decimals: int) -> str:
 
 def _theme() -> dict[str, Any]:
     """Return the Vega-Lite configuration of every chart."""
-    axis = {
-        "labelColor": INK,
-        "titleColor": INK,
-        "domainColor": INK,
-        "tickColor": INK,
-        "gridColor": INK,
-        "gridOpacity": 0.13,
-        "domainOpacity": 0.45,
-        "tickOpacity": 0.45,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "titlePadding": 10,
-    }
-    legend = {
-        "labelColor": INK,
-        "titleColor": INK,
-        "labelFontSize": 13,
-        "labelLimit": 0,
-        "symbolStrokeWidth": 3,
-        "offset": 6,
-        "orient": "top",
-        "columns": 2,
-    }
+    inked = dict.fromkeys(("labelColor", "titleColor"), INK)
+    sizes = {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 10}
+    faint = {"gridOpacity": 0.13, "domainOpacity": 0.45, "tickOpacity": 0.45}
+    boxes = {"labelFontSize": 13, "labelLimit": 0, "symbolStrokeWidth": 3, "offset": 6, "orient": "top", "columns": 2}
     return {
         "font": FONT,
         "background": "transparent",
         "padding": 2,
         "view": {"stroke": None},
-        "axis": axis,
+        "axis": {**inked, **dict.fromkeys(("domainColor", "tickColor", "gridColor"), INK), **faint, **sizes},
         "axisY": {"domain": False, "ticks": False},
-        "header": {"labelColor": INK, "titleColor": INK},
+        "header": inked,
         "mark": {"color": _CATEGORIES[0]},
         "range": {"category": _CATEGORIES},
-        "legend": legend,
+        "legend": {**inked, **boxes},
     }
 
 

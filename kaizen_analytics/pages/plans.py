@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import (
+    Binding,
     Branch,
     Classification,
     Delta,
     DesignKind,
     Direction,
+    Experiment,
     GitCommit,
+    GuardrailSpec,
     ManualTag,
     PromptFingerprint,
     WorkUnit,
@@ -29,19 +32,15 @@ from kaizen_analytics.core.words import (
     lowered,
 )
 from kaizen_analytics.experiments import binding
-from kaizen_analytics.experiments.assignment import PAST_DAYS
-from kaizen_analytics.experiments.decide import Grade
-from kaizen_analytics.experiments.plan import Cluster
+from kaizen_analytics.experiments.assignment import PAST_DAYS, PastUnits
+from kaizen_analytics.experiments.decide import Decision, Grade
+from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.stats.srm import RatioStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kaizen_analytics.core.model import Binding, Experiment, GuardrailSpec
-    from kaizen_analytics.experiments.assignment import PastUnits
-    from kaizen_analytics.experiments.decide import Decision
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.experiments.randomisation import ArmContent, Unit
     from kaizen_analytics.stats import SampleRatio
     from kaizen_analytics.store.assignments import Draw

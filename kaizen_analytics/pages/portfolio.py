@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.metrics import REGISTRY
-from kaizen_analytics.core.model import State
+from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import (
     capitalised,
@@ -29,7 +29,6 @@ from kaizen_analytics.pages.charts import ForestRow
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kaizen_analytics.core.model import Metric
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.portfolio import PortfolioLine as Line
 

@@ -18,16 +18,14 @@ from kaizen_analytics.pages import blocks, charts, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
 from kaizen_analytics.pages.charts import ForestRow
 from kaizen_analytics.pages.documents import retro_document
-from kaizen_analytics.retro.followup import Standing
-from kaizen_analytics.retro.retro import describe_window
+from kaizen_analytics.retro.followup import Followed, Standing
+from kaizen_analytics.retro.retro import Retro, describe_window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kaizen_analytics.retro.classes import Change
     from kaizen_analytics.retro.findings import Finding
-    from kaizen_analytics.retro.followup import Followed
-    from kaizen_analytics.retro.kinds import Change
-    from kaizen_analytics.retro.retro import Retro
 
 _SHOWN_CARDS, _SHOWN_FINDINGS = 3, 10
 _CARD_CHARS = 160
@@ -256,7 +254,7 @@ def describe_totals(retro: Retro) -> str:
 def describe_change(change: Change) -> str:
     """Return what to do, with code between backticks.
 
-    >>> from kaizen_analytics.retro.kinds import Change
+    >>> from kaizen_analytics.retro.classes import Change
     >>> describe_change(Change(file="AGENTS.md", line="Run `make`."))
     'add to `AGENTS.md`: Run `make`.'
     """

@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.metrics import REGISTRY
-from kaizen_analytics.core.model import Absolute, Delta, Direction, State
+from kaizen_analytics.core.model import Absolute, Delta, Direction, Metric, State
 from kaizen_analytics.core.words import (
     capitalised,
     counted,
@@ -29,6 +29,7 @@ from kaizen_analytics.experiments.decide import (
     IMPROVED,
     MIN_HISTORY_DAYS,
     Claim,
+    Decision,
     Grade,
     GuardrailStatus,
     Headline,
@@ -37,34 +38,28 @@ from kaizen_analytics.experiments.decide import (
     worst_of,
 )
 from kaizen_analytics.experiments.evaluation import (
+    Caution,
     CautionKind,
+    Evaluation,
+    GuardrailResult,
     History,
+    MetricResult,
     NextStep,
+    Quality,
+    TaskCheck,
     choose_next_step,
     is_over,
     percent_of,
 )
-from kaizen_analytics.experiments.power import REACH_DAYS, lies_beyond
-from kaizen_analytics.experiments.sizing import MIN_DAYS_AFTER
+from kaizen_analytics.experiments.power import REACH_DAYS, PowerTable, lies_beyond
+from kaizen_analytics.experiments.sizing import MIN_DAYS_AFTER, Reach
 from kaizen_analytics.pages import effect_text, plans
 from kaizen_analytics.stats.srm import RatioStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kaizen_analytics.core.model import Metric
-    from kaizen_analytics.experiments.decide import Decision
-    from kaizen_analytics.experiments.evaluation import (
-        Caution,
-        Evaluation,
-        GuardrailResult,
-        MetricResult,
-        Quality,
-        TaskCheck,
-    )
     from kaizen_analytics.experiments.portfolio import Portfolio
-    from kaizen_analytics.experiments.power import PowerTable
-    from kaizen_analytics.experiments.sizing import Reach
     from kaizen_analytics.retro.retro import ExperimentLine
     from kaizen_analytics.stats import Effect, Interval
     from kaizen_analytics.stats.before_after import Drift, DriftBound, Placebo, StratifiedEffect
@@ -357,16 +352,6 @@ def history(evaluation: Evaluation) -> list[tuple[str, str]]:
         *([] if placebo is None else [("Placebo", _placebo(placebo))]),
         *(("Drift", text) for text in (" ".join(line), "" if drift is None else _step(drift)) if text),
     ]
-
-
-def placebo_caption(placebo: Placebo) -> str:
-    """Return what the picture of the placebo dates shows.
-
-    >>> from kaizen_analytics.stats.before_after import Placebo
-    >>> placebo_caption(Placebo(window_days=7, days=(-9,), jumps=(0.1,), jump=2.0, as_large=0)).partition(". ")[0]
-    'At 1 other date, a jump of this size was seen 0 times (windows of 7 days)'
-    """
-    return f"{_placebo(placebo)} The large dot is the change."
 
 
 def _standardised(past: History, level: float) -> list[str]:
@@ -725,15 +710,6 @@ def power_scope(table: PowerTable) -> str:
         "are those of resampled histories: what the same size gives if this history is not quite like the next weeks. "
         "Arms before and after a change need more (--bind git)."
     )
-
-
-def power_goal(table: PowerTable) -> str:
-    """Return what an experiment is to prove.
-
-    >>> power_goal(power_table)
-    'any improvement'
-    """
-    return f"a change of {format_given(table.target_pct)}" if table.target_pct else "any improvement"
 
 
 def portfolio(found: Portfolio) -> str:

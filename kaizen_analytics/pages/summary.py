@@ -25,8 +25,8 @@ from kaizen_analytics.core.words import (
     join_lines,
 )
 from kaizen_analytics.experiments.evaluation import Evaluation
-from kaizen_analytics.experiments.portfolio import Portfolio
-from kaizen_analytics.experiments.power import PowerTable, lies_beyond
+from kaizen_analytics.experiments.portfolio import Portfolio, PortfolioLine
+from kaizen_analytics.experiments.power import PowerRow, PowerTable, lies_beyond
 from kaizen_analytics.pages import blocks, charts, conclusion, effect_text, retro, sentences
 from kaizen_analytics.pages.blocks import Block, Tone
 from kaizen_analytics.retro.retro import Retro
@@ -35,8 +35,6 @@ from kaizen_analytics.stats import Effect, Interval
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from kaizen_analytics.experiments.portfolio import PortfolioLine
-    from kaizen_analytics.experiments.power import PowerRow
 
 _WIDTH = 100
 _COLOURS = {Tone.GOOD: "32", Tone.BAD: "31", Tone.UNCLEAR: "33", Tone.NEUTRAL: "1"}
@@ -130,7 +128,8 @@ def _summarise_portfolio(portfolio: Portfolio) -> Block:
 def _summarise_power(table: PowerTable) -> Block:
     """Return what it takes to prove changes of several sizes."""
     wanted = format_given(100 * table.power)
-    label, goal = REGISTRY[table.metric].label, sentences.power_goal(table)
+    label = REGISTRY[table.metric].label
+    goal = f"a change of {format_given(table.target_pct)}" if table.target_pct else "any improvement"
     dated = table.after_days is not None
     per_arm = [] if dated else [f"per arm for {wanted}"]
     chance = f"right in {table.after_days if dated else table.days} days"

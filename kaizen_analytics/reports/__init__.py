@@ -2,7 +2,7 @@
 
 catalogue    which notebooks are reports, and the parameters of each, checked before a kernel starts
 runner       one run, or several at once: locked, staged, executed, judged, published whole, recorded
-execution, publication     what the runner is made of; the record of a run
+publication  the folder of a run, and its record
 rendering    an executed notebook as HTML, Markdown and JSON
 sharing      reports that leave this machine
 schedules    which slots are due, making them, and the units that make a scheduler call us

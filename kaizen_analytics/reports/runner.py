@@ -8,18 +8,22 @@ several reports at once, each in a process of its own: a crash takes one report 
 from __future__ import annotations
 
 import hashlib
+import logging
 import multiprocessing
 import os
 import platform
+import re
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -36,18 +40,14 @@ from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.redact import cover_secrets
 from kaizen_analytics.reports import publication
-from kaizen_analytics.reports.catalogue import Report, check_parameters
-from kaizen_analytics.reports.execution import Execution, execute, strip_traces
+from kaizen_analytics.reports.catalogue import Report, Value, check_parameters
 from kaizen_analytics.reports.publication import EXIT_CODES, OutputError, OutputFile, RunRecord, RunState
 from kaizen_analytics.reports.rendering import FORMATS, RunFacts, find_data, render_report
 from kaizen_analytics.reports.sharing import Share, prepare_share
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from multiprocessing.context import SpawnContext, SpawnProcess
 
-    from kaizen_analytics.reports.catalogue import Value
-    from kaizen_analytics.reports.execution import Progress
 
 _MANUAL = "manual"
 _NOTEBOOK_FILE = "report.ipynb"
@@ -59,6 +59,24 @@ class BusyError(ReportError):
     """Another run is writing the same output."""
 
     exit_code = 75
+
+
+_Progress = Callable[[int, int], None]
+"""Called with the number of finished cells and the number of all cells."""
+
+_START_TIMEOUT_S = 60
+_KERNEL = "python3"
+_LONGEST_ERROR = 2_000
+_CONTROL = re.compile("\x1b\\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Execution:
+    """How an execution ended. `notebook` is None when no kernel came up; `error` is None after a success."""
+
+    state: RunState
+    notebook: Any
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +147,7 @@ class Runner:
     """What a run needs from the world: a clock and a place to show progress."""
 
     clock: Callable[[], int] = field(default=read_clock)
-    progress: Progress = field(default=_ignore_progress)
+    progress: _Progress = field(default=_ignore_progress)
 
     def run(self, request: RunRequest) -> RunResult:
         """Make one report.
@@ -204,11 +222,11 @@ class Runner:
         )
         return record if share is None else share.redact_record(record)
 
-    def _make(self, prepared: _Prepared, record: RunRecord, staging: Path) -> tuple[Execution, dict[str, bytes]]:
+    def _make(self, prepared: _Prepared, record: RunRecord, staging: Path) -> tuple[_Execution, dict[str, bytes]]:
         """Execute the notebook, and return the files of the report; of a failed run, the executed notebook."""
         request, share = prepared.request, prepared.share
         with nullcontext() if share is None else share.active(staging):
-            execution = execute(
+            execution = _execute(
                 request.report.notebook(),
                 prepared.parameters,
                 folder=request.report.path.resolve().parent,
@@ -229,7 +247,7 @@ class Runner:
             made_at_ms=record.started_at_ms,
             versions=record.versions,
         )
-        outputs = render_report(strip_traces(execution.notebook), request.formats, facts)
+        outputs = render_report(_strip_traces(execution.notebook), request.formats, facts)
         if share is not None:
             share.refuse_leaks({**outputs, publication.RUN_FILE: record.to_json()}, request.report.source)
         return execution, outputs
@@ -399,7 +417,7 @@ def _new_run_id(output: Path, at_ms: int, fingerprint: str) -> str:
     return next(f"{stem}-{number}" for number in range(2, len(taken) + 3) if f"{stem}-{number}" not in taken)
 
 
-def _without_secrets(failed: Execution) -> tuple[Execution, dict[str, bytes]]:
+def _without_secrets(failed: _Execution) -> tuple[_Execution, dict[str, bytes]]:
     """Return a run that failed as it is kept, and its notebook: its traceback may show what no page would."""
     import nbformat
 
@@ -503,3 +521,143 @@ def _finish(job: _Job) -> RunResult | KaizenError:
                 answer = failure
     job.process.join()
     return answer
+
+
+def _execute(
+    notebook: Any,  # noqa: ANN401 - nbformat has no types
+    parameters: Mapping[str, Value],
+    *,
+    folder: Path,
+    timeout_s: float,
+    progress: _Progress,
+) -> _Execution:
+    """Run all cells of a notebook, which is not changed, in a kernel of its own that works in `folder`.
+
+    papermill marks every cell of a killed or timed-out run as completed and takes `sys.exit(0)` for success. Here a run
+    is a success only if every code cell has an execution count and none has an error.
+
+    Raises:
+        KeyboardInterrupt: an interruption, after the kernel is gone.
+        OSError: the kernel could not be started.
+    """
+    from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    watch = _Watch(timeout_s=timeout_s, progress=progress)
+    try:
+        _run_papermill(notebook, parameters, watch, folder)
+    except PapermillExecutionError:
+        pass  # the judgement below finds the cell
+    except CellTimeoutError:
+        error = f"The notebook ran longer than {timeout_s:g} s, in {watch.cell_words()}; see --timeout."
+        return _Execution(state=RunState.TIMED_OUT, notebook=watch.notebook, error=error)
+    except DeadKernelError:
+        error = f"The kernel died in {watch.cell_words()}: it crashed, left by os._exit, or ran out of memory."
+        return _Execution(state=RunState.KERNEL_DIED, notebook=watch.notebook, error=error)
+    except (RuntimeError, NoSuchKernel) as failure:
+        if watch.notebook is not None:
+            raise
+        error = f"The kernel did not start: {_clean_text(str(failure))}. Is ipykernel installed?"
+        return _Execution(state=RunState.KERNEL_DIED, notebook=None, error=error)
+    return _judge_execution(watch.notebook)
+
+
+def _judge_execution(notebook: Any) -> _Execution:  # noqa: ANN401 - nbformat has no types
+    """Return a success only if every code cell ran and none has an error."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    errors = [
+        _describe_error(output, number, len(cells))
+        for number, cell in enumerate(cells, start=1)
+        for output in cell.outputs
+        if output.output_type == "error"
+    ]
+    errors += [
+        f"Code cell {number} of {len(cells)} did not run: the notebook stopped before its end."
+        for number, cell in enumerate(cells, start=1)
+        if cell.execution_count is None
+    ]
+    state = RunState.FAILED if errors else RunState.SUCCESS
+    return _Execution(state=state, notebook=notebook, error=errors[0] if errors else None)
+
+
+def _strip_traces(notebook: Any) -> Any:  # noqa: ANN401 - nbformat has no types
+    """Return `notebook` without the times, paths and random ids that papermill and nbclient put into it."""
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.id = "injected-parameters"
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+    return notebook
+
+
+def _clean_text(text: str) -> str:
+    """Return text from a kernel without control characters, cut to a size that fits a record."""
+    return _CONTROL.sub("", text).strip()[:_LONGEST_ERROR]
+
+
+class _Watch:
+    """What nbclient's hooks tell us: the notebook as it fills, the cell at work, the time that is left."""
+
+    def __init__(self, *, timeout_s: float, progress: _Progress) -> None:
+        self.notebook: Any = None
+        self.timeout_s = timeout_s
+        self.progress = progress
+        self.cell_index = 0
+        self.deadline = time.monotonic() + timeout_s
+
+    def start(self, notebook: Any) -> None:  # noqa: ANN401 - nbformat has no types
+        self.notebook = notebook
+        self.progress(0, len(notebook.cells))
+
+    def enter(self, cell: Any, cell_index: int) -> None:  # noqa: ANN401, ARG002 - the signature of a hook
+        self.cell_index = cell_index
+
+    def leave(self, cell: Any, cell_index: int) -> None:  # noqa: ANN401, ARG002 - the signature of a hook
+        self.progress(cell_index + 1, len(self.notebook.cells))
+
+    def time_left_s(self, cell: Any) -> float:  # noqa: ANN401, ARG002 - the signature of a hook
+        return max(self.deadline - time.monotonic(), 0.001)
+
+    def cell_words(self) -> str:
+        return f"cell {self.cell_index + 1} of {len(self.notebook.cells)}"
+
+
+def _run_papermill(
+    notebook: Any,  # noqa: ANN401 - nbformat has no types
+    parameters: Mapping[str, Value],
+    watch: _Watch,
+    folder: Path,
+) -> None:
+    from papermill import execute_notebook
+    from traitlets.config import Config
+
+    # papermill and nbclient log what becomes the run's error; a traceback on the terminal would say it twice.
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)
+    execute_notebook(
+        notebook,
+        None,  # no file of papermill's: the notebook reaches us through the hook, also after a failure
+        parameters=dict(parameters),
+        progress_bar=False,
+        start_timeout=_START_TIMEOUT_S,
+        kernel_name=_KERNEL,
+        language="python",
+        autosave_cell_every=0,
+        timeout_func=watch.time_left_s,
+        shutdown_kernel="immediate",
+        extra_arguments=["--HistoryManager.enabled=False"],  # texts of a shared report stay out of the home folder
+        config=Config(KernelManager={"transport_encryption": "auto"}),
+        resources={"metadata": {"path": str(folder)}},  # the kernel's working directory; ours stays
+        record_timing=False,
+        store_widget_state=False,
+        on_notebook_start=watch.start,
+        on_cell_start=watch.enter,
+        on_cell_complete=watch.leave,
+    )
+
+
+def _describe_error(output: Any, number: int, total: int) -> str:  # noqa: ANN401 - nbformat has no types
+    if output.ename == "SystemExit":
+        return f"Code cell {number} of {total} left the notebook with sys.exit({_clean_text(output.evalue)})."
+    return f"Code cell {number} of {total} failed: {_clean_text(f'{output.ename}: {output.evalue}')}"

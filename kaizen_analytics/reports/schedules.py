@@ -17,12 +17,12 @@ import itertools
 import shlex
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
@@ -32,16 +32,11 @@ from kaizen_analytics.core.model import State
 from kaizen_analytics.experiments.lifecycle import conclude
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.reports.catalogue import check_parameters, load_report
-from kaizen_analytics.reports.publication import RunState, find_records
+from kaizen_analytics.reports.publication import RunRecord, RunState, find_records
 from kaizen_analytics.reports.runner import BusyError, RunRequest, RunResult, bury_dead_runs
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.assignments import fold_spool
 from kaizen_analytics.store.experiments import get_experiment
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from kaizen_analytics.reports.publication import RunRecord
 
 _GRACE = timedelta(hours=1)
 """How late a slot may be made when nothing is caught up."""

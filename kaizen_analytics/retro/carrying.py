@@ -14,11 +14,10 @@ import polars as pl
 
 from kaizen_analytics.core.queries import Query
 from kaizen_analytics.retro.material import read_responses
-from kaizen_analytics.usage import known_sum
+from kaizen_analytics.usage import Chosen, known_sum
 
 if TYPE_CHECKING:
     from kaizen_analytics.store import Store
-    from kaizen_analytics.usage import Chosen
 
 KINDS = ("skill", "mcp_server")
 """What texts are carried of."""

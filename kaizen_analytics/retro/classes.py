@@ -12,6 +12,7 @@ import re
 import shlex
 import tomllib
 from collections import Counter
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -27,43 +28,116 @@ from kaizen_analytics.retro.commands import (
     quote,
     split_parts,
 )
-from kaizen_analytics.retro.kinds import (
-    NEEDS_NO_TEST,
-    PROVEN_BY_LOT,
-    Change,
-    Exposure,
-    FindingClass,
-    FindingText,
-    Group,
-)
-from kaizen_analytics.retro.material import is_fixer, read_rules, started_in
+from kaizen_analytics.retro.material import Material, is_fixer, read_rules, started_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from kaizen_analytics.core.model import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The change that a finding proposes: a line for the agents' instructions, values for a settings file, or a habit.
+
+    `file` is relative to the repository's root. `line` is one line of Markdown; `merge` is JSON to merge into a file.
+    `habit` is what people do instead: it changes no file.
+    """
+
+    file: str = ""
+    line: str = ""
+    merge: str = ""
+    habit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FindingText:
+    """What a judge says about a group: a title, and a `line` for the agents' instructions or another `change`.
+
+    `seen` stands in place of the counts, `more` after them. `cost_usd` replaces the sum of the rows' costs, and `test`
+    the class's, where they are not None.
+    """
+
+    title: str
+    line: str = ""
+    change: Change | None = None
+    seen: str | None = None
+    more: str = ""
+    test: str | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Exposure:
+    """Which sessions could have shown a class: those with a row in `frame` that meets `condition`.
+
+    `words` names them, `lacking` says why a class cannot be evaluated without any.
+    """
+
+    words: str
+    lacking: str
+    frame: str
+    condition: pl.Expr = field(default_factory=lambda: pl.lit(value=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The moments of one subject in one repository; `exposed` sessions of the window could have shown it."""
+
+    repository: str
+    subject: str
+    rows: pl.DataFrame
+    exposed: int
+    material: Material
+    window: Window
+
+
+_PROVEN_BY_LOT = (
+    "Draw the change by lot for each session and compare the share of sessions in which this happens: "
+    "'kaizen-analytics exp new --from-finding' plans it."
+)
+_NEEDS_NO_TEST = "Needs no experiment: apply it, and the next retros count whether it still happens."
+
+
+@dataclass(frozen=True, slots=True)
+class FindingClass:
+    """One class: its rows come from `sql/retro/<query>.sql`, by default of its own name.
+
+    `keep` chooses among them, `word` judges what recurs.
+    """
+
+    name: str
+    exposure: _Exposure
+    word: Callable[[Group, pl.DataFrame], _FindingText | None]
+    saving: str = "the failed call and the answer to it, each time"
+    test: str = _PROVEN_BY_LOT
+    keep: Callable[[Group], pl.DataFrame] = lambda group: group.rows
+    query: str = ""
+
 
 _SETTINGS = ".claude/settings.json"
 _TEXTS = tomllib.loads(files(__package__).joinpath("texts.toml").read_text(encoding="utf-8"))
 """Title and line of the simple classes, by class and subject."""
 
 
-_SHELL = Exposure("sessions that ran commands", "no session ran a command", "calls", pl.col("command").is_not_null())
-_CALLS = Exposure("sessions that called tools", "no session called a tool", "calls")
-_EDITS = Exposure("sessions that edited files", "no session edited a file", "calls", pl.col("is_edit"))
-_PRICED = Exposure(
+_SHELL = _Exposure("sessions that ran commands", "no session ran a command", "calls", pl.col("command").is_not_null())
+_CALLS = _Exposure("sessions that called tools", "no session called a tool", "calls")
+_EDITS = _Exposure("sessions that edited files", "no session edited a file", "calls", pl.col("is_edit"))
+_PRICED = _Exposure(
     "sessions with known costs",
     "no response has a price and a count of cached tokens",
     "responses",
     pl.col("read_usd").is_not_null() & pl.col("read_tokens").is_not_null(),
 )
-_ANSWERED = Exposure("sessions with an answer", "no session has an answer", "responses")
-_PROMPTS = Exposure(
+_ANSWERED = _Exposure("sessions with an answer", "no session has an answer", "responses")
+_PROMPTS = _Exposure(
     "sessions with several prompts",
     "no session has more than one prompt",
     "prompts",
     pl.len().over("session_id") > 1,
 )
-_CHECKED = Exposure("sessions that ran a check", "no session ran a check", "calls", pl.col("check").is_not_null())
-_DELEGATED = Exposure(
+_CHECKED = _Exposure("sessions that ran a check", "no session ran a check", "calls", pl.col("check").is_not_null())
+_DELEGATED = _Exposure(
     "sessions with sub-agents",
     "no session started a sub-agent",
     "calls",
@@ -100,7 +174,7 @@ def _most_common(items: Iterable[str]) -> tuple[str, int]:
     return min(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _word_wrong_command(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_wrong_command(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     problem, _, what = group.subject.split(":", 2)
     if problem == "sibling":
         return _text("wrong_command", "sibling")
@@ -120,14 +194,14 @@ def _word_wrong_command(group: Group, rows: pl.DataFrame) -> FindingText | None:
         "module": f"it has no `{what}`",
     }
     if times and bad_code and not good:
-        return FindingText(
+        return _FindingText(
             title=f"{bad_code} does not work here; the command behind it does",
             more=f"; {counted(times, 'time')} it then worked without",
             line=f"Leave out {bad_code}: there is no such program here.",
         )
     if not times or bad_code is None or good_code is None:
         return None
-    return FindingText(
+    return _FindingText(
         title=f"{bad_code} does not work here; {good_code} does",
         more=f"; {counted(times, 'time')} {good_code} then worked",
         line=f"Run {good_code}, not {bad_code}: {reasons[problem]}.",
@@ -144,7 +218,7 @@ def _shared_pair(
     return shared.most_common(1)[0] if shared else (("", ""), 0)
 
 
-def _word_path(group: Group, rows: pl.DataFrame, what: str) -> FindingText | None:
+def _word_path(group: Group, rows: pl.DataFrame, what: str) -> _FindingText | None:
     """Word a program that is installed but not on the PATH: later commands found it in a folder of programs."""
     found = [
         (row["root_id"], find_program_folder(what, text))
@@ -159,16 +233,16 @@ def _word_path(group: Group, rows: pl.DataFrame, what: str) -> FindingText | Non
     export = f'echo \'export PATH="$PATH:{folder.replace("~", "$HOME", 1)}"\' >> "$CLAUDE_ENV_FILE"'
     hook = {"hooks": {"SessionStart": [{"hooks": [{"type": "command", "command": export}]}]}}
     change = _set_for_claude(group, rows, hook)
-    return FindingText(
+    return _FindingText(
         title=f"{code} is not on the agent's PATH",
         more=f"; `{folder}/{what}` then worked",
         line=f"Run `{folder}/{what}`, not {code}: it is not on the PATH.",
         change=change,
-        test=PROVEN_BY_LOT if change is None else NEEDS_NO_TEST,
+        test=_PROVEN_BY_LOT if change is None else _NEEDS_NO_TEST,
     )
 
 
-def _word_wrong_folder(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_wrong_folder(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     """Word a command that worked once it ran in another folder of the repository."""
     root = group.repository.rstrip("/")
 
@@ -187,17 +261,17 @@ def _word_wrong_folder(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if not times or code is None or place is None or elsewhere:
         return None
     if folder in (root, "."):
-        return FindingText(
+        return _FindingText(
             title=f"{code} fails in folders below the root",
             line=f"Run {code} in the root of the repository.",
         )
-    return FindingText(
+    return _FindingText(
         title=f"{code} fails outside of {place}",
         line=f"Run {code} in {place} of this repository: `cd {folder}` first.",
     )
 
 
-def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_missing_path(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     if group.subject == "guess":
         paths = rows["remedy"].list.first()
         if paths.n_unique() < 3:
@@ -213,18 +287,18 @@ def _word_missing_path(group: Group, rows: pl.DataFrame) -> FindingText | None:
         or group.subject in group.material.present.get(group.repository, ())
     ):
         return None
-    return FindingText(
+    return _FindingText(
         title=f"Agents look for {path}, which does not exist",
         line=f"There is no {path} in this repository: do not look for it.",
     )
 
 
-def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+def _word_unknown_helper(group: Group, _rows: pl.DataFrame) -> _FindingText | None:
     tool, _, name = group.subject.partition(":")
     code, noun = quote(name, is_path=True), "skill" if tool == "Skill" else "agent type"
     if code is None:
         return None
-    return FindingText(
+    return _FindingText(
         title=f"Agents call the {noun} {code}, which does not exist",
         line=f"There is no {noun} {code} here: do what was asked without it.",
     )
@@ -236,7 +310,7 @@ _MAIN_REASON = 0.8
 """The share of the refusals from which one reason stands for all of them."""
 
 
-def _word_edit_refused(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_edit_refused(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     edits = _in_window(group, group.material.calls.filter(_EDITS.condition))
     problems = edits.filter("failed").get_column("problem").drop_nulls()
     reasons = problems.filter(problems.is_in(list(_TEXTS["edit_refused"])))
@@ -247,17 +321,17 @@ def _word_edit_refused(group: Group, rows: pl.DataFrame) -> FindingText | None:
     title, line = _TEXTS["edit_refused"][reason]
     share = f", {100 * rows.height / edits.height:.0f} % of {edits.height} edits"
     if is_main:
-        return FindingText(title=title, line=line, more=share)
+        return _FindingText(title=title, line=line, more=share)
     told = [(_TEXTS["edit_refused"][name], count) for name, count in [(reason, times), *others]]
     seen = ", ".join(f"{counted(count, 'time')} {text[0].partition(' because ')[2]}" for text, count in told)
-    return FindingText(
+    return _FindingText(
         title="Edits are refused for several reasons",
         line=" ".join(text[1] for text, _ in told),
         more=f"{share}: {seen}",
     )
 
 
-def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     parts = [words for row in rows["remedy"] for words in split_parts(row[0]) if is_fixer(shlex.join(words))]
     if group.subject == "any":
         checks = {
@@ -266,7 +340,7 @@ def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | No
         named = sorted({code for words in parts if (code := quote(shlex.join(drop_files(words))))})
         if len(checks) < 2 or not named:
             return None
-        return FindingText(
+        return _FindingText(
             title="Checks of the format fail, and a fixer is run next",
             more=f": {', '.join(named)}",
             line=f"Before a lint or format check, run the fixer on the files that you changed: {', '.join(named[:3])}.",
@@ -275,13 +349,13 @@ def _word_fix_before_check(group: Group, rows: pl.DataFrame) -> FindingText | No
     fixer_code, check_code = quote(fixer), quote(group.subject)
     if times < 2 or fixer_code is None or check_code is None:
         return None
-    return FindingText(
+    return _FindingText(
         title=f"{check_code} fails, and {fixer_code} is run next",
         line=f"Run {fixer_code} before {check_code}: it repairs what it can by itself.",
     )
 
 
-def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_large_output(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     action = group.subject.removeprefix("of:")
     code, known = quote(action), _TEXTS["large_output"].get(group.subject)
     # Of what an interpreter was given itself, nothing recurs.
@@ -294,7 +368,7 @@ def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
     chars = _in_window(group, group.material.calls).join(
         rows.select("session_id", "seq"), on=["session_id", "seq"], how="semi"
     )["chars"]
-    return FindingText(
+    return _FindingText(
         title=f"Large {noun} stay in the context for whole sessions",
         more=f"; half of them have {_half_of(chars):,} characters or more",
         line=line,
@@ -304,7 +378,7 @@ def _word_large_output(group: Group, rows: pl.DataFrame) -> FindingText | None:
 _SHOWN_FILES = 3
 
 
-def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_whole_file(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     sizes = rows.group_by("detail").agg(pl.len().alias("times"))
     top = sizes.sort(["times", "detail"], descending=[True, False]).head(_SHOWN_FILES)
     # What lies outside of the repository has another path on each machine.
@@ -315,17 +389,17 @@ def _word_whole_file(group: Group, rows: pl.DataFrame) -> FindingText | None:
     if group.subject == "guidance":
         habit = "shorten them to what every use needs, and move the rest into files that they name"
         title = f"{counted(sizes.height, 'long file')} of skills and instructions read again and again"
-        return FindingText(title=title, more=told, change=Change(habit=habit), test=NEEDS_NO_TEST)
+        return _FindingText(title=title, more=told, change=Change(habit=habit), test=_NEEDS_NO_TEST)
     if not files:
         return None
-    return FindingText(
+    return _FindingText(
         title=f"{counted(sizes.height, 'large file')} read whole or in large pieces, again and again",
         line="Find the place with `grep -n`, and read only the lines around it, in long files: "
         f"{', '.join(code for code, _ in files)}.",
     )
 
 
-def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_start_context(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     start = _half_of(rows["detail"].cast(pl.Int64))
     lean = min(int(tokens) for (tokens,) in rows["remedy"])
     title = f"Sessions start with {start:,} tokens; the leanest with {lean:,}"
@@ -337,21 +411,21 @@ def _word_start_context(group: Group, rows: pl.DataFrame) -> FindingText | None:
     ]
     if unused and (change := _set_for_claude(group, rows, {"disabledMcpjsonServers": unused})):
         named = ", ".join(f"`{name}`" for name in unused)
-        return FindingText(
-            title=title, more=f"; no session used {named} of `.mcp.json`", change=change, test=NEEDS_NO_TEST
+        return _FindingText(
+            title=title, more=f"; no session used {named} of `.mcp.json`", change=change, test=_NEEDS_NO_TEST
         )
     habit = (
         "run `kaizen-analytics guidance` in the repository, and remove the servers, skills and instructions that no "
         "session used"
     )
-    return FindingText(title=title, change=Change(habit=habit), test=NEEDS_NO_TEST)
+    return _FindingText(title=title, change=Change(habit=habit), test=_NEEDS_NO_TEST)
 
 
 def _keep_subjects(start: str) -> Callable[[Group], pl.DataFrame]:
     return lambda group: group.rows.filter(pl.col("subject").str.starts_with(start))
 
 
-def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_cache_expired(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     if group.subject != "expired:5":
         more = f"; half of them paid for {_half_of(rows['tokens']):,} tokens or more once again"
         return _text("cache_expired", "longer", more=more)
@@ -359,7 +433,7 @@ def _word_cache_expired(group: Group, rows: pl.DataFrame) -> FindingText | None:
     change = _set_for_claude(group, rows, {"promptCacheTtl": "1h"})
     if saved <= 0 or change is None:
         return None
-    return FindingText(
+    return _FindingText(
         title="Pauses over 5 minutes expire the prompt cache; a cache of one hour would have cost less",
         more="; the whole context was written anew after a longer break",
         change=change,
@@ -389,7 +463,7 @@ _MIN_STEPS = 3
 """How often a session's person must say no more than to go on, on average, for it to be step by step."""
 
 
-def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     words = group.subject.split()
     if group.subject == "go on":
         if rows.height < _MIN_STEPS * rows["root_id"].n_unique():
@@ -410,8 +484,8 @@ def _word_repeated_prompt(group: Group, rows: pl.DataFrame) -> FindingText | Non
         return None
     after = " and its checks pass" if words[0] in ("commit", "push", "open", "create") else ""
     if is_rule:
-        return FindingText(title=f"People keep telling agents: {code}", line=f"What people ask for each time: {code}.")
-    return FindingText(
+        return _FindingText(title=f"People keep telling agents: {code}", line=f"What people ask for each time: {code}.")
+    return _FindingText(
         title=f"People keep asking agents for this: {code}",
         line=f"When a piece of work is done{after}, do this without being asked: {code}.",
     )
@@ -430,7 +504,7 @@ _MIN_CHECKED = 0.5
 """The share of sessions that must run a check for it to be the repository's custom."""
 
 
-def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     checked = group.rows.filter(pl.col("remedy").list.len() > 0)
     check, times = _most_common(name for names in checked["remedy"] for name in set(names))
     code = quote(check)
@@ -438,7 +512,7 @@ def _word_unchecked_end(group: Group, rows: pl.DataFrame) -> FindingText | None:
     is_narrow = re.search(r"\.\w+(?:$|[\s:])|::|(?:^|\s)(?:-run|-k|-t|--grep|--filter|-p)\b", check.replace("...", ""))
     if code is None or is_narrow or checked.height < _MIN_CHECKED * group.rows.height or times < 2:
         return None
-    return FindingText(
+    return _FindingText(
         title="Sessions that edit code end without a check",
         change=_hook_end(group, rows, check),
         seen=(
@@ -466,39 +540,39 @@ def _hook_end(group: Group, rows: pl.DataFrame, check: str) -> Change | None:
     return _set_for_claude(group, rows, {"hooks": {"Stop": [{"hooks": [hook]}]}})
 
 
-def _word_rework(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_rework(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     if group.subject == "undone":
         return _text("rework", "undone")
     code = quote(_most_common(name for names in rows["remedy"] for name in names)[0] or group.subject)
     if code is None:
         return None
     if group.subject == "lint":
-        return FindingText(
+        return _FindingText(
             title=f"{code} fails on code that is written already, and is mended by hand",
             line=f"Run {code} as soon as the first file of a change is written, and write the others by what it says.",
         )
-    return FindingText(
+    return _FindingText(
         title=f"{code} fails again and again between edits: which rule or test is missing beforehand?",
         line=f"When {code} has failed twice in a row, stop editing: read the failing test and the code that it calls, "
         "and say what the cause is before the next edit.",
     )
 
 
-def _word_service(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_service(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     if group.subject == "truncated":
         change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "64000"}})
-        return _text("service", "truncated", change=change, test=NEEDS_NO_TEST)
+        return _text("service", "truncated", change=change, test=_NEEDS_NO_TEST)
     if group.subject != "rate_limit":
         return None
     habit = "see `kaizen-analytics usage --by window`, and start long work after a window has turned"
-    return FindingText(title="The limit of the plan ends sessions", change=Change(habit=habit), test=NEEDS_NO_TEST)
+    return _FindingText(title="The limit of the plan ends sessions", change=Change(habit=habit), test=_NEEDS_NO_TEST)
 
 
 _MIN_SAVED = 0.02
 """The share of the repository's cost below which another model is not worth an experiment."""
 
 
-def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_smaller_model(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     who, model, smaller = group.subject.split(":", 2)
     if _agents(rows, group.material.sessions) != ["claude_code"] or quote(model) is None:
         return None
@@ -509,15 +583,15 @@ def _word_smaller_model(group: Group, rows: pl.DataFrame) -> FindingText | None:
     edits = _in_window(group, group.material.calls).filter("is_edit")
     if who == "agents" and edits.filter(pl.col("session_id") != pl.col("root_id")).is_empty():
         change = _set_for_claude(group, rows, {"env": {"CLAUDE_CODE_SUBAGENT_MODEL": smaller}})
-        return FindingText(title=f"Sub-agents that only read run on `{model}`", more=more, change=change)
+        return _FindingText(title=f"Sub-agents that only read run on `{model}`", more=more, change=change)
     kind = smaller.split("-")[1]
     if who == "agents":
-        return FindingText(
+        return _FindingText(
             title=f"Sub-agents that only read run on `{model}`",
             more=more,
             line=f"Start sub-agents that only read with `model: {kind}`.",
         )
-    return FindingText(
+    return _FindingText(
         title=f"Requests that need only reading run on `{model}`",
         more=more,
         line=f"When a request needs only reading, let one sub-agent with `model: {kind}` read, and answer from its "
@@ -537,30 +611,30 @@ def _keep_refused(group: Group) -> pl.DataFrame:
     return group.rows.filter(pl.Series(kept, dtype=pl.Boolean) & (pl.col("remedy").list.first() == "refused"))
 
 
-def _word_approval(group: Group, rows: pl.DataFrame) -> FindingText | None:
+def _word_approval(group: Group, rows: pl.DataFrame) -> _FindingText | None:
     rules = sorted({rule for command in rows["detail"] if (rule := allow(command))})
     change = _set_for_claude(group, rows, {"permissions": {"allow": rules}})
     if change is None:
         return None
-    return FindingText(title=f"Harmless commands wait for approval: `{group.subject}`", change=change)
+    return _FindingText(title=f"Harmless commands wait for approval: `{group.subject}`", change=change)
 
 
-def _word_refused(group: Group, _rows: pl.DataFrame) -> FindingText | None:
+def _word_refused(group: Group, _rows: pl.DataFrame) -> _FindingText | None:
     code = quote(group.subject)
     if code is None:
         return None
-    return FindingText(
+    return _FindingText(
         title=f"People refuse {code}",
         line=f"Do not run {code} unless you are asked to; say what you would run instead.",
     )
 
 
-def _text(name: str, subject: str, **more: Any) -> FindingText:  # noqa: ANN401 - other fields of the text
+def _text(name: str, subject: str, **more: Any) -> _FindingText:  # noqa: ANN401 - other fields of the text
     title, line = _TEXTS[name][subject]
-    return FindingText(title=title, line=line, **more)
+    return _FindingText(title=title, line=line, **more)
 
 
-def _told(name: str, more: Callable[[pl.DataFrame], str]) -> Callable[[Group, pl.DataFrame], FindingText | None]:
+def _told(name: str, more: Callable[[pl.DataFrame], str]) -> Callable[[Group, pl.DataFrame], _FindingText | None]:
     """Return a judge that takes title and line by the subject."""
     return lambda group, rows: _text(name, group.subject, more=more(rows)) if group.subject in _TEXTS[name] else None
 
@@ -656,7 +730,7 @@ CLASSES: tuple[FindingClass, ...] = (
     FindingClass(
         "smaller_model", _PRICED, _word_smaller_model, "the difference of the two prices for the same tokens", _MODEL
     ),
-    FindingClass("approval", _SHELL, _word_approval, test=NEEDS_NO_TEST, keep=_keep_harmless, query="refused"),
+    FindingClass("approval", _SHELL, _word_approval, test=_NEEDS_NO_TEST, keep=_keep_harmless, query="refused"),
     FindingClass("refused", _SHELL, _word_refused, keep=_keep_refused),
 )
 """Every class, in the order in which they are evaluated."""

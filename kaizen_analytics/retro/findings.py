@@ -24,16 +24,14 @@ from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.queries import Query, Schema, find_parameters
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import counted
-from kaizen_analytics.retro.classes import CLASSES, name_instructions
-from kaizen_analytics.retro.kinds import Change, FindingClass, Group
-from kaizen_analytics.retro.material import started_in
+from kaizen_analytics.retro.classes import CLASSES, Change, FindingClass, Group, name_instructions
+from kaizen_analytics.retro.material import Material, started_in
 from kaizen_analytics.store.sql import define_frame, run_query
 from kaizen_analytics.usage import known_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from kaizen_analytics.retro.material import Material
 
 _MIN_TIMES, _MIN_SESSIONS, _MIN_DAYS = 3, 2, 2
 """How often, in how many sessions and on how many days (UTC) something must be seen to be a finding."""

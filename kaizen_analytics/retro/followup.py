@@ -15,11 +15,12 @@ import polars as pl
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.git import Repository
-from kaizen_analytics.core.model import Metric, State, Window
+from kaizen_analytics.core.model import Experiment, Metric, State, Window
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.retro.classes import KINDS
 from kaizen_analytics.retro.findings import (
     WEEK_MS,
+    Evidence,
     Finding,
     collect_evidence,
     fisher_p_value,
@@ -29,16 +30,13 @@ from kaizen_analytics.retro.findings import (
 from kaizen_analytics.retro.material import read_material
 from kaizen_analytics.retro.patch import is_applied, marker
 from kaizen_analytics.store.experiments import list_experiments
-from kaizen_analytics.store.retros import list_findings, write_exposures
+from kaizen_analytics.store.retros import StoredFinding, list_findings, write_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kaizen_analytics.core.model import Experiment
-    from kaizen_analytics.retro.findings import Evidence
     from kaizen_analytics.store import Store
-    from kaizen_analytics.store.retros import StoredFinding
 
 
 class Standing(StrEnum):

@@ -13,7 +13,7 @@ from kaizen_analytics.core.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.retro.kinds import Change
+    from kaizen_analytics.retro.classes import Change
 
 _INSTRUCTIONS = ("AGENTS.md", "CLAUDE.md")
 
@@ -31,7 +31,7 @@ def render_patch(change: Change, finding_id: str, root: Path) -> str:
     Raises:
         ConfigError: the change is a habit, or a file cannot be read, or is not the JSON that it is to be merged into.
 
-    >>> from kaizen_analytics.retro.kinds import Change
+    >>> from kaizen_analytics.retro.classes import Change
     >>> print(render_patch(Change(file="AGENTS.md", line="Run `make`."), "f-1", tmp), end="")
     diff --git a/AGENTS.md b/AGENTS.md
     new file mode 100644
@@ -57,7 +57,7 @@ def render_patch(change: Change, finding_id: str, root: Path) -> str:
 def is_applied(change: Change, finding_id: str, root: Path) -> bool:
     """Return whether the files of a repository hold a change.
 
-    >>> from kaizen_analytics.retro.kinds import Change
+    >>> from kaizen_analytics.retro.classes import Change
     >>> is_applied(Change(file="AGENTS.md", line="Run `make`."), "f-1", tmp)
     False
     """

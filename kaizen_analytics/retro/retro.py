@@ -19,11 +19,12 @@ from zoneinfo import ZoneInfo
 from kaizen_analytics import __version__
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, KaizenError
-from kaizen_analytics.core.model import State, Window
+from kaizen_analytics.core.model import Experiment, Metric, State, Window
 from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.retro.findings import (
     WEEK_MS,
+    Evidence,
     Finding,
     NotEvaluable,
     collect_evidence,
@@ -31,26 +32,23 @@ from kaizen_analytics.retro.findings import (
     judge_evidence,
 )
 from kaizen_analytics.retro.followup import Followed, follow_up, is_silent
-from kaizen_analytics.retro.material import read_material, started_in
+from kaizen_analytics.retro.material import Material, read_material, started_in
 from kaizen_analytics.store.experiments import list_experiments
-from kaizen_analytics.store.retros import list_findings, list_former_bets, write_retro
+from kaizen_analytics.store.retros import FormerBet, list_findings, list_former_bets, write_retro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kaizen_analytics.core.model import Experiment, Metric
     from kaizen_analytics.experiments.decide import Decision
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.retro.findings import Evidence
-    from kaizen_analytics.retro.material import Material
     from kaizen_analytics.stats import Interval
     from kaizen_analytics.store import Store
-    from kaizen_analytics.store.retros import FormerBet
 
 DAYS = 28
 """The window that findings are looked for in."""
 _LONGEST_DAYS = 36_500
+_LISTS = ("findings", "followed", "former_bets", "not_evaluable")
 _LOOKBACK_MS = 12 * WEEK_MS
 """How far before the window a finding is looked for, to tell what is new and what changed."""
 
@@ -142,8 +140,14 @@ class Retro:
             "schema": "retro/2",
             "id": self.id,
             "label": self.label,
-            **codec.plain(replace(self, experiments=())),
+            "timezone": self.timezone,
+            "repository": self.repository,
+            "as_of_ms": self.as_of_ms,
+            "window": codec.plain(self.window),
+            "totals": codec.plain(self.totals),
+            **{name: [codec.plain(item) for item in getattr(self, name)] for name in _LISTS},
             "experiments": [line.to_json() for line in self.experiments],
+            "provenance": dict(self.provenance),
         }
 
 

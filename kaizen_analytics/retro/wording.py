@@ -13,13 +13,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import takewhile
-from typing import TYPE_CHECKING
 
-from kaizen_analytics.redact import Category
+from kaizen_analytics.redact import Category, Redactor
 from kaizen_analytics.retro.classes import OWN_SETTINGS, PUBLIC_CODE
-
-if TYPE_CHECKING:
-    from kaizen_analytics.redact import Redactor
 
 _TOOLS = """
     Agent AskUserQuestion Bash BashOutput Edit EnterPlanMode ExitPlanMode Glob Grep LS MultiEdit NotebookEdit

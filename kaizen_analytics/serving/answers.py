@@ -207,45 +207,24 @@ def list_tools(*, full: bool = False) -> dict[str, Tool]:
         return _array(some if full else _row(table))
 
     outcomes = replace(metrics, columns=tuple(one for one in metrics.columns if one.name in _OUTCOME_COLUMNS))
+    newest = _object({"days": days, "limit": limit})
+    named = _object({"experiment": {**text, "description": "The experiment's id, or its start."}}, whole=True)
+    planned = {**_object({"metric": metric, "target_pct": {"type": "number"}, "days": days}), "required": ["metric"]}
+    used = _object({"timezone": text, "by": by, "usage": _array(some), "total": some}, whole=True)
+    schemas = {
+        "usage": (_object({"by": by, "days": days}), used),
+        "sessions": (newest, _object({"sessions": rows(TABLES["sessions"]())}, whole=True)),
+        "outcomes": (newest, _object({"outcomes": rows(outcomes)}, whole=True)),
+        "experiments": (_object({}), _object({"experiments": rows(TABLES["experiments"]())}, whole=True)),
+        "evaluate": (named, _document("experiment_id", decision="object", primary="object", guardrails="array")),
+        "power": (planned, _document("sentence", window="object")),
+        "retro": (
+            _object({"days": days}),
+            _document("timezone", totals="object", findings="array", experiments="array"),
+        ),
+    }
     return {
-        "usage": Tool(
-            answer=Answers.usage,
-            takes=_object({"by": by, "days": days}),
-            gives=_object({"timezone": text, "by": by, "usage": _array(some), "total": some}, whole=True),
-        ),
-        "sessions": Tool(
-            answer=Answers.sessions,
-            takes=_object({"days": days, "limit": limit}),
-            gives=_object({"sessions": rows(TABLES["sessions"]())}, whole=True),
-        ),
-        "outcomes": Tool(
-            answer=Answers.outcomes,
-            takes=_object({"days": days, "limit": limit}),
-            gives=_object({"outcomes": rows(outcomes)}, whole=True),
-        ),
-        "experiments": Tool(
-            answer=Answers.experiments,
-            takes=_object({}),
-            gives=_object({"experiments": rows(TABLES["experiments"]())}, whole=True),
-        ),
-        "evaluate": Tool(
-            answer=Answers.evaluate,
-            takes=_object({"experiment": {**text, "description": "The experiment's id, or its start."}}, whole=True),
-            gives=_document("experiment_id", decision="object", primary="object", guardrails="array"),
-        ),
-        "power": Tool(
-            answer=Answers.power,
-            takes={
-                **_object({"metric": metric, "target_pct": {"type": "number"}, "days": days}),
-                "required": ["metric"],
-            },
-            gives=_document("sentence", window="object"),
-        ),
-        "retro": Tool(
-            answer=Answers.retro,
-            takes=_object({"days": days}),
-            gives=_document("timezone", totals="object", findings="array", experiments="array"),
-        ),
+        name: Tool(answer=getattr(Answers, name), takes=takes, gives=gives) for name, (takes, gives) in schemas.items()
     }
 
 

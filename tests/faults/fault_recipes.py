@@ -52,8 +52,8 @@ from kaizen_analytics.redact import load_key  # noqa: E402
 from kaizen_analytics.reports import publication  # noqa: E402
 from kaizen_analytics.reports.catalogue import read_report  # noqa: E402
 from kaizen_analytics.reports.runner import Runner, RunRequest  # noqa: E402
+from kaizen_analytics.retro.classes import Change  # noqa: E402
 from kaizen_analytics.retro.findings import Finding  # noqa: E402
-from kaizen_analytics.retro.kinds import Change  # noqa: E402
 from kaizen_analytics.store import Store, save_experiment, tag_session  # noqa: E402
 from kaizen_analytics.store.retros import write_retro  # noqa: E402
 

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from kaizen_analytics.reports.execution import Execution
-    from kaizen_analytics.reports.runner import RunResult
+    from kaizen_analytics.reports.runner import RunResult, _Execution
 
 pytest.register_assert_rewrite("page_checks")
 
@@ -90,13 +89,13 @@ def write_notebook(tmp_path: Path):
 @pytest.fixture
 def without_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the cells of notebooks in this process: for tests of what becomes of their outputs."""
-    monkeypatch.setattr("kaizen_analytics.reports.runner.execute", _run_cells)
+    monkeypatch.setattr("kaizen_analytics.reports.runner._execute", _run_cells)
 
 
-def _run_cells(notebook: Any, parameters: dict[str, object], **_: object) -> Execution:
+def _run_cells(notebook: Any, parameters: dict[str, object], **_: object) -> _Execution:
     import nbformat
 
-    from kaizen_analytics.reports.execution import _judge_execution
+    from kaizen_analytics.reports.runner import _judge_execution
 
     run, names = copy.deepcopy(notebook), {}
     given = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())

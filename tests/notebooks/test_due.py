@@ -22,9 +22,8 @@ from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.model import State
 from kaizen_analytics.experiments.plan import get_plan
 from kaizen_analytics.ingest.pipeline import run_ingest
-from kaizen_analytics.reports.execution import Execution
 from kaizen_analytics.reports.publication import RunState, find_records
-from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, _Execution
 from kaizen_analytics.reports.schedules import Outcome, Schedule, find_due, load_schedules, make_slots
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
@@ -64,13 +63,13 @@ class DicedRunner(Runner):
 
     dice: random.Random
 
-    def _make(self, prepared: Any, *_: object) -> tuple[Execution, dict]:
+    def _make(self, prepared: Any, *_: object) -> tuple[_Execution, dict]:
         state = self.dice.choice([RunState.SUCCESS] * 4 + [RunState.FAILED, RunState.ABANDONED])
         if state is RunState.ABANDONED:
             raise Killed
         notebook = prepared.request.report.notebook()
         error = None if state is RunState.SUCCESS else "by the dice"
-        return Execution(state=state, notebook=notebook, error=error), {"report.html": b"<p>made</p>"}
+        return _Execution(state=state, notebook=notebook, error=error), {"report.html": b"<p>made</p>"}
 
 
 def diced(now: datetime, dice: random.Random):

@@ -14,7 +14,6 @@ from kaizen_analytics.core.errors import StoreError
 from kaizen_analytics.core.files import Folder, hold_folder, open_folder, write_file
 from kaizen_analytics.reports import publication, runner
 from kaizen_analytics.reports.catalogue import read_report
-from kaizen_analytics.reports.execution import Execution
 from kaizen_analytics.reports.publication import OutputError, RunState
 from kaizen_analytics.store import Store
 from kaizen_analytics.store import connection as opening
@@ -155,11 +154,11 @@ def test_a_report_into_a_swapped_folder_is_none(
     source.write_text(nbformat.writes(notebook))
     report = read_report(source)
 
-    def execute(ours: nbformat.NotebookNode, *_: object, **__: object) -> Execution:
+    def execute(ours: nbformat.NotebookNode, *_: object, **__: object) -> runner._Execution:
         swap(out / "sample", victim)
-        return Execution(state=RunState.SUCCESS, notebook=ours, error=None)
+        return runner._Execution(state=RunState.SUCCESS, notebook=ours, error=None)
 
-    monkeypatch.setattr(runner, "execute", execute)
+    monkeypatch.setattr(runner, "_execute", execute)
     with pytest.raises(OutputError, match="another folder was put in its place"):
         runner.Runner().run(runner.RunRequest(report=report, parameters={}, out=out))
     assert list(victim.iterdir()) == []

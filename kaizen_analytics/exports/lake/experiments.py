@@ -14,8 +14,10 @@ import polars as pl
 from kaizen_analytics.core.errors import ExperimentError, ExperimentNotFoundError, RepositoryError
 from kaizen_analytics.core.model import (
     Absolute,
+    Binding,
     Branch,
     Classification,
+    Criterion,
     Delta,
     Direction,
     Experiment,
@@ -27,7 +29,7 @@ from kaizen_analytics.core.model import (
     State,
 )
 from kaizen_analytics.experiments.binding import Candidate, SessionFacts, commits_of
-from kaizen_analytics.experiments.evaluation import Caution, CautionKind
+from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
 from kaizen_analytics.experiments.lifecycle import judge_sample
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import arrange_sample, read_ancestry
@@ -41,8 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kaizen_analytics.core.git import Repository
-    from kaizen_analytics.core.model import Binding, Criterion
-    from kaizen_analytics.experiments.evaluation import Evaluation
     from kaizen_analytics.exports.engines import Engine
 
 _ENDED = (State.CONCLUDED.value, State.ARCHIVED.value)

@@ -20,9 +20,9 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from kaizen_analytics.core.errors import LakeError
-from kaizen_analytics.core.model import Branch, Delta, ManualTag, WorkUnit
+from kaizen_analytics.core.model import Binding, Branch, Delta, Experiment, ManualTag, WorkUnit
 from kaizen_analytics.core.queries import Query
-from kaizen_analytics.experiments.plan import get_plan
+from kaizen_analytics.experiments.plan import Plan, Start, get_plan
 from kaizen_analytics.experiments.sample import read_values
 from kaizen_analytics.exports.columns import (
     ARM_VALUES,
@@ -33,7 +33,7 @@ from kaizen_analytics.exports.columns import (
     START_COLUMNS,
     LakeTable,
 )
-from kaizen_analytics.exports.files import open_place
+from kaizen_analytics.exports.files import Storage, open_place
 from kaizen_analytics.exports.lake.reading import (
     CATALOGUES,
     ENTRY_SCHEMA,
@@ -52,10 +52,6 @@ from kaizen_analytics.store.experiments import list_experiments
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from kaizen_analytics.core.model import Binding, Experiment
-    from kaizen_analytics.experiments.plan import Plan, Start
-    from kaizen_analytics.exports.files import Storage
 
 
 _MACHINE_KEY = "machine.key"

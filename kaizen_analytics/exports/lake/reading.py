@@ -18,16 +18,13 @@ from kaizen_analytics.core.errors import ConfigError, LakeError, QueryError
 from kaizen_analytics.core.queries import ROOT_OUTCOMES, SESSION_METRICS, Query, check_schema
 from kaizen_analytics.core.settings import load_sql
 from kaizen_analytics.exports.columns import LAKE_TABLES, LAKE_VERSION, LakeTable
-from kaizen_analytics.exports.engines import EmbeddedEngine, ParquetFiles
-from kaizen_analytics.exports.files import open_place
+from kaizen_analytics.exports.engines import EmbeddedEngine, Engine, ParquetFiles
+from kaizen_analytics.exports.files import Storage, open_place
 from kaizen_analytics.exports.project import make_pseudonym
 from kaizen_analytics.redact import Pseudonyms, load_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from kaizen_analytics.exports.engines import Engine
-    from kaizen_analytics.exports.files import Storage
 
 
 _T = TypeVar("_T")

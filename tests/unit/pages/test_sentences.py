@@ -14,7 +14,7 @@ from kaizen_analytics.experiments.decide import Claim, Decision, Grade, Guardrai
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, NextStep, choose_next_step
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start, Statistic
 from kaizen_analytics.experiments.power import PowerTable
-from kaizen_analytics.pages import conclusion, effect_text, plans, sentences
+from kaizen_analytics.pages import conclusion, effect_text, plans, sentences, summary
 from kaizen_analytics.pages.documents import evaluation_document
 from kaizen_analytics.stats import (
     ArmSummary,
@@ -406,7 +406,7 @@ def test_power_in_words():
     blind = sentences.power(replace(table, detectable_pct=None))
     assert "decides rightly about no change of the table" in blind
     assert "More workspaces or users would" in blind
-    assert plain(sentences.power_goal(table)) == "a change of -20 %"
+    assert "deciding on a change of -20 %" in plain(summary.render_text(table))
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from retro_sessions import MODEL, REPOSITORY, Session, find, judge, misspell, th
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.ingest.pipeline import run_ingest
+from kaizen_analytics.retro.classes import Change
 from kaizen_analytics.retro.findings import Finding, collect_evidence, conceal_secrets, judge_evidence
-from kaizen_analytics.retro.kinds import Change
 from kaizen_analytics.retro.material import read_material
 from kaizen_analytics.retro.patch import is_applied, render_patch
 from kaizen_analytics.store import Store

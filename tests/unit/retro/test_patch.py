@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.retro.kinds import Change
+from kaizen_analytics.retro.classes import Change
 from kaizen_analytics.retro.patch import is_applied, render_patch
 
 LINE = Change(file="AGENTS.md", line="Run `make test`.")
