@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from kaizen_analytics.cli.events import payload_of, render_event
 from kaizen_analytics.cli.options import StoreOption, WorkspaceOption, command, locate, open_store
 from kaizen_analytics.cli.output import (
     Bar,
@@ -22,7 +23,6 @@ from kaizen_analytics.cli.output import (
     print_table,
     print_unreliable,
 )
-from kaizen_analytics.cli.sessions import payload_of, render_event
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time, render_time
 from kaizen_analytics.core.model import Metric, State
 from kaizen_analytics.core.settings import cache_folder

@@ -46,6 +46,14 @@ def test_experiments_are_listed_without_the_libraries_of_numbers(sample_store: P
 
 
 @pytest.mark.slow
+def test_an_ingest_without_news_loads_no_libraries_of_numbers(tmp_path: Path):
+    (tmp_path / ".codex" / "sessions").mkdir(parents=True)
+    found = run("ingest", "--store", str(tmp_path / "store.db"), "--home", str(tmp_path))
+    assert "duckdb" in found
+    assert found & {*NUMBERS, "pandas"} == set()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("retro", "--dry-run", "--days", "400"), ("sessions", "list"), ("metrics",)])
 def test_a_command_that_reads_frames_loads_no_pandas(sample_store: Path, words: tuple[str, ...]):
     found = run(*words, "--store", str(sample_store))
