@@ -236,13 +236,13 @@ def test_a_store_of_a_newer_version_is_refused(path: Path, *, read_only: bool):
 
 def test_a_migration_with_a_single_quote_is_a_mistake():
     with pytest.raises(StoreError, match="single quote"):
-        schema.script((schema.Migration(99, "m099_x", ("create table t (a default 'x')",)),), now_ms=0)
+        schema.script((schema.Migration(99, "m099_x", "create table t (a default 'x');"),), now_ms=0)
 
 
 def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.MonkeyPatch):
     Store.open(path, create=True).close()
     before = run_foreign(path, OBJECTS)
-    broken = schema.Migration(99, "m099_x", ("create table ka_half (a)", "create table ka_half (a)"))
+    broken = schema.Migration(99, "m099_x", "create table ka_half (a); create table ka_half (a);")
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
     monkeypatch.setattr(schema, "_LATEST", 99)
     with pytest.raises(StoreError, match="ka_half already exists"):
