@@ -31,8 +31,8 @@ from benchmarks.measure import ROOT
 from kaizen_analytics.core.model import Delta, Direction
 from kaizen_analytics.experiments.decide import Verdict, judge
 from kaizen_analytics.stats import Design, DesignKind, mean_effect, median_effect, proportion_effect
-from kaizen_analytics.stats.contrasts import MedianPair
 from kaizen_analytics.stats.distributions import median_distribution
+from kaizen_analytics.stats.medians import MedianPair
 from kaizen_analytics.stats.sequential import effective_alpha
 
 if TYPE_CHECKING:

@@ -21,9 +21,15 @@ from kaizen_analytics.core.model import Classification
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.assignment import draw_unit, load_contents, publish, record_draw
-from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit, read_content
+from kaizen_analytics.experiments.assignment import (
+    ArmContent,
+    draw_unit,
+    load_contents,
+    publish,
+    read_content,
+    record_draw,
+)
+from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit
 from kaizen_analytics.experiments.sample import select_sessions
 from kaizen_analytics.hook import assignments_folder, split_text
 from kaizen_analytics.ingest.records import Agent

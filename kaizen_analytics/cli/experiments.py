@@ -41,14 +41,13 @@ from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted, format_moment
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import count_units, load_contents
-from kaizen_analytics.experiments.draft import build_binding, build_criterion, parse_guardrail
+from kaizen_analytics.experiments.compare import add_up_past
+from kaizen_analytics.experiments.draft import build_binding, build_criterion, default_guardrails, parse_guardrail
 from kaizen_analytics.experiments.evaluation import Evaluation
-from kaizen_analytics.experiments.lifecycle import new_experiment
+from kaizen_analytics.experiments.lifecycle import expect_reach, new_experiment
 from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic, get_plan
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import read_scope
-from kaizen_analytics.experiments.sizing import expect_reach
-from kaizen_analytics.experiments.tasks import add_up_past, default_guardrails
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document, power_document

@@ -6,7 +6,8 @@ The arms and their deltas come from `compare` (Polars), the effects from `stats`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,15 +17,20 @@ from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY, MetricKind
 from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit, Metric, WorkUnit
 from kaizen_analytics.core.queries import unit_of_work
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.experiments.binding import NOT_DRAWN, Exclusion, Flag
 from kaizen_analytics.experiments.compare import (
     ARMS,
+    add_up,
+    check_tasks,
     cluster_key,
     compare_arms,
     compare_with_criterion,
+    compare_with_history,
     compute_arms,
     compute_deltas,
+    confirm_guardrail,
     find_shared_units,
+    guardrail_unit,
+    judge_dated,
 )
 from kaizen_analytics.experiments.decide import (
     Grade,
@@ -53,10 +59,8 @@ from kaizen_analytics.experiments.evaluation import (
     SeriesPoint,
     TaskCheck,
 )
-from kaizen_analytics.experiments.history import compare_with_history, confirm_guardrail, judge_dated
-from kaizen_analytics.experiments.plan import Cluster, Statistic
-from kaizen_analytics.experiments.randomisation import Unit
-from kaizen_analytics.experiments.tasks import add_up, check_tasks, guardrail_unit
+from kaizen_analytics.experiments.plan import Cluster, Statistic, Unit
+from kaizen_analytics.experiments.sample import NOT_DRAWN, Exclusion, Flag
 from kaizen_analytics.stats import (
     Design,
     DesignKind,
@@ -67,9 +71,9 @@ from kaizen_analytics.stats import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from kaizen_analytics.core.model import Criterion, Experiment
+    from kaizen_analytics.core.model import Experiment
     from kaizen_analytics.experiments.evaluation import History
     from kaizen_analytics.experiments.plan import Plan, Start
     from kaizen_analytics.stats import Effect, Interval, SampleRatio
@@ -111,7 +115,7 @@ class _Comparer:
                 treatment=ArmStats(**treatment),
                 effect=self._compare(metric, self.statistic, role=role),
                 companion=self._compare(metric, self.statistic.other, role=role)
-                if _has_companion(metric, role)
+                if role is Role.PRIMARY and REGISTRY[metric].kind is MetricKind.QUANTITY
                 else None,
                 per=self.per,
             )
@@ -154,10 +158,6 @@ def _find_cluster(frame: pl.DataFrame, plan: Plan, unit: WorkUnit) -> Cluster:
     if plan.randomisation is None and planned:
         return plan.cluster
     return find_shared_units(frame)
-
-
-def _has_companion(metric: Metric, role: Role) -> bool:
-    return role is Role.PRIMARY and REGISTRY[metric].kind is MetricKind.QUANTITY
 
 
 def compare_metric(sample: pl.DataFrame, metric: Metric, plan: Plan, *, as_of_ms: int) -> MetricResult:
@@ -276,7 +276,7 @@ def assess(
     >>> evaluate(store, "plan-first", now_ms=0).verdict  # reads the sample and calls this
     <Verdict.INCONCLUSIVE: 'inconclusive'>
     """
-    metric = experiment.metric
+    metric, criterion = experiment.metric, experiment.success_criterion
     design = choose_design(plan, as_of_ms)
     comparer = _Comparer.of(frame, plan, design, plan.unit)
     units = comparer.sample
@@ -284,27 +284,27 @@ def assess(
     ratio = _check_ratio(frame, plan, design)
     judgement = judge(
         primary.effect,
-        experiment.success_criterion,
+        criterion,
         better=primary.better,
         margin_pct=plan.margin_pct,
         is_valid=ratio is None or ratio.status is not RatioStatus.INVALID,
     )
     guardrails = _judge_guardrails(frame, experiment, plan, comparer)
-    grade = _grade(frame, experiment, assigned=assigned)
+    starts = (frame.filter(pl.col("variant") == arm)["started_at_ms"].to_numpy() for arm in ARMS)
+    grade = compute_grade(experiment.binding, *starts, assigned=assigned)
     history = None
     if grade is Grade.BEFORE_AFTER:
         past = units.clear() if around is None else add_up(around, plan.unit)
-        dated = _Dated(units, past, plan, as_of_ms >= start.window_end_ms)
-        history = dated.compare(metric)
-        judgement = judge_dated(judgement, history, experiment.success_criterion, plan)
-        guardrails = tuple(dated.confirm(item) for item in guardrails)
+        is_over = as_of_ms >= start.window_end_ms
+        compare = partial(compare_with_history, units, past, plan=plan, is_over=is_over)
+        history = compare(metric)
+        judgement = judge_dated(judgement, history, criterion, plan)
+        guardrails = tuple(_confirm(item, plan, compare) for item in guardrails)
     shown = {metric, *(spec.metric for spec in experiment.guardrails)}
     # with one branch per arm, a branch is an arm and no task
     tasks = None if isinstance(experiment.binding, Branch) else check_tasks(frame, metric, plan.alpha)
-    better = _wanted(experiment.success_criterion, primary)
-    delta = compare_with_criterion(
-        compute_deltas(units, [metric], plan.statistic), metric, experiment.success_criterion
-    )
+    better = criterion.direction if isinstance(criterion, Delta) else primary.better
+    delta = compare_with_criterion(compute_deltas(units, [metric], plan.statistic), metric, criterion)
     decision = decide(
         judgement.verdict,
         [(item.spec.metric, item.status) for item in guardrails],
@@ -336,7 +336,7 @@ def assess(
             planned_n=plan.planned_n,
             information=primary.effect.information,
             sample_ratio=ratio,
-            cautions=(*cautions, *_count_unknown_clusters(frame, plan.cluster), *_count_undrawn(frame)),
+            cautions=(*cautions, *(found for found in _count_unknown(frame, plan.cluster) if found.count)),
             tasks=tasks,
         ),
         flags=(*flags, *_derive_flags(frame, experiment, plan, start, design)),
@@ -349,42 +349,21 @@ def assess(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Dated:
-    """How the metrics of arms that are separated in time are compared with their history."""
+def _confirm(found: GuardrailResult, plan: Plan, compare: Callable[[Metric], History | None]) -> GuardrailResult:
+    """Return a guardrail that is judged by the interval and the history of its own metric, as the primary is.
 
-    frame: pl.DataFrame
-    around: pl.DataFrame
-    plan: Plan
-    is_over: bool
-
-    def compare(self, metric: Metric) -> History | None:
-        return compare_with_history(self.frame, self.around, metric, self.plan, is_over=self.is_over)
-
-    def confirm(self, found: GuardrailResult) -> GuardrailResult:
-        """Return a guardrail that is judged by the interval and the history of its own metric, as the primary is.
-
-        One that is compared by days has no history beyond them, so that a deterioration is never claimed.
-        """
-        if found.result.per is not self.plan.unit:
-            is_violated = found.status is GuardrailStatus.VIOLATED
-            return replace(found, status=GuardrailStatus.UNRESOLVED) if is_violated else found
-        history = self.compare(found.spec.metric)
-        percent = None if history is None else history.percent
-        return replace(
-            found,
-            status=confirm_guardrail(found.spec, found.status, found.p_adjusted, history),
-            standardised=None if percent is None or percent.low == percent.high else percent,
-        )
-
-
-def _wanted(criterion: Criterion, primary: MetricResult) -> Direction:
-    return criterion.direction if isinstance(criterion, Delta) else primary.better
-
-
-def _grade(frame: pl.DataFrame, experiment: Experiment, *, assigned: bool) -> Grade:
-    control, treatment = (frame.filter(pl.col("variant") == arm)["started_at_ms"].to_numpy() for arm in ARMS)
-    return compute_grade(experiment.binding, control, treatment, assigned=assigned)
+    One that is compared by days has no history beyond them, so that a deterioration is never claimed.
+    """
+    if found.result.per is not plan.unit:
+        is_violated = found.status is GuardrailStatus.VIOLATED
+        return replace(found, status=GuardrailStatus.UNRESOLVED) if is_violated else found
+    history = compare(found.spec.metric)
+    percent = None if history is None else history.percent
+    return replace(
+        found,
+        status=confirm_guardrail(found.spec, found.status, found.p_adjusted, history),
+        standardised=None if percent is None or percent.low == percent.high else percent,
+    )
 
 
 def _direction(seen: Interval | None, history: History | None) -> Direction | None:
@@ -432,21 +411,14 @@ def _others(frame: pl.DataFrame, shown: Collection[Metric]) -> list[Metric]:
 
 
 def _count_reasons(frame: pl.DataFrame) -> dict[str, int]:
-    """Return how many sessions were excluded for each reason, most frequent first.
-
-    >>> _count_reasons(pl.DataFrame({"reason": ["between", None, "between"]}))
-    {'between': 2}
-    """
+    """Return how many sessions were excluded for each reason, most frequent first."""
     excluded = frame.filter(pl.col("reason").is_not_null())
     counts = excluded.group_by("reason").len().sort(["len", "reason"], descending=[True, False])
     return {reason: int(count) for reason, count in counts.iter_rows()}
 
 
 def _compute_segments(frame: pl.DataFrame, metric: Metric, alpha: float) -> tuple[Segment, ...]:
-    """Return the metric among the sessions of each agent, model and workspace, each as one fixed analysis.
-
-    A dimension with a single value would repeat the whole, so it gives no segment.
-    """
+    """Return the metric by agent, model and workspace; a dimension with a single value would repeat the whole."""
     arms = frame.filter(pl.col("variant").is_in(ARMS))
     found: list[tuple[str, str, MetricResult]] = []
     for dimension in ("agent", "model", "workspace"):
@@ -489,14 +461,10 @@ def _compute_series(comparer: _Comparer, metric: Metric) -> tuple[SeriesPoint, .
     times = arms["started_at_ms"].to_numpy()[picked].tolist()
     counts = list(zip(n_control[picked].tolist(), n_treatment[picked].tolist(), strict=True))
     percents = comparer.follow(metric, counts)
+    nothing = dict.fromkeys(("estimate", "low", "high"))
     return tuple(
         SeriesPoint(
-            at_ms=at_ms,
-            n_control=control,
-            n_treatment=treatment,
-            estimate=None if percent is None else percent.estimate,
-            low=None if percent is None else percent.low,
-            high=None if percent is None else percent.high,
+            at_ms=at_ms, n_control=control, n_treatment=treatment, **(nothing if percent is None else asdict(percent))
         )
         for at_ms, (control, treatment), percent in zip(times, counts, percents, strict=True)
     )
@@ -537,18 +505,12 @@ def _count_flag(sessions: pl.DataFrame, flag: Flag) -> int:
     return sessions.filter(pl.col("flags").str.split(" ").list.contains(flag.value)).height
 
 
-def _count_unknown_clusters(frame: pl.DataFrame, cluster: Cluster) -> list[Caution]:
-    if cluster not in (Cluster.USER, Cluster.ORGANISATION, Cluster.BRANCH):
-        return []
-    arms = frame.filter(pl.col("variant").is_in(ARMS))
-    unknown = arms.filter(cluster_key(cluster) == "").height
-    return [Caution(kind=CautionKind.UNKNOWN_CLUSTERS, count=unknown)] if unknown else []
-
-
-def _count_undrawn(frame: pl.DataFrame) -> list[Caution]:
-    """Return how many sessions in scope no lot was drawn for."""
-    undrawn = frame.filter(pl.col("reason").is_in(list(NOT_DRAWN))).height
-    return [Caution(kind=CautionKind.NOT_DRAWN, count=undrawn)] if undrawn else []
+def _count_unknown(frame: pl.DataFrame, cluster: Cluster) -> Iterator[Caution]:
+    """Yield how many sessions have no recorded cluster, and for how many in scope no lot was drawn."""
+    if cluster in (Cluster.USER, Cluster.ORGANISATION, Cluster.BRANCH):
+        unknown = frame.filter(pl.col("variant").is_in(ARMS) & (cluster_key(cluster) == "")).height
+        yield Caution(kind=CautionKind.UNKNOWN_CLUSTERS, count=unknown)
+    yield Caution(kind=CautionKind.NOT_DRAWN, count=frame.filter(pl.col("reason").is_in(list(NOT_DRAWN))).height)
 
 
 def _check_ratio(frame: pl.DataFrame, plan: Plan, design: Design) -> SampleRatio | None:

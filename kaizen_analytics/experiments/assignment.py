@@ -10,18 +10,18 @@ import hashlib
 import json
 import re
 import secrets
+import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from kaizen_analytics.core import codec
-from kaizen_analytics.core.errors import ExperimentError
+from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.model import State
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.experiments.plan import Plan, get_plan
-from kaizen_analytics.experiments.randomisation import ArmContent, Unit
+from kaizen_analytics.experiments.plan import Plan, Unit, get_plan
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.hook import CONTROL, TREATMENT, append_record, draw
 from kaizen_analytics.store.assignments import load_arms, read_draws, spool_beside
@@ -195,3 +195,80 @@ def record_draw(store: Store, experiment_id: str, session_id: str, unit_id: str,
     if known is None:
         record = {"experiment": experiment_id, "session": session_id, "unit": unit_id, "arm": arm, "at_ms": now_ms}
         append_record(spool_beside(store.path), record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmContent:
+    """What the sessions of one arm get, everything optional.
+
+    `text` is added by the hook. `file` is an instruction file that the sessions of the other arm do not read. `args`
+    are added to the agent's command line, `env` (KEY=VALUE) to its environment, `settings` (JSON) to its settings.
+    """
+
+    text: str | None = None
+    file: str | None = None
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    settings: str | None = None
+
+    @property
+    def needs_launch(self) -> bool:
+        """Whether only `run` can give a session this content, or keep the other arm's from it."""
+        return bool(self.file or self.args or self.env or self.settings)
+
+    @property
+    def sha256(self) -> str:
+        """The digest that the plan freezes."""
+        return hashlib.sha256(codec.write(self).encode()).hexdigest()
+
+
+def read_content(
+    *, text: Path | None, file: str | None, args: str | None, env: list[str] | None, settings: Path | None
+) -> ArmContent:
+    """Return the content of an arm from the options of `exp new`.
+
+    Raises:
+        ConfigError: a file cannot be read or is empty, or an option has another form.
+
+    >>> read_content(text=None, file=None, args="--model haiku", env=["LEVEL=1"], settings=None).args
+    ('--model', 'haiku')
+    """
+    wrong = [pair for pair in env or () if not pair.partition("=")[0] or "=" not in pair]
+    if wrong:
+        raise ConfigError(f"The variable {wrong[0]!r} has no value; expected KEY=VALUE.")
+    try:
+        words = shlex.split(args or "")
+    except ValueError as error:
+        raise ConfigError(f"The arguments {args!r} cannot be split: {error}.") from error
+    return ArmContent(
+        text=_read_file(text),
+        file=file,
+        args=tuple(words),
+        env=tuple(env or ()),
+        settings=_read_settings(settings),
+    )
+
+
+def _read_file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    if not text.strip() or "\0" in text:
+        raise ConfigError(f"{path} {'is empty' if not text.strip() else 'contains U+0000'}; expected a text.")
+    return text
+
+
+def _read_settings(path: Path | None) -> str | None:
+    text = _read_file(path)
+    if text is None:
+        return None
+    try:
+        settings = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{path} is not a JSON object; expected settings of the agent.")
+    return text

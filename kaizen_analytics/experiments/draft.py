@@ -6,6 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.metrics import REGISTRY, parse_metric
 from kaizen_analytics.core.model import (
@@ -19,6 +21,8 @@ from kaizen_analytics.core.model import (
     Metric,
     PromptFingerprint,
 )
+from kaizen_analytics.core.times import DAY_MS
+from kaizen_analytics.experiments.compare import WORK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -205,3 +209,44 @@ def _parse_percent(text: str, guardrail: str) -> float:
     if not 0 <= value < math.inf:
         raise ConfigError(f"The guardrail {guardrail!r} tolerates {text!r} percent; expected a number of 0 or more.")
     return value
+
+
+_CHECKS_PCT, _WORK_PCT = 5.0, 20.0
+_PAST_DAYS = 28
+_MIN_SESSIONS = 10
+"""Past sessions with a value that a default guardrail needs."""
+
+
+def default_guardrails(sessions: pl.DataFrame, experiment: Experiment, *, now_ms: int) -> tuple[GuardrailSpec, ...]:
+    """Return the guardrails that an experiment gets where the sessions of the last 28 days have the data.
+
+    The last check must not pass less often by more than 5 percent, and the work done must not fall by more than 20:
+    commits, or prompts where there are none. A metric that the experiment judges already is left out.
+
+    Args:
+        sessions: Metrics of the sessions in scope (`sample.read_scope`).
+        experiment: The draft.
+        now_ms: The time now, in milliseconds since the Unix epoch.
+
+    >>> from kaizen_analytics.experiments.sample import read_scope
+    >>> from kaizen_analytics.store.experiments import get_experiment
+    >>> sessions, experiment = read_scope(store, ()), get_experiment(store, "plan-first")
+    >>> now_ms = sessions["started_at_ms"].max()
+    >>> [spec.metric.column for spec in default_guardrails(sessions, experiment, now_ms=now_ms)]
+    ['prompts_per_session']
+    """
+    recent = sessions.filter(pl.col("started_at_ms").is_between(now_ms - _PAST_DAYS * DAY_MS, now_ms))
+    judged = {experiment.metric, *(spec.metric for spec in experiment.guardrails)}
+    work = next((metric for metric in WORK if _has_data(recent, metric) and recent[metric.column].sum() > 0), None)
+    wanted = [(Metric.CHECKS_PASSED, _CHECKS_PCT)]
+    if work is not None and not judged.intersection(WORK):
+        wanted.append((work, _WORK_PCT))
+    return tuple(
+        GuardrailSpec(metric, Direction.DECREASE, percent)
+        for metric, percent in wanted
+        if metric not in judged and _has_data(recent, metric)
+    )
+
+
+def _has_data(sessions: pl.DataFrame, metric: Metric) -> bool:
+    return sessions[metric.column].count() >= _MIN_SESSIONS

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.model import DesignKind, Experiment, GitCommit, Window, WorkUnit
-from kaizen_analytics.experiments.randomisation import Randomisation
 from kaizen_analytics.store.experiments import load_plan
 
 if TYPE_CHECKING:
@@ -165,3 +164,33 @@ def get_plan(store: Store, experiment_id: str) -> Plan | None:
     """
     record = load_plan(store, experiment_id)
     return None if record is None else codec.load(Plan, record, f"The stored plan of experiment {experiment_id}")
+
+
+class Unit(StrEnum):
+    """What is drawn: all sessions of one unit are in one arm."""
+
+    SESSION = "session"
+    DAY = "day"
+    """A calendar day, UTC."""
+    BRANCH = "branch"
+    USER = "user"
+    """A login name."""
+
+    @property
+    def plural(self) -> str:
+        """The word for several of them."""
+        return {"day": "days", "branch": "branches"}.get(self.value, f"{self.value}s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Randomisation:
+    """How arms are drawn. `start` sets the seed: 16 bytes as hexadecimal digits.
+
+    The digests are SHA-256 of what the arms' sessions get; the content itself stays in the store and is exported
+    nowhere.
+    """
+
+    unit: Unit
+    control_sha256: str
+    treatment_sha256: str
+    seed: str | None = None

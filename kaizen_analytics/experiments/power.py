@@ -22,7 +22,19 @@ from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import Classification, Delta, Direction, GuardrailSpec, Metric, Window, WorkUnit
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.experiments.compare import ARMS, cluster_key, compare_arms, find_shared_units, statistic_of
+from kaizen_analytics.experiments.compare import (
+    ARMS,
+    add_up,
+    cluster_key,
+    compare_arms,
+    compare_with_history,
+    confirm_guardrail,
+    draw_timeline,
+    find_shared_units,
+    is_work_that_must_not_fall,
+    judge_dated,
+    statistic_of,
+)
 from kaizen_analytics.experiments.decide import (
     MIN_HISTORY_DAYS,
     Claim,
@@ -33,9 +45,7 @@ from kaizen_analytics.experiments.decide import (
     judge_guardrails,
     opposes,
 )
-from kaizen_analytics.experiments.history import compare_with_history, confirm_guardrail, draw_timeline, judge_dated
 from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
-from kaizen_analytics.experiments.tasks import add_up, is_work_that_must_not_fall
 from kaizen_analytics.stats import Design, DesignKind
 from kaizen_analytics.stats.before_after import Wander, compute_scores
 from kaizen_analytics.stats.medians import median_reaches

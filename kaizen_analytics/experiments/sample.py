@@ -1,16 +1,19 @@
 """The sample of an experiment: every session in its scope and window, with its arm, its reason and its metrics.
 
-Reading is here; the decisions are in `binding`, the numbers in `assess`. The frame is what `conclude` freezes,
-so an evaluation from the store and one from the frozen sample run through the same code.
+What is read is in frames; which arm a session belongs to is decided without git or the store, so that every rule can be
+tested on one line. The frame is what `conclude` freezes, so an evaluation from the store and one from the frozen sample
+run through the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -20,24 +23,15 @@ from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, Metric, PromptFingerprint
 from kaizen_analytics.core.queries import CANDIDATES, VARIANT_VALUES
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.experiments.binding import (
-    Assignment,
-    Candidate,
-    SessionFacts,
-    assign,
-    candidate_of,
-    commits_of,
-    not_drawn,
-)
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind
-from kaizen_analytics.experiments.randomisation import Unit
+from kaizen_analytics.experiments.plan import Unit
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import manual_tags
 from kaizen_analytics.store.frames import session_metrics
 from kaizen_analytics.store.retros import read_exposures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from kaizen_analytics.core.git import Ancestry
     from kaizen_analytics.core.model import Binding, Experiment
@@ -127,12 +121,15 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
     stored = set(known["session_id"])
     arms = tags if draws is None else _intend_to_treat(tags, draws, stored)
 
-    def gather(candidates: Sequence[Candidate], outside: frozenset[str]) -> SessionFacts:
-        found = _read_evidence(store, experiment.binding, plan, candidates, arms, outside)
-        left_out = None if draws is None else {draw.session_id: not_drawn(draw.reason) for draw in draws}
-        return replace(found, undrawn=left_out)
-
-    sample = arrange_sample(_join_units(sessions, draws or ()), experiment, plan, arms, gather, stored=stored)
+    sample = arrange_sample(
+        _join_units(sessions, draws or ()),
+        experiment,
+        plan,
+        tags=arms,
+        values=read_values(store, experiment.binding),
+        stored=stored,
+        undrawn=None if draws is None else {draw.session_id: not_drawn(draw.reason) for draw in draws},
+    )
     return replace(sample, cautions=(*sample.cautions, *_check_draws(tags, draws or ())))
 
 
@@ -157,10 +154,11 @@ def arrange_sample(
     sessions: pl.DataFrame,
     experiment: Experiment,
     plan: Plan,
-    tags: Mapping[str, Classification],
-    gather: Callable[[Sequence[Candidate], frozenset[str]], SessionFacts],
     *,
+    tags: Mapping[str, Classification],
+    values: Mapping[str, frozenset[str]],
     stored: set[str],
+    undrawn: Mapping[str, Exclusion] | None = None,
 ) -> Sample:
     """Put the sessions of a started experiment into its arms, wherever they were read.
 
@@ -169,16 +167,18 @@ def arrange_sample(
         experiment: What is judged, with the rule that was frozen.
         plan: The frozen plan.
         tags: Manual tags by session.
-        gather: Reads the evidence on the candidates; its second argument are the tagged ones out of scope.
+        values: Distinct values of the field of a `ManualTag`, by session.
         stored: Every session that is known, sub-agents included.
+        undrawn: Why sessions take no part where arms are drawn by lot; None where they are not.
 
     Raises:
         ExperimentError: the experiment has not started.
+        RepositoryError: the binding needs a repository that cannot be read.
 
     >>> from kaizen_analytics.experiments.plan import Plan
     >>> from kaizen_analytics.store.experiments import get_experiment
     >>> experiment = get_experiment(store, "plan-first")
-    >>> arrange_sample(pl.DataFrame(), experiment, Plan(), {}, None, stored=set())  # doctest: +ELLIPSIS
+    >>> arrange_sample(pl.DataFrame(), experiment, Plan(), tags={}, values={}, stored=set())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first has not started; ...
     """
@@ -190,10 +190,18 @@ def arrange_sample(
         )
     chosen = _choose_candidates(sessions, plan, start, tags)
     earlier = _choose_earlier(sessions, plan, start, experiment.binding).join(chosen, on="session_id", how="anti")
-    candidates = [[candidate_of(row) for row in frame.iter_rows(named=True)] for frame in (chosen, earlier)]
-    evidence = gather([*candidates[0], *candidates[1]], _outside(chosen, plan))
+    candidates = [[_candidate_of(row) for row in frame.iter_rows(named=True)] for frame in (chosen, earlier)]
+    ancestry, is_shallow = _read_ancestry(experiment.binding, plan, [*candidates[0], *candidates[1]])
+    facts = _SessionFacts(
+        tags=tags,
+        values=values,
+        ancestry=ancestry,
+        is_shallow=is_shallow,
+        outside=frozenset(chosen.filter(~in_folders(plan.workspaces))["session_id"]),
+        undrawn=undrawn,
+    )
     assigned, before = (
-        [assign(candidate, experiment.binding, start, evidence) for candidate in group] for group in candidates
+        [_assign(candidate, experiment.binding, start, facts) for candidate in group] for group in candidates
     )
     history = _join_assignments(earlier, before).filter(pl.col("variant") == Classification.CONTROL.value)
     chosen = _join_covariate(chosen, sessions, experiment.metric, plan, start)
@@ -312,7 +320,7 @@ def _choose_elsewhere(sessions: pl.DataFrame, plan: Plan, start: Start, binding:
     """Return the sessions of other workspaces in the window, which have no arm."""
     in_window = pl.col("started_at_ms").is_between(start.window_start_ms, start.window_end_ms)
     others = sessions.filter(~in_folders(plan.workspaces) & in_window & pl.lit(isinstance(binding, _DATED)))
-    return _join_assignments(others, [Assignment(classification=Classification.EXCLUDED, reason=None)] * others.height)
+    return _join_assignments(others, [_Assignment(classification=Classification.EXCLUDED, reason=None)] * others.height)
 
 
 def sample_records(frame: pl.DataFrame) -> pl.DataFrame:
@@ -359,28 +367,6 @@ def _check_draws(tags: Mapping[str, Classification], draws: Sequence[Draw]) -> I
         yield Caution(kind=CautionKind.CONFLICTING_DRAWS, count=count)
 
 
-def _outside(chosen: pl.DataFrame, plan: Plan) -> frozenset[str]:
-    return frozenset(chosen.filter(~in_folders(plan.workspaces))["session_id"])
-
-
-def _read_evidence(
-    store: Store,
-    binding: Binding,
-    plan: Plan,
-    candidates: Sequence[Candidate],
-    tags: Mapping[str, Classification],
-    outside: frozenset[str],
-) -> SessionFacts:
-    ancestry, is_shallow = read_ancestry(binding, plan, candidates)
-    return SessionFacts(
-        tags=tags,
-        values=read_values(store, binding),
-        ancestry=ancestry,
-        is_shallow=is_shallow,
-        outside=outside,
-    )
-
-
 def read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
     """Return the distinct values of a `ManualTag` field per root session; empty for every other binding.
 
@@ -394,18 +380,8 @@ def read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
     return {session_id: frozenset(values) for session_id, values in grouped.iter_rows()}
 
 
-def read_ancestry(binding: Binding, plan: Plan, candidates: Sequence[Candidate]) -> tuple[dict[str, Ancestry], bool]:
-    """Return how the candidates' commits relate to the frozen ones, and whether history is cut off.
-
-    Raises:
-        RepositoryError: the plan's repository cannot be read.
-
-    >>> from kaizen_analytics.experiments.plan import get_plan
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> experiment, plan = get_experiment(store, "plan-first"), get_plan(store, "plan-first")
-    >>> read_ancestry(experiment.binding, plan, [])
-    ({}, False)
-    """
+def _read_ancestry(binding: Binding, plan: Plan, candidates: Sequence[Candidate]) -> tuple[dict[str, Ancestry], bool]:
+    """Return how the candidates' commits relate to the frozen ones, and whether history is cut off."""
     start = plan.started
     commits = commits_of(candidates, binding)
     if not isinstance(binding, (GitCommit, Branch)) or not commits or plan.repository is None or start is None:
@@ -415,7 +391,7 @@ def read_ancestry(binding: Binding, plan: Plan, candidates: Sequence[Candidate])
     return repository.relate(commits, list(dict.fromkeys(targets))), repository.is_shallow()
 
 
-def _join_assignments(chosen: pl.DataFrame, assigned: Sequence[Assignment]) -> pl.DataFrame:
+def _join_assignments(chosen: pl.DataFrame, assigned: Sequence[_Assignment]) -> pl.DataFrame:
     columns = {
         "variant": [item.classification.value for item in assigned],
         "reason": [None if item.reason is None else item.reason.value for item in assigned],
@@ -426,3 +402,247 @@ def _join_assignments(chosen: pl.DataFrame, assigned: Sequence[Assignment]) -> p
     missing = [name for name in ("unit", "covariate", "pull_request") if name not in chosen.columns]
     chosen = chosen.with_columns(pl.lit(None, SAMPLE_SCHEMA[name]).alias(name) for name in missing)
     return pl.concat([chosen, arms], how="horizontal").select(*SAMPLE_SCHEMA)
+
+
+class Exclusion(StrEnum):
+    """Why a session is in no arm; the text is what reports count."""
+
+    TAGGED = "tagged Excluded"
+    OUTSIDE_WORKSPACES = "tagged, but outside the planned workspaces"
+    NOT_TAGGED = "not tagged"
+    CONFLICTING_VALUES = "conflicting values"
+    UNKNOWN_VALUE = "unknown value"
+    NO_FINGERPRINT = "no prompt fingerprint"
+    OTHER_FINGERPRINT = "other prompt fingerprint"
+    OTHER_BRANCH = "other branch"
+    MOVED = "moved between the arms' branches"
+    BOTH_BRANCHES = "on both branches"
+    NO_REPOSITORY = "no branch recorded and no repository to ask"
+    NO_COMMIT = "no commit"
+    UNKNOWN_COMMIT = "unknown commit"
+    SHALLOW_CLONE = "shallow clone"
+    BETWEEN = "between"
+    UNRELATED = "unrelated"
+    PENDING = "pending: its last event is less than an hour old"
+    AFTER_PLANNED_END = "after the planned end"
+    NOT_DRAWN = "not drawn: no hook ran"
+    FIRST_START_UNSEEN = "not drawn: its first start was before the experiment or without the hook"
+    NOT_LAUNCHED = "not drawn: started without 'run'"
+    LAUNCHED_OTHERWISE = "not drawn: started in another arm than the lot's"
+    NO_UNIT = "not drawn: on no branch"
+    TEXT_TOO_LONG = "not drawn: the text has more parts than the installed hook"
+
+
+NOT_DRAWN = frozenset(reason.value for reason in Exclusion if reason.value.startswith("not drawn"))
+"""Why a lot was not drawn for a session in scope."""
+
+
+def not_drawn(reason: str | None) -> Exclusion:
+    """Return why a session of a lot takes no part, from the word that its hook recorded; None: no hook ran.
+
+    >>> not_drawn("not_launched").value
+    "not drawn: started without 'run'"
+    """
+    return Exclusion.__members__.get((reason or "").upper(), Exclusion.NOT_DRAWN)
+
+
+class Flag(StrEnum):
+    """What a reader should know about a session that does count."""
+
+    SIDE_BRANCH = "side_branch"
+    """On a side branch that forked after the control commit: without the change, but not on its path."""
+    DIRTY = "dirty"
+    """The working tree had uncommitted changes when the session started."""
+    INFERRED = "inferred"
+    """The commit was not recorded by the agent but inferred from the repository's history."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What binding knows about one session."""
+
+    session_id: str
+    branch: str | None = None
+    branches: tuple[str, ...] = ()
+    start_commit: str | None = None
+    prompt_fingerprint: str | None = None
+    is_dirty: bool = False
+    is_inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SessionFacts:
+    """What was read for all candidates together.
+
+    `tags` are manual tags, `values` the distinct values of a `ManualTag` field per session, `ancestry` how each
+    known commit relates to the frozen commits, and `outside` tagged sessions beyond the planned workspaces. `undrawn`
+    says why sessions take no part where arms are drawn by lot; None where they are not.
+    """
+
+    tags: Mapping[str, Classification] = field(default_factory=lambda: MappingProxyType({}))
+    values: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
+    ancestry: Mapping[str, Ancestry] = field(default_factory=lambda: MappingProxyType({}))
+    is_shallow: bool = False
+    outside: frozenset[str] = frozenset()
+    undrawn: Mapping[str, Exclusion] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Assignment:
+    """The arm of one session; `reason` is set exactly when it is Excluded."""
+
+    classification: Classification
+    reason: Exclusion | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+_CONTROL = _Assignment(classification=Classification.CONTROL)
+_TREATMENT = _Assignment(classification=Classification.TREATMENT)
+
+_ARM_OF_VALUE = {"a": _CONTROL, "control": _CONTROL, "b": _TREATMENT, "treatment": _TREATMENT}
+
+
+def _assign(candidate: Candidate, binding: Binding, start: Start, facts: _SessionFacts) -> _Assignment:
+    """Return the arm of one session: a manual tag comes before the binding's own rule."""
+    decided = _assign_tagged(candidate.session_id, facts) or _assign_bound(candidate, binding, start, facts)
+    if decided.reason is not None:
+        return decided
+    marks = ((Flag.DIRTY, candidate.is_dirty), (Flag.INFERRED, candidate.is_inferred))
+    flags = (*decided.flags, *(flag for flag, is_set in marks if is_set))
+    return _Assignment(classification=decided.classification, flags=flags)
+
+
+def _assign_commit(relation: Ancestry, control: str, treatment: str, *, is_shallow: bool = False) -> _Assignment:
+    """Return the arm of a session that started on a commit S; "A before B" includes A = B.
+
+    The first row that matches: treatment before S is Treatment; S before control is Control; S between the two is
+    Excluded; control before S is Control on a side branch; anything else is Excluded as unrelated. The last two
+    rest on a relation that is missing, which a shallow clone cannot prove.
+    """
+    if treatment in relation.descendant_of:
+        return _TREATMENT
+    if control in relation.ancestor_of:
+        return _CONTROL
+    if control in relation.descendant_of and treatment in relation.ancestor_of:
+        return _excluded(Exclusion.BETWEEN)
+    if is_shallow:
+        return _excluded(Exclusion.SHALLOW_CLONE)
+    if control in relation.descendant_of:
+        return _Assignment(classification=Classification.CONTROL, flags=(Flag.SIDE_BRANCH,))
+    return _excluded(Exclusion.UNRELATED)
+
+
+def _assign_tips(relation: Ancestry, control: str, treatment: str, *, is_shallow: bool = False) -> _Assignment:
+    """Return the arm of a session without a recorded branch, from its commit and the frozen branch tips.
+
+    A commit is on a branch when the tip contains it, or else when it grew from that tip. A commit on both branches
+    belongs to neither arm.
+    """
+    if is_shallow:
+        return _excluded(Exclusion.SHALLOW_CLONE)
+    arms = (relation.ancestor_of or relation.descendant_of) & {control, treatment}
+    if len(arms) == 2 or (arms and control == treatment):
+        return _excluded(Exclusion.BOTH_BRANCHES)
+    if not arms:
+        return _excluded(Exclusion.UNRELATED)
+    return _TREATMENT if treatment in arms else _CONTROL
+
+
+def _assign_values(values: frozenset[str]) -> _Assignment:
+    """Return the arm that the values of a `ManualTag` field name: A or control, B or treatment."""
+    if not values:
+        return _excluded(Exclusion.NOT_TAGGED)
+    arms = [_ARM_OF_VALUE.get(value.strip().lower()) for value in values]
+    if any(arm is None for arm in arms):
+        return _excluded(Exclusion.UNKNOWN_VALUE if len(arms) == 1 else Exclusion.CONFLICTING_VALUES)
+    first = arms[0]
+    return first if first is not None and all(arm is first for arm in arms) else _excluded(Exclusion.CONFLICTING_VALUES)
+
+
+def commits_of(candidates: Sequence[Candidate], binding: Binding) -> list[str]:
+    """Return the start commits whose ancestry the binding needs.
+
+    >>> commits_of([Candidate(session_id="s", start_commit="0a1b")], GitCommit("0a1b", "2c3d"))
+    ['0a1b']
+    """
+    needed = (
+        candidate.start_commit
+        for candidate in candidates
+        if candidate.start_commit
+        and (isinstance(binding, GitCommit) or (isinstance(binding, Branch) and not candidate.branch))
+    )
+    return sorted(set(needed))
+
+
+def _candidate_of(row: Mapping[str, Any]) -> Candidate:
+    """Return the candidate in one row of `sql/staging/candidates.sql`."""
+    return Candidate(
+        session_id=row["session_id"],
+        branch=row["branch"],
+        branches=tuple((row.get("branches") or "").splitlines()),
+        start_commit=row["start_commit"],
+        prompt_fingerprint=row["prompt_fingerprint"],
+        is_dirty=row["dirty_start"] == 1,
+        is_inferred=row["repo_binding_source"] == "inferred",
+    )
+
+
+def _assign_tagged(session_id: str, facts: _SessionFacts) -> _Assignment | None:
+    tag = facts.tags.get(session_id)
+    if tag is None:
+        return None
+    if session_id in facts.outside:
+        return _excluded(Exclusion.OUTSIDE_WORKSPACES)
+    if tag is Classification.EXCLUDED:
+        return _excluded(Exclusion.TAGGED)
+    return _Assignment(classification=tag)
+
+
+def _assign_bound(candidate: Candidate, binding: Binding, start: Start, facts: _SessionFacts) -> _Assignment:
+    if facts.undrawn is not None:
+        return _excluded(facts.undrawn.get(candidate.session_id, Exclusion.NOT_DRAWN))
+    if isinstance(binding, ManualTag):
+        return _assign_values(facts.values.get(candidate.session_id, frozenset()))
+    if isinstance(binding, PromptFingerprint):
+        return _assign_fingerprint(candidate.prompt_fingerprint, binding)
+    if isinstance(binding, Branch) and candidate.branch:
+        arms = [_assign_branch(branch, binding) for branch in candidate.branches]
+        if _CONTROL in arms and _TREATMENT in arms:
+            return _excluded(Exclusion.MOVED)
+        return _assign_branch(candidate.branch, binding)
+    return _assign_ancestry(candidate, binding, start, facts)
+
+
+def _assign_fingerprint(fingerprint: str | None, binding: PromptFingerprint) -> _Assignment:
+    if not fingerprint:
+        return _excluded(Exclusion.NO_FINGERPRINT)
+    if fingerprint == binding.control_fingerprint:
+        return _CONTROL
+    if fingerprint == binding.treatment_fingerprint:
+        return _TREATMENT
+    return _excluded(Exclusion.OTHER_FINGERPRINT)
+
+
+def _assign_branch(branch: str, binding: Branch) -> _Assignment:
+    name = branch.removeprefix("refs/heads/")
+    if name == binding.control_branch.removeprefix("refs/heads/"):
+        return _CONTROL
+    if name == binding.treatment_branch.removeprefix("refs/heads/"):
+        return _TREATMENT
+    return _excluded(Exclusion.OTHER_BRANCH)
+
+
+def _assign_ancestry(candidate: Candidate, binding: Binding, start: Start, facts: _SessionFacts) -> _Assignment:
+    if start.control_ref is None or start.treatment_ref is None:
+        return _excluded(Exclusion.NO_REPOSITORY)
+    if not candidate.start_commit:
+        return _excluded(Exclusion.NO_COMMIT)
+    relation = facts.ancestry.get(candidate.start_commit)
+    if relation is None:
+        return _excluded(Exclusion.SHALLOW_CLONE if facts.is_shallow else Exclusion.UNKNOWN_COMMIT)
+    decide = _assign_commit if isinstance(binding, GitCommit) else _assign_tips
+    return decide(relation, start.control_ref, start.treatment_ref, is_shallow=facts.is_shallow)
+
+
+def _excluded(reason: Exclusion) -> _Assignment:
+    return _Assignment(classification=Classification.EXCLUDED, reason=reason)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.ingest.rows import insert_rows
-from kaizen_analytics.store.cells import damaged
+from kaizen_analytics.store.sql import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

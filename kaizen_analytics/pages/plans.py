@@ -31,17 +31,18 @@ from kaizen_analytics.core.words import (
     join_lines,
     lowered,
 )
-from kaizen_analytics.experiments import binding
 from kaizen_analytics.experiments.assignment import PAST_DAYS, PastUnits
 from kaizen_analytics.experiments.decide import Decision, Grade
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
+from kaizen_analytics.experiments.sample import not_drawn
 from kaizen_analytics.stats.srm import RatioStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kaizen_analytics.experiments.assignment import ArmContent
     from kaizen_analytics.experiments.evaluation import Evaluation
-    from kaizen_analytics.experiments.randomisation import ArmContent, Unit
+    from kaizen_analytics.experiments.plan import Unit
     from kaizen_analytics.stats import SampleRatio
     from kaizen_analytics.store.assignments import Draw
 
@@ -210,7 +211,7 @@ def _lot(plan: Plan) -> str:
 def past_units(unit: Unit, found: PastUnits) -> str:
     """Return what there was to draw, so that a unit which holds most of the sessions is seen before the start.
 
-    >>> from kaizen_analytics.experiments.randomisation import Unit
+    >>> from kaizen_analytics.experiments.plan import Unit
     >>> from kaizen_analytics.experiments.assignment import PastUnits
     >>> past_units(Unit.BRANCH, PastUnits(n_units=30, n_sessions=500, largest=400))
     'The last 30 days had 30 branches to draw: 500 sessions, 400 of them in the largest.'
@@ -238,7 +239,7 @@ def draws(found: Sequence[Draw]) -> str:
         )
         largest = max(units.values())
         text += f", {largest:,} of them in the largest unit" if largest > 1 else ""
-    reasons = Counter(binding.not_drawn(draw.reason) for draw in found if draw.arm is None)
+    reasons = Counter(not_drawn(draw.reason) for draw in found if draw.arm is None)
     left_out = ", ".join(f"{reason} ({count:,})" for reason, count in sorted(reasons.items()))
     return f"{text}; {left_out}" if left_out else text
 
@@ -246,7 +247,7 @@ def draws(found: Sequence[Draw]) -> str:
 def content(found: ArmContent) -> str:
     """Return what the sessions of an arm get.
 
-    >>> from kaizen_analytics.experiments.randomisation import ArmContent
+    >>> from kaizen_analytics.experiments.assignment import ArmContent
     >>> content(ArmContent(file="CLAUDE.md", args=("--model", "haiku")))
     'the file CLAUDE.md; arguments --model haiku'
     """

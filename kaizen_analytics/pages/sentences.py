@@ -51,8 +51,8 @@ from kaizen_analytics.experiments.evaluation import (
     is_over,
     percent_of,
 )
+from kaizen_analytics.experiments.lifecycle import MIN_DAYS_AFTER, Reach
 from kaizen_analytics.experiments.power import REACH_DAYS, PowerTable, lies_beyond
-from kaizen_analytics.experiments.sizing import MIN_DAYS_AFTER, Reach
 from kaizen_analytics.pages import effect_text, plans
 from kaizen_analytics.stats.srm import RatioStatus
 
@@ -626,7 +626,7 @@ def _advice(step: NextStep, evaluation: Evaluation) -> str:
 def reach(found: Reach) -> str | None:
     """Return what a starting experiment has to expect if too few sessions come in; None if enough do.
 
-    >>> from kaizen_analytics.experiments.sizing import Reach
+    >>> from kaizen_analytics.experiments.lifecycle import Reach
     >>> reach(Reach(planned=(60, 60), expected=(5, 40), minimum=10, days=14)).partition(":")[0]
     'Too few sessions for any judgement'
     """

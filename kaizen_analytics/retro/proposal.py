@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.model import Metric, State
-from kaizen_analytics.experiments.randomisation import ArmContent
+from kaizen_analytics.experiments.assignment import ArmContent
 from kaizen_analytics.retro.findings import Finding, fisher_p_value
 from kaizen_analytics.retro.followup import experiment_text, names_finding
 from kaizen_analytics.stats.sequential import MIN_PLANNED_N

@@ -1,12 +1,11 @@
 """Pure statistics on numpy arrays: medians, means, shares, clusters, interim analyses.
 
     distributions   the sampling distribution of a median, computed instead of simulated
-    contrasts       the difference and the percent change of two of them
-    comparison      the door: arrays become checked samples, a design becomes a level
-    precision       what clusters and a covariate do to the precision of a mean score
+    comparison      arrays become checked samples, a design becomes a level; what clusters do to precision
     medians, ratios, proportions    one `Effect` from two arms
-    sequential      when the data may be analysed, and at which level
-    srm, multiplicity               sample ratio mismatch; several tests at once
+    before_after    arms that are separated in time, beside their history
+    sequential      when the data may be analysed, and at which level; several tests at once
+    srm             sample ratio mismatch
 
 Results are numbers and enumerations; `pages.sentences` says them in words. Nothing here draws a random number.
 See docs/explanation/statistics.md for the methods and their sources.
@@ -17,10 +16,9 @@ from __future__ import annotations
 from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.medians import median_effect
-from kaizen_analytics.stats.multiplicity import adjust_benjamini_hochberg, adjust_holm
 from kaizen_analytics.stats.proportions import proportion_effect
 from kaizen_analytics.stats.ratios import mean_effect
-from kaizen_analytics.stats.sequential import Design, sessions_within_plan
+from kaizen_analytics.stats.sequential import Design, adjust_benjamini_hochberg, adjust_holm, sessions_within_plan
 from kaizen_analytics.stats.srm import RatioStatus, SampleRatio, check_sample_ratio
 
 __all__ = [

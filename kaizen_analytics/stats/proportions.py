@@ -16,9 +16,17 @@ import numpy as np
 from scipy import special
 
 from kaizen_analytics.core.errors import StatisticsError
-from kaizen_analytics.stats.comparison import ArmSample, Comparison, summarise_arm
+from kaizen_analytics.stats.comparison import (
+    ArmSample,
+    Comparison,
+    Precision,
+    contrast_degrees,
+    correlate,
+    measure,
+    student_inflation,
+    summarise_arm,
+)
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
-from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure, student_inflation
 
 if TYPE_CHECKING:
     import numpy.typing as npt

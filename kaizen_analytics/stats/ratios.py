@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import special
 
-from kaizen_analytics.stats.comparison import ArmSample, Comparison, summarise_arm
+from kaizen_analytics.stats.comparison import (
+    ArmSample,
+    Comparison,
+    Precision,
+    contrast_degrees,
+    correlate,
+    measure,
+    summarise_arm,
+)
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
-from kaizen_analytics.stats.precision import Precision, contrast_degrees, correlate, measure
 
 if TYPE_CHECKING:
     import numpy.typing as npt

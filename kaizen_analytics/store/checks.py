@@ -15,8 +15,8 @@ from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.queries import Query
 from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.store.assignments import count_waiting
-from kaizen_analytics.store.cells import find_bad_cells
 from kaizen_analytics.store.sessions import count_without_digest, find_changed
+from kaizen_analytics.store.sql import find_bad_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -32,8 +32,19 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from kaizen_analytics.core.errors import StoreError, StoreMissingError, StoreWarning
 from kaizen_analytics.core.files import Folder, open_folder
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.store import cells, schema
-from kaizen_analytics.store.sql import ATTACHED, hide_progress_bar, native_call, quote_name, quote_text, run_query
+from kaizen_analytics.store import schema
+from kaizen_analytics.store.sql import (
+    ATTACHED,
+    BadCell,
+    count_cells,
+    define_replacing,
+    find_bad_cells,
+    hide_progress_bar,
+    native_call,
+    quote_name,
+    quote_text,
+    run_query,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,7 +83,7 @@ class _Block(Enum):
 class _NotUtf8Error(StoreError):
     """Cells hold bytes that are not UTF-8; `cells` are those that were found."""
 
-    def __init__(self, text: str, found: tuple[cells.BadCell, ...]) -> None:
+    def __init__(self, text: str, found: tuple[BadCell, ...]) -> None:
         super().__init__(text)
         self.cells = found
 
@@ -88,7 +99,7 @@ class Store:
         self._block: _Block | None = None
         self._closed = False
         self._recalled: dict[str, Any] = {}
-        self._replaced: tuple[cells.BadCell, ...] | None = None  # None until a statement meets such cells
+        self._replaced: tuple[BadCell, ...] | None = None  # None until a statement meets such cells
         self._state: tuple[int, ...] = ()  # what the file looked like before a `snapshot` block began
 
     @classmethod
@@ -301,14 +312,14 @@ class Store:
                 self._replace_cells(error.cells)
                 return run(again or sql)
 
-    def _replace_cells(self, found: tuple[cells.BadCell, ...]) -> None:
+    def _replace_cells(self, found: tuple[BadCell, ...]) -> None:
         """From now on read the cells that are not UTF-8 with U+FFFD in the place of their bytes, and say so once.
 
         A `snapshot` block goes on in a new transaction; that is the same state, because no file has changed since.
         """
         self._replaced = found
         warnings.warn(
-            f"Bytes that are not UTF-8 were replaced by U+FFFD in these cells: {cells.count_cells(found)}. "
+            f"Bytes that are not UTF-8 were replaced by U+FFFD in these cells: {count_cells(found)}. "
             "'kaizen-analytics doctor --deep' lists them.",
             StoreWarning,
             stacklevel=2,
@@ -338,7 +349,7 @@ class Store:
         if not not_utf8 and _WRONG_TYPE not in str(error):
             return _store_error(self.path, error)
         with Store(self.path, read_only=True) as other:
-            found = list(cells.find_bad_cells(other))
+            found = list(find_bad_cells(other))
         named = [cell for cell in found if f'"{cell.column}"' in str(error)] or found
         where = f"table {named[0].table}, column {named[0].column}, row {named[0].row_id}" if named else "unknown place"
         text = (
@@ -494,7 +505,7 @@ def _migrate(probe: _Probe, journal_mode: JournalMode, pending: tuple[schema.Mig
             raise
 
 
-def _reopen_file(path: Path, *, read_only: bool, replaced: Iterable[cells.BadCell]) -> duckdb.DuckDBPyConnection:
+def _reopen_file(path: Path, *, read_only: bool, replaced: Iterable[BadCell]) -> duckdb.DuckDBPyConnection:
     """Return a new DuckDB that a store which was open before is attached to.
 
     Text in the columns of `replaced` cells is read with U+FFFD in the place of bytes that are not UTF-8.
@@ -506,7 +517,7 @@ def _reopen_file(path: Path, *, read_only: bool, replaced: Iterable[cells.BadCel
     try:
         _attach(connection, path, "read_only" if read_only else "read_write")
         _lock_down(connection)
-        cells.define_replacing(connection, replaced)
+        define_replacing(connection, replaced)
     except BaseException:
         connection.close()
         raise

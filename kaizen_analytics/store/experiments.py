@@ -21,9 +21,8 @@ from kaizen_analytics.core.errors import (
 )
 from kaizen_analytics.core.model import Classification, Experiment, State
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.store.cells import parse_json
 from kaizen_analytics.store.sessions import digest, read_conclusion, write_digests
-from kaizen_analytics.store.sql import encode_list
+from kaizen_analytics.store.sql import encode_list, parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

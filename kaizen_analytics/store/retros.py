@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
-from kaizen_analytics.store.cells import parse_json
+from kaizen_analytics.store.sql import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -12,9 +12,9 @@ import pytest
 from laboratory import Laboratory
 
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.binding import Exclusion
 from kaizen_analytics.experiments.decide import Grade
 from kaizen_analytics.experiments.evaluation import CautionKind, Evaluation
+from kaizen_analytics.experiments.sample import Exclusion
 from kaizen_analytics.hook import draw
 from kaizen_analytics.stats import RatioStatus
 from kaizen_analytics.store import Store

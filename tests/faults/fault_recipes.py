@@ -43,8 +43,8 @@ from kaizen_analytics.core.errors import KaizenError  # noqa: E402
 from kaizen_analytics.core.files import hold_folder, write_file  # noqa: E402
 from kaizen_analytics.core.model import Classification  # noqa: E402
 from kaizen_analytics.experiments import lifecycle  # noqa: E402
-from kaizen_analytics.experiments.plan import Plan  # noqa: E402
-from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit  # noqa: E402
+from kaizen_analytics.experiments.assignment import ArmContent  # noqa: E402
+from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit  # noqa: E402
 from kaizen_analytics.exports import files  # noqa: E402
 from kaizen_analytics.exports.files import write_table  # noqa: E402
 from kaizen_analytics.ingest.pipeline import run_ingest  # noqa: E402

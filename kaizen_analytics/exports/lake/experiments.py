@@ -28,11 +28,10 @@ from kaizen_analytics.core.model import (
     PromptFingerprint,
     State,
 )
-from kaizen_analytics.experiments.binding import Candidate, SessionFacts, commits_of
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
 from kaizen_analytics.experiments.lifecycle import judge_sample
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
-from kaizen_analytics.experiments.sample import arrange_sample, read_ancestry
+from kaizen_analytics.experiments.sample import Candidate, arrange_sample, commits_of
 from kaizen_analytics.exports.columns import ARM_VALUES, PLAN_NUMBERS, START_COLUMNS, LakeTable
 from kaizen_analytics.exports.lake.reading import Lake, read_lake
 from kaizen_analytics.exports.project import ID_DIGITS
@@ -40,8 +39,6 @@ from kaizen_analytics.redact import Pseudonyms
 from kaizen_analytics.stats import DesignKind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kaizen_analytics.core.git import Repository
     from kaizen_analytics.exports.engines import Engine
 
@@ -91,11 +88,7 @@ def _evaluate(lake: Lake, experiment_id: str, now_ms: int, helpers: Helpers) -> 
         candidates, experiment, plan = _name_commits(candidates, experiment, plan, helpers)
     values = _read_values(lake, row["experiment_id"])
 
-    def gather(chosen: Sequence[Candidate], outside: frozenset[str]) -> SessionFacts:
-        ancestry, is_shallow = read_ancestry(experiment.binding, plan, chosen)
-        return SessionFacts(tags=tags, values=values, ancestry=ancestry, is_shallow=is_shallow, outside=outside)
-
-    sample = arrange_sample(candidates, experiment, plan, tags, gather, stored=set(sessions["id"]))
+    sample = arrange_sample(candidates, experiment, plan, tags=tags, values=values, stored=set(sessions["id"]))
     concluded_at_ms = row["concluded_at_ms"]
     told = ("source", "state", "concluded_at_ms")
     if len({tuple(value for name, value in other.items() if name not in told) for other in rows}) > 1:

@@ -7,17 +7,17 @@ from experiment_cases import commit, git
 
 from kaizen_analytics.core.git import Ancestry, Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, PromptFingerprint
-from kaizen_analytics.experiments.binding import (
-    Assignment,
+from kaizen_analytics.experiments.plan import Start
+from kaizen_analytics.experiments.sample import (
     Candidate,
     Exclusion,
     Flag,
-    SessionFacts,
-    assign,
-    candidate_of,
+    _assign,
+    _Assignment,
+    _candidate_of,
+    _SessionFacts,
     commits_of,
 )
-from kaizen_analytics.experiments.plan import Start
 
 CONTROL, TREATMENT, EXCLUDED = Classification.CONTROL, Classification.TREATMENT, Classification.EXCLUDED
 START = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1, control_ref="c", treatment_ref="t")
@@ -27,18 +27,18 @@ PROMPTS = PromptFingerprint(control_fingerprint="old", treatment_fingerprint="ne
 MANUAL = ManualTag(variant_field="variant")
 
 
-def related(before: str = "", after: str = "", *, is_shallow: bool = False) -> SessionFacts:
+def related(before: str = "", after: str = "", *, is_shallow: bool = False) -> _SessionFacts:
     """Return evidence of commit x, before the targets in `before` and after those in `after`."""
     ancestry = {"x": Ancestry(ancestor_of=frozenset(before), descendant_of=frozenset(after))}
-    return SessionFacts(ancestry=ancestry, is_shallow=is_shallow)
+    return _SessionFacts(ancestry=ancestry, is_shallow=is_shallow)
 
 
-def tagged(tag: Classification, **more: object) -> SessionFacts:
-    return SessionFacts(tags={"s": tag}, **more)
+def tagged(tag: Classification, **more: object) -> _SessionFacts:
+    return _SessionFacts(tags={"s": tag}, **more)
 
 
-def valued(*values: str) -> SessionFacts:
-    return SessionFacts(values={"s": frozenset(values)})
+def valued(*values: str) -> _SessionFacts:
+    return _SessionFacts(values={"s": frozenset(values)})
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def valued(*values: str) -> SessionFacts:
         (MANUAL, {}, valued("A", "B"), Exclusion.CONFLICTING_VALUES),
         (MANUAL, {}, valued("A", "C"), Exclusion.CONFLICTING_VALUES),
         # fingerprints match exactly
-        (PROMPTS, {"prompt_fingerprint": "old"}, SessionFacts(), CONTROL),
-        (PROMPTS, {"prompt_fingerprint": "new"}, SessionFacts(), TREATMENT),
-        (PROMPTS, {"prompt_fingerprint": "older"}, SessionFacts(), Exclusion.OTHER_FINGERPRINT),
-        (PROMPTS, {"prompt_fingerprint": ""}, SessionFacts(), Exclusion.NO_FINGERPRINT),
+        (PROMPTS, {"prompt_fingerprint": "old"}, _SessionFacts(), CONTROL),
+        (PROMPTS, {"prompt_fingerprint": "new"}, _SessionFacts(), TREATMENT),
+        (PROMPTS, {"prompt_fingerprint": "older"}, _SessionFacts(), Exclusion.OTHER_FINGERPRINT),
+        (PROMPTS, {"prompt_fingerprint": ""}, _SessionFacts(), Exclusion.NO_FINGERPRINT),
         # the recorded branch decides before its commit
         (BRANCHES, {"branch": "main", "start_commit": "x"}, related("ct"), CONTROL),
         (BRANCHES, {"branch": "refs/heads/topic", "start_commit": "x"}, related("ct"), TREATMENT),
@@ -76,9 +76,9 @@ def valued(*values: str) -> SessionFacts:
         (BRANCHES, {"start_commit": "x"}, related(), Exclusion.UNRELATED),
         (BRANCHES, {"start_commit": "x"}, related("c", is_shallow=True), Exclusion.SHALLOW_CLONE),
         # a commit that cannot be related
-        (COMMITS, {}, SessionFacts(), Exclusion.NO_COMMIT),
-        (COMMITS, {"start_commit": "x"}, SessionFacts(), Exclusion.UNKNOWN_COMMIT),
-        (COMMITS, {"start_commit": "x"}, SessionFacts(is_shallow=True), Exclusion.SHALLOW_CLONE),
+        (COMMITS, {}, _SessionFacts(), Exclusion.NO_COMMIT),
+        (COMMITS, {"start_commit": "x"}, _SessionFacts(), Exclusion.UNKNOWN_COMMIT),
+        (COMMITS, {"start_commit": "x"}, _SessionFacts(is_shallow=True), Exclusion.SHALLOW_CLONE),
         # in a shallow clone only relations that were found count
         (COMMITS, {"start_commit": "x"}, related("", "ct", is_shallow=True), TREATMENT),
         (COMMITS, {"start_commit": "x"}, related("ct", is_shallow=True), CONTROL),
@@ -87,30 +87,30 @@ def valued(*values: str) -> SessionFacts:
     ],
 )
 def test_every_session_has_an_arm_or_a_reason(binding, session, evidence, expected) -> None:
-    found = assign(Candidate(session_id="s", **session), binding, START, evidence)
+    found = _assign(Candidate(session_id="s", **session), binding, START, evidence)
     if isinstance(expected, Exclusion):
-        assert found == Assignment(classification=EXCLUDED, reason=expected)
+        assert found == _Assignment(classification=EXCLUDED, reason=expected)
     else:
-        assert found == Assignment(classification=expected)
+        assert found == _Assignment(classification=expected)
 
 
 def test_without_a_repository_only_recorded_branches_count() -> None:
     start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1)
     recorded, silent = Candidate(session_id="s", branch="topic"), Candidate(session_id="s", start_commit="x")
-    assert assign(recorded, BRANCHES, start, SessionFacts()).classification is TREATMENT
-    assert assign(silent, BRANCHES, start, SessionFacts()).reason is Exclusion.NO_REPOSITORY
+    assert _assign(recorded, BRANCHES, start, _SessionFacts()).classification is TREATMENT
+    assert _assign(silent, BRANCHES, start, _SessionFacts()).reason is Exclusion.NO_REPOSITORY
 
 
 def test_equal_tips_put_no_session_into_an_arm() -> None:
     start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1, control_ref="c", treatment_ref="c")
-    found = assign(Candidate(session_id="s", start_commit="x"), BRANCHES, start, related("c"))
+    found = _assign(Candidate(session_id="s", start_commit="x"), BRANCHES, start, related("c"))
     assert found.reason is Exclusion.BOTH_BRANCHES
 
 
 def test_dirty_and_inferred_sessions_count_and_are_flagged() -> None:
     row = {"session_id": "s", "branch": None, "start_commit": None, "prompt_fingerprint": "new", "dirty_start": 1}
-    found = assign(candidate_of({**row, "repo_binding_source": "inferred"}), PROMPTS, START, SessionFacts())
-    assert found == Assignment(classification=TREATMENT, flags=(Flag.DIRTY, Flag.INFERRED))
+    found = _assign(_candidate_of({**row, "repo_binding_source": "inferred"}), PROMPTS, START, _SessionFacts())
+    assert found == _Assignment(classification=TREATMENT, flags=(Flag.DIRTY, Flag.INFERRED))
 
 
 def test_only_bindings_on_commits_ask_for_ancestry() -> None:
@@ -154,24 +154,24 @@ def commits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, dict[
 @pytest.mark.parametrize(
     ("session", "expected"),
     [
-        ("treatment", Assignment(classification=TREATMENT)),
-        ("after", Assignment(classification=TREATMENT)),
-        ("merge", Assignment(classification=TREATMENT)),
-        ("control", Assignment(classification=CONTROL)),
-        ("before", Assignment(classification=CONTROL)),
-        ("between", Assignment(classification=EXCLUDED, reason=Exclusion.BETWEEN)),
-        ("control_side", Assignment(classification=CONTROL, flags=(Flag.SIDE_BRANCH,))),
-        ("between_side", Assignment(classification=CONTROL, flags=(Flag.SIDE_BRANCH,))),
-        ("before_side", Assignment(classification=EXCLUDED, reason=Exclusion.UNRELATED)),
-        ("orphan", Assignment(classification=EXCLUDED, reason=Exclusion.UNRELATED)),
+        ("treatment", _Assignment(classification=TREATMENT)),
+        ("after", _Assignment(classification=TREATMENT)),
+        ("merge", _Assignment(classification=TREATMENT)),
+        ("control", _Assignment(classification=CONTROL)),
+        ("before", _Assignment(classification=CONTROL)),
+        ("between", _Assignment(classification=EXCLUDED, reason=Exclusion.BETWEEN)),
+        ("control_side", _Assignment(classification=CONTROL, flags=(Flag.SIDE_BRANCH,))),
+        ("between_side", _Assignment(classification=CONTROL, flags=(Flag.SIDE_BRANCH,))),
+        ("before_side", _Assignment(classification=EXCLUDED, reason=Exclusion.UNRELATED)),
+        ("orphan", _Assignment(classification=EXCLUDED, reason=Exclusion.UNRELATED)),
     ],
 )
-def test_every_cell_of_the_commit_table_on_a_real_repository(commits, session: str, expected: Assignment) -> None:
+def test_every_cell_of_the_commit_table_on_a_real_repository(commits, session: str, expected: _Assignment) -> None:
     repository, ids = commits
     targets = [ids["control"], ids["treatment"]]
-    evidence = SessionFacts(ancestry=repository.relate([ids[session]], targets))
+    evidence = _SessionFacts(ancestry=repository.relate([ids[session]], targets))
     start = Start(started_at_ms=0, window_start_ms=0, window_end_ms=1, control_ref=targets[0], treatment_ref=targets[1])
-    assert assign(Candidate(session_id="s", start_commit=ids[session]), COMMITS, start, evidence) == expected
+    assert _assign(Candidate(session_id="s", start_commit=ids[session]), COMMITS, start, evidence) == expected
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,6 @@ def test_every_cell_of_the_commit_table_on_a_real_repository(commits, session: s
 def test_a_session_that_moved_between_the_arms_branches_is_in_neither(branches, reason):
     binding = Branch("main", "topic")
 
-    found = assign(Candidate(session_id="s", branch="topic", branches=branches), binding, START, SessionFacts())
+    found = _assign(Candidate(session_id="s", branch="topic", branches=branches), binding, START, _SessionFacts())
 
     assert found.reason is reason

@@ -6,8 +6,7 @@ import pytest
 
 from kaizen_analytics.core.model import Metric
 from kaizen_analytics.experiments.compare import compare_arms
-from kaizen_analytics.experiments.plan import Cluster, Plan, Start, Statistic
-from kaizen_analytics.experiments.randomisation import Randomisation, Unit
+from kaizen_analytics.experiments.plan import Cluster, Plan, Randomisation, Start, Statistic, Unit
 from kaizen_analytics.experiments.sample import _join_covariate
 from kaizen_analytics.stats import EffectKind, mean_effect, proportion_effect
 

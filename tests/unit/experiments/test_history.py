@@ -13,9 +13,9 @@ from experiment_cases import DAY_MS, make_experiment
 
 from kaizen_analytics.core.model import Delta, Direction, GitCommit, GuardrailSpec, Metric, State
 from kaizen_analytics.experiments.assess import assess
+from kaizen_analytics.experiments.compare import _find_change, compare_with_history
 from kaizen_analytics.experiments.decide import Claim, Grade, GuardrailStatus, Headline, Verdict, judge_claim
 from kaizen_analytics.experiments.evaluation import Evaluation, Mismatch
-from kaizen_analytics.experiments.history import _find_change, compare_with_history
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA

@@ -12,11 +12,10 @@ from experiment_cases import DAY_MS, make_experiment
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.assignment import count_units
+from kaizen_analytics.experiments.assignment import ArmContent, count_units
 from kaizen_analytics.experiments.decide import Grade, Verdict
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
-from kaizen_analytics.experiments.plan import Plan, get_plan
-from kaizen_analytics.experiments.randomisation import ArmContent, Randomisation, Unit
+from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit, get_plan
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA, restore_sample, sample_records
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.pages import plans, sentences

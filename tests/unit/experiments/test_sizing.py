@@ -2,7 +2,7 @@
 
 import pytest
 
-from kaizen_analytics.experiments.sizing import Reach
+from kaizen_analytics.experiments.lifecycle import Reach
 from kaizen_analytics.pages import sentences
 
 

@@ -21,10 +21,11 @@ from kaizen_analytics.core.model import (
 )
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.assess import compare_metric, trim_to_plan
+from kaizen_analytics.experiments.compare import add_up, check_tasks, guardrail_unit
 from kaizen_analytics.experiments.decide import improves
+from kaizen_analytics.experiments.draft import default_guardrails
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
-from kaizen_analytics.experiments.tasks import add_up, check_tasks, default_guardrails, guardrail_unit
 from kaizen_analytics.stats import Design, DesignKind
 
 DRAFT = make_experiment(id="e", success_criterion=Delta(Direction.DECREASE, -10))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kaizen_analytics.stats import contrasts, distributions
-from kaizen_analytics.stats.contrasts import MedianPair
+from kaizen_analytics.stats import distributions, medians
 from kaizen_analytics.stats.distributions import Distribution, Quantile, beta_distribution, median_distribution
+from kaizen_analytics.stats.medians import MedianPair
 
 SAMPLES = {
     1: [3.0],
@@ -185,7 +185,7 @@ def find_low(pair: MedianPair, contrast: Contrast, tail: float) -> float:
 @pytest.mark.parametrize("correlation", [0.0, 0.7])
 @pytest.mark.parametrize("tail", [0.15, 0.025, 0.00025])
 def test_limits_are_those_of_the_sorted_support(arms, correlation, tail, monkeypatch):
-    monkeypatch.setattr(contrasts, "_FEW", 50)
+    monkeypatch.setattr(medians, "_FEW", 50)
     pair = MedianPair.joined(median_distribution(arms[0]), median_distribution(arms[1]), correlation)
     swapped = MedianPair(pair.treatment, pair.control, correlation)
 
@@ -204,9 +204,9 @@ def test_limits_are_those_of_the_sorted_support(arms, correlation, tail, monkeyp
 def test_equal_candidates_end_the_search(correlation, monkeypatch):
     # Halving a bracket towards a difference of exactly zero would go on for a thousand steps.
     steps = []
-    are_equal = contrasts._are_equal
-    monkeypatch.setattr(contrasts, "_are_equal", lambda *given: steps.append(1) or are_equal(*given))
-    monkeypatch.setattr(contrasts, "_FEW", 1)
+    are_equal = medians._are_equal
+    monkeypatch.setattr(medians, "_are_equal", lambda *given: steps.append(1) or are_equal(*given))
+    monkeypatch.setattr(medians, "_FEW", 1)
     arm = np.repeat([0.5, 1.0, 2.0], [140, 120, 140])
     pair = MedianPair.joined(median_distribution(arm), median_distribution(arm), correlation)
 

@@ -11,9 +11,9 @@ from scipy import stats
 from kaizen_analytics.core.errors import StatisticsError
 from kaizen_analytics.core.model import Direction
 from kaizen_analytics.stats import median_effect
-from kaizen_analytics.stats.contrasts import MedianPair
 from kaizen_analytics.stats.distributions import median_distribution
 from kaizen_analytics.stats.effect import Obstacle, Shortage
+from kaizen_analytics.stats.medians import MedianPair
 
 values = st.one_of(st.integers(1, 12).map(float), st.floats(0.01, 1e6))
 arms = st.lists(values, min_size=5, max_size=24).filter(lambda arm: len(set(arm)) > 1)

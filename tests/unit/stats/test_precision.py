@@ -5,11 +5,17 @@ import pytest
 
 from kaizen_analytics.core.errors import StatisticsError
 from kaizen_analytics.stats import mean_effect, median_effect, proportion_effect
-from kaizen_analytics.stats.comparison import ArmSample, read_samples
-from kaizen_analytics.stats.contrasts import MedianPair
+from kaizen_analytics.stats.comparison import (
+    ArmSample,
+    contrast_degrees,
+    correlate,
+    measure,
+    read_samples,
+    student_inflation,
+)
 from kaizen_analytics.stats.distributions import median_distribution
 from kaizen_analytics.stats.effect import Obstacle, Shortage
-from kaizen_analytics.stats.precision import contrast_degrees, correlate, measure, student_inflation
+from kaizen_analytics.stats.medians import MedianPair
 
 CODES = np.repeat(np.arange(12), 20)
 
