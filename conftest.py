@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     import polars as pl
 
     from kaizen_analytics.analysis import Analysis
+    from kaizen_analytics.core.model import Experiment
     from kaizen_analytics.experiments.evaluation import Evaluation
+    from kaizen_analytics.experiments.plan import Plan
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.retro.retro import Retro
@@ -227,6 +229,16 @@ def _evaluation_of_examples(_analysis_of_examples: Analysis) -> Evaluation:
 
 
 @pytest.fixture(scope="session")
+def _experiment_of_examples(_evaluation_of_examples: Evaluation) -> Experiment:
+    return _evaluation_of_examples.experiment
+
+
+@pytest.fixture(scope="session")
+def _plan_of_examples(_evaluation_of_examples: Evaluation) -> Plan:
+    return _evaluation_of_examples.plan
+
+
+@pytest.fixture(scope="session")
 def _portfolio_of_examples(_analysis_of_examples: Analysis) -> Portfolio:
     return _analysis_of_examples.portfolio(now_ms=0)
 
@@ -248,6 +260,8 @@ _EXAMPLES = {
     "writable": "_writable_copy_of_examples",
     "analysis": "_analysis_of_examples",
     "evaluation": "_evaluation_of_examples",
+    "experiment": "_experiment_of_examples",
+    "plan": "_plan_of_examples",
     "portfolio": "_portfolio_of_examples",
     "power_table": "_power_table_of_examples",
     "retro": "_retro_of_examples",
@@ -261,8 +275,9 @@ _EXAMPLES = {
 def _names_of_examples(request: pytest.FixtureRequest, doctest_namespace: dict[str, object]) -> None:
     """Give a docstring's example the names that it uses.
 
-    They are `store` and `analysis` (of the sample), its `portfolio` and `retro`, the `evaluation` and the `sample` of
-    its experiment plan-first, `writable` (a copy of the store), `power_table` (made by hand) and `tmp` (a folder).
+    They are `store` and `analysis` (of the sample), its `portfolio` and `retro`, its `experiment` plan-first with the
+    `plan`, the `evaluation` and the `sample`, `writable` (a copy of the store), `power_table` (made by hand) and `tmp`
+    (a folder).
     """
     test = getattr(request.node, "dtest", None)
     if test is None:

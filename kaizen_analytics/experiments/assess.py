@@ -165,12 +165,8 @@ def compare_metric(sample: pl.DataFrame, metric: Metric, plan: Plan, *, as_of_ms
 
     Args:
         sample: One row for each session (`sample.SAMPLE_SCHEMA`), trimmed to the plan.
-        metric: What to compare.
-        plan: The level, the design and the clusters.
         as_of_ms: The time of the evaluation, which decides what a fixed design allows.
 
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> experiment, plan, sample = read_judged_sample(store, "plan-first", now_ms=0)
     >>> compare_metric(sample, experiment.metric, plan, as_of_ms=0).effect.control.n
     45
     """
@@ -187,9 +183,8 @@ def choose_design(plan: Plan, as_of_ms: int) -> Design:
     stays valid however often the data are analysed. The analysis of a planned design at the end of the window is its
     last.
 
-    >>> from kaizen_analytics.experiments.plan import Plan
-    >>> choose_design(Plan(planned_n=60), 0).planned
-    (60, 60)
+    >>> choose_design(plan, 0).planned
+    (45, 45)
     """
     start, kind = plan.started, DesignKind.FIXED if plan.is_dated else plan.design
     is_early = start is not None and not start.retrospective and as_of_ms < start.window_end_ms
@@ -262,18 +257,11 @@ def assess(
 
     Args:
         frame: The sample (`sample.SAMPLE_SCHEMA`), trimmed to the plan.
-        experiment: What is judged, with the rule as it was frozen.
-        plan: How it is judged.
-        start: What `start` froze.
-        as_of_ms: The time of the evaluation.
-        provenance: What the sample was read from.
-        cautions: What reading the sample found.
-        flags: Words from the life of the experiment.
         assigned: Whether arms were drawn by lot and recorded when each session started.
         around: Sessions around the sample (`sample.Sample.around`), for arms that are separated in time.
 
-    >>> from kaizen_analytics.experiments.lifecycle import evaluate
-    >>> evaluate(store, "plan-first", now_ms=0).verdict  # reads the sample and calls this
+    >>> start, sources = plan.require_start("plan-first"), evaluation.provenance
+    >>> assess(sample, experiment, plan, start, as_of_ms=0, provenance=sources).verdict
     <Verdict.INCONCLUSIVE: 'inconclusive'>
     """
     metric, criterion = experiment.metric, experiment.success_criterion

@@ -85,7 +85,6 @@ def compare_arms(
 
     Args:
         control: One row per session: the metric's column, its denominator's and the cluster's.
-        treatment: The same.
         metric: What is compared; a session without a value does not count.
         statistic: How a quantity is compared; counts are compared by means, proportions and rates by their own ways.
         alpha: Nominal two-sided level.
@@ -175,7 +174,6 @@ def compute_arms(sample: pl.DataFrame, metrics: Sequence[Metric] = tuple(Metric)
 
     Args:
         sample: Columns `variant`, one per metric and its denominator's; Excluded sessions are left out.
-        metrics: Which metrics to summarise.
 
     Returns:
         Columns `metric`, `variant`, `n`, `n_missing`, `median`, `mean`; an arm without sessions has rows with n = 0.
@@ -253,11 +251,6 @@ def compute_deltas(
 
 def compare_with_criterion(deltas: pl.DataFrame, metric: Metric, criterion: Criterion) -> pl.DataFrame:
     """Return the delta of the experiment's metric beside its success criterion.
-
-    Args:
-        deltas: From `compute_deltas`.
-        metric: The experiment's metric.
-        criterion: A percent change in a direction, or a value for the treatment arm.
 
     Returns:
         One row with `target` (a signed percent for `Delta`, a value for `Absolute`), `gain` (how far the arms moved
@@ -382,11 +375,6 @@ def check_tasks(frame: pl.DataFrame, metric: Metric, alpha: float) -> TaskCheck 
     Where they differ beyond chance, `total` compares the metric added up per task: a cheaper session need not be a
     cheaper task. Only what adds up over sessions has a total.
 
-    Args:
-        frame: The sample, with `variant` and what names a task.
-        metric: The success metric.
-        alpha: Level of the comparison.
-
     >>> rows = [("Control", f"c{i}", 8.0 + i) for i in range(9)] + [("Treatment", f"t{i // 2}", 4.0) for i in range(18)]
     >>> frame = pl.DataFrame(rows, schema=["variant", "branch", "tokens_per_session"], orient="row")
     >>> named = frame.with_columns(workspace=pl.lit("/w"), pull_request=None, session_id=pl.col("branch"))
@@ -466,15 +454,10 @@ def compare_with_history(
     """Return what one metric shows before and after the change, and what may be claimed; None with an empty arm.
 
     Args:
-        frame: The sample (`sample.SAMPLE_SCHEMA`).
         around: Sessions around it: Control ones before the window, Excluded ones of other workspaces in the window.
-        metric: What is compared.
         plan: The level, the statistic, and whose sessions resemble each other beside those of a day.
-        is_over: Whether the window has ended.
 
-    >>> from kaizen_analytics.experiments.lifecycle import read_judged_sample
-    >>> experiment, plan, frame = read_judged_sample(store, "plan-first", now_ms=0)
-    >>> compare_with_history(frame, frame.clear(), experiment.metric, plan).claim
+    >>> compare_with_history(sample, sample.clear(), experiment.metric, plan).claim
     <Claim.NO_DIFFERENCE: 'no_difference'>
     """
     needed = [name for name in (metric.column, REGISTRY[metric].denominator) if name is not None]

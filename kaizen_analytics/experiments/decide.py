@@ -73,11 +73,9 @@ def judge(
     """Judge an effect against a success criterion.
 
     Args:
-        effect: What the treatment did.
         criterion: A percent change in a direction, or a value for the treatment arm alone.
         better: The metric's better side; decides the direction of an Absolute criterion.
         margin_pct: Changes smaller than this many percent count as none; None never says `no_effect`.
-        is_valid: Whether the arms can be compared at all.
 
     >>> from kaizen_analytics.core.model import Delta
     >>> from kaizen_analytics.stats import median_effect
@@ -261,12 +259,9 @@ def judge_claim(found: BeforeAfter, *, alpha: float = 0.05, is_over: bool = True
     level; the rank among placebo dates is no p value.
 
     Args:
-        found: What the sessions show, beside their history.
         alpha: Level of the drift test, and the largest share of dates with a jump as large.
-        is_over: Whether the window has ended.
 
-    >>> from kaizen_analytics.stats.before_after import compare_before_after
-    >>> from kaizen_analytics.stats.before_after import Timeline
+    >>> from kaizen_analytics.stats.before_after import Timeline, compare_before_after
     >>> days = np.repeat(np.arange(-14, 14), 20)
     >>> values = np.tile(np.geomspace(1, 9, 20), 28) * np.where(days < 0, 2, 1) * (1 + days % 3)
     >>> line = Timeline(days=days, after=days >= 0, strata=days * 0, values=values, in_window=days >= -14)
@@ -321,10 +316,7 @@ def compute_grade(
     """Return the grade of a design from its facts.
 
     Args:
-        binding: How sessions were assigned to arms.
         control_starts: Starts of the control sessions in milliseconds, shape (n,).
-        treatment_starts: The same of the treatment sessions.
-        assigned: Whether arms were drawn by lot and recorded when each session started.
 
     >>> from kaizen_analytics.core.model import Branch
     >>> day = np.arange(10)
@@ -432,13 +424,7 @@ def decide(
     average session moved in opposite directions.
 
     Args:
-        verdict: That of the success metric.
-        guardrails: The metric and the status of each guardrail; may be empty.
         grade: How the arms came about; None for a result that was frozen before grades, which keeps its rule.
-        exploratory: Whether the rule was chosen after the data.
-        moved: Which way the success metric went.
-        opposed: Whether the companion of the success metric moved against the verdict.
-        split_tasks: Whether tasks take another number of sessions, and their totals are not shown to be better.
 
     >>> decide(Verdict.MET, [], Grade.RANDOMISED).headline
     <Headline.SHIP: 'ship'>

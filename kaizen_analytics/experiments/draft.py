@@ -46,8 +46,7 @@ def check_draft(experiment: Experiment) -> None:
         ConfigError: the name is empty, the duration is below a day, or two parts of the rule contradict each other.
 
     >>> from dataclasses import replace
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> check_draft(replace(get_experiment(store, "plan-first"), duration_days=0))
+    >>> check_draft(replace(experiment, duration_days=0))
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ConfigError: The duration is 0 days; expected 1 or more.
     """
@@ -118,7 +117,6 @@ def build_criterion(
 
     Args:
         metric: The experiment's metric; its better side is the default direction.
-        target_pct: Signed percent change, such as -10.
         direction: `increase` or `decrease`.
         absolute: A value that the treatment arm is to reach, instead of a change.
 
@@ -156,7 +154,6 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
     """Return the binding of kind `git`, `branch`, `prompt` or `manual`.
 
     Args:
-        kind: What tells the arms apart.
         options: `control_commit`, `treatment_commit`, `control_branch` and so on; None where not given.
         variant_field: The payload key of a manual binding; empty for tags alone.
 
@@ -223,16 +220,9 @@ def default_guardrails(sessions: pl.DataFrame, experiment: Experiment, *, now_ms
     The last check must not pass less often by more than 5 percent, and the work done must not fall by more than 20:
     commits, or prompts where there are none. A metric that the experiment judges already is left out.
 
-    Args:
-        sessions: Metrics of the sessions in scope (`sample.read_scope`).
-        experiment: The draft.
-        now_ms: The time now, in milliseconds since the Unix epoch.
-
     >>> from kaizen_analytics.experiments.sample import read_scope
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> sessions, experiment = read_scope(store, ()), get_experiment(store, "plan-first")
-    >>> now_ms = sessions["started_at_ms"].max()
-    >>> [spec.metric.column for spec in default_guardrails(sessions, experiment, now_ms=now_ms)]
+    >>> found = default_guardrails(read_scope(store, ()), experiment, now_ms=evaluation.as_of_ms)
+    >>> [spec.metric.column for spec in found]
     ['prompts_per_session']
     """
     recent = sessions.filter(pl.col("started_at_ms").is_between(now_ms - _PAST_DAYS * DAY_MS, now_ms))

@@ -84,17 +84,8 @@ def new_experiment(
         ConfigError: the experiment makes no sense, or its arms cannot be told apart.
         ExperimentError: the id is taken, or the experiment is no draft.
 
-    >>> from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric
-    >>> criterion = Delta(Direction.DECREASE, -10)
-    >>> texts = {"id": "e1", "name": "Plan first", "hypothesis": "", "change_description": ""}
-    >>> draft = Experiment(
-    ...     **texts, metric=Metric.TOKENS_PER_SESSION, binding=ManualTag(""), duration_days=14,
-    ...     success_criterion=criterion, created_at_ms=0,
-    ... )
-    >>> from kaizen_analytics.store import Store
-    >>> with Store.open(tmp / "kaizen.db", create=True) as opened:
-    ...     new_experiment(opened, draft, Plan(design=DesignKind.FIXED))
-    ...     start(opened, "e1", now_ms=1).started.window_end_ms == 14 * DAY_MS + 1
+    >>> new_experiment(writable, replace(experiment, id="e1", state=State.DRAFT), Plan(design=DesignKind.FIXED))
+    >>> start(writable, "e1", now_ms=1).started.window_end_ms == experiment.duration_days * DAY_MS + 1
     True
     """
     _require_state(experiment, State.DRAFT, "created")
@@ -111,12 +102,6 @@ def edit(
     store: Store, experiment_id: str, changes: Mapping[str, Any], plan_changes: Mapping[str, Any]
 ) -> tuple[Experiment, Plan]:
     """Change a draft and return it with its plan; what has started is judged by the rule that was frozen.
-
-    Args:
-        store: The open store.
-        experiment_id: A draft.
-        changes: Fields of the experiment with their new values.
-        plan_changes: Fields of the plan with their new values.
 
     Raises:
         ConfigError: the changed experiment makes no sense.
@@ -149,11 +134,8 @@ def start(
     """Start a draft and freeze its plan, or give a plan to a running experiment that was imported.
 
     Args:
-        store: The open store.
         experiment_id: A draft, or a running experiment without a plan, whose window starts at `at_ms` or its creation.
-        now_ms: The time of the start.
         at_ms: A time in the past at which a retrospective experiment is taken to have started.
-        planned_n: Sessions per arm to plan for, instead of the draft's.
         default_plan: The plan of an experiment that has none (scope and repository of the caller).
 
     Raises:
@@ -519,7 +501,6 @@ def judge_sample(
     Raises:
         ExperimentError: the experiment has not started.
 
-    >>> experiment, plan = get_experiment(store, "plan-first"), get_plan(store, "plan-first")
     >>> judge_sample(experiment, plan, read_sample(store, experiment, plan), 0)[0].verdict
     <Verdict.INCONCLUSIVE: 'inconclusive'>
     """
@@ -545,7 +526,7 @@ def require_started(store: Store, experiment: Experiment) -> None:
     Raises:
         ExperimentError: it has not started, or runs without a plan.
 
-    >>> require_started(store, get_experiment(store, "plan-first"))
+    >>> require_started(store, experiment)
     """
     _plan_of(store, experiment)
 
@@ -623,15 +604,7 @@ class Reach:
 
 
 def plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Plan:
-    """Fill in the planned sessions per arm from today's rate, when the design needs them and nobody gave them.
-
-    Raises:
-        ExperimentError: there is no past session to plan from.
-
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> plan_sessions(store, get_experiment(store, "plan-first"), Plan(planned_n=50), 0).planned_n
-    50
-    """
+    """Fill in the planned sessions per arm from today's rate, when the design needs them and nobody gave them."""
     if plan.design is not DesignKind.PLANNED:
         return plan
     before_after = isinstance(experiment.binding, GitCommit)
@@ -661,8 +634,7 @@ def expect_reach(store: Store, experiment: Experiment, plan: Plan, now_ms: int) 
     """Return whether the sessions of a started plan will come in at the rate of the last days; None without a plan.
 
     >>> from kaizen_analytics.experiments.plan import get_plan
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> reach = expect_reach(store, get_experiment(store, "plan-first"), get_plan(store, "plan-first"), 0)
+    >>> reach = expect_reach(store, experiment, plan, 0)
     >>> reach.planned, reach.expected
     ((45, 45), (0, 0))
     """

@@ -165,16 +165,11 @@ def compute_power(
 
     Args:
         sessions: Metrics of past sessions (`sample.read_scope`), added up over the plan's unit.
-        metric: What the experiment is to move.
-        now_ms: The end of the history.
         days: Length of the history; its rate of sessions is taken to go on. None takes 28 days, or with `after_days`
             all that there are.
         after_days: Days after a change, for arms before and after it; None draws the arms by lot.
-        target_pct: Signed percent change to prove; 0 proves any improvement.
         plan: The level, the statistic, the clusters, and for a lot when the data will be analysed.
-        power: Wanted probability of the right decision.
         guardrails: Metrics that must not get worse; the treatment does not change them.
-        progress: Called with a line for each change.
 
     Raises:
         ExperimentError: a number of days is not positive, or the history holds too few sessions with a value.

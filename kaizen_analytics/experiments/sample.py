@@ -103,9 +103,6 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
         ExperimentError: the experiment has not started.
         RepositoryError: the binding needs a repository that cannot be read; no session is guessed into an arm.
 
-    >>> from kaizen_analytics.experiments.plan import get_plan
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> experiment, plan = get_experiment(store, "plan-first"), get_plan(store, "plan-first")
     >>> read_sample(store, experiment, plan).frame.height
     90
     """
@@ -164,9 +161,6 @@ def arrange_sample(
 
     Args:
         sessions: Root sessions with every metric and the columns of `sql/staging/candidates.sql`.
-        experiment: What is judged, with the rule that was frozen.
-        plan: The frozen plan.
-        tags: Manual tags by session.
         values: Distinct values of the field of a `ManualTag`, by session.
         stored: Every session that is known, sub-agents included.
         undrawn: Why sessions take no part where arms are drawn by lot; None where they are not.
@@ -176,8 +170,6 @@ def arrange_sample(
         RepositoryError: the binding needs a repository that cannot be read.
 
     >>> from kaizen_analytics.experiments.plan import Plan
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> experiment = get_experiment(store, "plan-first")
     >>> arrange_sample(pl.DataFrame(), experiment, Plan(), tags={}, values={}, stored=set())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.ExperimentError: Experiment plan-first has not started; ...
@@ -255,10 +247,7 @@ def select_sessions(
     """Return the root sessions that fit every condition, oldest first.
 
     Args:
-        store: The open store.
         where: Exact values of `agent`, `model`, `workspace` or `branch`.
-        since_ms: First start that counts.
-        until_ms: First start that no longer counts.
 
     Raises:
         ConfigError: a condition names another column, or a value that no session has.
@@ -326,10 +315,7 @@ def _choose_elsewhere(sessions: pl.DataFrame, plan: Plan, start: Start, binding:
 def sample_records(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the sample as rows to freeze: `session_id`, `variant`, `reason`, and all columns as JSON in `sample`.
 
-    >>> from kaizen_analytics.experiments.plan import get_plan
-    >>> from kaizen_analytics.store.experiments import get_experiment
-    >>> experiment, plan = get_experiment(store, "plan-first"), get_plan(store, "plan-first")
-    >>> sample_records(read_sample(store, experiment, plan).frame).columns
+    >>> sample_records(sample).columns
     ['session_id', 'variant', 'reason', 'sample']
     """
     ordered = frame.select(*SAMPLE_SCHEMA).sort("session_id")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from scipy import special
@@ -38,6 +38,38 @@ With 1.2, as where one of ten clusters holds 90 % of the sessions, intervals of 
 
 _LARGEST = 1e150
 """Largest magnitude whose square is still finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Precision:
+    """The precision of one arm's mean score.
+
+    Attributes:
+        mean: Mean score, adjusted for the covariate.
+        shift: What the covariate added to it.
+        variance: Variance of the mean.
+        design_effect: Variance over the variance of as many independent sessions without covariate.
+        degrees: Degrees of freedom of the variance; infinite without clusters.
+        residuals: Shape (n,), what each session adds to the mean's error, before division by n.
+        n: Sessions.
+        units: Independent units: clusters, or else sessions.
+        skewness: Of the totals of the units.
+    """
+
+    mean: float
+    shift: float
+    variance: float
+    design_effect: float
+    degrees: float
+    residuals: FloatArray
+    n: int
+    units: int
+    skewness: float
+
+    @property
+    def n_effective(self) -> float:
+        """The number of independent sessions that would be as precise."""
+        return self.n / self.design_effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +160,64 @@ class ArmSample:
             return self._lack(Obstacle.CONSTANT, float(self.score[0]), self.n)
         return None
 
+    def measure(self, score: FloatArray, covariate_mean: float | None) -> Precision:
+        """Return the precision of the mean of `score`, shape (n,), over the sessions."""
+        centred = score - score.mean()
+        slope, residuals = _residuals(self, centred)
+        fitted = int(slope != 0.0)
+        shift = 0.0
+        if self.covariate is not None and covariate_mean is not None:
+            shift = slope * (covariate_mean - float(self.covariate.mean()))
+        n = self.n
+        independent = sum_products(centred, centred) / n**2
+        explained = sum_products(residuals, residuals) / n**2
+        units = residuals
+        if self.clusters is None:
+            variance, degrees = explained * n / max(n - 1 - fitted, 1), math.inf
+            design_effect = explained / independent if independent > 0 else 1.0
+        else:
+            totals, sizes = _cluster_totals(self.clusters, residuals)
+            units = totals[np.bincount(self.clusters) > 0]
+            lost = (sizes.size - 1) / max(sizes.size - 1 - fitted, 1)
+            # Sessions of one cluster never count for more than independent ones.
+            variance = max(lost * sum_products(totals, totals) / n**2, explained)
+            design_effect = variance / independent if independent > 0 else 1.0
+            degrees = max(_degrees(sizes, design_effect) - fitted, 1.0)
+        return Precision(
+            mean=float(score.mean()) + shift,
+            shift=shift,
+            variance=variance,
+            design_effect=design_effect,
+            degrees=degrees,
+            residuals=residuals,
+            n=n,
+            units=units.size,
+            skewness=_skewness(units),
+        )
+
+    def summarise(
+        self,
+        kind: EffectKind,
+        *,
+        n_effective: float | None = None,
+        median: float | None = None,
+        interval: Interval | None = None,
+        ties: int = 0,
+    ) -> ArmSummary:
+        """Return the arm in numbers; `median` spares its computation when it is known."""
+        wants_median = self.n > 0 and kind in (EffectKind.MEDIAN, EffectKind.MEAN)
+        total = float(abs(self.values).sum()) if kind in (EffectKind.MEAN, EffectKind.RATIO) else 0.0
+        return ArmSummary(
+            n=self.n,
+            n_effective=float(self.n) if n_effective is None else n_effective,
+            clusters=self.cluster_count,
+            median=(float(np.median(self.values)) if median is None else median) if wants_median else None,
+            mean=float(self.score.mean()) if self.has_mean else None,
+            interval=interval,
+            ties=ties,
+            largest_share=float(abs(self.values).max()) / total if total else None,
+        )
+
     def _lack(self, obstacle: Obstacle, found: float, needed: int) -> Shortage:
         return Shortage(obstacle=obstacle, arm=self.name, found=found, needed=needed)
 
@@ -147,6 +237,41 @@ class SamplePair:
         if control is None or treatment is None:
             return False
         return bool(np.intersect1d(control, treatment).size)
+
+    def measure(self) -> tuple[Precision, Precision]:
+        """Return the precision of both arms' means."""
+        control, treatment = self.control, self.treatment
+        mean = self.covariate_mean
+        return control.measure(control.score, mean), treatment.measure(treatment.score, mean)
+
+    def correlate(self, control: Precision, treatment: Precision, most: float = 0.99) -> float:
+        """Return the correlation of both arms' mean scores, from clusters that hold sessions of both.
+
+        It is the covariance of cluster totals over the two standard errors, and is limited to [-`most`, `most`].
+        """
+        if not self.joint or control.variance <= 0 or treatment.variance <= 0:
+            return 0.0
+        first, second = _totals(self.control.clusters, control), _totals(self.treatment.clusters, treatment)
+        shared = min(first.size, second.size)
+        products = first[:shared] * second[:shared]
+        if np.count_nonzero(products) < 2:
+            return 0.0
+        covariance = float(products.sum()) / (control.n * treatment.n)
+        return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -most, most))
+
+    def degrees(self, control: Precision, treatment: Precision) -> float:
+        """Return the degrees of freedom of a difference of two mean scores; infinite without clusters.
+
+        Satterthwaite's for independent arms. Clusters that hold both arms make only one set of totals, so there it is
+        at most their number less one.
+        """
+        if math.isinf(control.degrees):
+            return math.inf
+        first, second = control.design_effect / control.n, treatment.design_effect / treatment.n
+        separate = (first + second) ** 2 / (first**2 / control.degrees + second**2 / treatment.degrees)
+        counts = self.control.cluster_count, self.treatment.cluster_count
+        most = max(count or 0 for count in counts) - 1 if self.joint else math.inf
+        return max(min(separate, most), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +302,7 @@ class Comparison:
         """
         if not 0 < alpha < 0.5:
             raise StatisticsError(f"alpha is {alpha}; expected a level between 0 and 0.5, such as 0.05.")
-        return cls(kind, read_samples(*arms, clusters, covariate, denominators), design or FIXED, alpha)
+        return cls(kind, _read_samples(*arms, clusters, covariate, denominators), design or FIXED, alpha)
 
     def shortage(self) -> Shortage | None:
         """Return why there is no interval, or None when there is one."""
@@ -195,19 +320,17 @@ class Comparison:
             return None
         return Shortage(obstacle=Obstacle.TOO_EARLY, arm="smaller", found=smallest, needed=needed)
 
-    def level(self, control: float, treatment: float) -> Level:
+    def level(self, control: float, treatment: float) -> _Level:
         """Return the level at which arms of this many independent sessions are compared now."""
         sessions = self.samples.control.n, self.samples.treatment.n
         information = self.design.information((control, treatment), sessions)
         arms = [self.design.arm_information(i, n, sessions[i]) for i, n in enumerate((control, treatment))]
-        alpha, control_alpha, treatment_alpha = (
-            effective_alpha(self.design, self.nominal_alpha, share) for share in (information, *arms)
-        )
-        return Level(information=information, alpha=alpha, control_alpha=control_alpha, treatment_alpha=treatment_alpha)
+        levels = (effective_alpha(self.design, self.nominal_alpha, share) for share in (information, *arms))
+        return _Level(information, *levels)
 
     def effect(
         self,
-        level: Level,
+        level: _Level,
         arms: tuple[ArmSummary, ArmSummary],
         difference: Interval,
         percent: Interval | None,
@@ -232,8 +355,8 @@ class Comparison:
         """Return the effect that only says why there is none."""
         return Effect(
             kind=self.kind,
-            control=summarise_arm(self.samples.control, self.kind),
-            treatment=summarise_arm(self.samples.treatment, self.kind),
+            control=self.samples.control.summarise(self.kind),
+            treatment=self.samples.treatment.summarise(self.kind),
             difference=None,
             percent=None,
             p_value=None,
@@ -244,8 +367,7 @@ class Comparison:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Level:
+class _Level(NamedTuple):
     """The level at which two arms are compared now: of their contrast and of each arm alone."""
 
     information: float
@@ -261,50 +383,14 @@ class _Contrast(Tails, Protocol):
         """Return the two-sided p value of no difference, of a single analysis."""
 
 
-def summarise_arm(
-    sample: ArmSample,
-    kind: EffectKind,
-    *,
-    n_effective: float | None = None,
-    median: float | None = None,
-    interval: Interval | None = None,
-    ties: int = 0,
-) -> ArmSummary:
-    """Return one arm in numbers; `median` spares its computation when it is known.
-
-    >>> summarise_arm(ArmSample("control", np.array([1.0, 2.0, 6.0])), EffectKind.MEAN).largest_share
-    0.6666666666666666
-    """
-    wants_median = sample.n > 0 and kind in (EffectKind.MEDIAN, EffectKind.MEAN)
-    total = float(abs(sample.values).sum()) if kind in (EffectKind.MEAN, EffectKind.RATIO) else 0.0
-    return ArmSummary(
-        n=sample.n,
-        n_effective=float(sample.n) if n_effective is None else n_effective,
-        clusters=sample.cluster_count,
-        median=(float(np.median(sample.values)) if median is None else median) if wants_median else None,
-        mean=float(sample.score.mean()) if sample.has_mean else None,
-        interval=interval,
-        ties=ties,
-        largest_share=float(abs(sample.values).max()) / total if total else None,
-    )
-
-
-def read_samples(
+def _read_samples(
     control: npt.ArrayLike,
     treatment: npt.ArrayLike,
     clusters: ArrayPair | None = None,
     covariate: ArrayPair | None = None,
     denominators: ArrayPair | None = None,
 ) -> SamplePair:
-    """Check both arms and return them.
-
-    Raises:
-        StatisticsError: a value is missing, not finite or not a number, a denominator is below zero, or lengths
-            disagree.
-
-    >>> read_samples([1, 2], [3], clusters=(["a", "b"], ["a"])).joint
-    True
-    """
+    """Check both arms and return them."""
     values = _read_values(control, "control"), _read_values(treatment, "treatment")
     codes = (None, None) if clusters is None else _read_clusters(clusters, values)
     first, second = (None, None) if covariate is None else _read_beside(covariate, values, "covariate")
@@ -374,38 +460,6 @@ def _check_length(shape: tuple[int, ...], arm: FloatArray, name: str) -> None:
         raise StatisticsError(f"The {name} has shape {shape}; expected {arm.shape}, one entry per session.")
 
 
-@dataclass(frozen=True, slots=True)
-class Precision:
-    """The precision of one arm's mean score.
-
-    Attributes:
-        mean: Mean score, adjusted for the covariate.
-        shift: What the covariate added to it.
-        variance: Variance of the mean.
-        design_effect: Variance over the variance of as many independent sessions without covariate.
-        degrees: Degrees of freedom of the variance; infinite without clusters.
-        residuals: Shape (n,), what each session adds to the mean's error, before division by n.
-        n: Sessions.
-        units: Independent units: clusters, or else sessions.
-        skewness: Of the totals of the units.
-    """
-
-    mean: float
-    shift: float
-    variance: float
-    design_effect: float
-    degrees: float
-    residuals: FloatArray
-    n: int
-    units: int
-    skewness: float
-
-    @property
-    def n_effective(self) -> float:
-        """The number of independent sessions that would be as precise."""
-        return self.n / self.design_effect
-
-
 def student_inflation(degrees: float, alpha: float) -> float:
     """Return (Student's quantile / normal quantile)² at the two-sided level `alpha`; 1 for infinite degrees.
 
@@ -415,48 +469,6 @@ def student_inflation(degrees: float, alpha: float) -> float:
     if math.isinf(degrees):
         return 1.0
     return float((special.stdtrit(degrees, alpha / 2) / special.ndtri(alpha / 2)) ** 2)
-
-
-def measure(sample: ArmSample, score: FloatArray, covariate_mean: float | None) -> Precision:
-    """Return the precision of the mean of `score`, shape (n,), over the sessions of `sample`.
-
-    >>> from kaizen_analytics.stats.comparison import read_samples
-    >>> samples = read_samples([1, 1, 3, 3], [2, 2, 4, 4], clusters=([1, 1, 2, 2], [3, 3, 4, 4]))
-    >>> round(measure(samples.control, samples.control.values, None).n_effective, 6)
-    1.0
-    """
-    centred = score - score.mean()
-    slope, residuals = _residuals(sample, centred)
-    fitted = int(slope != 0.0)
-    shift = 0.0
-    if sample.covariate is not None and covariate_mean is not None:
-        shift = slope * (covariate_mean - float(sample.covariate.mean()))
-    n = sample.n
-    independent = sum_products(centred, centred) / n**2
-    explained = sum_products(residuals, residuals) / n**2
-    units = residuals
-    if sample.clusters is None:
-        variance, degrees = explained * n / max(n - 1 - fitted, 1), math.inf
-        design_effect = explained / independent if independent > 0 else 1.0
-    else:
-        totals, sizes = _cluster_totals(sample.clusters, residuals)
-        units = totals[np.bincount(sample.clusters) > 0]
-        lost = (sizes.size - 1) / max(sizes.size - 1 - fitted, 1)
-        # Sessions of one cluster never count for more than independent ones.
-        variance = max(lost * sum_products(totals, totals) / n**2, explained)
-        design_effect = variance / independent if independent > 0 else 1.0
-        degrees = max(_degrees(sizes, design_effect) - fitted, 1.0)
-    return Precision(
-        mean=float(score.mean()) + shift,
-        shift=shift,
-        variance=variance,
-        design_effect=design_effect,
-        degrees=degrees,
-        residuals=residuals,
-        n=n,
-        units=units.size,
-        skewness=_skewness(units),
-    )
 
 
 def _skewness(units: FloatArray) -> float:
@@ -499,48 +511,5 @@ def _residuals(sample: ArmSample, centred: FloatArray) -> tuple[float, FloatArra
     return slope, centred - slope * covariate
 
 
-def correlate(samples: SamplePair, control: Precision, treatment: Precision, most: float = 0.99) -> float:
-    """Return the correlation of both arms' mean scores, from clusters that hold sessions of both.
-
-    It is the covariance of cluster totals over the two standard errors, and is limited to [-`most`, `most`].
-
-    >>> from kaizen_analytics.stats.comparison import read_samples
-    >>> samples = read_samples([1, 2, 3, 4], [2, 3, 4, 5], clusters=([1, 2, 3, 4], [1, 2, 3, 4]))
-    >>> arms = [measure(arm, arm.values, None) for arm in (samples.control, samples.treatment)]
-    >>> correlate(samples, *arms)
-    0.99
-    """
-    if not samples.joint or control.variance <= 0 or treatment.variance <= 0:
-        return 0.0
-    first, second = _totals(samples.control.clusters, control), _totals(samples.treatment.clusters, treatment)
-    shared = min(first.size, second.size)
-    products = first[:shared] * second[:shared]
-    if np.count_nonzero(products) < 2:
-        return 0.0
-    covariance = float(products.sum()) / (control.n * treatment.n)
-    return float(np.clip(covariance / math.sqrt(control.variance * treatment.variance), -most, most))
-
-
 def _totals(clusters: IntArray | None, precision: Precision) -> FloatArray:
     return np.zeros(0) if clusters is None else _cluster_totals(clusters, precision.residuals)[0]
-
-
-def contrast_degrees(samples: SamplePair, control: Precision, treatment: Precision) -> float:
-    """Return the degrees of freedom of a difference of two mean scores; infinite without clusters.
-
-    Satterthwaite's for independent arms. Clusters that hold both arms make only one set of totals, so there it is at
-    most their number less one.
-
-    >>> from kaizen_analytics.stats.comparison import read_samples
-    >>> samples = read_samples([1, 2, 3, 4], [2, 3, 4, 5], clusters=([1, 2, 3, 4], [1, 2, 3, 4]))
-    >>> arms = [measure(arm, arm.values, None) for arm in (samples.control, samples.treatment)]
-    >>> contrast_degrees(samples, *arms)
-    3
-    """
-    if math.isinf(control.degrees):
-        return math.inf
-    first, second = control.design_effect / control.n, treatment.design_effect / treatment.n
-    separate = (first + second) ** 2 / (first**2 / control.degrees + second**2 / treatment.degrees)
-    counts = samples.control.cluster_count, samples.treatment.cluster_count
-    most = max(count or 0 for count in counts) - 1 if samples.joint else math.inf
-    return max(min(separate, most), 1.0)

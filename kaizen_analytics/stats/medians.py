@@ -18,11 +18,7 @@ from kaizen_analytics.stats.comparison import (
     ArmSample,
     Comparison,
     Precision,
-    contrast_degrees,
-    correlate,
-    measure,
     student_inflation,
-    summarise_arm,
 )
 from kaizen_analytics.stats.distributions import (
     TAIL,
@@ -143,7 +139,7 @@ class _Arm:
         if sample.clusters is None and sample.covariate is None:
             return cls(sample, plain, None)
         score = (sample.values < plain.value) + 0.5 * (sample.values == plain.value)
-        return cls(sample, plain, measure(sample, score, covariate_mean))
+        return cls(sample, plain, sample.measure(score, covariate_mean))
 
     @property
     def n_effective(self) -> float:
@@ -177,8 +173,7 @@ class _Arm:
         return replace(beta_distribution(self.sample.values, a, b), blind=max(beyond, 2 * TAIL))
 
     def summarise(self, limits: tuple[float, float]) -> ArmSummary:
-        return summarise_arm(
-            self.sample,
+        return self.sample.summarise(
             EffectKind.MEDIAN,
             n_effective=self.n_effective,
             median=self.plain.value,
@@ -190,8 +185,8 @@ class _Arm:
 def _pair(samples: SamplePair, control: _Arm, treatment: _Arm, alpha: float) -> MedianPair:
     if control.precision is None or treatment.precision is None:
         return MedianPair(control.plain.distribution(), treatment.plain.distribution())
-    degrees = contrast_degrees(samples, control.precision, treatment.precision)
-    correlation = correlate(samples, control.precision, treatment.precision)
+    degrees = samples.degrees(control.precision, treatment.precision)
+    correlation = samples.correlate(control.precision, treatment.precision)
     return MedianPair.joined(control.distribution(alpha, degrees), treatment.distribution(alpha, degrees), correlation)
 
 

@@ -20,11 +20,7 @@ from kaizen_analytics.stats.comparison import (
     ArmSample,
     Comparison,
     Precision,
-    contrast_degrees,
-    correlate,
-    measure,
     student_inflation,
-    summarise_arm,
 )
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 
@@ -85,9 +81,7 @@ def proportion_effect(
     _check_binary(samples.treatment)
     if (shortage := comparison.shortage()) is not None:
         return comparison.without_interval(shortage)
-    first, second = (
-        measure(sample, sample.score, samples.covariate_mean) for sample in (samples.control, samples.treatment)
-    )
+    first, second = samples.measure()
     worth = _worth(samples, first, second)
     level = comparison.level(*worth)
     inflation = student_inflation(_degrees(samples, first, second), level.alpha)
@@ -214,7 +208,7 @@ def _worth(samples: SamplePair, control: Precision, treatment: Precision) -> tup
     take the design effect of the difference. A rate has at least the design effect of both arms together: where few
     sessions fail, the arm that happens to show less of it would count for too much.
     """
-    correlation = correlate(samples, control, treatment)
+    correlation = samples.correlate(control, treatment)
     pairs = (samples.control, control), (samples.treatment, treatment)
     effects = [_design_effect(sample, arm) if arm.variance > 0 else 0.0 for sample, arm in pairs]
     if samples.control.denominators is not None and samples.control.clusters is None:
@@ -238,7 +232,7 @@ def _design_effect(sample: ArmSample, arm: Precision) -> float:
 def _degrees(samples: SamplePair, control: Precision, treatment: Precision) -> float:
     """Return the degrees of freedom of the variances, which those of single trials do not need."""
     if samples.control.denominators is None or samples.control.clusters is not None:
-        return contrast_degrees(samples, control, treatment)
+        return samples.degrees(control, treatment)
     return min(control.n, treatment.n) - 1.0
 
 
@@ -247,5 +241,4 @@ def _clipped(arm: Precision) -> float:
 
 
 def _summarise(kind: EffectKind, sample: ArmSample, share: _Share, alpha: float) -> ArmSummary:
-    interval = Interval.around(share.share, share.wilson(alpha))
-    return summarise_arm(sample, kind, n_effective=share.n, interval=interval)
+    return sample.summarise(kind, n_effective=share.n, interval=Interval.around(share.share, share.wilson(alpha)))

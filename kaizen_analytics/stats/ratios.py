@@ -22,10 +22,6 @@ from kaizen_analytics.stats.comparison import (
     ArmSample,
     Comparison,
     Precision,
-    contrast_degrees,
-    correlate,
-    measure,
-    summarise_arm,
 )
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 
@@ -84,11 +80,9 @@ def mean_effect(
     if (shortage := comparison.shortage()) is not None:
         return comparison.without_interval(shortage)
     samples = comparison.samples
-    first, second = (
-        measure(sample, sample.score, samples.covariate_mean) for sample in (samples.control, samples.treatment)
-    )
-    joint_degrees = contrast_degrees(samples, first, second) if samples.joint else math.inf
-    pair = _MeanPair(first, second, correlate(samples, first, second, _MOST_ALIKE), joint_degrees)
+    first, second = samples.measure()
+    joint_degrees = samples.degrees(first, second) if samples.joint else math.inf
+    pair = _MeanPair(first, second, samples.correlate(first, second, _MOST_ALIKE), joint_degrees)
     level = comparison.level(first.n_effective, second.n_effective)
     low, high = pair.difference_limits(level.alpha)
     difference = Interval(estimate=second.mean - first.mean, low=low, high=high)
@@ -234,4 +228,4 @@ def _summarise(kind: EffectKind, sample: ArmSample, precision: Precision, alpha:
     margin = -float(special.stdtrit(_degrees(precision), alpha / 2)) * math.sqrt(precision.variance)
     mean = precision.mean
     interval = Interval(estimate=mean, low=mean - margin, high=mean + margin)
-    return summarise_arm(sample, kind, n_effective=precision.n_effective, interval=interval)
+    return sample.summarise(kind, n_effective=precision.n_effective, interval=interval)

@@ -7,7 +7,7 @@ it (`remedy`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -55,15 +55,7 @@ class _CheckResult:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as plain values."""
-        return {
-            "name": self.name,
-            "purpose": self.purpose,
-            "severity": self.severity.value,
-            "remedy": self.remedy,
-            "passed": self.passed,
-            "rows": self.rows,
-            "examples": list(self.examples),
-        }
+        return {**asdict(self), "passed": self.passed}
 
 
 def run_checks(store: Store) -> list[_CheckResult]:
@@ -90,8 +82,7 @@ def run_deep_checks(
     """Read every page of a store and compare each session and conclusion with the digest that was stored with it.
 
     Args:
-        session_columns: What went into the digests: see `digests.find_changed`.
-        event_columns: The same.
+        session_columns: What went into the digests: see `sessions.find_changed`.
 
     Raises:
         StoreError: the store cannot be read at all.

@@ -24,8 +24,8 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -47,7 +47,7 @@ from kaizen_analytics.store.sql import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
     import polars as pl
@@ -132,8 +132,14 @@ class Store:
         [('0',)]
         """
         path = Path(path).absolute()
+        with _creating:
+            if not _check_path(path, create=create):
+                _create(path)
+        if not read_only:
+            _check_writable(path)
         store = cls(path, read_only=read_only)
-        store._connection = _open_file(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode)
+        prepare = partial(_prepare, path, journal_mode, create=create, read_only=read_only, ours=ours)
+        store._connection = _wait_for_lock(lambda: _open(path, prepare, recover=not read_only))
         return store
 
     def close(self) -> None:
@@ -364,7 +370,9 @@ class Store:
         if self._block is None:
             _check_path(self.path)  # a query on a file that is gone would make an empty one
             if self._connection is None:
-                self._connection = _reopen_file(self.path, read_only=self.read_only, replaced=self._replaced or ())
+                mode = "read_only" if self.read_only else "read_write"
+                self._connection = _open(self.path, lambda new: _attach(new, self.path, mode))
+                define_replacing(self._connection, self._replaced or ())
         if self._connection is None:
             raise StoreError(f"{self.path}: a statement of this block failed, so all of the block was rolled back.")
         return self._connection
@@ -421,107 +429,84 @@ class _LockedError(StoreError):
     exit_code = 75
 
 
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """Native statements on a file that is attached, but not yet a store."""
+def _run_native(path: Path, connection: duckdb.DuckDBPyConnection, sql: str) -> list[Row]:
+    """Return the rows of one native statement on a file that is attached, but not yet a store."""
+    import duckdb
 
-    path: Path
-    read_only: bool
-    connection: duckdb.DuckDBPyConnection
-
-    def native(self, sql: str, *parameters: Parameter) -> list[Row]:
-        """Return the rows of one statement, every value as text."""
-        import duckdb
-
-        try:
-            return self.connection.execute(native_call(sql, *parameters)).fetchall()
-        except duckdb.Error as error:
-            raise _store_error(self.path, error) from error
-
-
-def _open_file(
-    path: Path, *, create: bool, read_only: bool, ours: bool, journal_mode: JournalMode
-) -> duckdb.DuckDBPyConnection:
-    """Check the file of a store, bring its schema up to date, and return a DuckDB that it is attached to.
-
-    See `Store.open` for the arguments and errors.
-    """
-    with _creating:
-        if not _check_path(path, create=create):
-            _create(path)
-    if not read_only:
-        _check_writable(path)
-    return _wait_for_lock(lambda: _open(path, create=create, read_only=read_only, ours=ours, journal_mode=journal_mode))
+    try:
+        return connection.execute(native_call(sql)).fetchall()
+    except duckdb.Error as error:
+        raise _store_error(path, error) from error
 
 
 def _open(
-    path: Path, *, create: bool, read_only: bool, ours: bool, journal_mode: JournalMode
+    path: Path, prepare: Callable[[duckdb.DuckDBPyConnection], None], *, recover: bool = False
 ) -> duckdb.DuckDBPyConnection:
+    """Return a new DuckDB that `prepare` attaches the file to."""
     connection = load_duckdb()
     try:
-        if not read_only and _beside(path, "-journal").exists():
+        if recover and _beside(path, "-journal").exists():
             _attach(connection, path)  # undoes what a killed writer left half done; a read-only probe cannot
             connection.execute(f"detach {ATTACHED}")
-        _attach(connection, path, "read_only")
-        _prepare(_Probe(path, read_only, connection), journal_mode, create=create, ours=ours)
-        _lock_down(connection)
+        prepare(connection)
+        connection.execute(f"use {ATTACHED}")
+        connection.execute("create temp macro ka_text(x) as x")
+        # Scans on several connections would each see another state of the file.
+        connection.execute("set sqlite_disable_multithreaded_scans = true")
+        connection.execute("set enable_external_access = false")
+        connection.execute("set lock_configuration = true")
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(probe: _Probe, journal_mode: JournalMode, *, create: bool, ours: bool) -> None:
+def _prepare(
+    path: Path,
+    journal_mode: JournalMode,
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    create: bool,
+    read_only: bool,
+    ours: bool,
+) -> None:
     """Look into the file, attached read-only so far; migrate it where it must be, and attach it as it was asked for."""
-    [(pages, page_bytes, current_mode)] = probe.native(_STATE)
-    _check_size(probe.path, int(pages or 0) * int(page_bytes or 0))
-    pending = schema.pending(probe, create=create, ours=ours)
-    if probe.read_only and pending and not ours:
-        schema.refuse_outdated(probe)
-    if probe.read_only and not (pending and ours):
+    _attach(connection, path, "read_only")
+    look = partial(_run_native, path, connection)
+    [(pages, page_bytes, current_mode)] = look(_STATE)
+    _check_size(path, int(pages or 0) * int(page_bytes or 0))
+    pending = schema.pending(path, look, create=create, ours=ours)
+    if read_only and pending and not ours:
+        schema.refuse_outdated(path, look)
+    if read_only and not (pending and ours):
         return
-    if probe.read_only:
-        _check_writable(probe.path)  # a store of an older version is brought up to date, once
-    path, connection = probe.path, probe.connection
+    if read_only:
+        _check_writable(path)  # a store of an older version is brought up to date, once
     connection.execute(f"detach {ATTACHED}")
     if pending or current_mode != journal_mode.lower():
-        _migrate(probe, journal_mode, pending)
+        _migrate(path, connection, journal_mode, pending)
         connection.execute(f"detach {ATTACHED}")
-    _attach(connection, path, "read_only" if probe.read_only else "read_write")
+    _attach(connection, path, "read_only" if read_only else "read_write")
 
 
-def _migrate(probe: _Probe, journal_mode: JournalMode, pending: tuple[schema.Migration, ...]) -> None:
+def _migrate(
+    path: Path,
+    connection: duckdb.DuckDBPyConnection,
+    journal_mode: JournalMode,
+    pending: tuple[schema.Migration, ...],
+) -> None:
     script = schema.script(pending, now_ms=read_clock())
     try:
         # The extension hands the journal mode to SQLite as written: its only way to run native DDL.
-        _attach(probe.connection, probe.path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
+        _attach(connection, path, f"journal_mode {quote_text(f'{journal_mode}; {script}')}")
     except _LockedError:
         raise
     except StoreError:
         # Another process may have made the same steps in the meantime.
-        probe.connection.execute(f"detach database if exists {ATTACHED}")
-        _attach(probe.connection, probe.path, "read_only")
-        if schema.pending(probe, create=True):
+        connection.execute(f"detach database if exists {ATTACHED}")
+        _attach(connection, path, "read_only")
+        if schema.pending(path, partial(_run_native, path, connection), create=True):
             raise
-
-
-def _reopen_file(path: Path, *, read_only: bool, replaced: Iterable[BadCell]) -> duckdb.DuckDBPyConnection:
-    """Return a new DuckDB that a store which was open before is attached to.
-
-    Text in the columns of `replaced` cells is read with U+FFFD in the place of bytes that are not UTF-8.
-
-    Raises:
-        StoreError: the file is gone or cannot be attached.
-    """
-    connection = load_duckdb()
-    try:
-        _attach(connection, path, "read_only" if read_only else "read_write")
-        _lock_down(connection)
-        define_replacing(connection, replaced)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def copy_file(path: Path, target: Path) -> None:
@@ -724,15 +709,6 @@ def _wait_for_lock(action: Callable[[], _T]) -> _T:
                 raise
         time.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - so that waiting programs do not move in step
         pause_s = min(2 * pause_s, 0.25)
-
-
-def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(f"use {ATTACHED}")
-    connection.execute("create temp macro ka_text(x) as x")
-    # Scans on several connections would each see another state of the file.
-    connection.execute("set sqlite_disable_multithreaded_scans = true")
-    connection.execute("set enable_external_access = false")
-    connection.execute("set lock_configuration = true")
 
 
 _HINTS = {

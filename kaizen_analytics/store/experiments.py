@@ -48,7 +48,7 @@ def save_experiment(store: Store, experiment: Experiment) -> None:
         FrozenError: its sample is frozen.
         ExperimentError: the stored row under this id cannot be read, so it must not be overwritten.
 
-    >>> draft = replace(get_experiment(writable, "plan-first"), id="again", state=State.DRAFT, created_at_ms=1)
+    >>> draft = replace(experiment, id="again", state=State.DRAFT, created_at_ms=1)
     >>> save_experiment(writable, draft)
     >>> save_experiment(writable, replace(draft, name="Again", created_at_ms=2))
     >>> load_experiment(writable, "again").created_at_ms
@@ -410,13 +410,9 @@ def write_result(
     """Freeze an evaluation and its sample.
 
     Args:
-        experiment_id: The experiment; nothing may be frozen under this id yet.
-        evaluation: The evaluation as a JSON object.
         sample: Columns `session_id`, `variant`, `reason` and `sample` (one JSON object per session, as text).
-        concluded_at_ms: When the experiment was concluded.
 
     >>> import polars as pl
-    >>> from kaizen_analytics.store.connection import Store
     >>> sample = pl.DataFrame({"session_id": ["s"], "variant": ["Control"], "reason": [None], "sample": ["{}"]})
     >>> with writable.write():
     ...     write_result(writable, "e1", {"verdict": "Inconclusive"}, sample, concluded_at_ms=0)

@@ -141,10 +141,6 @@ def list_sessions(
     holds must not depend on when it was written.
 
     Args:
-        agent: Only this agent (`claude_code`, `codex`, `cursor`).
-        since_ms: Only sessions that started at or after this time (milliseconds since the epoch).
-        until_ms: Only sessions that started before this time.
-        workspace: Only this folder and below.
         now_ms: The time now (milliseconds since the epoch); None gives the stored `status`.
 
     >>> list_sessions(store, agent="codex")["agent"].unique().to_list()
@@ -249,9 +245,6 @@ class SessionNode:
 
 def read_tree(store: Store, session_id: str) -> SessionNode:
     """Return a session with its tools and the sub-agents below it.
-
-    Args:
-        session_id: A whole id of a stored session (`listing.find_session` completes one).
 
     >>> first = store.native("select id from sessions order by id limit 1")[0][0]
     >>> read_tree(store, first).session_id == first

@@ -76,10 +76,6 @@ def import_kaizen(store: Store, path: Path, *, now_ms: int) -> ImportSummary:
     A second import adds only what is new. An experiment that has no plan here follows the file; one that was planned
     here must be the same experiment there, and keeps its own state. A tag that was removed here stays removed.
 
-    Args:
-        path: The other file, which is only read.
-        now_ms: The time to log for new tags, in milliseconds since the Unix epoch.
-
     Raises:
         ExperimentError: an experiment that was planned here has another definition there.
         VariantConflictError: a session is tagged with another arm here.

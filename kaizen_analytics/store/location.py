@@ -39,9 +39,7 @@ def locate_store(explicit: Path | None, *, environment: Mapping[str, str], folde
 
     Args:
         explicit: The value of `--store`, if given.
-        environment: The process environment (`KAIZEN_STORE`, `KAIZEN_HOME`).
         folder: Where the command runs; the repository around it is the workspace.
-        home: The user's home folder.
 
     Raises:
         ConfigError: nothing names a store and `folder` is not inside a git repository.

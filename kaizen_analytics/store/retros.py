@@ -49,12 +49,10 @@ def write_retro(
     """Store a retro and its findings in one transaction; a retro of the same id is replaced.
 
     Args:
-        retro: The whole retro as a JSON object.
         findings: Each finding's JSON, by id; the latest version stays.
         retro_id: One id for each window and scope.
         workspace: The scope; None for all repositories.
         window: Start and end of the window in milliseconds, end excluded.
-        computed_at_ms: When it was computed.
 
     >>> write_retro(writable, {}, {"f": "{}"}, retro_id="r", workspace=None, window=(0, 1), computed_at_ms=1)
     >>> [found.id for found in list_findings(writable)]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from kaizen_analytics.core.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-    from kaizen_analytics.store.sql import NativeReader
+    from kaizen_analytics.store.sql import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +61,18 @@ _ONLY_KAIZEN = frozenset({"sync_state", "sync_outbox", "tool_spans", "trace_span
 """Tables that kaizen-cli makes in every file, and this package in none."""
 
 
-def refuse_outdated(store: NativeReader) -> None:
+def refuse_outdated(path: Path, look: Callable[[str], list[Row]]) -> None:
     """Raise StoreError for a store that a migration is pending for; a file of kaizen-cli may be read as it is.
 
-    >>> refuse_outdated(store)  # doctest: +ELLIPSIS
+    >>> refuse_outdated(store.path, store.native)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     kaizen_analytics.core.errors.StoreError: ... was written by an older version of kaizen_analytics. ...
     """
-    tables = {name or "" for (name,) in store.native("select lower(name) from sqlite_master where type = 'table'")}
+    tables = {name or "" for (name,) in look("select lower(name) from sqlite_master where type = 'table'")}
     if not _is_kaizen(tables):
         raise StoreError(
-            f"{store.path} was written by an older version of kaizen_analytics. Bring it up to date with "
-            f"'kaizen-analytics init --store {store.path}'.",
+            f"{path} was written by an older version of kaizen_analytics. Bring it up to date with "
+            f"'kaizen-analytics init --store {path}'.",
         )
 
 
@@ -81,41 +81,40 @@ def _is_kaizen(tables: set[str]) -> bool:
     return bool(tables & _ONLY_KAIZEN) or ("ka_migrations" not in tables and "experiments" in tables)
 
 
-def pending(store: NativeReader, *, create: bool, ours: bool = False) -> tuple[Migration, ...]:
-    """Return the migrations that the open `store` still needs.
+def pending(path: Path, look: Callable[[str], list[Row]], *, create: bool, ours: bool = False) -> tuple[Migration, ...]:
+    """Return the migrations that the file at `path` still needs.
 
     Args:
-        store: The open store, which may still be an empty file.
+        look: Returns the rows of a native statement on the file.
         create: Whether an empty file may become a store.
-        ours: Refuse a file of kaizen-cli.
 
     Raises:
         StoreError: an empty file or somebody else's database, a store written by a newer version, a table that
             lacks a column that we read or declares it otherwise, or a view or trigger on one of our tables.
 
-    >>> pending(store, create=False)
+    >>> pending(store.path, store.native, create=False)
     ()
     """
-    objects = store.native("select lower(name), type, lower(tbl_name) from sqlite_master")
+    objects = look("select lower(name), type, lower(tbl_name) from sqlite_master")
     kinds = {name or "": kind for name, kind, _ in objects}
     if ours and _is_kaizen({name for name, kind in kinds.items() if kind == "table"}):
         raise StoreError(
-            f"{store.path} is a database of kaizen-cli. Take its experiments and tags into a store of your own with "
-            f"'kaizen-analytics import {store.path}', and its sessions from their transcripts with "
+            f"{path} is a database of kaizen-cli. Take its experiments and tags into a store of your own with "
+            f"'kaizen-analytics import {path}', and its sessions from their transcripts with "
             "'kaizen-analytics ingest'.",
         )
     if not kinds.keys() & {*_REQUIRED_COLUMNS, "ka_migrations"}:
-        _check_blank(store, kinds, create=create)
+        _check_blank(path, kinds, create=create)
         return MIGRATIONS
-    _check_objects(store, objects)
-    _check_columns(store)
+    _check_objects(path, objects)
+    _check_columns(path, look)
     if "ka_migrations" not in kinds:
         return MIGRATIONS
-    applied = {int(version or 0) for (version,) in store.native("select version from ka_migrations")}
+    applied = {int(version or 0) for (version,) in look("select version from ka_migrations")}
     newer = max(applied, default=0)
     if newer > _LATEST:
         raise StoreError(
-            f"{store.path} has schema version {newer}; this version of kaizen_analytics knows {_LATEST}. "
+            f"{path} has schema version {newer}; this version of kaizen_analytics knows {_LATEST}. "
             "Upgrade kaizen_analytics to open it.",
         )
     missing = not _REQUIRED_COLUMNS.keys() <= kinds.keys()
@@ -143,17 +142,17 @@ def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:
     return text
 
 
-def _check_blank(store: NativeReader, names: Iterable[str], *, create: bool) -> None:
+def _check_blank(path: Path, names: Iterable[str], *, create: bool) -> None:
     if names:
         found = ", ".join(sorted(names)[:5])
-        raise StoreError(f"{store.path} is another program's database (it has {found}); name a store with --store.")
+        raise StoreError(f"{path} is another program's database (it has {found}); name a store with --store.")
     if not create:
         raise StoreError(
-            f"{store.path} is an empty database. Make it a store with 'kaizen-analytics init --store {store.path}'.",
+            f"{path} is an empty database. Make it a store with 'kaizen-analytics init --store {path}'.",
         )
 
 
-def _check_objects(store: NativeReader, objects: Iterable[tuple[str | None, ...]]) -> None:
+def _check_objects(path: Path, objects: Iterable[tuple[str | None, ...]]) -> None:
     """Refuse a view in place of a table, and a trigger, which would run with every write of ours.
 
     No command opens such a store, not even to read: else some would show numbers that the others refuse.
@@ -162,14 +161,14 @@ def _check_objects(store: NativeReader, objects: Iterable[tuple[str | None, ...]
         ours = table in _REQUIRED_COLUMNS or (table or "").startswith("ka_")
         if ours and kind in {"view", "trigger"}:
             raise StoreError(
-                f"{store.path} has the {kind} {name} on {table}, which neither kaizen-cli nor kaizen_analytics makes. "
+                f"{path} has the {kind} {name} on {table}, which neither kaizen-cli nor kaizen_analytics makes. "
                 f"Remove it (drop {kind} {name}), or ingest into a new store.",
             )
 
 
-def _check_columns(store: NativeReader) -> None:
+def _check_columns(path: Path, look: Callable[[str], list[Row]]) -> None:
     names = ", ".join(f"'{table}'" for table in _REQUIRED_COLUMNS)
-    rows = store.native(
+    rows = look(
         "select m.name as table_name, lower(c.name) as column_name, upper(c.type) as kind "
         "from sqlite_master as m join pragma_table_info(m.name) as c "
         f"where m.type = 'table' and lower(m.name) in ({names})",
@@ -181,15 +180,15 @@ def _check_columns(store: NativeReader) -> None:
         for kind, names in _REQUIRED_COLUMNS[table].items():
             wrong = [name for name in names.split() if kind not in columns.get(name, "")]
             if wrong:
-                _raise_wrong_columns(store, table, wrong, kind, columns)
+                _raise_wrong_columns(path, table, wrong, kind, columns)
 
 
-def _raise_wrong_columns(store: NativeReader, table: str, wrong: list[str], kind: str, columns: dict[str, str]) -> None:
+def _raise_wrong_columns(path: Path, table: str, wrong: list[str], kind: str, columns: dict[str, str]) -> None:
     missing = [name for name in wrong if name not in columns]
     declared = [f"{name} {columns[name]}" for name in wrong if name in columns]
     has = f"has no column {', '.join(missing)}" if missing else f"declares {', '.join(declared)}"
     type_name = "INTEGER" if kind == "INT" else kind
     raise StoreError(
-        f"{store.path}: table {table} {has}; expected {', '.join(wrong)} of type {type_name}. "
+        f"{path}: table {table} {has}; expected {', '.join(wrong)} of type {type_name}. "
         "If kaizen-cli wrote it, run a current kaizen-cli once; if not, name a store with --store.",
     )

@@ -108,10 +108,6 @@ def digest(rows: Iterable[tuple[str | None, ...]]) -> str:
 def write_digests(store: Store, kind: str, digests: Mapping[str, str]) -> None:
     """Keep the digests of sessions or conclusions, inside the `Store.write` block that writes them.
 
-    Args:
-        kind: `session` or `conclusion`.
-        digests: What `digest` returned, by id.
-
     >>> with writable.write():
     ...     write_digests(writable, "session", {"a": "00ff"})
     ...     writable.native("select digest from ka_digests where id = 'a'")

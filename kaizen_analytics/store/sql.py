@@ -20,7 +20,6 @@ from kaizen_analytics.core.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
     import duckdb
     import polars as pl
@@ -36,23 +35,11 @@ _STREAM = "ka_stream"
 _MAX_INTEGER = 2**63 - 1
 
 
-class NativeReader(Protocol):
-    """What runs native SQLite statements on one file."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def read_only(self) -> bool:
-        """Whether writing was ruled out."""
+class _TableReader(Protocol):
+    """What answers a native SQLite statement with rows of text, and a DuckDB `select` with a frame."""
 
     def native(self, sql: str, *parameters: Parameter) -> list[Row]:
         """Return the rows of one statement, every value as text."""
-
-
-class TableReader(NativeReader, Protocol):
-    """What also answers a DuckDB `select` with a frame."""
 
     def read(self, sql: str, parameters: Mapping[str, object] | None = None) -> pl.DataFrame:
         """Return the rows of one `select`."""
@@ -230,7 +217,7 @@ class BadCell:
     is_text: bool = False
 
 
-def find_bad_cells(store: TableReader) -> Iterator[BadCell]:
+def find_bad_cells(store: _TableReader) -> Iterator[BadCell]:
     """Yield the first bad cell of each row, at most `_MOST` of a table, small tables first.
 
     >>> list(find_bad_cells(store))
@@ -272,7 +259,7 @@ def define_replacing(connection: duckdb.DuckDBPyConnection, replaced: Iterable[B
         connection.execute(f"create temp view {quote_name(table)} as select * replace ({clean}) from {source}")
 
 
-def _scan(store: TableReader, table: str, columns: dict[str, str]) -> Iterator[BadCell]:
+def _scan(store: _TableReader, table: str, columns: dict[str, str]) -> Iterator[BadCell]:
     kinds = [(column, _TYPES.get(kind.upper(), "text")) for column, kind in columns.items()]
     texts = [column for column, kind in kinds if kind == "text"]
     wrong_type = " ".join(

@@ -7,10 +7,7 @@ from kaizen_analytics.core.errors import StatisticsError
 from kaizen_analytics.stats import mean_effect, median_effect, proportion_effect
 from kaizen_analytics.stats.comparison import (
     ArmSample,
-    contrast_degrees,
-    correlate,
-    measure,
-    read_samples,
+    _read_samples,
     student_inflation,
 )
 from kaizen_analytics.stats.distributions import median_distribution
@@ -37,7 +34,7 @@ def test_variance_of_equal_clusters_is_that_of_their_means():
     control, _, _ = clustered(1)
     means = control.reshape(12, 20).mean(axis=1)
 
-    precision = measure(ArmSample("control", control, CODES), control, None)
+    precision = ArmSample("control", control, CODES).measure(control, None)
 
     assert precision.variance == pytest.approx(means.var(ddof=1) / 12, rel=1e-12)
     assert precision.degrees == pytest.approx(11)
@@ -50,7 +47,7 @@ def test_one_large_cluster_costs_degrees_of_freedom():
     codes = np.repeat(np.arange(6), sizes)
     values = rng.normal(0, 1, 6)[codes] + rng.normal(0, 0.1, codes.size)
 
-    precision = measure(ArmSample("control", values, codes), values, None)
+    precision = ArmSample("control", values, codes).measure(values, None)
 
     assert 1 <= precision.degrees < 2
 
@@ -59,7 +56,7 @@ def test_clusters_never_make_sessions_count_for_more():
     rng = np.random.default_rng(3)
     values = np.tile(np.arange(20.0), 12) + rng.normal(0, 1e-3, 240)
 
-    precision = measure(ArmSample("control", values, CODES), values, None)
+    precision = ArmSample("control", values, CODES).measure(values, None)
 
     assert precision.design_effect == pytest.approx(1.0)
 
@@ -84,20 +81,20 @@ def test_clusters_widen_and_shared_clusters_narrow_the_interval(compare):
 
 def test_correlation_of_shared_clusters_is_high():
     control, treatment, codes = clustered(5, joint=True, icc=0.9)
-    samples = read_samples(control, treatment, codes, None)
-    precisions = [measure(sample, sample.values, None) for sample in (samples.control, samples.treatment)]
+    samples = _read_samples(control, treatment, codes, None)
+    precisions = [sample.measure(sample.values, None) for sample in (samples.control, samples.treatment)]
 
-    assert correlate(samples, *precisions) > 0.6
-    assert contrast_degrees(samples, *precisions) == pytest.approx(11)
+    assert samples.correlate(*precisions) > 0.6
+    assert samples.degrees(*precisions) == pytest.approx(11)
 
 
 def test_separate_clusters_are_not_correlated():
     control, treatment, codes = clustered(6)
-    samples = read_samples(control, treatment, codes, None)
-    precisions = [measure(sample, sample.values, None) for sample in (samples.control, samples.treatment)]
+    samples = _read_samples(control, treatment, codes, None)
+    precisions = [sample.measure(sample.values, None) for sample in (samples.control, samples.treatment)]
 
     assert not samples.joint
-    assert correlate(samples, *precisions) == 0.0
+    assert samples.correlate(*precisions) == 0.0
 
 
 def test_swapping_arms_with_shared_clusters_mirrors_the_difference():
