@@ -158,7 +158,7 @@ def start(
         if plan.randomisation is not None and at_ms is not None:
             raise ExperimentError("Arms are drawn when a session starts, so a lot cannot begin in the past.")
         plan = _freeze_plan(experiment, plan, now_ms=now_ms, at_ms=at_ms, adopt=adopt)
-        plan = plan_sessions(store, experiment, plan, now_ms)
+        plan = _plan_sessions(store, experiment, plan, now_ms)
         plan = freeze_randomisation(store, plan, now_ms)
         write_plan(store, experiment.id, codec.store(plan), now_ms)
         write_experiment(store, experiment.with_state(State.RUNNING, now_ms))
@@ -603,7 +603,7 @@ class Reach:
         return self.is_judged and self.information >= 0.9
 
 
-def plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Plan:
+def _plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Plan:
     """Fill in the planned sessions per arm from today's rate, when the design needs them and nobody gave them."""
     if plan.design is not DesignKind.PLANNED:
         return plan
@@ -633,7 +633,6 @@ def plan_sessions(store: Store, experiment: Experiment, plan: Plan, now_ms: int)
 def expect_reach(store: Store, experiment: Experiment, plan: Plan, now_ms: int) -> Reach | None:
     """Return whether the sessions of a started plan will come in at the rate of the last days; None without a plan.
 
-    >>> from kaizen_analytics.experiments.plan import get_plan
     >>> reach = expect_reach(store, experiment, plan, 0)
     >>> reach.planned, reach.expected
     ((45, 45), (0, 0))
