@@ -330,6 +330,7 @@ _PRICE_FILE = """
 \b
 A price file holds dollars per million tokens for each model:
   {"my-model": {"input": 3, "output": 15, "cache_read": 0.3, "cache_write_5m": 3.75, "cache_write_1h": 6}}
+Optionally, "web_search": the dollars of a thousand searches.
 """
 _RATES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 

@@ -125,7 +125,7 @@ def _doctor(
         print_note(f"To do: {result.remedy}.", indent="    ")
     if only_stored.events:
         print_note(
-            f"{only_stored.events:,} events live only in the store: {only_stored.sessions:,} sessions have no file "
+            f"{only_stored.events:,} events live only in the store: {only_stored.sessions:,} sessions are in no file "
             "any more, other files lost a part."
         )
     if pending.files:

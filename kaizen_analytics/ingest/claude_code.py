@@ -32,6 +32,7 @@ from kaizen_analytics.ingest.records import (
     name_within,
     object_of,
     snippet,
+    speed_of,
     text_of,
     time_of,
 )
@@ -71,12 +72,18 @@ _QUIET_KINDS = frozenset(
 _QUIET_FAMILIES = ("file-history-", "artifact-")
 """Kinds of records, and beginnings of kinds, that are known and have nothing to count."""
 
-_TOTALS = ("inputTokens", "cacheCreationInputTokens", "cacheReadInputTokens", "outputTokens")
+_TOTALS = ("inputTokens", "cacheCreationInputTokens", "cacheReadInputTokens", "outputTokens", "webSearchRequests")
 """What a `cost-state` record says of each model."""
 
 _UNIQUE_RESPONSE = re.compile(r"msg_\w{16,}")
 _UNIQUE_CALL = re.compile(r"toolu_\w{16,}")
 """Anthropic's own ids, which never repeat. A gateway may give every response the same id."""
+
+_UUID_CHARS = 36
+_NOT_TYPED_FLAGS = (
+    "isMeta", "isCompactSummary", "isSidechain", "isVisibleInTranscriptOnly", "isVirtual", "textNotTyped",
+)  # fmt: skip
+"""What marks a user's record as a program's."""
 
 _REJECTED = "The user doesn't want to proceed with this tool use"
 
@@ -95,6 +102,7 @@ class ClaudeCodeParser(LineParser):
         self._mode: str | None = None
         self._tools: dict[str, str] = {}
         self._responses: dict[str, _Response] = {}
+        self._requests: dict[str, str | None] = {}
         self._begun_output: set[str | None] = set()
         self._attempts: dict[str | None, list[Event]] = {}
         self._paid_attempts: set[str | None] = set()
@@ -124,6 +132,8 @@ class ClaudeCodeParser(LineParser):
             raise fault or Malformed(Reason.BAD_TIME, "timestamp")
         ts_ms = self.last_ms if told_ms is None else told_ms
         self._follow(record)
+        if uuid is not None and len(uuid) != _UUID_CHARS:
+            uuid = f"{uuid}@{ts_ms}"  # not unique in the world: another file may number its records alike
         handler(self, record, uuid, ts_ms)
         # Only what was understood moves the clock.
         self._has_time, self.last_ms = True, max(self.last_ms, ts_ms)
@@ -141,7 +151,7 @@ class ClaudeCodeParser(LineParser):
             if type(told) is not dict:
                 raise Malformed(Reason.WRONG_TYPE, "modelUsage")
             counts = [count_of(told, key) for key in _TOTALS]
-            models[clean(name)] = Tokens(counts[0], counts[1], counts[2], counts[3], None)
+            models[clean(name)] = Tokens(counts[0], counts[1], counts[2], counts[3], None, searches=counts[4] or 0)
         if models:
             self.parsed.totals.append(OwnTotals(models, self.last_ms, len(self.parsed.events)))
 
@@ -158,7 +168,8 @@ class ClaudeCodeParser(LineParser):
         if told == self._told:
             return  # the same as on the line before, which was checked
         session = text_of(record, "sessionId")
-        place = Place(text_of(record, "cwd"), text_of(record, "gitBranch"), text_of(record, "version"))
+        cwd = text_of(record, "cwd")  # some records have none, and happen where the one before did
+        place = Place(cwd, text_of(record, "gitBranch"), text_of(record, "version")) if cwd else self._place
         fork = object_of(record, "forkedFrom") or {}
         self._origin = text_of(record, "session_id") or text_of(fork, "sessionId") or session
         self._place, self._told = place, told
@@ -203,8 +214,10 @@ class ClaudeCodeParser(LineParser):
         if kinds:
             self._note_fallback(key, kinds)
         if usage is not None and broken is None:
-            if (speed := text_of(usage, "speed")) not in (None, "standard"):
+            if (speed := speed_of(usage)) is not None:
                 event.payload["speed"] = speed
+            if usage.get("inference_geo") == "us":
+                event.payload["geo"] = "us"
             if usage.get("iterations") is not None:
                 self._beside(usage, model, key, ts_ms)
         for index, (call_id, name, given) in enumerate(calls):
@@ -218,16 +231,23 @@ class ClaudeCodeParser(LineParser):
         Lines with such an id are one response if nothing was said to the model in between, or if one continues the
         other.
         """
-        if response is None or _UNIQUE_RESPONSE.fullmatch(response):
-            return f"m:{response}" if response else _key(uuid)
-        known = self._responses.get(response)
+        if response is None:
+            return _key(uuid)
         request = text_of(record, "requestId")
+        if _UNIQUE_RESPONSE.fullmatch(response):
+            first = self._requests.setdefault(response, request)
+            if first == request or not (first and request):
+                return f"m:{response}"
+            # There are gateways that repeat even such an id; then their requests tell the responses apart.
+            self._seen[f"m:{response}"].key = f"m:{response}@{first}"
+            return f"m:{response}@{request}"
+        known, line = self._responses.get(response), text_of(record, "uuid")
         if known is None or not known.goes_on(self._turn, request, text_of(record, "parentUuid")):
             known = _Response(f"m:{response}@{uuid or self.parsed.n_lines}", request)
             self._responses[response] = known
         known.turn = self._turn
-        if uuid is not None:
-            known.lines.add(uuid)
+        if line is not None:
+            known.lines.add(line)
         return known.key
 
     def _beside(self, usage: Json, model: str | None, key: str | None, ts_ms: int) -> None:
@@ -285,7 +305,7 @@ class ClaudeCodeParser(LineParser):
             self._error(_key(uuid), ts_ms, "interrupted", [])
             return
         skills = tuple(clean(name) for name in _SKILL_FOLDER.findall(text[:2000]))
-        typed = not any(flag_of(record, name) for name in ("isMeta", "isCompactSummary", "isSidechain"))
+        typed = self.parent_session_id is None and not any(flag_of(record, name) for name in _NOT_TYPED_FLAGS)
         typed = typed and _is_from_person(record)
         if typed and _is_typed(blocks, text):
             self._prompt(record, uuid, ts_ms, text)
@@ -342,8 +362,10 @@ class ClaudeCodeParser(LineParser):
             prompt = attachment.get("prompt")
             blocks = _blocks({"content": prompt})
             text = _text(blocks)
-            typed = not flag_of(record, "isSidechain") and attachment.get("commandMode") in (None, "prompt")
-            if typed and _is_from_person(attachment) and _is_typed(blocks, text):
+            # What a compaction carries on stands before it, too.
+            programs = flag_of(attachment, "isMeta") or flag_of(attachment, "carriedByCompaction")
+            typed = not (programs or flag_of(record, "isSidechain")) and _is_from_person(attachment)
+            if typed and attachment.get("commandMode") in (None, "prompt") and _is_typed(blocks, text):
                 self._prompt(record, uuid, ts_ms, text)
         elif kind == "nested_memory":
             rule = text_of(attachment, "path")
@@ -501,7 +523,9 @@ def _usage_tokens(usage: Json) -> Tokens:
     if creation is None and five_minutes is not None:
         creation = min(five_minutes + hour, MAX_INTEGER)
     given, read = count_of(usage, "input_tokens"), count_of(usage, "cache_read_input_tokens")
-    return Tokens(given, creation, read, output, thinking, min(hour, creation or 0))
+    served = object_of(usage, "server_tool_use")
+    searches = 0 if served is None else count_of(served, "web_search_requests") or 0
+    return Tokens(given, creation, read, output, thinking, min(hour, creation or 0), searches)
 
 
 def _complete(event: Event, tokens: Tokens | None, stop: str | None, blocks: list[Json]) -> None:

@@ -32,6 +32,7 @@ from kaizen_analytics.ingest.records import (
     moment_or_fault,
     object_of,
     snippet,
+    speed_of,
     text_of,
     time_of,
 )
@@ -90,7 +91,6 @@ _QUIET_EVENTS = frozenset(
     | {"hook_started", "hook_completed", "dynamic_tool_call_request", "dynamic_tool_call_response"}
     | {"turn_moderation_metadata", "safety_buffering", "terminal_interaction", "request_user_input"}
 )
-_STANDARD_TIERS = frozenset({"default", "auto", "standard"})
 _PASSING = ("_begin", "_end", "_delta", "_request", "_updated", "_started", "_response")
 """Endings of events that go with a call or a text that is counted by its item."""
 
@@ -117,6 +117,7 @@ class CodexParser(LineParser):
         self._copied = False
         self._exact = True
         self._total: _Counts | None = None
+        self._last: _Counts | None = None
         self._recorded: list[_Counts] = []
         self._counted: _Counts | None = None
         self._responses: list[str] = []
@@ -206,6 +207,8 @@ class CodexParser(LineParser):
             self._copies.begin(meta, session, ts_ms)
         elif session is not None:
             self._copies.meet(session)
+            if not self._copies.running and any(place[:2]):
+                self._place = place  # a resume goes on where it says
 
     def _instruct(self, instructions: str | None) -> None:
         if self.prompt_fingerprint is None and instructions and not self._copied:
@@ -216,7 +219,7 @@ class CodexParser(LineParser):
         self._instruct(_text_of_any(context, "user_instructions"))
         if model is not None:
             self._model = model
-        self._speed = _speed_of(self._speed, context)
+        self._speed = speed_of(context, self._speed)
         if cwd is not None and not self._copied and cwd != self._place.cwd:
             self._place = self._place._replace(cwd=cwd)
 
@@ -254,9 +257,9 @@ class CodexParser(LineParser):
         total = _counts(object_of(info, "total_token_usage"))
         last = _counts(object_of(info, "last_token_usage"))
         self._window = count_of(info, "model_context_window") or self._window
-        if total is not None and total == self._total:
-            return
-        previous, self._total = self._total, total or self._total
+        if total is not None and (total, last) == (self._total, self._last):
+            return  # a counter that began anew may come to the same total, by another response
+        previous, self._total, self._last = self._total, total or self._total, last
         if last is None and total is not None:
             last = _difference(total, previous)
         if last is None or self._copied or not (last[0] or last[3]):
@@ -268,7 +271,7 @@ class CodexParser(LineParser):
             return
         self._counted = last
         usage = info.get("last_token_usage") or info["total_token_usage"]
-        self._respond(last, usage, ts_ms, _speed_of(self._speed, info, message))
+        self._respond(last, usage, ts_ms, speed_of(message, speed_of(info, self._speed)))
 
     def _token_usage_record(self, record: Json, ts_ms: int) -> None:
         """Count a response by its own record, which newer builds write beside the total.
@@ -287,7 +290,7 @@ class CodexParser(LineParser):
             self._counted = None  # its total came first
             return
         self._recorded = [*self._recorded[1 - _PAIRS_KEPT :], counts]
-        self._respond(counts, usage, ts_ms, _speed_of(self._speed, usage, record))
+        self._respond(counts, usage, ts_ms, speed_of(record, speed_of(usage, self._speed)))
 
     def _respond(self, counts: _Counts, usage: Json, ts_ms: int, speed: str | None) -> None:
         payload: Json = {"role": "assistant", "model": self._model}
@@ -301,6 +304,8 @@ class CodexParser(LineParser):
                 context_used_tokens=counts[0], context_max_tokens=self._window,
             )
         )  # fmt: skip
+        if counts[1] + counts[2] > counts[0] or counts[4] > counts[3]:
+            raise Malformed(Reason.BAD_NUMBER, "token_usage")  # a part that is more than the whole was cut
 
     def _task_started(self, message: Json, _ts_ms: int) -> None:
         self._window = count_of(message, "model_context_window") or self._window
@@ -308,7 +313,7 @@ class CodexParser(LineParser):
     def _settings(self, message: Json, _ts_ms: int) -> None:
         settings = object_of(message, "thread_settings") or message
         self._model = self._model or text_of(settings, "model")
-        self._speed = _speed_of(self._speed, settings)
+        self._speed = speed_of(settings, self._speed)
 
     def _user_message(self, message: Json, ts_ms: int) -> None:
         kind, text = text_of(message, "kind"), _text_of_any(message, "message") or ""
@@ -494,15 +499,6 @@ def _message_text(item: Json) -> str:
     return "\n".join(text for text in texts if type(text) is str)
 
 
-def _speed_of(known: str | None, *records: Json) -> str | None:
-    """Return the service tier that the last of some records tells, else the known one; None is the standard one."""
-    for record in records:
-        if "service_tier" in record:
-            tier = (text_of(record, "service_tier") or "default").strip().lower()
-            known = None if tier in _STANDARD_TIERS else tier
-    return known
-
-
 def _counts(usage: Json | None) -> _Counts | None:
     if usage is None:
         return None
@@ -525,8 +521,9 @@ def _difference(total: _Counts, previous: _Counts | None) -> _Counts:
 def _disjoint(counts: _Counts, usage: Json) -> Tokens:
     given, cached, written, output, reasoning = counts
     tells_writes = "cache_write_input_tokens" in usage
-    fresh, visible = max(given - cached - written, 0), max(output - reasoning, 0)
-    return Tokens(fresh, written if tells_writes else None, cached, visible, min(reasoning, output))
+    cached, reasoning = min(cached, given), min(reasoning, output)
+    written = min(written, given - cached)
+    return Tokens(given - cached - written, written if tells_writes else None, cached, output - reasoning, reasoning)
 
 
 def _item_failed(item: Json) -> bool | None:
@@ -668,8 +665,8 @@ def _parent_of(meta: Json) -> str | None:
 def _is_subagent(meta: Json) -> bool:
     """Return whether a program started this session: a spawned agent, a review, a guardian."""
     source = meta.get("source")
-    by_program = meta.get("thread_source") in ("subagent", "memory_consolidation")
-    return by_program or (type(source) is dict and "subagent" in source)
+    by_program = meta.get("thread_source") in ("subagent", "memory_consolidation") or _parent_of(meta) is not None
+    return by_program or (type(source) is dict and not {"subagent", "internal"}.isdisjoint(source))
 
 
 def _time_or(meta: Json, ts_ms: int) -> int:

@@ -27,6 +27,7 @@ from kaizen_analytics.ingest.records import (
     clean,
     count_of,
     list_of,
+    moment_or_fault,
     object_of,
     snippet,
     text_of,
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 
 _QUERY = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
 _CLOCK = re.compile(
-    r"<timestamp>[^<]*?([A-Z][a-z]{2})[a-z]* (\d{1,2}), (\d{4}),? (?:at )?(\d{1,2}):(\d{2})(?::\d{2})?\s?([AP]M)"
-    r"(?: \(UTC(?:([+-]\d{1,2})(?::?(\d{2}))?)?\))?</timestamp>"
+    r"<timestamp>[^<]*?([A-Z][a-z]{2})[a-z]* (\d{1,2}), (\d{4}),? (?:at )?(\d{1,2}):(\d{2})(?::\d{2})?\s?([AP]M)?"
+    r"( \((?:UTC|GMT)(?:([+-]\d{1,2})(?::?(\d{2}))?)?\))?</timestamp>",
+    re.IGNORECASE,
 )
+_MOMENT = re.compile(r"<timestamp>\s*(\d{4}-[^<]*?)\s*</timestamp>")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _USER, _ASSISTANT = 1, 2
 _HEAD = re.compile(r"\[(Tool call|Tool result|Thinking)\]\s*(\S*)")
@@ -62,6 +65,7 @@ class _CursorSession(LineParser):
         self.last_ms = own_ms
         self._own_ms = own_ms
         self._told_ms: int | None = None
+        self._exact = True
         self._place = place
         self._model: str | None = None
 
@@ -71,8 +75,8 @@ class _CursorSession(LineParser):
     ) -> Event:  # fmt: skip
         told = self._told_ms
         event = Event(
-            None, self._own_ms if told is None else told, kind, payload, self._place, ts_exact=told is not None,
-            tool=tool, tool_call_id=call_id,
+            None, self._own_ms if told is None else told, kind, payload, self._place,
+            ts_exact=told is not None and self._exact, tool=tool, tool_call_id=call_id,
         )  # fmt: skip
         if described is not None:
             event.paths, event.skills, event.rules = described[1:]
@@ -140,9 +144,9 @@ class CursorParser(_CursorSession):
 
     def _user(self, blocks: list[Json]) -> None:
         text = _text_of_blocks(blocks)
-        told = _clock_of(text)
+        told, exact = _clock_of(text)
         if told is not None:
-            self._told_ms = told
+            self._told_ms, self._exact = told, exact
         typed = _find_query(text)
         if self.parent_session_id is None and typed:
             self._ask(typed)
@@ -208,23 +212,25 @@ def _describe(name: str, given: Any) -> Described:  # noqa: ANN401 - any JSON va
     return describe_input(name, given or {})
 
 
-def _clock_of(text: str) -> int | None:
-    """Return the time in a `<timestamp>` tag, which tells minutes, in milliseconds since the epoch."""
+def _clock_of(text: str) -> tuple[int | None, bool]:
+    """Return the time in a `<timestamp>` tag, in milliseconds since the epoch, and whether it says its zone."""
+    if iso := _MOMENT.search(text):
+        return moment_or_fault({"timestamp": iso[1]})[:2]
     found = _CLOCK.search(text)
-    if found is None or found.group(1) not in _MONTHS:
-        return None
-    month, day, year, hour, minute, half, offset_h, offset_min = found.groups()
+    if found is None or found.group(1).title() not in _MONTHS:
+        return None, False
+    month, day, year, hour, minute, half, zone, offset_h, offset_min = found.groups()
+    hours = int(hour) if half is None else int(hour) % 12 + (12 if half.upper() == "PM" else 0)
     away = timedelta(
         hours=int(offset_h or 0), minutes=int(offset_min or 0) * (-1 if (offset_h or "").startswith("-") else 1)
     )
     try:
         moment = datetime(
-            int(year), _MONTHS.index(month) + 1, int(day), int(hour) % 12 + (12 if half == "PM" else 0), int(minute),
-            tzinfo=timezone(away),
+            int(year), _MONTHS.index(month.title()) + 1, int(day), hours, int(minute), tzinfo=timezone(away)
         )  # fmt: skip
-        return round(moment.timestamp() * 1000)
+        return round(moment.timestamp() * 1000), zone is not None
     except (ValueError, OverflowError):
-        return None
+        return None, False
 
 
 def _workspace(slug: str, paths: Iterable[str]) -> str | None:
@@ -317,19 +323,24 @@ class Composer(_CursorSession):
         super().__init__(session, created if created is not None else last_ms, Place(workspace))
         self.last_ms = last_ms
         self._model = text_of(object_of(composer, "modelConfig") or {}, "modelName")
+        started = object_of(composer, "subagentInfo")
+        self._is_subagent = started is not None or composer.get("isBestOfNSubcomposer") is True
+        self.parent_session_id = None if started is None else text_of(started, "parentComposerId")
         for bubble in _conversation(composer, bubbles):
             self.feed_records(0, [bubble])
-        if len(self.parsed.events) > 1:
-            last = self.parsed.events[-1]
+        last = self.parsed.events[-1] if len(self.parsed.events) > 1 else None
+        if last is not None and not any(event.ts_exact for event in self.parsed.events):
             last.ts_ms = max(last.ts_ms, self.last_ms)
 
     def _record(self, bubble: Json) -> None:
         kind, text = bubble.get("type"), bubble.get("text")
         if text is not None and type(text) is not str:
             raise Malformed(Reason.WRONG_TYPE, "text")
-        self._told_ms = _iso_ms(bubble.get("createdAt"))
+        told = _iso_ms(bubble.get("createdAt"))
+        self._told_ms, self._exact = (self._told_ms, False) if told is None else (told, True)
         if kind == _USER:
-            self._ask(text or "")
+            if not self._is_subagent and (text or bubble.get("images")):
+                self._ask(text or "")
         elif kind == _ASSISTANT:
             tokens = _bubble_tokens(bubble)
             event = self._answer(text, {"role": "assistant", "model": self._model})
@@ -460,13 +471,10 @@ def _description(meta: str) -> Json:
 
 
 def _messages(blobs: Mapping[str, bytes], root: str | None) -> Iterator[Json]:
-    """Yield the messages of the tree below `root` in order, each node once."""
-    pending, seen = [root] if root else [], set[str]()
+    """Yield the messages of the tree below `root` in order; what several nodes name, once."""
+    pending, seen = [root] if root and root in blobs else [], {root}
     while pending and len(seen) < _MAX_NODES:
         name = pending.pop()
-        if name in seen or name not in blobs:
-            continue
-        seen.add(name)
         message = _as_message(blobs[name])
         if message is not None:
             yield message
@@ -474,10 +482,12 @@ def _messages(blobs: Mapping[str, bytes], root: str | None) -> Iterator[Json]:
         children: list[str] = []
         for value in _fields(blobs[name]):
             if len(value) == _HASH_BYTES and value.hex() in blobs:
-                children.append(value.hex())
+                if value.hex() not in seen:
+                    children.append(value.hex())
             elif (message := _as_message(value)) is not None:
                 yield message
-        pending += reversed(children)
+        seen.update(children)
+        pending += reversed(children)  # what stands twice in a node was said twice
 
 
 def _as_message(data: bytes) -> Json | None:

@@ -59,6 +59,9 @@ def read_database(
         magic = handle.read(16)
     if magic and magic != _MAGIC:
         raise IngestError(f"{source.path} is not a SQLite database; expected one that Cursor wrote.")
+    log = source.path.with_name(source.path.name + _LOGS[0])
+    if not magic and log.exists() and log.stat().st_size:
+        raise IngestError(f"{source.path} is empty, but has a log; expected a copy of both from one moment.")
     works: list[Work] = []
     rejects: list[Reject] = []
     if magic:

@@ -32,7 +32,7 @@ _CWD = re.compile(rb'"cwd":\s*("(?:[^"\\]|\\.)*")')
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What lives only in the store: sessions whose files are all gone, and the events that files lost."""
+    """What lives only in the store: sessions of which no file holds anything, and the events that files lost."""
 
     sessions: int = 0
     events: int = 0
@@ -63,7 +63,7 @@ def count_kept(rows: Iterable[Checkpoint]) -> dict[Agent, Kept]:
             there.add(session)
     found: dict[Agent, Kept] = {}
     for session, tally in tallies.items():
-        whole = session not in there
+        whole = session not in there or tally["kept"] == tally["events"]
         if whole or tally["kept"]:
             known = found.get(Agent(session[0]), Kept())
             events, prompts = ("events", "prompts") if whole else ("kept", "kept_prompts")

@@ -54,8 +54,10 @@ _ROUTES = {
 _LONG_CONTEXT = "[1m]"
 """Claude Code's mark of a model that was asked for with a long context; prices go by a response's own size."""
 
-_VERSION = re.compile(r"\d*(?:[-@:.](?:latest|default|preview|beta|thinking|v?\d+))*")
+_VERSION = re.compile(r"(?:[-@:.](?:latest|default|preview|beta|thinking|v\d+(?::\d)?|\d{4}-\d\d-\d\d|\d{3,}|0))*")
 """What may follow a model's name without making it another model: a date, a version, or nothing."""
+
+_NUMBER_BEGUN = re.compile(r"[-@:.]?\d*$")
 
 _FAST = "-fast"
 """Some programs write the speed into the model's name."""
@@ -64,12 +66,19 @@ _SPEED_KEYS = ("speed", "service_tier")
 """What Anthropic and OpenAI call it."""
 
 _FIELDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
+_SEARCHES = "web_search"
+"""The price of a thousand searches of the web."""
+
+_US_TENTHS = 11
+"""What Anthropic's models cost where a response must be computed in the United States, in tenths of the list price."""
+
 _FIELD_OF_KEY = {
     "input_mtok": "input",
     "output_mtok": "output",
     "cache_read_mtok": "cache_read",
     "cache_write_mtok": "cache_write_5m",
     "cache_write_1h_mtok": "cache_write_1h",
+    "web_searches_kcount": _SEARCHES,
 }
 
 
@@ -99,18 +108,27 @@ class ModelPrice:
         tiers = [start for kind in steps for start, _ in kind[1:]]
         object.__setattr__(self, "_first_tier", min(tiers, default=math.inf))
 
-    def cost_e6(self, tokens: Tokens, *, is_sum: bool = False) -> int | None:
+    def cost_e6(self, tokens: Tokens, *, is_sum: bool = False, in_us: bool = False) -> int | None:
         """Return the cost of one response in millionths of a dollar, rounded half up; None beyond what SQLite holds.
 
-        Without a price for cache reads or writes of its own, a model bills them as input.
+        Without a price for cache reads or writes of its own, a model bills them as input. Without one for searches, a
+        response that made some has no cost. `in_us`: it had to be computed in the United States.
         """
-        given, written, read, output, reasoning, hour = tokens
+        given, written, read, output, reasoning, hour, searches = tokens
         given, written, read = given or 0, written or 0, read or 0
         whole_input = given + written + read
         has_base = is_sum or whole_input <= self._first_tier
         prices = self._base if has_base else [_price_at(steps, whole_input) for steps in self._steps]
         counts = (given, (output or 0) + (reasoning or 0), read, written - hour, hour)
-        rounded = (_UNIT // 2 + sum(map(mul, prices, counts))) // _UNIT
+        total = sum(map(mul, prices, counts))
+        if in_us:
+            total = total * _US_TENTHS // 10
+        if searches:
+            price = self.rates.get(_SEARCHES)
+            if price is None:
+                return None
+            total += searches * 1000 * _units(price.steps[0][1])
+        rounded = (_UNIT // 2 + total) // _UNIT
         return rounded if rounded <= MAX_INTEGER else None
 
     def _rate(self, name: str) -> _Rate:
@@ -175,19 +193,20 @@ class PriceList:
         return price
 
     def cost_e6(
-        self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None, *, is_sum: bool = False
-    ) -> int | None:
+        self, model: str | None, at_ms: int, tokens: Tokens, speed: str | None = None, *,
+        is_sum: bool = False, in_us: bool = False,
+    ) -> int | None:  # fmt: skip
         """Return the cost of a response in millionths of a dollar, or None where its model or tokens are unknown.
 
         A sum over several responses (`is_sum`) has the price of small ones: its size says nothing about theirs.
         """
-        if not any(tokens[:5]):
+        if not any(tokens):
             return 0 if any(count is not None for count in tokens[:5]) else None
         if model is None:
             self.unknown.add(_NOT_RECORDED)
             return None
         price = self.find(model, at_ms, speed)
-        return None if price is None else price.cost_e6(tokens, is_sum=is_sum)
+        return None if price is None else price.cost_e6(tokens, is_sum=is_sum, in_us=in_us)
 
 
 def _memory_name() -> str:
@@ -296,8 +315,12 @@ def _is_model(name: str, model: ModelInfo) -> bool:
         if part is None:
             if clause.is_match(name):
                 return True
-        elif part in name and _VERSION.fullmatch(name.partition(part.rstrip("@-"))[2]):
-            return True
+        elif part in name:
+            rest = name.partition(part.rstrip("@-"))[2]
+            if rest[:1].isdigit() and (begun := _NUMBER_BEGUN.search(part)):
+                rest = begun[0] + rest  # the list names the beginning of a date
+            if _VERSION.fullmatch(rest):
+                return True
     return False
 
 
@@ -321,7 +344,10 @@ def _look_up(model: str, day: int, speed: str | None = None) -> ModelPrice | Non
 def _find_offer(model: str, moment: datetime, speed: str | None) -> PriceCalculation | None:
     """Return the prices of a name as it is, else as a gateway's: `bedrock/anthropic.x`, `vertex_ai/x@version`."""
     route, _, routed = model.partition("/")
-    offers = [(_provider_of(model), model), *([(_ROUTES[route], routed)] if route in _ROUTES else [])]
+    seller = _provider_of(model)
+    # How a cloud spells a model tells it, whatever addresses it: a route, an ARN, a publisher.
+    plain = model.rpartition("/")[2] if seller in ("aws", "google") else model
+    offers = [(seller, plain), *([(_ROUTES[route], routed)] if route in _ROUTES else [])]
     for provider, name in offers:
         with suppress(LookupError):
             found = _calculate(name, moment, speed, provider)
@@ -351,7 +377,7 @@ def _provider_of(model: str) -> str | None:
     """Return who sells a model, by its spelling: `us.anthropic.x`, `x@version`, `vendor/x`, or the vendor's own."""
     if _BEDROCK.search(model):
         return "aws"
-    if model.startswith("claude-") and "@" in model:
+    if model.rpartition("/")[2].startswith("claude-") and "@" in model:
         return "google"
     if "/" in model:
         return "openrouter"
@@ -397,10 +423,14 @@ def _read_overrides(path: Path) -> dict[str, ModelPrice]:
 
 
 def _override(path: Path, model: str, prices: object) -> ModelPrice:
-    if not isinstance(prices, dict) or not {"input", "output"} <= prices.keys() or not prices.keys() <= set(_FIELDS):
+    if (
+        not isinstance(prices, dict)
+        or not {"input", "output"} <= prices.keys()
+        or not prices.keys() <= {*_FIELDS, _SEARCHES}
+    ):
         raise ConfigError(
             f"{path}: {model!r} has {prices!r}; expected dollars per million tokens under input and output, and "
-            f"optionally {', '.join(_FIELDS[2:])}.",
+            f"optionally {', '.join(_FIELDS[2:])}, and {_SEARCHES} (a thousand searches).",
         )
     return ModelPrice(
         model=model,

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 128 * 1024
 """Larger pieces are slower: the system hands out new memory for each."""
 
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+"""What text begins with that a Windows shell wrote into a file."""
+
 
 @dataclass(slots=True)
 class Work:
@@ -146,21 +149,24 @@ class Work:
                 before = ended[-1] if ended else None
             if before is None:
                 return
-        left = {_plain(model): list(tokens[:4]) for model, tokens in totals.models.items()}
+        left = {_plain(model): [*tokens[:4], tokens.searches] for model, tokens in totals.models.items()}
         known_before = before.models.items() if before is not None else ()
         told = [(event.model, event.tokens) for event in own if event.tokens is not None]
         for model, tokens in [*known_before, *told, *children]:
             known = left.get(_plain(model or ""))
             if known is not None:
                 output = (tokens.tokens_out or 0) + (tokens.reasoning or 0)
-                for index, count in enumerate((*tokens[:3], output)):
+                for index, count in enumerate((*tokens[:3], output, tokens.searches)):
                     known[index] = (known[index] or 0) - (count or 0)
         for model, counts in sorted(left.items()):
             beyond = [max(count or 0, 0) for count in counts]
             if any(beyond):
                 payload: Json = {"role": "assistant", "model": model, NOT_IN_MESSAGES: True}
                 event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)
-                event.tokens, event.ts_exact = Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None), False
+                event.tokens, event.ts_exact = (
+                    Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None, 0, beyond[4]),
+                    False,
+                )
                 self.events.append(event)
                 self.records = self.records + _hash_records([event.key or ""])
         self.booked = True
@@ -246,12 +252,16 @@ def _feed_lines(parser: LineParser, handle: BinaryIO, *, size: int | None) -> tu
     Returns how many bytes were understood, and their CRC-32: nobody forges a transcript to hide a change from its own
     reader, and a cryptographic hash would cost as much as parsing. A last line without a line end is taken if it is a
     whole JSON object, and otherwise left for the next reading: its writer may not be done. A line over the cap is
-    counted and skipped.
+    counted and skipped. A text in UTF-16, as Windows' shells write copies, is read at once.
     """
     at = start = crc = settled = 0  # `settled` is the hash up to `start`, where the line begins
     pieces: list[bytes] = []  # what was read of that line
     overlong = False
     while chunk := handle.read(_CHUNK_BYTES if size is None else min(_CHUNK_BYTES, size - at)):
+        if at == 0 and chunk[:2] in _UTF16_MARKS:
+            whole = chunk + handle.read()
+            _feed_whole(parser, whole.decode("utf-16", "replace").encode().split(b"\n"), 0)
+            return len(whole), f"{zlib.crc32(whole):08x}"
         lines = chunk.split(b"\n")
         rest = lines.pop()
         if lines:

@@ -107,7 +107,8 @@ class Reject:
 class Tokens(NamedTuple):
     """The disjoint token columns of one response; None where the source is silent.
 
-    `cache_write_1h` is the part of `cache_creation` that lives an hour; the rest lives five minutes.
+    `cache_write_1h` is the part of `cache_creation` that lives an hour; the rest lives five minutes. `searches` of the
+    web are paid for each.
     """
 
     tokens_in: int | None
@@ -116,6 +117,7 @@ class Tokens(NamedTuple):
     tokens_out: int | None
     reasoning: int | None
     cache_write_1h: int = 0
+    searches: int = 0
 
     @property
     def weight(self) -> tuple[int, int]:
@@ -373,10 +375,30 @@ def moment_or_fault(record: Mapping[str, Any], name: str = "timestamp") -> tuple
 
 
 def _odd_moment(value: str) -> datetime:
-    """Return a time that is written with small letters, or falls on a leap second."""
+    """Return a time that is written with small letters or white space around it, or falls on a leap second."""
+    value = value.strip()
     leap = _LEAP_SECOND.fullmatch(value)
     moment = datetime.fromisoformat((f"{leap[1]}59{leap[2]}" if leap else value).upper())
     return moment + timedelta(seconds=leap is not None)
+
+
+_STANDARD_SPEEDS = frozenset({None, "default", "auto", "standard"})
+
+
+def speed_of(record: Mapping[str, Any], known: str | None = None) -> str | None:
+    """Return the speed or service tier that a record says a response was bought at; None is the standard one.
+
+    >>> speed_of({"service_tier": "Priority"}), speed_of({"speed": "standard"}), speed_of({}, "flex")
+    ('priority', None, 'flex')
+    """
+    for name in ("service_tier", "speed"):
+        if name in record:
+            told = text_of(record, name)
+            told = None if told is None else told.strip().lower()
+            if told not in _STANDARD_SPEEDS:
+                return told
+            known = None
+    return known
 
 
 def name_within(stem: str, told: str | None) -> str | None:

@@ -55,7 +55,9 @@ def event_row(session: str, seq: int, event: Event, prices: PriceList) -> Row:
     given = written = read = output = reasoning = used = most = None
     if tokens is not None:
         speed, is_sum = payload.get("speed"), NOT_IN_MESSAGES in payload
-        cost = 0 if "refused" in payload else prices.cost_e6(event.model, event.ts_ms, tokens, speed, is_sum=is_sum)
+        cost = 0 if "refused" in payload else prices.cost_e6(
+            event.model, event.ts_ms, tokens, speed, is_sum=is_sum, in_us="geo" in payload
+        )  # fmt: skip
         given, written, read, output, reasoning = [None if count is None else str(count) for count in tokens[:5]]
     if event.context_used_tokens is not None:
         used = str(event.context_used_tokens)

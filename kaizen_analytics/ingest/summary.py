@@ -20,9 +20,9 @@ class AgentSummary:
     `files_read` of the `files` were opened by this run; some of them are databases, which hold `conversations`.
     `tokens` holds None for a column that no response carries. `waiting` counts files whose last line is not complete
     yet, `unreadable` files that could not be opened, `failed` files on which this program itself failed. `kept_events`
-    and `kept_prompts` live only in the store, because their files lost them or are gone; `kept_sessions` have no file.
-    `unknown_kinds` counts the records that were accepted without being understood, because no known build writes their
-    kind.
+    and `kept_prompts` live only in the store, because their files lost them or are gone; `kept_sessions` have no other
+    events. `unknown_kinds` counts the records that were accepted without being understood, because no known build
+    writes their kind.
     """
 
     files: int = 0

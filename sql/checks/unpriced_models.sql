@@ -1,12 +1,13 @@
 -- purpose: every response has a price.
--- grain: one row per agent and model with responses that have none.
+-- grain: one row per agent and model, at its speed, with responses that have none.
 -- null: model_name is null where the agent did not say.
 -- severity: note
 -- remedy: add the model's price; the cost of these sessions leaves these responses out until then.
 with unpriced as (
     select
         session_id,
-        try(json_extract_string(payload, '$.model')) as model_name
+        try(json_extract_string(payload, '$.model'))
+        || coalesce(' (' || try(json_extract_string(payload, '$.speed')) || ')', '') as model_name
     from events
     where
         cost_usd_e6 is null

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ingest_lines import answer, call, envelope, feed, lines, prompt, result, usage
+from ingest_lines import answer, call, envelope, feed, iso, lines, prompt, result, usage
 
 from kaizen_analytics.ingest.claude_code import ClaudeCodeParser
 from kaizen_analytics.ingest.pricing import PriceList
@@ -204,9 +204,48 @@ def test_what_the_program_puts_beside_a_prompt_does_not_hide_it(content):
     assert [event.payload["prompt"] for event in events(prompt("a", 1, content), queued)] == [True, True]
 
 
-@pytest.mark.parametrize("flag", ["isMeta", "isCompactSummary", "isSidechain"])
+@pytest.mark.parametrize(
+    "flag", ["isMeta", "isCompactSummary", "isSidechain", "isVisibleInTranscriptOnly", "isVirtual", "textNotTyped"]
+)
 def test_flagged_user_records_are_not_prompts(flag):
     assert events(prompt("a", 1) | {flag: True}) == []
+
+
+@pytest.mark.parametrize("flag", ["isMeta", "carriedByCompaction"])
+def test_flagged_queued_texts_are_not_prompts(flag):
+    queued = {"type": "queued_command", "prompt": "go on", flag: True}
+
+    assert events(envelope("attachment", "q", 1, attachment=queued)) == []
+
+
+def test_nobody_types_into_a_sub_agent_whose_records_are_not_flagged():
+    parser = feed(ClaudeCodeParser("agent-a1"), lines(prompt("a", 1, agentId="a1")))
+
+    assert (parser.parsed.events, parser.parent_session_id) == ([], "s1")
+
+
+def test_a_record_without_a_folder_happens_where_the_one_before_did():
+    link = {"type": "pr-link", "sessionId": "s1", "timestamp": iso(2), "prUrl": "https://forge.example/pull/1"}
+
+    assert {event.place.cwd for event in events(prompt("a", 1), link)} == {"/repo/demo"}
+
+
+def test_an_id_of_anthropics_form_that_a_gateway_repeats_is_told_apart_by_its_requests():
+    found = [
+        answer(f"{uuid}{n}", 10 * n + at, "msg_01abcdefghijklmnopq", tokens=usage(output=at), requestId=f"r{n}")
+        for n in range(3)
+        for uuid, at in (("a", 1), ("b", 2))
+    ]
+
+    assert [event.tokens.tokens_out for event in responses(*found)] == [2, 2, 2]
+    assert len({event.key for event in responses(*found)}) == 3
+
+
+@pytest.mark.parametrize("tier", ["priority", "batch"])
+def test_a_service_tier_is_a_speed(tier):
+    [found] = responses(answer("a", 1, "m1", tokens=usage() | {"service_tier": tier, "speed": "standard"}))
+
+    assert found.payload["speed"] == tier
 
 
 @pytest.mark.parametrize(("kind", "n_prompts"), [("human", 1), ("peer", 0), ("cron", 0), ("task-notification", 0)])

@@ -53,6 +53,36 @@ def test_a_total_that_is_reported_again_is_not_counted_again():
     assert [event.tokens.tokens_in for event in found] == [100, 150]
 
 
+def test_a_counter_that_began_anew_may_come_to_the_same_total():
+    before = token_count(1, counts(100, 0, 30, 0), counts(100, 0, 30, 0))
+    more = token_count(2, counts(250, 0, 50, 0), counts(150, 0, 20, 0))
+    anew = token_count(9, counts(250, 0, 50, 0), counts(250, 0, 50, 0))
+
+    found = responses(meta("s"), turn(0), before, more, turn(8), anew, anew)
+
+    assert [event.tokens.tokens_in for event in found] == [100, 150, 250]
+
+
+@pytest.mark.parametrize(
+    ("told", "tokens"), [((100, 500, 30, 10), (0, None, 100, 20, 10)), ((100, 60, 30, 90), (40, None, 60, 0, 30))]
+)
+def test_a_part_that_is_more_than_the_whole_is_cut_and_the_line_counted(told, tokens):
+    parsed = feed(CodexParser("s"), lines(meta("s"), turn(0), token_count(1, counts(*told), counts(*told)))).parsed
+
+    assert [event.tokens[:5] for event in parsed.events] == [tokens]
+    assert [(reject.line, reject.reason.value) for reject in parsed.rejects] == [(3, "bad_number")]
+
+
+def test_a_resume_goes_on_in_the_folder_and_on_the_branch_that_it_tells():
+    again = meta("s", 5)
+    again["payload"] |= {"cwd": "/repo/other", "git": {"branch": "feature"}}
+    told = [token_count(at, counts(at, 0, 1, 0), counts(at, 0, 1, 0)) for at in (1, 6)]
+
+    found = responses(meta("s"), turn(0), told[0], again, told[1])
+
+    assert [event.place[:2] for event in found] == [("/repo/demo", "main"), ("/repo/other", "feature")]
+
+
 def test_a_total_without_usage_after_a_compaction_is_not_counted():
     empty = counts(0, 0, 0, 0) | {"total_tokens": 9000}
 
@@ -353,6 +383,8 @@ def test_a_record_without_a_time_has_that_of_the_one_before_it():
         {"source": {"subagent": {"thread_spawn": {"parent_thread_id": "p", "depth": 1}}}},
         {"source": "cli", "thread_source": "subagent"},
         {"source": "cli", "thread_source": "memory_consolidation"},
+        {"source": {"internal": "memory_consolidation"}},
+        {"source": "cli", "parent_thread_id": "p"},
     ],
 )
 def test_what_a_program_wrote_to_a_sub_agent_is_no_prompt(told):

@@ -41,6 +41,22 @@ def test_the_timestamp_tag_is_the_clock():
     assert first.payload["text"] == "fix the bug"
 
 
+@pytest.mark.parametrize(
+    ("clock", "exact"),
+    [
+        ("Saturday, Aug 29, 2026, 13:20 (UTC+2)", True),
+        ("Saturday, Aug 29, 2026, 1:20 pm (GMT+2)", True),
+        ("Saturday, August 29, 2026 at 11:20 AM", False),
+        ("2026-08-29T13:20:00+02:00", True),
+        ("2026-08-29 11:20:00", False),
+    ],
+)
+def test_a_clock_is_read_in_every_spelling_and_without_a_zone_is_inexact(clock, exact):
+    [found] = read(said("user", text(f"<timestamp>{clock}</timestamp>\n<user_query>x</user_query>")))
+
+    assert (found.ts_ms, found.ts_exact) == (1_788_002_400_000, exact)
+
+
 def test_without_a_tag_the_time_of_the_file_stands_in_and_is_marked():
     [found] = read(said("user", text("<user_query>x</user_query>")))
 
@@ -120,6 +136,40 @@ def test_a_newer_database_keeps_bubbles_apart_and_mostly_counts_zero_tokens():
 
     assert [event.tokens and event.tokens.tokens_in for event in found] == [None, None, None, None, 7]
     assert [event.payload["is_error"] for event in found if event.kind is Kind.TOOL_RESULT] == [True]
+
+
+def test_a_bubble_stands_at_its_own_time_or_at_that_of_the_one_before():
+    bubbles = {
+        "b1": {"type": 1, "text": "hello", "createdAt": "2026-08-29T11:20:00Z"},
+        "b2": {"type": 2, "text": "hi"},
+        "b3": {"type": 2, "text": "so", "createdAt": "2026-08-29T11:21:00Z"},
+    }
+    told = composer(fullConversationHeadersOnly=[{"bubbleId": name} for name in bubbles], lastUpdatedAt=FILE_MS * 2)
+
+    found = Composer(told, bubbles, file_ms=FILE_MS, workspace=None).parsed.events
+
+    assert [(event.ts_ms - 1_788_002_400_000, event.ts_exact) for event in found] == [
+        (0, True),
+        (0, False),
+        (60_000, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("told", "bubble", "n_prompts"),
+    [
+        ({}, {"text": "hello"}, 1),
+        ({}, {"text": ""}, 0),
+        ({}, {"text": "", "images": [{}]}, 1),
+        ({"subagentInfo": {"parentComposerId": "p"}}, {"text": "hello"}, 0),
+        ({"isBestOfNSubcomposer": True}, {"text": "hello"}, 0),
+    ],
+)
+def test_prompts_of_a_database_are_what_a_person_sent(told, bubble, n_prompts):
+    made = Composer(composer(conversation=[{"type": 1} | bubble], **told), {}, file_ms=FILE_MS, workspace=None)
+
+    assert len(made.parsed.events) == n_prompts
+    assert made.parent_session_id == ("p" if "subagentInfo" in told else None)
 
 
 def test_a_composer_without_an_id_is_malformed():

@@ -301,7 +301,8 @@ def test_a_conversation_that_its_database_lost_is_counted(store, home, left):
     make_state(path, conversations=left).close()
 
     for _ in range(2):
-        assert run_ingest(store, [home]).agents["cursor"].kept_events == 2 * (2 - len(left))
+        kept = run_ingest(store, [home]).agents["cursor"]
+        assert (kept.kept_events, kept.kept_sessions) == (2 * (2 - len(left)), 2 - len(left))
     assert rows(store, "select count(*) from events") == [("4",)]
 
 
@@ -387,6 +388,26 @@ def test_a_session_of_the_command_line_is_read_from_its_database(store, home, lo
     assert found == [("chat-1", "/w/app", str(START_MS), str(START_MS + 60_000))]
     kinds = [kind for (kind,) in rows(store, "select kind from events order by seq")]
     assert kinds == ["Message", "Message", "ToolCall", "ToolResult", "Message"]
+
+
+def test_what_was_said_twice_in_a_chat_is_two_messages(store, home):
+    make_chat(home, "chat-1", [CHAT[1], CHAT[4], CHAT[1], CHAT[4], CHAT[4]]).close()
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.prompts, summary.events) == (2, 5)
+
+
+def test_a_log_without_its_database_is_named(store, home):
+    path = home / USER / "globalStorage/state.vscdb"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    path.with_name("state.vscdb-wal").write_bytes(b"x")
+
+    summary = run_ingest(store, [home])
+
+    assert summary.agents["cursor"].unreadable == 1
+    assert "is empty, but has a log" in summary.warnings[0]
 
 
 def test_a_session_of_the_command_line_with_a_transcript_is_one(store, home):

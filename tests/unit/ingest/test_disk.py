@@ -107,4 +107,4 @@ def test_what_only_the_store_has_is_counted(path, home):
 
     assert kept == {"sessions": 1, "events": 4, "prompts": 4}
     text = CliRunner().invoke(app, ["doctor", "--store", str(path), "--home", str(home)]).stdout
-    assert "4 events live only in the store: 1 sessions have no file any more" in text
+    assert "4 events live only in the store: 1 sessions are in no file any more" in text

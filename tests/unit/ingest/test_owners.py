@@ -141,6 +141,14 @@ def test_responses_that_a_gateway_gives_the_same_id_are_told_apart(store, home, 
     assert (summary.tokens["tokens_out"], summary.tool_calls) == (42, 6)
 
 
+def test_records_that_a_program_numbers_anew_in_each_file_are_told_apart(store, home):
+    for at, stem in ((0, "s1"), (1000, "s2")):
+        claude_file(home, stem, lines(prompt("1", at, session=stem), answer("2", at + 1, "gw", session=stem)))
+
+    assert run_ingest(store, [home]).agents["claude_code"].prompts == 2
+    assert responses(store) == {"s1": "1", "s2": "1"}
+
+
 def test_lines_of_a_gateways_response_may_stand_around_a_result(store, home):
     first = answer("a", 1, "gw", call("c1", "Bash"), tokens=usage(100, 5))
     second = answer("b", 3, "gw", call("c2", "Bash"), tokens=usage(100, 9)) | {"parentUuid": "a"}

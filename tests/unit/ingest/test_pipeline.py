@@ -260,7 +260,7 @@ def test_a_session_is_described_by_its_own_records(store, home):
     )
     model = "claude-sonnet-4-5-20250929"
     assert found == [
-        ("agent-a", model, "/repo/demo", "main", str(START_MS + 105_000), "s1"),
+        ("agent-a", model, "/repo/demo", "main", str(START_MS + 106_000), "s1"),
         ("s1", model, "/repo/demo", "main", str(START_MS + 100_000), None),
     ]
 

@@ -6,10 +6,11 @@ import json
 from datetime import UTC, datetime, time
 
 import pytest
-from ingest_lines import START_MS
+from ingest_lines import START_MS, answer, claude_file, lines, prompt, usage
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest import pricing
+from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.records import Tokens
 
@@ -176,6 +177,11 @@ def test_a_price_file_may_price_a_speed(own_prices):
         ("vertex_ai/claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
         ("bedrock/global.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5-20250929"),
         ("azure/gpt-5", "gpt-5"),
+        (
+            "arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-opus-4-1-20250805-v1:0",
+            "claude-opus-4-1-20250805",
+        ),
+        ("publishers/anthropic/models/claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
         ("claude-opus-4-8-fast[1m]", "claude-opus-4-8-fast"),
     ],
 )
@@ -192,7 +198,28 @@ def test_a_model_that_costs_more_in_a_region_costs_more():
     assert cost("us.anthropic.claude-sonnet-4-5-20250929-v1:0") > cost("claude-sonnet-4-5-20250929")
 
 
-@pytest.mark.parametrize("name", ["claude-opus-4-8-haiku", "claude-sonnet-4-5-turbo", "claude-opus-4-8-x-20260101"])
+@pytest.mark.parametrize("geo", ["us", "not_available"])
+def test_searches_and_a_place_are_paid_for(store, home, geo):
+    told = usage(1000, 0, 0, 0) | {"server_tool_use": {"web_search_requests": 2}, "inference_geo": geo}
+    claude_file(home, "s1", lines(prompt("p", 1), answer("a", 2, "m", tokens=told)))
+
+    assert run_ingest(store, [home]).agents["claude_code"].cost_usd_e6 == 20_000 + (3300 if geo == "us" else 3000)
+
+
+def test_searches_without_a_price_leave_the_response_without_a_cost(own_prices):
+    searched = Tokens(1, None, None, 1, None, searches=3)
+
+    assert own_prices(ONE).cost_e6("a", START_MS, searched) is None
+    assert own_prices({"a": ONE["a"] | {"web_search": 10}}).cost_e6("a", START_MS, searched) >= 30_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("claude-opus-4-8-haiku", "claude-sonnet-4-5-turbo", "claude-opus-4-8-x-20260101", "claude-opus-4-10"),
+        *("claude-sonnet-4-50", "claude-3-7-sonnet-2", "gpt-5.99"),
+    ],
+)
 def test_a_name_that_only_begins_like_a_model_has_no_price(name):
     assert PriceList().find(name, AT_MS) is None
 

@@ -37,6 +37,16 @@ def test_a_torn_last_line_waits():
     assert found[0] == 8
 
 
+@pytest.mark.parametrize("mark", ["utf-16-le", "utf-16-be"])
+def test_a_copy_in_utf_16_is_read(mark):
+    content = '\ufeff{"a":1}\r\n{"b":2}\r\n'.encode(mark)
+
+    lines, found = read(content)
+
+    assert [line.rstrip() for _, line in lines.fed] == [b'{"a":1}', b'{"b":2}']
+    assert found[0] == len(content)
+
+
 def test_a_last_line_that_is_whole_needs_no_line_end():
     lines, found = read(b'{"a":1}\n{"b":2}')
 

@@ -234,6 +234,7 @@ def test_a_record_whose_time_is_none_is_kept_at_the_time_of_the_one_before(momen
         ("2026-01-01T05:30:00+05:30", START_MS),
         ("2026-01-01T00:00:00.123456789Z", START_MS + 123),
         ("2026-01-01 00:00:00z", START_MS),
+        (" 2026-01-01T00:00:00Z\n", START_MS),
     ],
 )
 def test_a_time_is_read_in_every_spelling(moment, at_ms):
