@@ -12,8 +12,10 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from kaizen_analytics.exports.engines import SparkEngine
+    from kaizen_analytics.store import Store
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class Answer:
 
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """Return a new, empty store."""
+    from kaizen_analytics.store import Store
+
+    with Store.open(tmp_path / "kaizen.db", create=True) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -35,12 +35,6 @@ COMMANDS = {
     ]
     for page in PAGES
 }
-EXECUTING = [
-    page
-    for page, commands in COMMANDS.items()
-    if page != "README.md" and any(re.search(r"exp report|report (run|due)", one.text) for one in commands)
-]
-"""Pages that execute notebooks: they run in `make test-all`, and `make test` looks at their commands only."""
 NOT_RUN = [
     pytest.param(block.reason, id=f"{page}:{block.line}")
     for page in PAGES
@@ -82,23 +76,21 @@ def run_page(page: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=pytest.mark.long) if page in EXECUTING else page for page in PAGES]
-)
+@pytest.mark.parametrize("page", ["README.md", *(pytest.param(page, marks=pytest.mark.long) for page in PAGES[1:])])
 def test_the_commands_of_a_page_run_as_shown(page: str, folder: Path, need_tool) -> None:
     need_tool("bash")
     problems = run_page((ROOT / page).read_text(encoding="utf-8"), folder)
     assert problems == [], "\n\n".join(problems)
 
 
-@pytest.mark.parametrize("page", EXECUTING)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if COMMANDS[page]])
 def test_every_command_and_option_of_a_page_exists(page: str, program: Callable[..., Any], monkeypatch) -> None:
     group = TyperGroup.invoke
     monkeypatch.setattr(TyperCommand, "invoke", lambda *_: None)
     monkeypatch.setattr(TyperGroup, "invoke", lambda self, ctx: group(self, ctx) if ctx._protected_args else None)
     pattern = re.compile(r"kaizen-analytics ((?:\\\n|[^|;&)\n>])+)")
     calls = [call.replace("\\\n", " ") for one in COMMANDS[page] for call in pattern.findall(one.text)]
-    assert calls
     for call in calls:
         answer = program(*shlex.split(call, comments=True))
         assert answer.code == 0, f"{call}: {answer.err}"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -15,32 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claude_sessions import respond, write_session
+from experiment_cases import commit, make_repository
 
 HISTORY_DAYS, AFTER_DAYS = 56, 28
 DAY_S = 86_400
-
-
-def write_repository(folder: Path, moments: list[float]) -> list[str]:
-    """Make a repository with one empty commit at each moment and return their ids."""
-
-    def git(*arguments: str, **environment: str) -> str:
-        identity = {
-            f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-        }
-        merged = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, **environment}
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], env=merged, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    folder.mkdir(parents=True)
-    git("init", "-q", "-b", "main")
-    made = []
-    for moment in moments:
-        date = f"{int(moment)} +0000"
-        git("commit", "-q", "--allow-empty", "-m", "change", GIT_AUTHOR_DATE=date, GIT_COMMITTER_DATE=date)
-        made.append(git("rev-parse", "HEAD"))
-    return made
 
 
 def write(home: Path, folder: Path, start: float, tokens: float, number: int) -> None:
@@ -54,7 +30,8 @@ def test_a_large_step_is_claimed_without_a_cause(
     """A history whose sessions need 40 % less since a change 28 days ago."""
     change = float(int(time.time()) - AFTER_DAYS * DAY_S - 3600)
     repository, home, store = tmp_path / "repo", tmp_path / "home", ("--store", str(tmp_path / "kaizen.db"))
-    before, after = write_repository(repository, [change - 100 * DAY_S, change - 60])
+    make_repository(repository)
+    before, after = (commit(repository, "change", at_s=at_s) for at_s in (change - 100 * DAY_S, change - 60))
     monkeypatch.chdir(repository)
     rng = np.random.default_rng(11)
     days = np.sort(rng.uniform(-HISTORY_DAYS, AFTER_DAYS, 1200))
@@ -81,7 +58,8 @@ def test_few_sessions_are_warned_about_and_never_both_too_few_and_too_many(
     """20 past control sessions and 80 treatment sessions that cost 86 % less."""
     repository, home, store = tmp_path / "repo", tmp_path / "home", ("--store", str(tmp_path / "kaizen.db"))
     start = float(int(time.time()) - 20 * DAY_S)
-    before, after = write_repository(repository, [start - 30 * DAY_S, start - 60])
+    make_repository(repository)
+    before, after = (commit(repository, "change", at_s=at_s) for at_s in (start - 30 * DAY_S, start - 60))
     monkeypatch.chdir(repository)
     rng = np.random.default_rng(5)
     past, later = np.linspace(-13, -0.5, 20), np.linspace(0.1, 13.9, 80)

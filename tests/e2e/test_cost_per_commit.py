@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from claude_sessions import respond, write_session
+from experiment_cases import commit, make_repository
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "docs"))
 from console_pages import parse_blocks
@@ -47,23 +47,12 @@ def read_commands() -> list[list[str]]:
 
 def test_half_the_cost_per_commit_with_checks_that_pass_is_seen(tmp_path: Path, run: Callable[..., str]) -> None:
     store = ("--store", str(tmp_path / "store.db"))
-    repository = tmp_path / "repo"
-    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(repository), *who, *words], check=True, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    repository.mkdir()
-    git("init", "-q", "-b", "main")
+    repository = make_repository(tmp_path / "repo")
     chance, began = random.Random(7), time.time() - 20 * DAY_S
     written = {branch: [0, 0] for branch, _ in ARMS}
     for number in range(80):
         branch, least_most = ARMS[number % 2]
-        commits = []
-        for _ in range(chance.randint(*least_most)):
-            git("commit", "-q", "--allow-empty", "-m", f"Work {number}")
-            commits.append(git("rev-parse", "HEAD"))
+        commits = [commit(repository, f"Work {number}") for _ in range(chance.randint(*least_most))]
         start = began + 600 + number * 0.2 * DAY_S
         tokens = round(chance.lognormvariate(11, 0.4))
         written[branch] = [have + new for have, new in zip(written[branch], (tokens, len(commits)), strict=True)]

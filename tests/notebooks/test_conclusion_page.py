@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from chromium_pipe import Browser
+from experiment_cases import make_experiment
 from page_checks import HOSTILE, VIEWS, Elements, check_page
 
-from kaizen_analytics.core.model import Classification, Delta, Direction, Experiment, GuardrailSpec, ManualTag, Metric
+from kaizen_analytics.core.model import Classification, Direction, Experiment, GuardrailSpec, Metric
 from kaizen_analytics.experiments.lifecycle import new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.reports.catalogue import load_report, read_report
@@ -23,19 +24,14 @@ NOW = "2026-10-01T00:00:00Z"
 
 
 def hostile_experiment(created_at_ms: int) -> Experiment:
-    return Experiment(
+    return make_experiment(
         id=HOSTILE.replace("\x00", ""),  # no operating system takes NUL in an argument
         name=HOSTILE,
         hypothesis=LONG,
         change_description=HOSTILE,
-        metric=Metric.TOKENS_PER_SESSION,
-        binding=ManualTag(variant_field=""),
         duration_days=365,
-        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10),
         created_at_ms=created_at_ms,
-        guardrails=(
-            GuardrailSpec(metric=Metric.SUCCESS_RATE, regression_direction=Direction.DECREASE, threshold_pct=10),
-        ),
+        guardrails=(GuardrailSpec(Metric.SUCCESS_RATE, Direction.DECREASE, 10),),
     )
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 from chromium_pipe import Browser
+from experiment_cases import DAY_MS, make_experiment
 from page_checks import HOSTILE, VIEWS, Elements, check_page
 
-from kaizen_analytics.core.model import Classification, Delta, Direction, Experiment, ManualTag, Metric, State
+from kaizen_analytics.core.model import Classification, Delta, Direction, Experiment, Metric, State
 from kaizen_analytics.experiments.lifecycle import archive, conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.portfolio import Portfolio
@@ -21,7 +22,6 @@ from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 from kaizen_analytics.store import Store, save_experiment
 
-DAY_MS = 86_400_000
 START_MS = 1_788_768_000_000  # 2026-09-07 08:00
 NOW_MS = START_MS + 14 * DAY_MS
 
@@ -29,13 +29,12 @@ NOW_MS = START_MS + 14 * DAY_MS
 def experiment(
     name: str, days: int, target_pct: float = -30.0, metric: Metric = Metric.TOKENS_PER_SESSION
 ) -> Experiment:
-    return Experiment(
+    return make_experiment(
         id=re.sub(r"\W+", "-", name)[:20].strip("-"),
         name=name,
         hypothesis=HOSTILE,
         change_description=HOSTILE,
         metric=metric,
-        binding=ManualTag(variant_field=""),
         duration_days=days,
         success_criterion=Delta(direction=Direction.DECREASE, target_pct=target_pct),
         created_at_ms=START_MS,

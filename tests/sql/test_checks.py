@@ -1,16 +1,13 @@
 """Every check of sql/checks passes on a clean store and finds the one row that contradicts it."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
-import polars as pl
 import pytest
+from rows import write_rows
 
 from kaizen_analytics.core.settings import find_folder
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.checks import Severity, run_check, run_checks
-from kaizen_analytics.store.sessions import write_sessions
 
 SESSION = "insert into sessions (id, agent, workspace, started_at_ms, ended_at_ms, status, trace_path) values "
 EVENT = "insert into events (session_id, seq, ts_ms, kind, source, payload, tokens_in, cost_usd_e6) values "
@@ -50,32 +47,12 @@ BROKEN = {
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(store: Store) -> Store:
     """One clean session with one priced, marked response."""
-    with Store.open(tmp_path / "kaizen.db", create=True) as opened:
-        session = {
-            "id": "s",
-            "agent": "claude_code",
-            "workspace": "/w",
-            "started_at_ms": 1_767_225_600_001,
-            "ended_at_ms": 1_767_225_600_002,
-            "status": "Done",
-            "trace_path": "",
-            "repo_binding_source": "",
-        }
-        event = {
-            "session_id": "s",
-            "seq": 0,
-            "ts_ms": 1_767_225_600_001,
-            "kind": "Message",
-            "source": "Tail",
-            "payload": json.dumps({"role": "assistant"}),
-            "ts_exact": 1,
-            "tokens_in": 10,
-            "cost_usd_e6": 1,
-        }
-        write_sessions(opened, pl.DataFrame([session]), {"events": pl.DataFrame([event])})
-        yield opened
+    at_ms = 1_767_225_600_001
+    session = {"id": "s", "started_at_ms": at_ms, "ended_at_ms": at_ms + 1, "trace_path": ""}
+    write_rows(store, [session], [{"session_id": "s", "ts_ms": at_ms, "tokens_in": 10, "cost_usd_e6": 1}])
+    return store
 
 
 def change(store: Store, statements: list[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from experiment_cases import make_experiment
+from experiment_cases import DAY_MS, make_experiment
 from rows import write_rows
 
 from kaizen_analytics import (
@@ -24,8 +24,6 @@ from kaizen_analytics.experiments.lifecycle import read_judged_sample
 from kaizen_analytics.pages import effect_text
 from kaizen_analytics.retro.retro import compute_retro, parse_week
 from kaizen_analytics.stats import DesignKind, EffectKind
-
-DAY_MS = 86_400_000
 
 
 def write(store: Store, *names: str, used: list[int] | None = None) -> None:

@@ -1,48 +1,22 @@
 """`kaizen_analytics.core.git` against real temporary repositories."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from experiment_cases import commit, git, make_repository
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_analytics.core.errors import RepositoryError
 from kaizen_analytics.core.git import Ancestry, BranchHistory, Repository, _compute_ancestry
 
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-}
-
-
-def git(folder: Path, *arguments: str, at_s: int = 1_700_000_000) -> str:
-    times = {"GIT_AUTHOR_DATE": f"@{at_s} +0000", "GIT_COMMITTER_DATE": f"@{at_s} +0000"}
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        env={**os.environ, **IDENTITY, **times},
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-
-
-def commit(folder: Path, message: str, at_s: int = 1_700_000_000) -> str:
-    git(folder, "commit", "--allow-empty", "-m", message, at_s=at_s)
-    return git(folder, "rev-parse", "HEAD")
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Root - a - b - c on main; side forks from a; orphan shares nothing."""
-    root = tmp_path_factory.mktemp("template")
-    git(root, "init", "-q", "-b", "main")
+    root = make_repository(tmp_path_factory.mktemp("template"))
     ids = {name: commit(root, name) for name in ("root", "a")}
     git(root, "checkout", "-q", "-b", "side")
     ids["side"] = commit(root, "side")
@@ -67,10 +41,7 @@ def folder(tmp_path: Path, template: tuple[Path, dict[str, str]]) -> Path:
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Path:
-    root = tmp_path / "empty"
-    root.mkdir()
-    git(root, "init", "-q", "-b", "main")
-    return root
+    return make_repository(tmp_path / "empty")
 
 
 def test_open_finds_the_root_from_a_folder_inside(folder: Path) -> None:

@@ -69,6 +69,7 @@ def test_every_column_of_a_frame_is_in_the_docstring(analysis: Analysis) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_examples_print_what_the_page_says() -> None:
     blocks = re.findall(r"^```(python|text)\n(.*?)^```", TEXT, flags=re.MULTILINE | re.DOTALL)
     names: dict[str, object] = {}

@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from experiment_cases import DAY_MS, commit, make_repository
 from rows import write_rows
 
 from kaizen_analytics.cli import experiments as commands
@@ -27,7 +28,6 @@ from kaizen_analytics.store import Store
 from kaizen_analytics.store.frames import add_feedback
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-DAY_MS = 86_400_000
 NOW_MS = parse_time("2026-10-10", 0)
 
 
@@ -185,21 +185,9 @@ def test_untag_needs_a_reason_and_records_it(run: Callable[..., Any]) -> None:
 def test_commits_and_branches_are_checked_at_once_and_an_old_change_is_dated(
     run: Callable[..., Any], tmp_path: Path
 ) -> None:
-    day = "2026-09-28T00:00:00Z"
-    environment = {**os.environ, "GIT_COMMITTER_DATE": day, "GIT_AUTHOR_DATE": day}
-    commit = [
-        "-c",
-        "user.name=Ada",
-        "-c",
-        "user.email=ada@example.org",
-        "commit",
-        "-q",
-        "--allow-empty",
-        "-m",
-        "Change",
-    ]
-    for arguments in (["init", "-q", "-b", "main"], commit, commit):
-        subprocess.run(["git", *arguments], cwd=tmp_path, env=environment, check=True)
+    make_repository(tmp_path)
+    for _ in range(2):
+        commit(tmp_path, "Change", at_s=parse_time("2026-09-28", 0) / 1000)
     git = ("exp", "new", "--name", "n", "--metric", "tokens_per_session", "--target-pct", "-20", "--bind", "git")
     wrong = run(*git, "--control-commit", "nope", "--treatment-commit", "HEAD")
     assert (wrong.code, "'nope' is not a commit" in wrong.err) == (2, True)

@@ -2,13 +2,12 @@
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
-from experiment_cases import make_experiment
+from experiment_cases import make_experiment, make_frame
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,8 +48,6 @@ TOKENS = Metric.TOKENS_PER_SESSION
 CONTROL = [100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0]
 HALVED = [value / 2 for value in CONTROL]
 
-MakeFrame = Callable[..., pl.DataFrame]
-
 
 def judge(frame: pl.DataFrame, plan: Plan = FIXED, *, assigned: bool = True, **changes: object) -> Evaluation:
     return assess(
@@ -64,7 +61,7 @@ def judge(frame: pl.DataFrame, plan: Plan = FIXED, *, assigned: bool = True, **c
     )
 
 
-def test_a_halved_metric_meets_its_target(make_frame: MakeFrame) -> None:
+def test_a_halved_metric_meets_its_target() -> None:
     evaluation = judge(make_frame(CONTROL, HALVED))
     assert evaluation.verdict is Verdict.MET
     assert evaluation.decision.headline is Headline.SHIP
@@ -73,13 +70,13 @@ def test_a_halved_metric_meets_its_target(make_frame: MakeFrame) -> None:
     assert evaluation.primary.treatment.mean == 67.5
 
 
-def test_a_doubled_metric_has_regressed(make_frame: MakeFrame) -> None:
+def test_a_doubled_metric_has_regressed() -> None:
     evaluation = judge(make_frame(HALVED, CONTROL))
     assert evaluation.verdict is Verdict.REGRESSED
     assert evaluation.decision.headline is Headline.DO_NOT_SHIP
 
 
-def test_identical_arms_are_never_a_success(make_frame: MakeFrame) -> None:
+def test_identical_arms_are_never_a_success() -> None:
     evaluation = judge(make_frame(CONTROL, CONTROL))
     assert evaluation.primary.effect.percent.estimate == 0
     assert evaluation.verdict in (Verdict.INCONCLUSIVE, Verdict.TARGET_EXCLUDED)
@@ -107,13 +104,13 @@ def test_swapping_the_arms_turns_the_difference_around(control: list[float], tre
         assert forth.difference.low == pytest.approx(-back.difference.high)
 
 
-def test_an_absolute_criterion_looks_at_the_treatment_alone(make_frame: MakeFrame) -> None:
+def test_an_absolute_criterion_looks_at_the_treatment_alone() -> None:
     evaluation = judge(make_frame(CONTROL, HALVED), success_criterion=Absolute(metric_value=90.0))
     assert evaluation.verdict is Verdict.MET
     assert (evaluation.delta.target, evaluation.delta.gain, evaluation.delta.reached) == (90.0, 22.5, True)
 
 
-def test_the_deltas_shown_are_those_of_polars(make_frame: MakeFrame) -> None:
+def test_the_deltas_shown_are_those_of_polars() -> None:
     frame = make_frame([*CONTROL, None], HALVED, success_rate=1.0)
     evaluation = judge(frame)
     rows = {row["metric"]: row for row in compute_deltas(frame).to_dicts()}
@@ -127,27 +124,27 @@ def test_the_deltas_shown_are_those_of_polars(make_frame: MakeFrame) -> None:
     assert (evaluation.delta.target, evaluation.delta.gain, evaluation.delta.reached) == (-20.0, 50.0, True)
 
 
-def test_missing_values_are_counted_and_left_out(make_frame: MakeFrame) -> None:
+def test_missing_values_are_counted_and_left_out() -> None:
     evaluation = judge(make_frame([*CONTROL, None, None], HALVED))
     assert (evaluation.primary.control.n, evaluation.primary.control.n_missing) == (8, 2)
     assert evaluation.quality.control.missing_share == 0.2
 
 
-def test_an_empty_sample_is_insufficient(make_frame: MakeFrame) -> None:
+def test_an_empty_sample_is_insufficient() -> None:
     evaluation = judge(make_frame([], []))
     assert evaluation.verdict is Verdict.INSUFFICIENT_DATA
     assert (evaluation.delta.percent, evaluation.quality.control.missing_share) == (None, None)
     assert evaluation.series == evaluation.curves == evaluation.segments == ()
 
 
-def test_a_zero_control_has_a_difference_but_no_percent(make_frame: MakeFrame) -> None:
+def test_a_zero_control_has_a_difference_but_no_percent() -> None:
     evaluation = judge(make_frame([-4.0, -3.0, -2.0, -1.0, 0.0, 1.0, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0]))
     assert evaluation.verdict is Verdict.PERCENT_UNDEFINED
     assert evaluation.primary.effect.percent is None
     assert evaluation.primary.effect.difference.estimate == 4.0
 
 
-def test_a_frozen_evaluation_thaws_to_the_same(make_frame: MakeFrame) -> None:
+def test_a_frozen_evaluation_thaws_to_the_same() -> None:
     plan = replace(FIXED, design=DesignKind.PLANNED, planned_n=10_000, control_share=0.5)
     guardrails = (
         GuardrailSpec(metric=Metric.SUCCESS_RATE, regression_direction=Direction.DECREASE, threshold_pct=5.0),
@@ -159,7 +156,7 @@ def test_a_frozen_evaluation_thaws_to_the_same(make_frame: MakeFrame) -> None:
     assert _thaw(json.loads(text)) == evaluation
 
 
-def test_what_the_former_version_froze_thaws_to_the_digit(make_frame: MakeFrame) -> None:
+def test_what_the_former_version_froze_thaws_to_the_digit() -> None:
     costs = pl.when(pl.col("variant") == "Control").then(1.0).otherwise(3.0) + pl.col("started_at_ms") / 1e8
     spec = GuardrailSpec(metric=Metric.COST_PER_SESSION, regression_direction=Direction.INCREASE, threshold_pct=5.0)
     plan = replace(FIXED, design=DesignKind.PLANNED, planned_n=60)
@@ -215,14 +212,14 @@ def as_frozen_before(record: dict) -> dict:
     return {"format": 1, "evaluation": former}
 
 
-def test_the_means_of_the_second_format_are_the_companion(make_frame: MakeFrame) -> None:
+def test_the_means_of_the_second_format_are_the_companion() -> None:
     record = _freeze(judge(make_frame(CONTROL, HALVED)))
     primary = record["evaluation"]["primary"]
     primary["mean_effect"] = primary.pop("companion")
     assert _thaw({**record, "format": 2}).primary.companion.control.mean == 135.0
 
 
-def test_an_evaluation_that_was_frozen_before_grades_keeps_its_decision_to_the_digit(make_frame: MakeFrame) -> None:
+def test_an_evaluation_that_was_frozen_before_grades_keeps_its_decision_to_the_digit() -> None:
     evaluation = judge(make_frame(CONTROL, HALVED))
     record = json.loads(json.dumps(_freeze(evaluation)))
     for later in ("grade", "exploratory", "moved", "claim", "changed"):
@@ -232,7 +229,7 @@ def test_an_evaluation_that_was_frozen_before_grades_keeps_its_decision_to_the_d
     assert thawed == replace(evaluation, decision=Decision(headline=Headline.SHIP))
 
 
-def test_the_grade_follows_from_how_the_arms_came_about(make_frame: MakeFrame) -> None:
+def test_the_grade_follows_from_how_the_arms_came_about() -> None:
     frame = make_frame(CONTROL, HALVED)
     later = frame.with_columns(
         started_at_ms=pl.col("started_at_ms") + pl.when(pl.col("variant") == "Treatment").then(10**6).otherwise(0)
@@ -254,12 +251,12 @@ def test_the_grade_follows_from_how_the_arms_came_about(make_frame: MakeFrame) -
     assert {evaluation.decision.claim for evaluation in graded[2:]} == {Claim.TOO_FEW}
 
 
-def test_a_rule_after_the_data_ships_nothing(make_frame: MakeFrame) -> None:
+def test_a_rule_after_the_data_ships_nothing() -> None:
     made = judge(make_frame(CONTROL, HALVED), replace(FIXED, started=replace(START, retrospective=True))).decision
     assert (made.headline, made.exploratory) == (Headline.BETTER, True)
 
 
-def test_a_frozen_evaluation_of_another_format_is_refused(make_frame: MakeFrame) -> None:
+def test_a_frozen_evaluation_of_another_format_is_refused() -> None:
     record = _freeze(judge(make_frame(CONTROL, HALVED)))
     with pytest.raises(RecordError, match="format 4; this version reads 1 to 3"):
         _thaw({**record, "format": 4})
@@ -270,7 +267,7 @@ def test_a_frozen_evaluation_of_another_format_is_refused(make_frame: MakeFrame)
         _thaw(record)
 
 
-def test_a_violated_guardrail_stops_a_success(make_frame: MakeFrame) -> None:
+def test_a_violated_guardrail_stops_a_success() -> None:
     frame = make_frame(CONTROL, HALVED).with_columns(
         cost_per_session=pl.when(pl.col("variant") == "Control").then(1.0).otherwise(3.0)
         + pl.col("started_at_ms") / 1e8
@@ -284,7 +281,7 @@ def test_a_violated_guardrail_stops_a_success(make_frame: MakeFrame) -> None:
     assert len(evaluation.secondary) == len(Metric) - len(OUTCOMES) - 2
 
 
-def test_a_lost_arm_of_a_randomised_split_is_invalid(make_frame: MakeFrame) -> None:
+def test_a_lost_arm_of_a_randomised_split_is_invalid() -> None:
     plan = replace(FIXED, control_share=0.5)
     evaluation = judge(make_frame(CONTROL * 10, HALVED), plan)
     assert evaluation.verdict is Verdict.INVALID
@@ -293,7 +290,7 @@ def test_a_lost_arm_of_a_randomised_split_is_invalid(make_frame: MakeFrame) -> N
     assert judge(make_frame(CONTROL * 10, HALVED)).verdict is not Verdict.INVALID
 
 
-def test_unreliable_counts_are_a_share_of_the_responses(make_frame: MakeFrame) -> None:
+def test_unreliable_counts_are_a_share_of_the_responses() -> None:
     frame = make_frame(CONTROL, HALVED).with_columns(
         unreliable_responses=pl.when(pl.col("variant") == "Control").then(0).otherwise(4).cast(pl.Int64)
     )
@@ -301,14 +298,14 @@ def test_unreliable_counts_are_a_share_of_the_responses(make_frame: MakeFrame) -
     assert (evaluation.quality.control.unreliable_share, evaluation.quality.treatment.unreliable_share) == (0.0, 0.4)
 
 
-def test_flags_of_sessions_become_those_of_the_evaluation(make_frame: MakeFrame) -> None:
+def test_flags_of_sessions_become_those_of_the_evaluation() -> None:
     frame = make_frame(CONTROL, HALVED).with_columns(flags=pl.lit("dirty inferred"))
     evaluation = judge(frame, binding=GitCommit(control_commit="c", treatment_commit="t"))
     assert evaluation.flags == ("before_after", "dirty", "inferred")
     assert evaluation.quality.control.dirty_sessions == evaluation.quality.treatment.inferred_commits == 8
 
 
-def test_sessions_without_a_cluster_key_are_counted(make_frame: MakeFrame) -> None:
+def test_sessions_without_a_cluster_key_are_counted() -> None:
     frame = make_frame(CONTROL, HALVED, user_name="ada")
     frame = frame.with_columns(
         user_name=pl.when(pl.col("session_id").is_in(["C0", "T0"])).then(None).otherwise("user_name")
@@ -318,7 +315,7 @@ def test_sessions_without_a_cluster_key_are_counted(make_frame: MakeFrame) -> No
     assert evaluation.primary.effect.control.clusters == 2
 
 
-def test_clusters_widen_the_interval(make_frame: MakeFrame) -> None:
+def test_clusters_widen_the_interval() -> None:
     frame = make_frame(CONTROL * 4, HALVED * 4)
     by_level = frame.with_columns(workspace=pl.col("tokens_per_session").rank("dense").cast(pl.String))
     apart = judge(frame).primary.effect.percent
@@ -326,7 +323,7 @@ def test_clusters_widen_the_interval(make_frame: MakeFrame) -> None:
     assert together.high - together.low > apart.high - apart.low
 
 
-def test_sessions_after_the_planned_end_are_reported_but_not_used(make_frame: MakeFrame) -> None:
+def test_sessions_after_the_planned_end_are_reported_but_not_used() -> None:
     design = Design(kind=DesignKind.PLANNED, planned_n=3)
     trimmed = trim_to_plan(make_frame(CONTROL, HALVED), design, END_MS)
     used = trimmed.filter(pl.col("variant") != "Excluded")
@@ -335,7 +332,7 @@ def test_sessions_after_the_planned_end_are_reported_but_not_used(make_frame: Ma
     assert trim_to_plan(trimmed, design, END_MS).equals(trimmed)
 
 
-def test_sessions_that_may_go_on_are_counted_and_left_out(make_frame: MakeFrame) -> None:
+def test_sessions_that_may_go_on_are_counted_and_left_out() -> None:
     ages = pl.Series([0, 3_599_999, 3_600_000, None, -1, 9_000_000] + [9_000_000] * 10)
     frame = make_frame(CONTROL, HALVED).with_columns(last_event_ms=END_MS - ages)
     trimmed = trim_to_plan(frame, Design(), END_MS)
@@ -367,7 +364,7 @@ def test_the_plan_says_what_its_sessions_are_worth() -> None:
     assert (design.planned, design.design_effect) == ((50, 100), 2.5)
 
 
-def test_the_series_ends_at_the_result(make_frame: MakeFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_series_ends_at_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kaizen_analytics.experiments.assess._SERIES_POINTS", 40)
     frame = make_frame(CONTROL * 8, HALVED * 8)
     comparer = _Comparer(frame, 0.05, Design())
@@ -380,14 +377,14 @@ def test_the_series_ends_at_the_result(make_frame: MakeFrame, monkeypatch: pytes
     assert (series[-1].estimate, series[-1].low, series[-1].high) == (last.estimate, last.low, last.high)
 
 
-def test_curves_run_from_the_least_to_the_largest_value(make_frame: MakeFrame) -> None:
+def test_curves_run_from_the_least_to_the_largest_value() -> None:
     control, treatment = _compute_curves(make_frame(CONTROL, HALVED), TOKENS)
     assert (control.arm, treatment.arm) == ("control", "treatment")
     assert (control.values[0], control.values[_CURVE_POINTS // 2], control.values[-1]) == (100.0, 135.0, 170.0)
     assert _compute_curves(make_frame([1.0, 0.0], [1.0], metric="success_rate"), Metric.SUCCESS_RATE) == ()
 
 
-def test_one_of_many_metrics_is_clear_only_after_allowing_for_their_number(make_frame: MakeFrame) -> None:
+def test_one_of_many_metrics_is_clear_only_after_allowing_for_their_number() -> None:
     rng = np.random.default_rng(3)
     noise = {
         metric.column: pl.Series(rng.lognormal(0, 1, 80)) for metric in (Metric.DURATION_MINUTES, Metric.TOOL_LOOPS)
@@ -403,7 +400,7 @@ def test_one_of_many_metrics_is_clear_only_after_allowing_for_their_number(make_
     assert judge(shifted).primary.p_adjusted is None
 
 
-def by_user(make_frame: MakeFrame, seed: int, users: int = 30) -> pl.DataFrame:
+def by_user(seed: int, users: int = 30) -> pl.DataFrame:
     """Users drawn by a coin, each with a lognormal number of sessions."""
     rng = np.random.default_rng(seed)
     sizes = np.ceil(rng.lognormal(2.5, 1, users)).astype(int)
@@ -419,22 +416,22 @@ def by_user(make_frame: MakeFrame, seed: int, users: int = 30) -> pl.DataFrame:
 
 
 @pytest.mark.slow
-def test_a_fair_coin_per_user_is_not_called_unfair(make_frame: MakeFrame) -> None:
+def test_a_fair_coin_per_user_is_not_called_unfair() -> None:
     plan = replace(FIXED, control_share=0.5, cluster=Cluster.USER)
-    ratios = [_check_ratio(by_user(make_frame, seed), plan, Design()) for seed in range(400)]
+    ratios = [_check_ratio(by_user(seed), plan, Design()) for seed in range(400)]
     assert {ratio.unit for ratio in ratios} == {"user"}
     alarms = np.mean([ratio.p_value < 0.01 for ratio in ratios])
     assert alarms <= 0.02  # at most 1 %; Monte Carlo error 0.5 points; sessions give 70 %
     assert not any(ratio.status is RatioStatus.INVALID for ratio in ratios)
 
 
-def test_a_coin_per_session_counts_sessions_whatever_the_cluster(make_frame: MakeFrame) -> None:
+def test_a_coin_per_session_counts_sessions_whatever_the_cluster() -> None:
     frame = make_frame(CONTROL, HALVED).with_columns(user_name=pl.Series(["ada", "ada", "bob", "bob"] * 4))
     ratio = _check_ratio(frame, replace(FIXED, control_share=0.5, cluster=Cluster.USER), Design())
     assert (ratio.unit, ratio.n_control, ratio.n_treatment) == ("session", 8, 8)
 
 
-def test_segments_repeat_the_comparison_for_each_value(make_frame: MakeFrame) -> None:
+def test_segments_repeat_the_comparison_for_each_value() -> None:
     frame = make_frame(CONTROL * 2, HALVED * 2).with_columns(
         model=pl.when(pl.col("session_id").is_in(["C0", "C1"])).then(pl.lit("small")).otherwise(pl.lit("big"))
     )

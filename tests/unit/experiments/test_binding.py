@@ -1,9 +1,7 @@
 """Every rule that puts a session into an arm; commit rules on a real repository."""
 
-from pathlib import Path
-
 import pytest
-from experiment_cases import commit, git
+from experiment_cases import commit, git, make_repository
 
 from kaizen_analytics.core.git import Ancestry, Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, PromptFingerprint
@@ -137,8 +135,7 @@ def commits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Repository, dict[
                  \        control_side ----------------
                   before_side                   (orphan)
     """
-    folder: Path = tmp_path_factory.mktemp("repository")
-    git(folder, "init", "-q", "-b", "main")
+    folder = make_repository(tmp_path_factory.mktemp("repository"))
     ids = {name: commit(folder, name) for name in ("before", "control", "between", "treatment", "after")}
     for name in ("before", "control", "between"):
         git(folder, "checkout", "-q", "-b", f"{name}_side", ids[name])

@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+from experiment_cases import DAY_MS
 
 from kaizen_analytics.core.model import Metric
 from kaizen_analytics.experiments.compare import compare_arms
@@ -10,7 +11,6 @@ from kaizen_analytics.experiments.plan import Cluster, Plan, Randomisation, Star
 from kaizen_analytics.experiments.sample import _join_covariate
 from kaizen_analytics.stats import EffectKind, mean_effect, proportion_effect
 
-DAY_MS = 86_400_000
 START = Start(started_at_ms=100 * DAY_MS, window_start_ms=100 * DAY_MS, window_end_ms=114 * DAY_MS)
 
 

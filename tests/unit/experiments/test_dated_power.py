@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import polars as pl
 import pytest
@@ -43,6 +45,11 @@ def table(sessions: pl.DataFrame, **options: object) -> PowerTable:
     return compute_power(sessions, TOKENS, now_ms=NOW_MS, **{"after_days": 28, **options})
 
 
+@cache
+def calm_table() -> PowerTable:
+    return table(history())
+
+
 def planner(sessions: pl.DataFrame, *guardrails: GuardrailSpec) -> _Histories:
     rule = _Rule(metric=TOKENS, criterion=Delta(Direction.DECREASE, 0.0), plan=Plan(), guardrails=guardrails)
     return _Histories.of(rule, sessions, NOW_MS, None, after_days=28, power=0.8)
@@ -51,7 +58,7 @@ def planner(sessions: pl.DataFrame, *guardrails: GuardrailSpec) -> _Histories:
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_simulations")
 def test_a_large_change_is_claimed_and_a_small_one_is_not() -> None:
-    found = table(history())
+    found = calm_table()
     small, large = found.rows
     assert (small.true_pct, large.true_pct) == (-10, -50)
     assert small.probability < 0.3
@@ -72,26 +79,22 @@ def test_a_large_change_is_claimed_and_a_small_one_is_not() -> None:
 @pytest.mark.usefixtures("few_simulations")
 def test_days_that_differ_a_target_and_an_unresolved_guardrail_cost_power() -> None:
     calm = history()
-    chances = {
-        "calm": table(calm).rows[1].probability,
-        "uneven": table(history("days 0.5")).rows[1].probability,
-        "target": table(calm, target_pct=-45.0).rows[1].probability,
-    }
+    uneven, target = table(history("days 0.5")), table(calm, target_pct=-45.0)
+    chance = calm_table().rows[1].probability
     noisy = calm.with_columns(cost_per_session=pl.col("tokens_per_session").shuffle(seed=1))
     strict = GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 1.0)
     guarded = table(noisy, guardrails=[strict])
     assert guarded.guardrails == 1
     assert guarded.rows[1].probability < 0.3
-    assert chances["uneven"] < chances["calm"] - 0.2
-    assert chances["target"] < chances["calm"] - 0.3
-    assert table(calm, target_pct=-20.0).rows[0].days is None
+    assert uneven.rows[1].probability < chance - 0.2
+    assert target.rows[1].probability < chance - 0.3
+    assert target.rows[0].days is None
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("few_simulations")
 def test_the_same_history_gives_the_same_answer() -> None:
-    sessions = history(per_day=5)
-    assert table(sessions) == table(sessions)
+    assert table(history()) == calm_table()
 
 
 def test_too_little_history_is_an_error() -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from experiment_cases import DAY_MS, commit, git, make_experiment
+from experiment_cases import DAY_MS, commit, git, make_experiment, make_repository
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import (
@@ -376,9 +376,7 @@ def test_tags_change_while_draft_and_running_and_conflicts_stay(running: Store) 
 @pytest.fixture
 def repository(tmp_path: Path) -> tuple[Path, dict[str, str]]:
     """Base - change on main; topic forks from base; orphan is unrelated."""
-    folder = tmp_path / "repo"
-    folder.mkdir()
-    git(folder, "init", "-q", "-b", "main")
+    folder = make_repository(tmp_path / "repo")
     ids = {}
     for branch, name in (("main", "base"), ("topic", "topic"), ("main", "change"), ("orphan", "orphan")):
         if name == "topic":

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import polars as pl
 import pytest
-from experiment_cases import DAY_MS, make_experiment
+from experiment_cases import DAY_MS, make_experiment, make_frame
 
 from kaizen_analytics.core.model import Absolute, Delta, Direction, Experiment, GitCommit, Metric, State
 from kaizen_analytics.experiments.assess import assess
@@ -49,7 +48,7 @@ def arm(n: int, planned_n: int | None, expected_n: int) -> Arm:
 
 
 @pytest.fixture
-def summarised(make_frame: Callable[..., pl.DataFrame]) -> Callable[..., PortfolioLine]:
+def summarised() -> Callable[..., PortfolioLine]:
     """Return a function that summarises 40 and 40 sessions after 10 of 20 days."""
 
     def make(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from experiment_cases import DAY_MS, make_experiment
+from experiment_cases import DAY_MS, make_experiment, make_frame
 
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
 from kaizen_analytics.core.model import Classification
@@ -217,7 +217,7 @@ def test_a_concluded_lot_is_read_back_as_it_was_judged(store: Store, add_session
     assert live["unit"].null_count() == 0
 
 
-def test_a_sample_without_a_lot_is_frozen_as_before(make_frame):
+def test_a_sample_without_a_lot_is_frozen_as_before():
     frame = make_frame([1.0], [2.0]).select(*SAMPLE_SCHEMA)
 
     assert all('"unit"' not in text for text in sample_records(frame)["sample"])

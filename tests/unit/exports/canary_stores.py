@@ -15,17 +15,9 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import polars as pl
+from experiment_cases import DAY_MS, make_experiment
 
-from kaizen_analytics.core.model import (
-    Classification,
-    Delta,
-    Direction,
-    Experiment,
-    GuardrailSpec,
-    ManualTag,
-    Metric,
-    Window,
-)
+from kaizen_analytics.core.model import Classification, Direction, GuardrailSpec, ManualTag, Metric, Window
 from kaizen_analytics.experiments.lifecycle import conclude, new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.retro.retro import compute_retro, save_retro
@@ -37,7 +29,6 @@ if TYPE_CHECKING:
     from kaizen_analytics.store import Store
 
 CANARY = "zqcanary"
-DAY_MS = 86_400_000
 START_MS = 1_790_553_600_000
 """2026-09-28, a Monday."""
 WEEK = Window(start_ms=START_MS, end_ms=START_MS + 7 * DAY_MS)
@@ -218,15 +209,13 @@ def _events(name: str, number: int) -> list[dict[str, object]]:
 
 
 def _add_experiment(store: Store, sessions: list[str], named: str) -> None:
-    experiment = Experiment(
+    experiment = make_experiment(
         id=named or f"exp-{CANARY}",
         name=f"Plan first {PEOPLE}" if named else f"=1+1 {text()}",
         hypothesis=f"It helps {PEOPLE}" if named else text(1),
         change_description=f"A brief {PEOPLE}" if named else text(2),
-        metric=Metric.TOKENS_PER_SESSION,
         binding=ManualTag(variant_field=CANARY),
         duration_days=7,
-        success_criterion=Delta(direction=Direction.DECREASE, target_pct=-10.0),
         guardrails=(GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5.0),),
         created_at_ms=START_MS,
     )

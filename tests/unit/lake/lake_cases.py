@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import experiment_cases
 import polars as pl
+from experiment_cases import DAY_MS
 
 from kaizen_analytics.core.model import (
     Branch,
     Classification,
-    Delta,
     Direction,
     Experiment,
     GuardrailSpec,
@@ -31,7 +32,6 @@ from kaizen_analytics.store.frames import session_metrics
 
 KEY = bytes(range(32))
 SCANNER = Scanner()
-DAY_MS = 86_400_000
 START_MS = 1_790_000_000_000
 LATER_MS = START_MS + 20 * DAY_MS
 MACHINES = 5
@@ -142,18 +142,11 @@ def _frame(rows: list[dict[str, object]]) -> pl.DataFrame:
 
 def make_experiment(**changes: object) -> Experiment:
     given = {
-        "id": "exp-1",
-        "name": "Shorter instructions",
-        "hypothesis": "fewer tokens",
-        "change_description": "half the text",
-        "metric": Metric.TOKENS_PER_SESSION,
         "binding": PromptFingerprint(control_fingerprint="old", treatment_fingerprint="new"),
-        "duration_days": 14,
-        "success_criterion": Delta(direction=Direction.DECREASE, target_pct=-20.0),
         "created_at_ms": START_MS - DAY_MS,
         "guardrails": (GuardrailSpec(Metric.SUCCESS_RATE, Direction.DECREASE, 10.0),),
     }
-    return Experiment(**{**given, **changes})
+    return experiment_cases.make_experiment(**given | changes)
 
 
 def start_experiment(path: Path, experiment: Experiment | None = None, **plan: object) -> Experiment:

@@ -1,11 +1,11 @@
 """Experiments on a lake: bindings that need the key or the repository, several stores that disagree, conclusions."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_cases import commit, git, make_repository
 from lake_cases import (
     DAY_MS,
     KEY,
@@ -43,14 +43,8 @@ def evaluate_store(path: Path, experiment_id: str) -> Evaluation:
 @pytest.fixture
 def repository(tmp_path: Path) -> tuple[Repository, list[str]]:
     """A repository and its five commits, the oldest first."""
-    folder = tmp_path / "repository"
-    folder.mkdir()
-    git = ["git", "-C", str(folder), "-c", "user.name=n", "-c", "user.email=e@x"]
-    subprocess.run([*git, "init", "-q"], check=True)
-    for number in range(5):
-        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", str(number)], check=True)
-    listed = subprocess.run([*git, "rev-list", "HEAD"], check=True, capture_output=True, text=True).stdout.split()
-    return Repository.open(folder), listed[::-1]
+    folder = make_repository(tmp_path / "repository")
+    return Repository.open(folder), [commit(folder, str(number)) for number in range(5)]
 
 
 def on_commits(cases: list[Case], commits: list[str]) -> list[Case]:
@@ -64,8 +58,8 @@ def test_commits_are_told_apart_with_the_repository(
     tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]], kind: str
 ) -> None:
     found, commits = repository
-    subprocess.run(["git", "-C", found.root, "branch", "old", commits[1]], check=True)
-    subprocess.run(["git", "-C", found.root, "branch", "new", commits[3]], check=True)
+    git(found.root, "branch", "old", commits[1])
+    git(found.root, "branch", "new", commits[3])
     binding = GitCommit(commits[1], commits[3]) if kind == "commit" else Branch("old", "new")
     cases = [*on_commits(make_cases(0), commits), *on_commits(make_cases(1), ["f" * 40, *commits[3:]])]
     store = write_store(tmp_path / "s.db", cases)
@@ -79,9 +73,8 @@ def test_commits_are_told_apart_with_the_repository(
         assert answer.provenance[name] == expected.provenance[name]
     with pytest.raises(ExperimentError, match=r"by commits.*inside the repository.*--lake-key"):
         evaluate(lake, "exp-1")
-    subprocess.run(["git", "init", "-q", tmp_path / "other"], check=True)
     with pytest.raises(RepositoryError, match="has no commit that experiment"):
-        evaluate(lake, "exp-1", Repository.open(tmp_path / "other"))
+        evaluate(lake, "exp-1", Repository.open(make_repository(tmp_path / "other")))
 
 
 @pytest.mark.slow

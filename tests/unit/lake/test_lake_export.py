@@ -114,7 +114,7 @@ def _environment() -> dict[str, str]:
     import os
 
     root = Path(__file__).parents[3]
-    return {**os.environ, "PYTHONPATH": f"{root}:{Path(__file__).parent}"}
+    return {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}:{Path(__file__).parent}"}
 
 
 @pytest.mark.slow

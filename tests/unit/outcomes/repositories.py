@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
+
+from experiment_cases import git, make_repository
 
 DAY_S = 86_400
 START_S = 1_790_000_000
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "Ada",
-    "GIT_AUTHOR_EMAIL": "ada@example.org",
-    "GIT_COMMITTER_NAME": "Ada",
-    "GIT_COMMITTER_EMAIL": "ada@example.org",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_MERGE_AUTOEDIT": "no",
-}
 
 
 class Repo:
     """A repository whose clock moves on by a minute with every command."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = make_repository(folder)
         self.at_s = START_S
-        folder.mkdir(parents=True, exist_ok=True)
-        self.git("init", "-q", "-b", "main")
 
     def git(self, *arguments: str) -> str:
         self.at_s += 60
-        times = {"GIT_AUTHOR_DATE": f"@{self.at_s} +0000", "GIT_COMMITTER_DATE": f"@{self.at_s} +0000"}
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), *arguments],
-            env={**os.environ, **IDENTITY, **times},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr or done.stdout}"
-        return done.stdout.strip()
+        return git(self.folder, *arguments, at_s=self.at_s)
 
     def write(self, path: str, *lines: str) -> None:
         file = self.folder / path

@@ -17,7 +17,6 @@ from kaizen_analytics.outcomes.sessions import SessionOutcome, update_outcomes
 from kaizen_analytics.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -66,12 +65,6 @@ def repo(tmp_path: Path) -> Repo:
     repo = Repo(tmp_path / "repo")
     repo.commit("Start", a_py=["one", "two", "three"])
     return repo
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "store.db", create=True) as opened:
-        yield opened
 
 
 def outcomes(store: Store, tmp_path: Path, *, days: int = 30) -> dict[str, SessionOutcome]:

@@ -39,6 +39,7 @@ def test_the_example_of_a_schedule_loads(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_walk_through_makes_a_report(tmp_path: Path) -> None:
     [walk] = re.findall(r"```sh\n(.*?)```", GUIDE, flags=re.DOTALL)
     program = tmp_path / "bin" / "kaizen-analytics"

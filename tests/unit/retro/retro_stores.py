@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import polars as pl
+from rows import write_rows
 
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.store.sessions import write_sessions
 
 if TYPE_CHECKING:
     from kaizen_analytics.store import Store
@@ -20,36 +19,12 @@ WEEK = Window(start_ms=MONDAY_MS, end_ms=MONDAY_MS + 7 * DAY_MS)
 
 Row = dict[str, object]
 
-_SESSION = {
-    "agent": "claude_code",
-    "model": "claude-sonnet-4-5",
-    "workspace": "/w/shop",
-    "status": "Done",
-    "trace_path": "",
-    "parent_session_id": None,
-    "prompt_fingerprint": None,
-    "ended_at_ms": None,
-}
-_EVENT = {
-    "source": "Tail",
-    "ts_exact": 1,
-    "tool": None,
-    "tool_call_id": None,
-    "tokens_in": None,
-    "cache_read_tokens": None,
-    "cost_usd_e6": None,
-}
-
 
 def add_session(store: Store, name: str, at_ms: int, events: list[Row], **columns: object) -> None:
     """Store one session whose events follow each other by a second."""
-    session = {**_SESSION, "id": name, "started_at_ms": at_ms, "repo_binding_source": "", **columns}
-    rows = [
-        {**_EVENT, "session_id": name, "seq": seq, "ts_ms": at_ms + 1000 * seq, **event}
-        for seq, event in enumerate(events)
-    ]
-    children = {"events": pl.DataFrame(rows, infer_schema_length=None)} if rows else {}
-    write_sessions(store, pl.DataFrame([session], infer_schema_length=None), children)
+    session = {"id": name, "model": "claude-sonnet-4-5", "workspace": "/w/shop", "started_at_ms": at_ms, **columns}
+    rows = [{"session_id": name, "ts_ms": at_ms + 1000 * seq, **event} for seq, event in enumerate(events)]
+    write_rows(store, [session], rows)
 
 
 def answer(read: int = 10_000, usd_e6: int = 3_000, **columns: object) -> Row:

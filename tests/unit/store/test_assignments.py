@@ -19,11 +19,9 @@ from kaizen_analytics.store.experiments import write_result
 CONTROL, TREATMENT = Classification.CONTROL, Classification.TREATMENT
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    with Store.open(tmp_path / "kaizen.db", create=True) as opened:
-        save_experiment(opened, make_experiment(id="e1"))
-        yield opened
+@pytest.fixture(autouse=True)
+def _experiment(store: Store) -> None:
+    save_experiment(store, make_experiment(id="e1"))
 
 
 def drawn(store: Store, session: str, arm: str | None = "Control", experiment: str = "e1", **changes: object) -> None:

@@ -128,13 +128,10 @@ for number in range(10_000):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(2))
-def test_a_killed_writer_loses_nothing_it_has_reported(
-    path: Path, request: pytest.FixtureRequest, mode: JournalMode, seed: int
-):
+def test_a_killed_writer_loses_nothing_it_has_reported(path: Path, mode: JournalMode, seed: int):
     Store.open(path, create=True, journal_mode=mode).close()
-    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{request.path.parent}"}
     command = [sys.executable, "-c", BATCH_WRITER.replace("argv[1]", f"argv[1], journal_mode='{mode}'"), str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
         assert process.stdout.readline() == "ready\n"
         first = process.stdout.readline()
         time.sleep(random.Random(seed).uniform(0, 0.3))

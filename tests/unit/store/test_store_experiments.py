@@ -124,7 +124,7 @@ def test_experiments_are_listed_newest_first(store: Store):
 GOOD = codec.write(make_experiment())
 BAD_ROWS = {
     "not json": "('bad', 'n', 1, '{', 'Draft', null)",
-    "nan": "('bad', 'n', 1, '" + GOOD.replace("-10.0", "NaN") + "', 'Draft', null)",
+    "nan": "('bad', 'n', 1, '" + GOOD.replace("-20.0", "NaN") + "', 'Draft', null)",
     "deep": "('bad', 'n', 1, '" + "[" * 50_000 + "', 'Draft', null)",
     "array": "('bad', 'n', 1, '[1]', 'Draft', null)",
     "missing field": "('bad', 'n', 1, '{}', 'Draft', null)",

@@ -118,11 +118,10 @@ def test_trap_another_sqlite_in_the_process_drops_the_lock(path: Path):
     assert broke_in
 
 
-def test_the_store_opens_its_file_by_no_other_means_and_imports_no_pandas(path: Path, request: pytest.FixtureRequest):
+def test_the_store_opens_its_file_by_no_other_means_and_imports_no_pandas(path: Path):
     Store.open(path, create=True).close()
-    environment = {**ENVIRONMENT, "PYTHONPATH": f"{ENVIRONMENT['PYTHONPATH']}:{request.path.parent}"}
     command = [sys.executable, "-c", OPEN_WATCHER, str(path)]
-    watched = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    watched = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert watched.stdout.split() == ["[]", "set()"]
 
 
