@@ -149,11 +149,9 @@ class Analysis:
         Args:
             by: Out of `day`, `week` (its Monday), `month` (its first day), `window` (of five hours), `weekly_window`,
                 `agent`, `model`, `workspace`, `branch`, `pull_request`, `task`, `user`, `organisation`, `session`.
-            since: First response that counts, with a time zone.
-            until: First response that no longer counts, with a time zone.
-            workspace: Only this folder and those below it.
-            agent: Only this agent, such as `codex`.
             timezone: Where days, weeks and months begin, such as `Europe/Berlin`.
+
+        The other arguments say which responses count; see `metrics`.
 
         Raises:
             ConfigError: `by` or `timezone` names something else, or a time has no time zone.
@@ -214,10 +212,8 @@ class Analysis:
             statistic: `median` or `mean`, for quantities.
             cluster: Whose sessions resemble each other: `none`, `workspace`, `user` or `organisation`. By default none
                 within one workspace, else the workspace, as in an experiment.
-            since: First start that counts: a `datetime` with a time zone, or text such as "2026-10-05" or "7d" (ago).
-            until: First start that no longer counts, with a time zone.
-            workspace: Only this folder and those below it.
-            agent: Only this agent.
+
+        The other arguments say which sessions count; see `metrics`.
 
         Raises:
             ConfigError: the metric, the column, a value, the statistic or the cluster does not exist.
@@ -276,16 +272,10 @@ class Analysis:
         """Say how many sessions and days an experiment needs: whole experiments simulated from past sessions.
 
         Args:
-            metric: What the experiment is to move, such as `tokens_per_session`.
             target_pct: Signed percent change to prove; 0 proves any improvement.
             days: Length of the history; its rate of sessions is taken to go on.
-            until: End of the history, with a time zone; by default the start of the newest session.
-            alpha: Two-sided level.
-            power: Probability of proving a true change.
+            until: End of the history; by default the start of the newest session.
             design: `planned` (analyses at any time up to a planned number), `open` or `fixed` (one analysis).
-            statistic: `median` or `mean`, for quantities.
-            workspace: Only sessions of this folder and below it.
-            agent: Only sessions of this agent.
 
         Raises:
             ConfigError: the metric, the design or the statistic does not exist, or the time has no time zone.
@@ -332,7 +322,6 @@ class Analysis:
         """Judge an experiment, as `kaizen-analytics exp evaluate` does.
 
         Args:
-            experiment_id: The experiment's id.
             now_ms: The moment of the evaluation, in milliseconds since the Unix epoch; by default now.
 
         Raises:
@@ -345,7 +334,6 @@ class Analysis:
         """Return a chart of the conclusion report with tooltips; it needs the extra `[notebooks]`.
 
         Args:
-            experiment_id: The experiment's id.
             show: `effects` (every metric), `shift` (both distributions), `over_time` (both arms by day or week), or
                 `course` (the effect as sessions came in).
             now_ms: The moment of the evaluation, in milliseconds since the Unix epoch; by default now.

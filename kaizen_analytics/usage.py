@@ -15,7 +15,7 @@ import polars as pl
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.core.folders import folder_prefix, in_folders
 from kaizen_analytics.core.model import WorkUnit
-from kaizen_analytics.core.queries import Query, unit_of_work
+from kaizen_analytics.core.queries import Query, columns, unit_of_work
 from kaizen_analytics.core.settings import check_timezone
 from kaizen_analytics.core.times import CALENDAR_MS
 
@@ -51,17 +51,10 @@ _KEYS = (*_PERIODS, *_WINDOWS_MS, "group", *_ATTRIBUTES)
 RESPONSES = Query(
     path="usage/responses.sql",
     schema={
-        "session_id": pl.String(),
-        "ts_ms": pl.Int64(),
-        "agent": pl.String(),
-        "model_name": pl.String(),
-        "workspace": pl.String(),
-        "branch": pl.String(),
-        "pull_request": pl.String(),
-        "user_name": pl.String(),
-        "organisation": pl.String(),
-        **{name: pl.Int64() for name in TOKEN_COLUMNS},
-        "cost_usd_e6": pl.Int64(),
+        **columns(
+            text="session_id agent model_name workspace branch pull_request user_name organisation",
+            whole=" ".join(("ts_ms", *TOKEN_COLUMNS, "cost_usd_e6")),
+        ),
         "is_unreliable": pl.Boolean(),
     },
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
@@ -70,13 +63,7 @@ RESPONSES = Query(
 
 TOOL_CALLS = Query(
     path="usage/tool_calls.sql",
-    schema={
-        "session_id": pl.String(),
-        "ts_ms": pl.Int64(),
-        "tool": pl.String(),
-        "is_error": pl.Int32(),
-        "seconds": pl.Float64(),
-    },
+    schema={**columns(text="session_id tool", whole="ts_ms", number="seconds"), "is_error": pl.Int32()},
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
 )
 """Every tool call of a period, with its outcome and the seconds until its result."""
@@ -133,18 +120,12 @@ def compute_usage(
     timezone: str,
     groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> pl.DataFrame:
-    """Return tokens and cost, one row per group that has a response, ordered by the groups.
-
-    Columns: those of `by`, then `sessions`, `responses`, `unpriced_responses` (their cost is missing from `cost_usd`),
-    `unreliable_responses` (their output count is too low: the agent never completed it), the five disjoint token sums
-    of `TOKEN_COLUMNS`, `new_tokens` (all but `cache_read_tokens`), `cost_usd` (US dollars) and
-    `priced_share` (of all tokens, those whose cost is known). A sum is null where no response of the group has it.
+    """Return tokens and cost, one row per group that has a response; see `Analysis.usage` for the columns.
 
     Args:
         responses: Rows of `RESPONSES`.
         by: Names out of `_KEYS`. `day`, `week` (its Monday) and `month` (its first day) are dates in the time zone;
             `window` and `weekly_window` are the starts of windows of 5 hours and 7 days, times in it.
-        timezone: Name of the time zone, such as `Europe/Berlin`.
         groups: For the key `group`: the folders of each group; a folder in no group is null.
 
     Raises:
@@ -172,11 +153,7 @@ def compute_total(responses: pl.DataFrame) -> pl.DataFrame:
 
 
 def compute_tools(calls: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per tool, most called first.
-
-    Columns: `tool`, `calls`, `sessions` (that called it), `known_results` (calls whose result says whether they
-    failed), `failures`, `error_share` (failures per known result, null where none is known), and the seconds until
-    the result: `median_seconds` and `p95_seconds` (null where no call has exact times).
+    """Return one row per tool, most called first; see `Analysis.tools` for the columns.
 
     >>> call = {"session_id": "s", "ts_ms": 0, "tool": "Read", "is_error": 0, "seconds": 0.5}
     >>> compute_tools(pl.DataFrame([call], schema=TOOL_CALLS.schema))["median_seconds"].item()
@@ -239,11 +216,7 @@ def check_keys(by: Sequence[str]) -> None:
 
 
 def _local_time(column: str | pl.Expr, timezone: str) -> pl.Expr:
-    """Return the wall-clock time in a zone of a column of milliseconds since the Unix epoch; null beyond the calendar.
-
-    >>> pl.select(ts=0).select(_local_time("ts", "Asia/Tokyo")).item().hour
-    9
-    """
+    """Return the wall-clock time in a zone of a column of milliseconds since the epoch; null beyond the calendar."""
     at_ms = pl.col(column) if isinstance(column, str) else column
     known = pl.when(at_ms.is_between(CALENDAR_MS.start, CALENDAR_MS.stop, closed="left")).then(at_ms)
     moment = pl.from_epoch(known, time_unit="ms").dt.replace_time_zone("UTC")

@@ -41,7 +41,7 @@ from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted, format_moment
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import count_units, load_contents
-from kaizen_analytics.experiments.compare import add_up_past
+from kaizen_analytics.experiments.compare import add_up
 from kaizen_analytics.experiments.draft import build_binding, build_criterion, default_guardrails, parse_guardrail
 from kaizen_analytics.experiments.evaluation import Evaluation
 from kaizen_analytics.experiments.lifecycle import expect_reach, new_experiment
@@ -530,7 +530,7 @@ def _power(
     """
     plan = _build_plan(scope, rule, _read_defaults(), bind=bind)
     with open_store(store) as opened:
-        sessions = add_up_past(read_scope(opened, plan.workspaces), plan.unit)
+        sessions = add_up(read_scope(opened, plan.workspaces), plan.unit)
     after_days = None
     if bind is not None or duration_days is not None:
         after_days = 28 if duration_days is None else duration_days

@@ -7,7 +7,7 @@ A query is a file and the columns that it promises. A mart reads relations that 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
@@ -88,10 +88,7 @@ def find_parameters(sql: str) -> frozenset[str]:
 
 
 def _check_parameters(path: str, sql: str, given: Mapping[str, object]) -> None:
-    """Raise `QueryError` unless the given names are exactly the query's parameters.
-
-    >>> _check_parameters("x.sql", "select $a", {"a": 1})
-    """
+    """Raise `QueryError` unless the given names are exactly the query's parameters."""
     expected = find_parameters(sql)
     for name in given:
         if name not in expected:
@@ -119,9 +116,7 @@ def check_schema(path: str, frame: pl.DataFrame, schema: Schema) -> None:
         raise QueryError(f"sql/{path} returned other columns than declared: {'; '.join(wrong)}.")
 
 
-_EVENTS = "staging/events.sql"
 _OUTCOMES = "staging/root_outcomes.sql"
-_SESSION_METRICS = "marts/session_metrics.sql"
 _METRICS_SCHEMA: Schema = {
     **columns(
         text="session_id agent model workspace",
@@ -141,20 +136,20 @@ ROOT_OUTCOMES = Query(
 """What came out of each root session, as numbers. A lake holds none."""
 
 SESSION_METRICS = Query(
-    path=_SESSION_METRICS,
+    path="marts/session_metrics.sql",
     schema=_METRICS_SCHEMA,
     reads=MappingProxyType(
-        {"staged_events": _EVENTS, "root_outcomes": _OUTCOMES, "session_roots": "staging/session_roots.sql"}
+        {
+            "staged_events": "staging/events.sql",
+            "root_outcomes": _OUTCOMES,
+            "session_roots": "staging/session_roots.sql",
+        }
     ),
 )
 """Every metric of every root session, its sub-agents included."""
 
-SESSION_METRICS_APART = Query(
-    path=_SESSION_METRICS,
-    schema=_METRICS_SCHEMA,
-    reads=MappingProxyType(
-        {"staged_events": _EVENTS, "root_outcomes": _OUTCOMES, "session_roots": "staging/session_selves.sql"}
-    ),
+SESSION_METRICS_APART = replace(
+    SESSION_METRICS, reads=MappingProxyType({**SESSION_METRICS.reads, "session_roots": "staging/session_selves.sql"})
 )
 """Every metric of every session, sub-agents apart."""
 

@@ -286,6 +286,8 @@ _SUMS = ("responses", "unpriced_responses", "unreliable_responses", "tool_result
 def add_up(frame: pl.DataFrame, unit: WorkUnit, *, drawn: bool = False) -> pl.DataFrame:
     """Return one row per unit of work and arm, with the columns of the sample; the excluded ones count as an arm.
 
+    Sessions without arms (`sample.read_scope`) give one row per unit of work.
+
     Quantities and counts are sums, a rate is that of the totals. A unit has no error if none of its sessions has one,
     its checks passed if the last ones did, its work landed (or was reverted) if that of any session was. Its score is
     the mean. A value is null where no session has one.
@@ -303,21 +305,12 @@ def add_up(frame: pl.DataFrame, unit: WorkUnit, *, drawn: bool = False) -> pl.Da
     if unit is WorkUnit.SESSION:
         return frame
     named = frame.sort("started_at_ms", "session_id").with_columns(unit_of_work(unit).alias("work"))
-    groups = named.group_by("variant", "work", maintain_order=True)
+    keys = [name for name in ("variant", "work") if name in named.columns]
+    groups = named.group_by(keys, maintain_order=True)
     summed = groups.agg(*_add_up_columns(frame.columns))
     if "unit" in frame.columns and not drawn:
         summed = summed.with_columns(unit=pl.col("work"))
     return summed.with_columns(session_id=pl.col("work")).select(frame.columns).sort("started_at_ms", "session_id")
-
-
-def add_up_past(sessions: pl.DataFrame, unit: WorkUnit) -> pl.DataFrame:
-    """Return one row per unit of work of sessions without arms (`sample.read_scope`), as `add_up` does.
-
-    >>> rows = {"session_id": ["a", "b"], "started_at_ms": [0, 86_400_000], "tool_loops": [2.0, 3.0]}
-    >>> add_up_past(pl.DataFrame(rows), WorkUnit.DAY).height
-    2
-    """
-    return add_up(sessions.with_columns(variant=pl.lit("")), unit).drop("variant")
 
 
 def _add_up_columns(names: Iterable[str]) -> list[pl.Expr]:
@@ -532,11 +525,7 @@ def confirm_guardrail(
 
 
 def _find_change(before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> int:
-    """Return the start of the treatment session from which on the fewest sessions are on the wrong side.
-
-    >>> _find_change(np.array([1, 2, 3, 40]), np.array([2, 5, 6, 7]))
-    5
-    """
+    """Return the start of the treatment session from which on the fewest sessions are on the wrong side."""
     before, after = np.sort(before), np.sort(after)
     wrong = before.size - np.searchsorted(before, after) + np.searchsorted(after, after)
     return int(after[int(np.argmin(wrong))])
@@ -600,14 +589,7 @@ def _find_mismatches(arms: pl.DataFrame, timeline: Timeline) -> list[Mismatch]:
     window = timeline.where(timeline.in_window)
     found = []
     for column in _KIND:
-        alone = Timeline(
-            days=window.days,
-            after=window.after,
-            strata=_code(arms, (column,)),
-            values=window.values,
-            in_window=window.in_window,
-        )
-        if not find_common_strata(alone):
+        if not find_common_strata(replace(window, strata=_code(arms, (column,)))):
             control, treatment = (_most_frequent(arms.filter(pl.col("variant") == arm)[column]) for arm in ARMS)
             found.append(Mismatch(column=column, control=control, treatment=treatment))
     return found

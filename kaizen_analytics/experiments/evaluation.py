@@ -40,15 +40,6 @@ class ArmStats:
     mean: float | None
 
 
-def _label_of(metric: Metric, per: WorkUnit) -> str:
-    """Return a metric's name in words where it is added up per session, task or day.
-
-    >>> _label_of(Metric.TOKENS_PER_SESSION, WorkUnit.TASK)
-    'Tokens per task'
-    """
-    return REGISTRY[metric].label.replace("per session", f"per {per.value}")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricResult:
     """One metric compared between the arms.
@@ -70,7 +61,7 @@ class MetricResult:
     @property
     def label(self) -> str:
         """The metric's name in words, with what it is added up over."""
-        return _label_of(self.metric, self.per)
+        return REGISTRY[self.metric].label.replace("per session", f"per {self.per.value}")
 
     @property
     def unit(self) -> str:

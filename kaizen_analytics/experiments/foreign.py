@@ -265,7 +265,7 @@ def judge_runs(
             _choose_column(frame, option, column, ())
     compared = _Compared(kept, arm, names, task, unit, alpha)
     criterion = _read_criterion(metric, direction, target)
-    runs = compared.read(metric)
+    known, runs, is_paired = compared.read(metric)
     effect, companion = compared.compare(metric, statistic)
     is_valid = True
     if split is not None:
@@ -285,8 +285,8 @@ def judge_runs(
     rises = None if seen is None or seen.estimate == 0 else seen.estimate > 0
     reasons = {
         "another arm": frame.height - kept.height,
-        "no value": kept.height - compared.known(metric).height,
-        "a task of one arm only": compared.known(metric).height - runs.height,
+        "no value": kept.height - known.height,
+        "a task of one arm only": known.height - runs.height,
     }
     return ForeignResult(
         arm=arm,
@@ -304,7 +304,7 @@ def judge_runs(
             opposed=companion is not None and opposes(judgement.verdict, companion, criterion.direction),
         ),
         guardrails=found,
-        paired_tasks=runs["cluster"].n_unique() if compared.is_paired(metric) else None,
+        paired_tasks=runs["cluster"].n_unique() if is_paired else None,
         left_out={reason: count for reason, count in reasons.items() if count},
     )
 
@@ -364,8 +364,11 @@ class _Compared:
     unit: str | None
     alpha: float
 
-    def known(self, metric: str) -> pl.DataFrame:
-        """Return arm, cluster and value of the runs with a value."""
+    def read(self, metric: str) -> tuple[pl.DataFrame, pl.DataFrame, bool]:
+        """Return the runs with a value (arm, cluster, value), those that count, and whether they are compared as pairs.
+
+        Pairs need two tasks, and half of each arm's runs, that both arms ran; no other run counts then.
+        """
         cluster = self.unit or self.task
         try:
             value = self.frame[metric].cast(pl.Float64).fill_nan(None)
@@ -373,26 +376,19 @@ class _Compared:
             first = self.frame[metric].drop_nulls()[0]
             raise ConfigError(f"The column {metric} holds {first!r}; expected numbers, or true and false.") from None
         key = pl.lit(None, pl.String) if cluster is None else pl.col(cluster).cast(pl.String)
-        return self.frame.select(arm=self.arm, cluster=key, value=value).drop_nulls("value")
-
-    def is_paired(self, metric: str) -> bool:
-        """Return whether half of each arm's runs or more, and two tasks or more, are of tasks that both arms ran."""
-        known, shared = self.known(metric), self._shared(metric)
-        if self.unit is not None or self.task is None or shared["cluster"].n_unique() < _MIN_TASKS:
-            return False
-        return all(2 * (shared["arm"] == name).sum() >= (known["arm"] == name).sum() for name in self.names)
-
-    def _shared(self, metric: str) -> pl.DataFrame:
-        known = self.known(metric).drop_nulls("cluster")
-        return known.filter(pl.col("arm").n_unique().over("cluster") == 2)
-
-    def read(self, metric: str) -> pl.DataFrame:
-        """Return the runs that count: with a value, and in a paired comparison of a task that both arms ran."""
-        return self._shared(metric) if self.is_paired(metric) else self.known(metric)
+        known = self.frame.select(arm=self.arm, cluster=key, value=value).drop_nulls("value")
+        shared = known.drop_nulls("cluster").filter(pl.col("arm").n_unique().over("cluster") == 2)
+        is_paired = (
+            self.unit is None
+            and self.task is not None
+            and shared["cluster"].n_unique() >= _MIN_TASKS
+            and all(2 * (shared["arm"] == name).sum() >= (known["arm"] == name).sum() for name in self.names)
+        )
+        return known, shared if is_paired else known, is_paired
 
     def compare(self, metric: str, statistic: Statistic | None) -> tuple[Effect, Effect | None]:
         """Return the effect on a metric, and for a quantity that of the other statistic."""
-        runs = self.read(metric)
+        _, runs, is_paired = self.read(metric)
         arms = [runs.filter(pl.col("arm") == name) for name in self.names]
         values = [arm["value"].to_numpy() for arm in arms]
         keys = [arm["cluster"].fill_null("").to_list() for arm in arms]
@@ -401,5 +397,5 @@ class _Compared:
         if runs["value"].is_in([0.0, 1.0]).all():
             return proportion_effect(*values, **options), None
         effects = {Statistic.MEAN: mean_effect(*values, **options), Statistic.MEDIAN: median_effect(*values, **options)}
-        wanted = statistic or (Statistic.MEAN if self.is_paired(metric) else Statistic.MEDIAN)
+        wanted = statistic or (Statistic.MEAN if is_paired else Statistic.MEDIAN)
         return effects[wanted], effects[wanted.other]

@@ -32,7 +32,7 @@ from kaizen_analytics.core.model import (
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.assess import assess, choose_design, trim_to_plan
 from kaizen_analytics.experiments.assignment import freeze_randomisation
-from kaizen_analytics.experiments.compare import add_up, add_up_past
+from kaizen_analytics.experiments.compare import add_up
 from kaizen_analytics.experiments.decide import MIN_HISTORY_DAYS, decide
 from kaizen_analytics.experiments.draft import check_draft
 from kaizen_analytics.experiments.evaluation import Evaluation
@@ -670,4 +670,4 @@ def _read_recent(store: Store, plan: Plan, now_ms: int, days: int) -> pl.DataFra
     """Return the units of work in the plan's scope from the last `days` days, as `read_scope` returns sessions."""
     scope = read_scope(store, plan.workspaces)
     recent = scope.filter(pl.col("started_at_ms").is_between(now_ms - days * DAY_MS, now_ms))
-    return add_up_past(recent, plan.unit)
+    return add_up(recent, plan.unit)

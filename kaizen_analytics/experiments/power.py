@@ -185,11 +185,11 @@ def compute_power(
     plan = plan or Plan()
     better = REGISTRY[metric].better
     rule = _Rule(metric=metric, criterion=Delta(better, target_pct), plan=plan, guardrails=tuple(guardrails))
-    planner: _Lots | _Histories
-    if after_days is None:
-        planner = _Lots.of(rule, sessions, now_ms, 28 if days is None else days, power)
-    else:
-        planner = _Histories.of(rule, sessions, now_ms, days, after_days=after_days, power=power)
+    planner = (
+        _Lots(rule, sessions, now_ms, 28 if days is None else days, power)
+        if after_days is None
+        else _Histories.of(rule, sessions, now_ms, days, after_days=after_days, power=power)
+    )
     rows = []
     for size in EFFECTS_PCT:
         true_pct = size if better is Direction.INCREASE else -size
@@ -286,18 +286,7 @@ class _Rule:
 class _Lots:
     """Simulates experiments of any size with arms drawn by lot, from one history."""
 
-    def __init__(self, rule: _Rule, history: pl.DataFrame, days: int, power: float) -> None:
-        self._rule, self._power, self.days, self.sessions = rule, power, days, history.height
-        plan = rule.plan
-        self._per_day = self.sessions / days
-        self._cluster = Cluster.NONE if plan.cluster is Cluster.NONE else Cluster.UNIT
-        self._units = _find_units(history, plan.cluster)
-        self._history = history.select(rule.columns)
-        self._design_effect = expected_design_effect(history, rule.metric, plan.statistic, plan.cluster)
-
-    @classmethod
-    def of(cls, rule: _Rule, sessions: pl.DataFrame, now_ms: int, days: int, power: float) -> _Lots:
-        """Return what simulates the rule on the sessions with a value of the last `days` days."""
+    def __init__(self, rule: _Rule, sessions: pl.DataFrame, now_ms: int, days: int, power: float) -> None:
         if days < 1:
             raise ExperimentError(f"The history is {days} days long; expected 1 or more.")
         recent = sessions.filter(pl.col("started_at_ms").is_between(now_ms - days * DAY_MS, now_ms))
@@ -309,7 +298,13 @@ class _Lots:
                 f"Planning needs at least {MIN_HISTORY} past sessions with a value, and found {history.height} in "
                 f"{days} days; look at more days or workspaces."
             )
-        return cls(rule, history, days, power)
+        plan = rule.plan
+        self._rule, self._power, self.days, self.sessions = rule, power, days, history.height
+        self._per_day = self.sessions / days
+        self._cluster = Cluster.NONE if plan.cluster is Cluster.NONE else Cluster.UNIT
+        self._units = _find_units(history, plan.cluster)
+        self._history = history.select(rule.columns)
+        self._design_effect = expected_design_effect(history, rule.metric, plan.statistic, plan.cluster)
 
     def plan(self, true_pct: float) -> PowerRow:
         """Return what an experiment decides about one true change, and how large it has to be."""
@@ -535,11 +530,7 @@ def _split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def _range_of(probabilities: Sequence[float], simulations: int, found: float) -> tuple[float, float]:
-    """Return the 10 and 90 % points of a probability over histories, without the Monte Carlo error of each.
-
-    >>> [round(limit, 2) for limit in _range_of([0.6, 0.9], 50, 0.8)]
-    [0.54, 1.0]
-    """
+    """Return the 10 and 90 % points of a probability over histories, without the Monte Carlo error of each."""
     chances = np.array(probabilities)
     noise = float(np.mean(chances * (1 - chances))) / simulations
     spread = _NINETY_PCT * math.sqrt(max(float(chances.var(ddof=1)) - noise, 0.0))
@@ -607,16 +598,11 @@ def _move(sessions: pl.DataFrame, metric: Metric, by: FloatArray) -> pl.DataFram
 
 
 def _interpolate(rows: Sequence[PowerRow], power: float) -> float | None:
-    """Return the smallest change of the wanted probability, on the line between the simulated ones.
-
-    >>> shared = {"low": 0.0, "high": 1.0, "n_per_arm": None, "days": None}
-    >>> _interpolate([PowerRow(true_pct=-10, probability=0.5, **shared)], 0.25)
-    -5.0
-    """
-    before = PowerRow(true_pct=0.0, probability=0.0, low=0.0, high=0.0, n_per_arm=None, days=None)
+    """Return the smallest change of the wanted probability, on the line between the simulated ones."""
+    true_pct = probability = 0.0
     for row in rows:
         if row.probability >= power:
-            part = (power - before.probability) / (row.probability - before.probability)
-            return before.true_pct + part * (row.true_pct - before.true_pct)
-        before = row
+            part = (power - probability) / (row.probability - probability)
+            return true_pct + part * (row.true_pct - true_pct)
+        true_pct, probability = row.true_pct, row.probability
     return None

@@ -258,8 +258,7 @@ def select_sessions(
     unknown = sorted(set(where) - set(_CONDITIONS))
     if unknown:
         raise ConfigError(f"Sessions cannot be chosen by {unknown[0]!r}; expected one of {', '.join(_CONDITIONS)}.")
-    known = CANDIDATES.run(store).select("session_id", "branch")
-    sessions = session_metrics(store).join(known, on="session_id")
+    sessions = read_scope(store, ())
     for name, value in where.items():
         check_value(sessions, name, value)
     started = pl.col("started_at_ms")

@@ -24,8 +24,8 @@ Brodersen et al. (2015), structural time series for one intervention; Robinson (
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import special
@@ -90,15 +90,8 @@ class Timeline:
 
     def where(self, chosen: BoolArray) -> Timeline:
         """Return the sessions for which `chosen` is true."""
-        return Timeline(
-            days=self.days[chosen],
-            after=self.after[chosen],
-            strata=self.strata[chosen],
-            values=self.values[chosen],
-            in_window=self.in_window[chosen],
-            weights=None if self.weights is None else self.weights[chosen],
-            clusters=None if self.clusters is None else self.clusters[chosen],
-        )
+        arrays: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        return replace(self, **{name: array[chosen] for name, array in arrays.items() if array is not None})
 
     def part(self, stratum: int, arm: bool) -> Timeline:  # noqa: FBT001 - an arm is a value of `after`
         """Return the sessions of one stratum in one arm."""
@@ -208,9 +201,7 @@ def compare_before_after(timeline: Timeline, *, by_median: bool, alpha: float = 
     """Return what sessions before and after a change show.
 
     Args:
-        timeline: Sessions of the window and of the history before it.
         by_median: Whether medians are compared, not means or ratios of totals.
-        alpha: Two-sided error level of the intervals.
 
     >>> days = np.repeat(np.arange(-56, 28), 20)
     >>> values = np.tile(np.geomspace(1, 9, 20), 84) * np.where(days < 0, 1.0, 0.5)

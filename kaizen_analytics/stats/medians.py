@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -116,7 +116,7 @@ def median_reaches(
         return False
     level = comparison.level(first.n_effective, second.n_effective)
     pair = _pair(samples, first, second, level.alpha)
-    undefined = pair.control.at_most(TINY)
+    undefined = pair.control.at_most(_TINY)
     wrong = pair.below(percent) if percent > 0 else 1 - (pair.at_most(percent) if percent else pair.below(0))
     return undefined + (1 - undefined) * wrong < level.alpha / 2
 
@@ -197,12 +197,12 @@ def _arm_limits(arm: _Arm, of_contrast: Distribution, alpha: float) -> tuple[flo
 
 
 def _percent(limits: tuple[float, float] | None, control: float, treatment: float) -> Interval | None:
-    if limits is None or control <= TINY:
+    if limits is None or control <= _TINY:
         return None
     return Interval.around(100 * (treatment - control) / control, limits)
 
 
-TINY = 1e-150
+_TINY = 1e-150
 """Controls up to this value count as zero: a percent change of them could not be represented."""
 
 _FINE = 1 / 512
@@ -215,29 +215,23 @@ _RELATIVE = 1e-12
 """Percent changes closer than this are equal: 1 - 10 % is not exactly representable."""
 
 
-class _Operation(Protocol):
-    """How a control value and a point of the contrast give the treatment value, and back."""
+class _Operation(NamedTuple):
+    """How a control value and a point of the contrast give the treatment value, and both values the point."""
 
-    def treatment(self, control: FloatArray, point: float) -> FloatArray: ...
-
-    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray: ...
-
-
-class _Subtraction:
-    def treatment(self, control: FloatArray, point: float) -> FloatArray:
-        return control + point
-
-    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
-        return treatment - control
+    treatment: Callable[[FloatArray, float], FloatArray]
+    point: Callable[[FloatArray, FloatArray], FloatArray]
 
 
-class _PercentChange:
-    def treatment(self, control: FloatArray, point: float) -> FloatArray:
-        return control + control * (point / 100)
-
-    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
-        # This order gives exactly -10 for 10 -> 9, where 100 (9/10 - 1) does not.
-        return 100 * (treatment - control) / control
+_DIFFERENCE = _Operation(lambda control, point: control + point, lambda treatment, control: treatment - control)
+_PERCENT = _Operation(
+    lambda control, point: control + control * (point / 100),
+    # This order gives exactly -10 for 10 -> 9, where 100 (9/10 - 1) does not.
+    lambda treatment, control: 100 * (treatment - control) / control,
+)
+_NEGATIVE_PERCENT = _Operation(  # of a treatment that was negated
+    lambda control, point: control * (point / 100) - control,
+    lambda treatment, control: 100 * (treatment + control) / control,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +258,7 @@ class MedianPair:
     def difference_limits(self, alpha: float) -> tuple[float, float]:
         """Return the interval of treatment - control that leaves `alpha` / 2 on each side."""
         # Swapping the arms mirrors the difference, so both ends come from the same code.
-        return _low(self, _Subtraction(), alpha / 2), -_low(self._swapped(), _Subtraction(), alpha / 2)
+        return _low(self, _DIFFERENCE, alpha / 2), -_low(self._swapped(), _DIFFERENCE, alpha / 2)
 
     def percent_limits(self, alpha: float) -> tuple[float, float] | None:
         """Return the interval of the percent change; None when the control may be zero or negative.
@@ -272,13 +266,13 @@ class MedianPair:
         The mass of control medians that are not positive has no percent change. It is charged to both tails in
         full, so the interval can only become wider; from `alpha` / 2 on there is no interval.
         """
-        undefined = self.control.at_most(TINY)
+        undefined = self.control.at_most(_TINY)
         tail = alpha / 2
         if undefined >= tail:
             return None
         pair = self._positive_control()
         share = (tail - undefined) / (1 - undefined)
-        return _low(pair, _PercentChange(), share), -_low(pair.mirrored_treatment(), _NegativePercent(), share)
+        return _low(pair, _PERCENT, share), -_low(pair.mirrored_treatment(), _NEGATIVE_PERCENT, share)
 
     def difference_tails(self) -> tuple[float, float]:
         """Return P(difference <= 0) and P(difference >= 0)."""
@@ -331,7 +325,7 @@ class MedianPair:
         return MedianPair(self.control, self.treatment.negated(), -self.correlation)
 
     def _positive_control(self) -> MedianPair:
-        first = int(np.searchsorted(self.control.values, TINY, side="right"))
+        first = int(np.searchsorted(self.control.values, _TINY, side="right"))
         if first == 0:
             return self
         masses = self.control.masses[first:]
@@ -340,16 +334,6 @@ class MedianPair:
         np.minimum(cumulative, 1.0, out=cumulative)
         control = Distribution(self.control.values[first:], masses / total, cumulative, self.control.blind)
         return MedianPair(control, self.treatment, self.correlation)
-
-
-class _NegativePercent:
-    """The negative percent change, of a treatment that was negated."""
-
-    def treatment(self, control: FloatArray, point: float) -> FloatArray:
-        return control * (point / 100) - control
-
-    def point(self, treatment: FloatArray, control: FloatArray) -> FloatArray:
-        return 100 * (treatment + control) / control
 
 
 def _low(pair: MedianPair, operation: _Operation, tail: float) -> float:

@@ -53,10 +53,6 @@ def proportion_effect(
     Args:
         control: Shape (n,), one value per session: 0, 1 or a boolean; a number of successes with denominators.
         treatment: Shape (m,), the same.
-        alpha: Nominal two-sided level.
-        clusters: As in `median_effect`.
-        covariate: As in `median_effect`.
-        design: As in `median_effect`.
         denominators: Pair of arrays of shapes (n,) and (m,), 0 or more: compare the total of successes per total of
             these trials; sessions (or clusters) are the units that vary.
 

@@ -57,10 +57,6 @@ def mean_effect(
     Args:
         control: Shape (n,), one finite value per session; the numerator of a ratio of totals.
         treatment: Shape (m,), the same unit.
-        alpha: Nominal two-sided level.
-        clusters: As in `median_effect`.
-        covariate: As in `median_effect`.
-        design: As in `median_effect`.
         denominators: Pair of arrays of shapes (n,) and (m,), 0 or more: compare the total of the values per total of
             these, such as cost per prompt.
 

@@ -137,7 +137,6 @@ def effective_alpha(design: Design, alpha: float, information: float) -> float:
     """Return the level of the interval to show now so that all analyses together err at most `alpha` of the time.
 
     Args:
-        design: When the data may be analysed.
         alpha: Nominal two-sided level, such as 0.05.
         information: Share of the planned information at hand (see `Design.information`).
 
@@ -254,7 +253,6 @@ def sessions_within_plan(is_treatment: npt.ArrayLike, design: Design) -> int:
 
     Args:
         is_treatment: Shape (n,), true for treatment sessions, in the order in which the sessions started.
-        design: A planned design; any other uses every session.
 
     >>> sessions_within_plan([False, True, False, True], Design(kind=DesignKind.PLANNED, planned_n=1))
     2

@@ -65,8 +65,6 @@ def check_sample_ratio(
     """Compare the sizes of two randomised arms with the declared split.
 
     Args:
-        n_control: Control sessions.
-        n_treatment: Treatment sessions.
         expected_share: Declared share of the treatment, between 0 and 1.
         sequential: Whether the arms are analysed while they grow. Then the p value is the inverse of the likelihood
             ratio against a Dirichlet mixture, valid at every analysis (Lindon & Malek 2022); otherwise it is the

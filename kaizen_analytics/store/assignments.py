@@ -86,20 +86,9 @@ def read_draws(store: Store, experiment_id: str) -> list[Draw]:
     >>> read_draws(store, "plan-first")
     []
     """
-    rows = store.native(
-        "select session_id, unit, arm, reason, at_ms from ka_draws where experiment_id = ? order by session_id",
-        experiment_id,
-    )
-    return [
-        Draw(
-            session_id=session_id or "",
-            unit=unit,
-            arm=None if arm is None else Classification(arm),
-            reason=reason,
-            at_ms=int(at_ms or 0),
-        )
-        for session_id, unit, arm, reason, at_ms in rows
-    ]
+    query = "select session_id, unit, arm, reason, at_ms from ka_draws where experiment_id = $id order by session_id"
+    rows = store.rows(query, {"id": experiment_id})
+    return [Draw(**row | {"arm": row["arm"] and Classification(row["arm"])}) for row in rows]
 
 
 def write_arms(store: Store, experiment_id: str, arms: Mapping[str, str]) -> None:

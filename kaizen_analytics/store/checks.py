@@ -72,7 +72,7 @@ def run_checks(store: Store) -> list[_CheckResult]:
     return [
         _check_integrity(store),
         *_check_spool(store),
-        *(run_check(store, file.stem) for file in files),
+        *(_run_check(store, file.stem) for file in files),
     ]
 
 
@@ -116,12 +116,8 @@ def run_deep_checks(
     )
 
 
-def run_check(store: Store, name: str) -> _CheckResult:
-    """Run the check `sql/checks/<name>.sql`.
-
-    >>> run_check(store, "negative_numbers").passed
-    True
-    """
+def _run_check(store: Store, name: str) -> _CheckResult:
+    """Run the check `sql/checks/<name>.sql`."""
     path = f"checks/{name}.sql"
     text = load_sql(path)
     header = dict(_HEADER.findall(text))

@@ -275,7 +275,7 @@ class Store:
     def _begin(self, block: _Block) -> None:
         with self._lock:
             if block is _Block.READ:
-                self._state = look_at(self.path)
+                self._state = _look_at(self.path)
             _wait_for_lock(lambda: self._attempt(lambda: self._start(block)))
             self._block = block
 
@@ -312,7 +312,7 @@ class Store:
             try:
                 return _wait_for_lock(run) if self._block is None else run()
             except _NotUtf8Error as error:
-                changed = self._block is _Block.READ and self._state != look_at(self.path)
+                changed = self._block is _Block.READ and self._state != _look_at(self.path)
                 if self._replaced is not None or changed or self._block is _Block.WRITE:
                     raise
                 self._replace_cells(error.cells)
@@ -553,12 +553,8 @@ def _draft(folder: Folder, name: str) -> Iterator[int]:
             folder.remove(name)
 
 
-def look_at(path: Path) -> tuple[int, ...]:
-    """Return sizes and times of a store and of its WAL: the same twice means that nobody wrote in between.
-
-    >>> look_at(store.path) == look_at(store.path)
-    True
-    """
+def _look_at(path: Path) -> tuple[int, ...]:
+    """Return sizes and times of a store and of its WAL: the same twice means that nobody wrote in between."""
     numbers: list[int] = []
     for place in (path, _beside(path, "-wal")):
         with contextlib.suppress(FileNotFoundError):  # the last program that closes a store removes its WAL

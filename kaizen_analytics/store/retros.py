@@ -87,17 +87,8 @@ def list_findings(store: Store) -> tuple[StoredFinding, ...]:
     >>> list_findings(store)
     ()
     """
-    rows = store.native("select id, finding, made_ms, declined_ms, reason from ka_findings order by id")
-    return tuple(
-        StoredFinding(
-            id=str(name),
-            finding=str(finding),
-            made_ms=int(made or 0),
-            declined_ms=None if declined is None else int(declined),
-            reason=reason,
-        )
-        for name, finding, made, declined, reason in rows
-    )
+    rows = store.rows("select id, finding, made_ms, declined_ms, reason from ka_findings order by id")
+    return tuple(StoredFinding(**row) for row in rows)
 
 
 def find_finding(store: Store, prefix: str) -> StoredFinding:

@@ -138,7 +138,6 @@ def find_changed(store: Store, session_columns: Sequence[str], event_columns: Se
 
     Args:
         session_columns: The columns of `sessions` whose values went into a digest, in their order; `id` first.
-        event_columns: The same of `events`, `session_id` first; the rows follow in the order of `seq`.
 
     >>> from kaizen_analytics.ingest.rows import EVENT_COLUMNS, SESSION_COLUMNS
     >>> list(find_changed(store, SESSION_COLUMNS, EVENT_COLUMNS))

@@ -149,40 +149,26 @@ def _literal(value: object) -> str:
 
     Raises:
         StoreError: it is no number, text or None, or one that SQLite would change.
-
-    >>> _literal("a")
-    "'a'::varchar"
     """
     # sqlite_query takes these three types and nothing else.
-    if not isinstance(value, Parameter):
-        raise StoreError(f"A parameter is a {type(value).__name__}; expected a number, a text or None.")
-    _check_parameter(value)
-    if isinstance(value, int):
-        return f"'{int(value)}'::bigint"
-    if isinstance(value, float):
-        return f"'{value!r}'::double"
     if value is None:
         return "null::varchar"
+    if isinstance(value, int):
+        if not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
+            raise StoreError(f"{value} does not fit into SQLite's 64-bit integers.")
+        return f"'{int(value)}'::bigint"
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise StoreError(f"{value} cannot be stored: SQLite would keep NaN as NULL. Expected a finite number.")
+        return f"'{value!r}'::double"
+    if not isinstance(value, str):
+        raise StoreError(f"A parameter is a {type(value).__name__}; expected a number, a text or None.")
+    try:
+        encoded = value.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{value[:200]!r} holds a lone surrogate, which is not valid Unicode; remove it.") from error
     # DuckDB ends a statement at U+0000.
-    return f"decode(unhex('{value.encode().hex()}'))" if "\0" in value else f"{quote_text(value)}::varchar"
-
-
-def _check_parameter(value: Parameter) -> None:
-    _check_text(value)
-    if isinstance(value, int) and not -_MAX_INTEGER - 1 <= value <= _MAX_INTEGER:
-        raise StoreError(f"{value} does not fit into SQLite's 64-bit integers.")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise StoreError(f"{value} cannot be stored: SQLite would keep NaN as NULL. Expected a finite number.")
-
-
-def _check_text(value: object) -> None:
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise StoreError(
-                f"{value[:200]!r} holds a lone surrogate, which is not valid Unicode; remove it."
-            ) from error
+    return f"decode(unhex('{encoded.hex()}'))" if "\0" in value else f"{quote_text(value)}::varchar"
 
 
 _TYPES = {"INTEGER": "integer", "REAL": "real"}

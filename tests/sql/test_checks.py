@@ -7,7 +7,7 @@ from rows import write_rows
 
 from kaizen_analytics.core.settings import find_folder
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.checks import Severity, run_check, run_checks
+from kaizen_analytics.store.checks import Severity, _run_check, run_checks
 
 SESSION = "insert into sessions (id, agent, workspace, started_at_ms, ended_at_ms, status, trace_path) values "
 EVENT = "insert into events (session_id, seq, ts_ms, kind, source, payload, tokens_in, cost_usd_e6) values "
@@ -78,7 +78,7 @@ def test_a_clean_store_passes_every_check(store: Store) -> None:
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_check_finds_what_contradicts_it(store: Store, name: str) -> None:
     change(store, BROKEN[name])
-    result = run_check(store, name)
+    result = _run_check(store, name)
     assert not result.passed
     assert result.examples
     json.dumps(result.to_json(), allow_nan=False)
@@ -101,10 +101,10 @@ def test_the_model_without_a_price_is_the_responses_not_the_sessions(store: Stor
         ],
     )
 
-    assert [row["model_name"] for row in run_check(store, "unpriced_models").examples] == ["nobody"]
+    assert [row["model_name"] for row in _run_check(store, "unpriced_models").examples] == ["nobody"]
 
 
 def test_a_session_that_runs_in_the_future_is_noted(store: Store) -> None:
     change(store, [SESSION + "('ahead', 'a', '/w', 1767225600000, 95617584000000, 'Done', '')"])
 
-    assert [row["session_id"] for row in run_check(store, "odd_clocks").examples] == ["ahead"]
+    assert [row["session_id"] for row in _run_check(store, "odd_clocks").examples] == ["ahead"]
