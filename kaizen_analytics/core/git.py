@@ -191,6 +191,17 @@ class Repository:
                 next(answers)  # where it leads
         return tuple(found)
 
+    def read_blobs(self, ids: Sequence[str]) -> list[bytes]:
+        """Return the contents of some files, by the ids that git gives them."""
+        answer = self._read("cat-file", "--batch", stdin="".join(f"{one}\n" for one in ids))
+        data, found, place = answer.encode("utf-8", "surrogateescape"), [], 0
+        for _ in ids:
+            end = data.index(b"\n", place)
+            size = int(data[place:end].split()[2])
+            found.append(data[end + 1 : end + 1 + size])
+            place = end + size + 2
+        return found
+
     def list_commits(self) -> tuple[str, ...]:
         """Return the full id of every commit that a branch, a tag or a reflog leads to."""
         return tuple(self._read("rev-list", "--all", "--reflog").split())
@@ -313,16 +324,8 @@ class Repository:
         if tip is None:
             return "", {}
         listing = [line.split() for line in self._read("notes", "--ref", reference, "list").splitlines()]
-        blobs = "".join(f"{blob}\n" for blob, _ in listing)
-        answer = self._read("cat-file", "--batch", stdin=blobs).encode("utf-8", "surrogateescape")
-        notes: dict[str, tuple[str, bytes]] = {}
-        place = 0
-        for blob, commit in listing:
-            end = answer.index(b"\n", place)
-            size = int(answer[place:end].split()[2])
-            notes[commit] = blob, answer[end + 1 : end + 1 + size]
-            place = end + size + 2
-        return tip, notes
+        texts = self.read_blobs([blob for blob, _ in listing])
+        return tip, {commit: (blob, text) for (blob, commit), text in zip(listing, texts, strict=True)}
 
     def read_authored(
         self, branch: str | None, email: str, since_s: int, until_s: int

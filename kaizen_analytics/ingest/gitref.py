@@ -6,7 +6,9 @@ Every question is asked once: folders and branches repeat over thousands of sess
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import re
+from functools import partial
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
@@ -46,6 +48,13 @@ _INSTRUCTIONS = {
 _OVERRIDES = {Agent.CLAUDE_CODE: ("CLAUDE.local.md",), Agent.CODEX: ("AGENTS.override.md",), Agent.CURSOR: ()}
 """What an agent reads beside them where it is committed."""
 
+_IMPORT = re.compile(r"(?:^|\s)@((?:\./|\.\./)*[\w.-][\w./-]*\w)")
+_CODE = re.compile(rb"^(```|~~~).*?^\1|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+"""Claude Code takes other files into its instructions by `@path`, outside of code."""
+
+_MOST_IMPORTS = 5
+"""So deep it follows them."""
+
 
 class Places:
     """Answers about folders and branches of this machine. `problems` names repositories that git could not read.
@@ -61,6 +70,7 @@ class Places:
         self._roots = sorted({*self._known.values(), *([asked] if asked else [])})
         self._workspaces: dict[str, str] = {}
         self._instructions: dict[tuple[str, str, Agent, str | None], str | None] = {}
+        self._imported: dict[str, tuple[str, ...]] = {}
         self._histories: dict[tuple[str, str], BranchHistory] = {}
 
     def workspace_of(self, cwd: str | None) -> str:
@@ -122,7 +132,33 @@ class Places:
             return None
         found = [*map(str, ids[: len(always)])]
         found += [f"{path} {one}" for path, one in [*zip(paths, ids, strict=True)][len(always) :] if one]
+        if agent is Agent.CLAUDE_CODE:
+            files = {path: one for path, one in zip(paths, ids, strict=True) if one and path.endswith(".md")}
+            found += [f"{path} {one}" for path, one in self._imports(workspace, commit, files).items()]
         return "git-" + hashlib.sha256(" ".join(found).encode()).hexdigest()[:16]
+
+    def _imports(self, workspace: str, commit: str, files: dict[str, str]) -> dict[str, str]:
+        """Return the files of a commit that some files take in by `@path`, and those that they take in in turn."""
+        found: dict[str, str] = {}
+        for _ in range(_MOST_IMPORTS):
+            unread = [one for one in files.values() if one not in self._imported]
+            for one, text in (
+                zip(unread, self._ask(workspace, partial(Repository.read_blobs, ids=unread)) or (), strict=False)
+                if unread
+                else ()
+            ):
+                told = _IMPORT.findall(_CODE.sub(b"", text).decode(errors="replace"))
+                self._imported[one] = tuple(dict.fromkeys(told))
+            named = {
+                posixpath.normpath(posixpath.join(posixpath.dirname(path), name))
+                for path, one in files.items()
+                for name in self._imported.get(one, ())
+            }
+            paths = sorted(name for name in named - found.keys() if not name.startswith(("..", "/", "~")))
+            ids = self._ask(workspace, partial(Repository.object_ids, commit=commit, paths=paths)) if paths else None
+            files = {path: one for path, one in zip(paths, ids or (), strict=False) if one}
+            found |= files
+        return found
 
     def people_of(self, workspace: str) -> tuple[str | None, str | None]:
         """Return the user and the organisation of a workspace: git's user.email, and the owner of its origin."""

@@ -42,12 +42,18 @@ _FAILED = _guarded(
     (("\nerror",), r"^error(?:\[\w+\])?: "),
     ((" fail ", "Failures: ", "Failed: ", "Errors: "), r"^\S fail [1-9]|\b(?:Failures|Failed|Errors): +[1-9]"),
     ((": *** ",), r"^make(?:\[\d+\])?: \*\*\* "),
+    (("tests FAILED:",), ""),
+    (("\nnpm ERR! Test failed", "\nnpm ERR! Lifecycle", "\nnpm error Test failed", "\nnpm error Lifecycle"), ""),
     (("error TS",), r"error TS\d+:"),
 )
 _PASSED = _guarded(
     ((" pass",), r"[1-9](?<=\b[1-9])\d* (?:tests? )?(?:passed|passing|pass)\b|^\S pass [1-9]"),
     ((", 0 failures", "Passed: "), r"^[1-9]\d* (?:examples?|runs|tests), .*\b0 failures|\bPassed: +[1-9]"),
     (("test result: ok", "All checks passed", "no issues found", "BUILD SUCCESS"), ""),
+    (
+        (" tests passed, 0 tests failed out of ", ", Failures: 0, Errors: 0"),
+        r" out of |\bTests run: [1-9]\d*, Failures: 0,",
+    ),
     (("\nok",), r"^ok\s+\S+\s+(?:\d+\.\d+s|\(cached\))"),
     (("\nPASS\n",), ""),
     (("\nOK",), r"^OK(?: \(.*\))?$"),

@@ -219,7 +219,19 @@ def _tokens(command: str) -> list[str]:
             tokens += [token] if token.strip("&|;\n()") else re.findall(r"&&|\|\||\|&|[;\n&|()]", token)
     except ValueError:  # an open quotation mark: the transcript keeps the beginning of a long command only
         pass
-    return _without_redirections(_without_groups(tokens))
+    return _without_redirections(_without_groups(_with_lost_status(tokens)))
+
+
+def _with_lost_status(tokens: Sequence[str]) -> list[str]:
+    """Write `echo $(a)` as `echo $(! a)`: its status is lost, unless what is substituted is all of an assignment."""
+    kept: list[str] = []
+    for word in tokens:
+        kept.append(word)
+        if word == "(" and kept[-2:-1] and kept[-2].endswith("$"):
+            before = kept[-3] if kept[-3:-2] else ";"
+            if before not in _SEPARATORS or not _ASSIGNMENT.fullmatch(kept[-2][:-1]):
+                kept.append("!")
+    return kept
 
 
 def _without_groups(tokens: Sequence[str]) -> list[str]:

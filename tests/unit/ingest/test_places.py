@@ -277,6 +277,10 @@ def test_a_repository_that_moved_keeps_its_sessions(store, home, repo, tmp_path)
         (Agent.CLAUDE_CODE, "", "web/CLAUDE.md", False),
         (Agent.CLAUDE_CODE, "web2", "web/CLAUDE.md", False),
         (Agent.CLAUDE_CODE, "", "README.md", False),
+        (Agent.CLAUDE_CODE, "", "docs/rules.md", True),  # taken in by CLAUDE.md
+        (Agent.CLAUDE_CODE, "", "docs/more.md", True),  # taken in by that file
+        (Agent.CLAUDE_CODE, "", "docs/code.md", False),
+        (Agent.CODEX, "", "docs/rules.md", False),
         (Agent.CODEX, "web", "web/AGENTS.md", True),
         (Agent.CODEX, "", "AGENTS.override.md", True),
         (Agent.CODEX, "", "CLAUDE.md", True),  # AGENTS.md is a link to it
@@ -287,7 +291,9 @@ def test_a_repository_that_moved_keeps_its_sessions(store, home, repo, tmp_path)
 )
 def test_a_changed_file_changes_the_instructions_of_the_sessions_that_read_it(repo, agent, cwd, path, counts):
     author = ("-c", "user.email=a@b", "-c", "user.name=a")
-    write(repo, "CLAUDE.md", b"one")
+    write(repo, "CLAUDE.md", b"one, see @docs/rules.md and `@docs/code.md`\n```\n@docs/code.md\n```\n")
+    write(repo, "docs/rules.md", b"@./more.md @../../outside.md @dev")
+    write(repo, "docs/more.md", b"@rules.md")
     for link, target in (("AGENTS.md", "CLAUDE.md"), (".cursorrules", "/gone"), ("web/CLAUDE.md", "CLAUDE.md")):
         (repo / link).parent.mkdir(exist_ok=True)
         (repo / link).symlink_to(target)

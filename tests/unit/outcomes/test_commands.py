@@ -117,6 +117,9 @@ def test_checks_are_recognised(command: str, kind: str | None) -> None:
         ("set -e; pytest; git status", False, None, True),
         ("set -e; pytest; git status", True, None, None),
         ("pytest | Select-String ok", False, "passed", None),
+        ("echo $(pytest)", False, None, None),
+        ("export OUT=$(pytest)", False, None, None),
+        ("OUT=$(pytest) && echo ok", False, None, True),
     ],
 )
 def test_the_result_is_known_where_the_status_is_that_of_the_check(
@@ -154,6 +157,12 @@ def test_the_result_is_known_where_the_status_is_that_of_the_check(
         ("# tests 3\n# pass 2\n# fail 1", "failed"),
         ("\u2139 pass 3\n\u2139 fail 0", "passed"),
         ("67% tests passed, 1 tests failed out of 3", "failed"),
+        ("100% tests passed, 0 tests failed out of 12", "passed"),
+        ("The following tests FAILED:\n\t 3 - a (Failed)", "failed"),
+        ("npm ERR! Test failed.  See above for more details.", "failed"),
+        ("npm error Lifecycle script `test` failed with error:", "failed"),
+        ("Tests run: 3, Failures: 0, Errors: 0, Skipped: 1", "passed"),
+        ("Tests run: 0, Failures: 0, Errors: 0", None),
         ("make[1]: *** [Makefile:3: test] Error 1", "failed"),
         ("no tests ran in 0.01s", None),
         ("README.md", None),
