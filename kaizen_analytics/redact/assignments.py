@@ -20,6 +20,7 @@ from kaizen_analytics.redact.values import (
     Promise,
     is_account,
     is_given_name,
+    is_name_part,
     is_password,
     is_person,
     is_placeholder,
@@ -126,17 +127,19 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> tuple[int, i
     """
     text = hit.view[hit.start : end]
     promise = judge_name(text)
-    if promise in (Promise.NOTHING, Promise.WEAK, Promise.LABEL):
+    if promise in (Promise.NOTHING, Promise.WEAK):
         text = _read_words(hit, text)
         promise = judge_name(text)
     if promise is Promise.NOTHING and not vendor:
         return None
     name = _Name(hit.start, end, text, promise)
+    if promise in _IDENTITIES:
+        return _judge_identity(hit, name)
     assigned = _ASSIGNED.match(hit.view, end, min(hit.high, end + 5200))
     if assigned:
         return _judge_assigned(hit, name, assigned)
     argument = _ARGUMENT.match(hit.view, end, min(hit.high, end + 500))
-    if not argument or vendor or not promise.is_secret:
+    if not argument or vendor:
         return None
     span = _judge_argument(hit, name, argument)
     return (*span, Category.ASSIGNMENT) if span else None
@@ -168,8 +171,6 @@ def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> tuple[int,
     operator = match["op"].strip()
     if hit.view.startswith(PLACEHOLDER_START, span[1]):
         return None
-    if name.promise is not Promise.NOTHING and not name.promise.is_secret:
-        return _judge_identity(hit, name, match, span)
     if not _operator_fits(hit, name, operator, value, quoted=quoted):
         return None
     if not quoted and span[1] < hit.high and hit.view[span[1]] in b"([{" and value.replace(b".", b"").isalnum():
@@ -179,37 +180,20 @@ def _judge_assigned(hit: Hit, name: _Name, match: re.Match[bytes]) -> tuple[int,
     return (*span, category) if category else None
 
 
-_ENDS = re.compile(rb"[ \t]{0,8}(?:[\r\n]|$)|[ &\]}\"'\\]|[,;][ ]?[a-z_]{1,20}=|[,;]$")
-_ENDS_OF_LINES = re.compile(rb"[ \t]{0,8}(?:[\r\n\"'\\]|$|[\w-]{2,20}[:=])")
+_NAMED = load_pattern("named_somebody")
 
 
-def _judge_identity(hit: Hit, name: _Name, match: re.Match[bytes], span: Span) -> tuple[int, int, Category] | None:
+def _judge_identity(hit: Hit, name: _Name) -> tuple[int, int, Category] | None:
     """Judge who or what a name is given: `"owner": "mrossi"`, `user=mrossi`, `<user>mrossi</user>`."""
-    operator, view = match["op"].strip(), hit.view
-    before = view[max(hit.low, name.start - 1) : name.start]
-    quoted, element = match["bare"] is None, operator[:1] == b">" and before in (b"<", b":")
-    if element:
-        end = view.find(b"<", span[0], min(hit.high, span[0] + 80))
-        span = (span[0], end)
-    elif operator not in (b":", b"=", b"=>", b"|") or before in (b".", b"$", b"@", b"<") or match["quote"]:
+    match = _NAMED.match(hit.view, name.end, min(hit.high, name.end + 200))
+    before = hit.view[max(hit.low, name.start - 1) : name.start]
+    if match is None or (before in (b"<", b":")) != (match.lastgroup == "element") or before in (b".", b"$", b"@"):
         return None
-    elif not quoted:
-        person = _PERSON_HERE.match(view, span[0], hit.high)
-        span = person.span() if person else (match.start("bare"), match.end("bare"))
-        tight = view[name.end : span[0]] == operator
-        spaced = operator == b"=" and not tight and (name.text != b"username" or b"_" in view[slice(*span)])
-        if not _ENDS.match(view, span[1], hit.high) or spaced:
-            return None
-        if operator == b":" and (match["close"] or not _ENDS_OF_LINES.match(view, span[1], hit.high)):
-            return None
-    value = view[slice(*span)]
-    category = judge_value(name.promise, name.text, value, quoted=quoted or element)
-    return (*span, category) if category and value.lower() != name.text.lower() else None
-
-
-_PERSON_HERE = re.compile(
-    rb"[A-Z\xc3-\xdf][\w'\x80-\xff-]{1,30}(?: [A-Z\xc3-\xdf][\w'\x80-\xff-]{1,30}){1,3}(?=[ \t]{0,8}[\r\n]|$)"
-)
+    value = match[match.lastgroup]
+    if value.lower() == name.text.lower() or (match.lastgroup == "spaced" and name.text != b"username"):
+        return None
+    category = judge_value(name.promise, name.text, value, quoted=True)
+    return (*match.span(match.lastgroup), category) if category else None
 
 
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
@@ -280,6 +264,7 @@ _IDENTITIES: dict[Promise, tuple[tuple[Category, Callable[[bytes], bool]], ...]]
     Promise.ACCOUNT: ((Category.USER, is_account),),
     Promise.AGENT: ((Category.NAME, is_person), (Category.NAME, is_given_name), (Category.USER, is_account)),
     Promise.PERSON: ((Category.NAME, is_person), (Category.NAME, is_given_name)),
+    Promise.NAME_PART: ((Category.NAME, is_person), (Category.NAME, is_name_part)),
     Promise.LABEL: ((Category.NAME, is_given_name),),
     Promise.HOST: ((Category.HOST, lambda value: _MACHINE.fullmatch(value) is not None and value not in HOST_WORDS),),
 }

@@ -47,15 +47,16 @@ def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
 
 _SIMPLE = _table({"n": 10, "r": 13, "t": 9} | {mark: ord(mark) for mark in "\"'/`_*[]#|~+=-!$&@:<>."})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
+_IN_HEX = _HEX >= 0
 _REFERENCE = re.compile(rb"&(?:[A-Za-z]{2,21}|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});")
 _POINTS = {
-    # Code points in hexadecimal: of Rust and Perl, of JavaScript's old `escape`, of style sheets.
-    b"\\": re.compile(
-        rb"\\[uxX]\{([0-9a-fA-F]{1,6})\}|\\(00[0-9a-fA-F]{4})|"
-        rb"\\(?![0-3][0-7]{2} )([0-9a-fA-F]{1,6}) (?=\\[0-9a-fA-F])|\\([2-7][0-9a-fA-F]) "
-    ),
+    # Code points in hexadecimal: of Rust, of Perl, of JavaScript's old `escape`, of style sheets.
+    b"\\u{": re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}"),
+    b"\\x{": re.compile(rb"\\x\{([0-9a-fA-F]{1,6})\}"),
     b"%u": re.compile(rb"%u([0-9a-fA-F]{4})"),
+    b"\\00": re.compile(rb"\\(00[0-9a-fA-F]{4})"),
 }
+_STYLED_POINT = re.compile(rb"\\(?![0-3][0-7]{2} )([0-9a-fA-F]{1,6}) (?=\\[0-9a-fA-F])|\\([2-7][0-9a-fA-F]) ")
 _QUOTED = re.compile(
     rb"=(?:3D|20(?![\w.%+-])|[C-F][0-9A-F](?==[89AB])|(?<=[89A-F][0-9A-F]=)[89AB][0-9A-F]|"
     rb"[2-7][0-9A-F](?==[2-7][0-9A-F]=[2-7][0-9A-F])|(?<==[2-7][0-9A-F]=)[2-7][0-9A-F](?==[2-7][0-9A-F])|"
@@ -125,8 +126,7 @@ _INVISIBLE_RANGES = (
 
 
 _FORM_WORDS = re.compile(rb"=[\w.:@/~!*'()-]{1,40}(?:\+[\w.:@/~!*'()-]{1,40}){2,}")
-_BREAKS = np.zeros(256, np.bool_)
-_BREAKS[list(b" \t\r\n\"'<>\0")] = True
+_BREAKS = bytes(byte in b" \t\r\n\"'<>\0" for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     percents = _percents(characters)
     spaces = _form_spaces(raw, characters, percents.starts) if b"+" in raw else _none()
     escapes = _in_order(
-        [_from_matches(_points(raw)), _backslashes(characters), percents, spaces]
+        [_from_matches(_points(raw, characters)), _backslashes(characters), percents, spaces]
         + [_from_matches(find(raw)) for find in (_references, _quoted, _doubled, _signs, _tags)]
     )
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
@@ -209,13 +209,18 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     'pass па'
     """
     characters = np.frombuffer(raw + b"\0" * 8, np.uint8)
-    controls = np.flatnonzero(_IS_CONTROL[characters[: len(raw)]]) if raw.translate(None, _PRINTED) else _EMPTY
+    controls = _find_members(raw, _IS_CONTROL)
     single = _Escapes(controls, controls + 1, np.full(len(controls), _DELETE))
     # Sequences come first: the control character that begins one belongs to it.
     escapes = _in_order([_from_matches(_controls(raw)), single])
     if not raw.isascii():
-        escapes = _in_order([escapes, _wide_characters(characters, escapes)])
+        escapes = _in_order([escapes, _wide_characters(raw, characters, escapes)])
     return _apply(np.frombuffer(raw, np.uint8).copy(), escapes)
+
+
+def _find_members(raw: bytes, table: bytes) -> Indexes:
+    """Return where the bytes stand for which `table` holds a one; translated bytes are flags without another copy."""
+    return np.flatnonzero(np.frombuffer(raw.translate(table), np.bool_))
 
 
 def _cover(size: int, escapes: _Escapes) -> NDArray[np.bool_]:
@@ -260,7 +265,7 @@ def _encode_byte(values: Indexes, widths: Indexes, place: int) -> Indexes:
 
 def _form_spaces(raw: bytes, characters: _Bytes, percents: Indexes) -> _Escapes:
     """Find the `+` that mean a space: in a word that also holds `%XX`, and in `name=some+words+like+these`."""
-    breaks = np.flatnonzero(_BREAKS[characters])
+    breaks = _find_members(raw, _BREAKS)
     pluses = np.flatnonzero(characters == ord("+"))
     encoded = np.searchsorted(breaks, percents)
     told = np.array([match.start() for match in _FORM_WORDS.finditer(raw)], np.int64)
@@ -344,9 +349,9 @@ def _percents(characters: _Bytes) -> _Escapes:
     return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
 
 
-def _wide_characters(characters: _Bytes, removed: _Escapes) -> _Escapes:
+def _wide_characters(raw: bytes, characters: _Bytes, removed: _Escapes) -> _Escapes:
     """Find invisible characters of two, three and four bytes, blanks, and what looks like ASCII, beside `removed`."""
-    starts = np.flatnonzero(_LEADS[characters])
+    starts = _find_members(raw, _LEADS)
     if not len(starts):
         return _none()
     code = characters[starts].astype(np.int64)
@@ -401,11 +406,10 @@ _BREAK, _LATIN, _OTHER, _NEUTRAL = range(4)
 _WORD_KINDS = np.array(
     [_OTHER if byte > 0x7F else _LATIN if chr(byte).isalpha() else _BREAK for byte in range(256)], np.uint8
 )
-_LEADS = np.zeros(256, np.bool_)
-_LEADS[[int(code) >> 8 * (size - 1) for size, (codes, _) in enumerate(_ENCODED, 2) for code in codes]] = True
-_IS_CONTROL = np.zeros(256, np.bool_)
-_IS_CONTROL[[code for first, last in _INVISIBLE_RANGES[:4] for code in range(first, last + 1)]] = True
-_PRINTED = bytes(code for code in range(256) if not _IS_CONTROL[code])
+_FIRST_BYTES = {int(code) >> 8 * (size - 1) for size, (codes, _) in enumerate(_ENCODED, 2) for code in codes}
+_LEADS = bytes(byte in _FIRST_BYTES for byte in range(256))
+_CONTROL_BYTES = {code for first, last in _INVISIBLE_RANGES[:4] for code in range(first, last + 1)}
+_IS_CONTROL = bytes(byte in _CONTROL_BYTES for byte in range(256))
 
 
 def _references(raw: bytes) -> list[tuple[int, int, int]]:
@@ -416,12 +420,14 @@ def _references(raw: bytes) -> list[tuple[int, int, int]]:
     ]
 
 
-def _points(raw: bytes) -> list[tuple[int, int, int]]:
+def _points(raw: bytes, characters: _Bytes) -> list[tuple[int, int, int]]:
     r"""Find `\u{H}`, `\x{H}`, `%uHHHH`, and in style sheets `\HH ` beside another or `\00HHHH`."""
+    forms = [form for start, form in _POINTS.items() if start in raw]
+    if _IN_HEX[characters[np.flatnonzero(characters == ord("\\")) + 1]].any():
+        forms.append(_STYLED_POINT)
     return [
         (_before_backslashes(raw, match.start()), match.end(), _narrow_one(int(match[match.lastindex or 1], 16)))
-        for start, form in _POINTS.items()
-        if start in raw
+        for form in forms
         for match in form.finditer(raw)
     ]
 
@@ -484,14 +490,18 @@ def _narrow_one(code: int) -> int:
 
 
 def _controls(raw: bytes) -> list[tuple[int, int, int]]:
-    return [
-        (_before_backslashes(raw, match.start(gone)), match.end(gone), _DELETE)
-        for start, pattern in _CONTROLS.items()
-        if start in raw
-        for gone in ("gone" if "gone" in pattern.groupindex else 0,)
-        for match in pattern.finditer(raw)
-        if start not in _BARE or raw[match.start() - 1 : match.start()] < b"\x80"  # else a part of a longer character
-    ]
+    found = []
+    for start, pattern in _CONTROLS.items():
+        if start not in raw:
+            continue
+        gone = "gone" if "gone" in pattern.groupindex else 0
+        spans = [match.span(gone) for match in pattern.finditer(raw)]
+        if start in _BARE:  # behind such a byte it is a part of a longer character
+            spans = [span for span in spans if raw[span[0] - 1 : span[0]] < b"\x80"]
+        elif start[:1] == b"\\":
+            spans = [(_before_backslashes(raw, first), last) for first, last in spans]
+        found += [(first, last, _DELETE) for first, last in spans]
+    return found
 
 
 def _before_backslashes(raw: bytes, start: int) -> int:

@@ -90,6 +90,8 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
         text_like |= (heads[:, 0] == head[0]) & (characters[starts + 1] == head[1])
     beginnings = characters[np.minimum(starts[:, None] + np.arange(_WIDE_HEAD), len(view) - 1)]
     text_like |= np.count_nonzero(_WIDE_HEADS[beginnings], axis=1) * 3 >= _WIDE_HEAD
+    # Encoded text has capitals among its first letters, or it is hex.
+    text_like &= _IS_UPPER[beginnings].any(axis=1) | _IN_HEX[beginnings].all(axis=1)
     chosen: NDArray[np.bool_] = has_digit | text_like
     columns = (starts, ends, has_digit, text_like)
     return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
@@ -99,6 +101,8 @@ _WIDE_HEAD = 24
 _WIDE_HEADS = np.zeros(256, np.bool_)
 _WIDE_HEADS[list(b"ABEQ")] = True
 """Of what much of the base64 of UTF-16 consists: every second byte is nought, or one alphabet's."""
+_IS_UPPER = np.array([65 <= byte <= 90 for byte in range(256)])
+_IN_HEX = np.array([chr(byte) in "0123456789abcdefABCDEFxX" for byte in range(256)])
 _GROUPS = np.arange(5) * 4
 _LEAST_HEADS = 3
 """How many of five must begin so; the others may begin inside a character beyond ASCII."""

@@ -50,9 +50,12 @@ _TITLES = frozenset(
     b"setting settings name key variable parameter property field option item variable_name config what".split()
 )
 _VALUES = frozenset(b"value values wert valeur valor content data".split())
-_BEGINNING = re.compile(rb"[:\[(=][ ]?[\"']|[=>]")
+_BEGINNING = re.compile(rb"[:\[(=][ ]?[\"']|[=>]|: ")
 _END = re.compile(rb"[\"'][ ]?[}\]]|[\"'][ ]?,[ ]?[\"'][\w-]{1,40}[\"'][ ]?:|</")
 """Where a text of JSON, a URL or HTML that holds the table begins and ends."""
+_BEFORE = re.compile(rb"(?s)(?:.*(?:[:\[(=][ ]?[\"']|[=>]|: ))?[^(){}=<>]*\Z|(?i:.{0,200}(?:copy|insert into) )")
+_BEHIND = re.compile(rb"[^(){}=<>:\n]{0,1000}\n|[^\n|]{0,60}[|]|(?i:[^()\n]{0,1000}\)\s{0,3}(?:from stdin|values))")
+"""What stands around a name of a column: other names, the statement, or its value in a table of two columns."""
 _LONGEST_HEADER = 1000
 _LONGEST_LOOK = 50
 _MARKS = b"\"'`* \t"
@@ -176,11 +179,11 @@ def find_in_tables(view: bytes, names: list[Span], low: int, high: int) -> Itera
     [b'mrossi', b'a8Fj2kQ9zLp3']
     """
     done = low
-    for start, _ in names:
-        if start < done:
+    for start, last in names:
+        line = max(done, view.rfind(b"\n", done, start) + 1, start - _LONGEST_HEADER)
+        if start < done or not (_BEHIND.match(view, last, high) and _BEFORE.match(view, line, start)):
             continue
-        position = _find_first_line(view, max(low, done), start)
-        tables = Tables()
+        position, tables = _find_first_line(view, done, line, start), Tables()
         while position < high:
             end = view.find(b"\n", position, high)
             end = high if end < 0 else end
@@ -192,9 +195,8 @@ def find_in_tables(view: bytes, names: list[Span], low: int, high: int) -> Itera
                 break
 
 
-def _find_first_line(view: bytes, low: int, start: int) -> int:
+def _find_first_line(view: bytes, low: int, position: int, start: int) -> int:
     """Return where the header of the name at `start` begins, or the first line above it of a table of two columns."""
-    position = max(low, view.rfind(b"\n", low, start) + 1)
     for _ in range(_LONGEST_LOOK):
         above = max(low, view.rfind(b"\n", low, max(low, position - 1)) + 1)
         if above >= position or not (b"|" in view[above:position] or _RECORD.search(view, above, position)):

@@ -257,6 +257,15 @@ def is_given_name(value: bytes) -> bool:
     )
 
 
+def is_name_part(value: bytes) -> bool:
+    """Whether this can be one name of a person: a capitalised word that no program or product has.
+
+    >>> is_name_part(b"Rossi"), is_name_part(b"Dashboard")
+    (True, False)
+    """
+    return _ONE_NAME.fullmatch(value) is not None and value.lower() not in MACHINE_AUTHORS
+
+
 def is_account(value: bytes) -> bool:
     """Whether this may be somebody's account: neither a role nor a word of code.
 
@@ -281,6 +290,7 @@ class Promise(Enum):
     ACCOUNT = auto()
     AGENT = auto()  # who did something: an account or a person
     PERSON = auto()
+    NAME_PART = auto()
     LABEL = auto()  # a bare "name": believe only what begins with a given name
     HOST = auto()
 
@@ -296,6 +306,7 @@ _IDENTITY_NAMES = {
     Promise.ACCOUNT: load_words("account_names"),
     Promise.AGENT: load_words("agent_names"),
     Promise.PERSON: load_words("person_names"),
+    Promise.NAME_PART: load_words("name_parts"),
     Promise.HOST: load_words("host_names"),
 }
 _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}

@@ -16,7 +16,8 @@ NAMES = {
     """,
     Promise.ACCOUNT: "user username currentUser user_name",
     Promise.AGENT: "author owner createdBy assigned_to reviewers RegisteredOwner",
-    Promise.PERSON: "full_name displayName surname",
+    Promise.PERSON: "full_name displayName",
+    Promise.NAME_PART: "surname firstName",
     Promise.NOTHING: """
         max_tokens input_tokens cache_key primaryKeyColumn token_count keyboard monkey tokenizer password_field
         secretName public_key next_page_token toolu_01kPwB2x9Kk3Zz0pwQq
