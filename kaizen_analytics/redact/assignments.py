@@ -187,13 +187,14 @@ def _judge_identity(hit: Hit, name: _Name) -> tuple[int, int, Category] | None:
     """Judge who or what a name is given: `"owner": "mrossi"`, `user=mrossi`, `<user>mrossi</user>`."""
     match = _NAMED.match(hit.view, name.end, min(hit.high, name.end + 200))
     before = hit.view[max(hit.low, name.start - 1) : name.start]
-    if match is None or (before in (b"<", b":")) != (match.lastgroup == "element") or before in (b".", b"$", b"@"):
+    if match is None or before in (b".", b"$", b"@"):
         return None
-    value = match[match.lastgroup]
-    if value.lower() == name.text.lower() or (match.lastgroup == "spaced" and name.text != b"username"):
+    form = match.lastgroup or ""
+    if (before in (b"<", b":")) != (form == "element") or (form == "spaced" and name.text != b"username"):
         return None
+    value = match[form]
     category = judge_value(name.promise, name.text, value, quoted=True)
-    return (*match.span(match.lastgroup), category) if category else None
+    return (*match.span(form), category) if category and value.lower() != name.text.lower() else None
 
 
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")

@@ -48,12 +48,13 @@ def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
 _SIMPLE = _table({"n": 10, "r": 13, "t": 9} | {mark: ord(mark) for mark in "\"'/`_*[]#|~+=-!$&@:<>."})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
 _IN_HEX = _HEX >= 0
-_REFERENCE = re.compile(rb"&(?:[A-Za-z]{2,21}|#0{0,4}[0-9]{1,7}|#[xX]0{0,4}[0-9a-fA-F]{1,6});")
+_REFERENCE = re.compile(rb"&[A-Za-z]{2,21};")
 _POINTS = {
     # Code points in hexadecimal: of Rust, of Perl, of JavaScript's old `escape`, of style sheets.
     b"\\u{": re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}"),
     b"\\x{": re.compile(rb"\\x\{([0-9a-fA-F]{1,6})\}"),
     b"%u": re.compile(rb"%u([0-9a-fA-F]{4})"),
+    b"&#": re.compile(rb"&#[xX]0{0,4}([0-9a-fA-F]{1,6});|&#0{0,4}(?P<decimal>[0-9]{1,7});"),
     b"\\00": re.compile(rb"\\(00[0-9a-fA-F]{4})"),
 }
 _STYLED_POINT = re.compile(rb"\\(?![0-3][0-7]{2} )([0-9a-fA-F]{1,6}) (?=\\[0-9a-fA-F])|\\([2-7][0-9a-fA-F]) ")
@@ -426,7 +427,7 @@ def _points(raw: bytes, characters: _Bytes) -> list[tuple[int, int, int]]:
     if _IN_HEX[characters[np.flatnonzero(characters == ord("\\")) + 1]].any():
         forms.append(_STYLED_POINT)
     return [
-        (_before_backslashes(raw, match.start()), match.end(), _narrow_one(int(match[match.lastindex or 1], 16)))
+        (_before_backslashes(raw, match.start()), match.end(), _point(match[match.lastindex or 1], match.lastgroup))
         for form in forms
         for match in form.finditer(raw)
     ]
@@ -441,14 +442,13 @@ def _quoted(raw: bytes) -> list[tuple[int, int, int]]:
 
 
 @lru_cache(maxsize=1024)
-def _reference_value(reference: bytes) -> int | None:
-    """Return the value of a character reference, None for a name that no character has.
+def _point(digits: bytes, form: str | None) -> int:
+    return _narrow_one(int(digits, 10 if form else 16))
 
-    `html.unescape` gives nothing for controls, which count here.
-    """
-    if reference[1:2] == b"#":
-        digits = reference[2:-1]
-        return _narrow_one(int(digits[1:], 16) if digits[:1] in (b"x", b"X") else int(digits))
+
+@lru_cache(maxsize=1024)
+def _reference_value(reference: bytes) -> int | None:
+    """Return the value of a character reference, None for a name that no character has."""
     named = html.entities.html5.get(reference[1:].decode("ascii"), "")
     return _narrow_one(ord(named)) if len(named) == 1 else None
 

@@ -154,8 +154,12 @@ _DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2
 _LISTS = (
     (16, re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), re.compile(rb"[xX](..)")),
     (10, re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), re.compile(rb"(\d+)")),
+    (
+        16,
+        re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}"),
+        re.compile(rb"([0-9a-fA-F]{2})"),
+    ),
 )
-_PAIRS = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}")
 _WRAPPED = re.compile(rb"(?P<full>(?:[A-Za-z0-9+/]{60,76}\r?\n)+)(?:[A-Za-z0-9+/]{1,76}(?![\w+/-]))?")
 
 
@@ -170,13 +174,11 @@ def find_dumps(view: bytes) -> Iterator[tuple[int, int, bytes]]:
     for match in _DUMP.finditer(view) if b"0000000" in view else ():
         digits = b"".join(b"".join(line[1].split())[:32] for line in _DUMP_LINE.finditer(match[0]))
         yield from _show(match, bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
-    for base, form, number in _LISTS:
+    for base, form, number in _LISTS if _has_pairs(view) else _LISTS[:-1]:
         for match in form.finditer(view):
             numbers = [int(one, base) for one in number.findall(match[0])]
             if max(numbers) < 256:
                 yield from _show(match, bytes(numbers))
-    for match in _PAIRS.finditer(view) if _has_pairs(view) else ():
-        yield from _show(match, bytes.fromhex(match[0].replace(match["mark"], b"").decode("ascii")))
 
 
 def _show(match: re.Match[bytes], raw: bytes) -> Iterator[tuple[int, int, bytes]]:

@@ -90,7 +90,8 @@ class Tables:
             self._open(b"|", [b"name", b"value"])
         elif len(line) <= _LONGEST_HEADER:
             self._read_header(line)
-        return list(self._judge_statement(line)) if b"(" in line else []
+        statement = _STATEMENT.search(line, 0, 2 * _LONGEST_HEADER) if b"(" in line else None
+        return list(self._judge_statement(line, statement)) if statement else []
 
     @property
     def is_open(self) -> bool:
@@ -138,19 +139,18 @@ class Tables:
             if category:
                 yield start, end, category
 
-    def _judge_statement(self, line: bytes) -> Iterator[Found]:
+    def _judge_statement(self, line: bytes, statement: re.Match[bytes]) -> Iterator[Found]:
         """Read `insert into t (a, b) values (…), (…)`; the rows of `copy t (a, b) from stdin` follow on lines."""
-        for statement in _STATEMENT.finditer(line):
-            names = [name.strip(_MARKS + b"[]") for name in statement[1].split(b",")]
-            copied = statement[0].lower().endswith(b"stdin")
-            self._open(b"\t" if copied else b",", names)
-            for row in () if copied or not self._columns else _TUPLE.finditer(line, statement.end()):
-                start = row.start() + 1
-                cells = _split(row[0][1:-1], b",")
-                if len(cells) == self._width:
-                    yield from self._judge(line, [(first + start, last + start) for first, last in cells])
-            if not copied:
-                self._columns = {}
+        copied = statement[0].lower().endswith(b"stdin")
+        self._open(b"\t" if copied else b",", [name.strip(_MARKS + b"[]") for name in statement[1].split(b",")])
+        if copied or not self._columns:
+            return
+        for row in _TUPLE.finditer(line, statement.end()):
+            start = row.start() + 1
+            cells = _split(row[0][1:-1], b",")
+            if len(cells) == self._width:
+                yield from self._judge(line, [(first + start, last + start) for first, last in cells])
+        self._columns = {}
 
 
 def _judge_column(name: bytes) -> Promise:
