@@ -321,9 +321,6 @@ class Analysis:
     def evaluate(self, experiment_id: str, *, now_ms: int | None = None) -> Evaluation:
         """Judge an experiment, as `kaizen-analytics exp evaluate` does.
 
-        Args:
-            now_ms: The moment of the evaluation, in milliseconds since the Unix epoch; by default now.
-
         Raises:
             ExperimentError: it does not exist, or has not started.
             RepositoryError: its repository cannot be read.
@@ -396,9 +393,6 @@ class Analysis:
 
 def open_analysis(path: str | os.PathLike[str]) -> Analysis:
     """Open a store for analysis; in a notebook, results show themselves as tables from then on.
-
-    Args:
-        path: The store.
 
     Raises:
         StoreError: it is missing, damaged, or a file of kaizen-cli or another program.

@@ -50,7 +50,6 @@ def _start_ingest(folder: Path, environment: Mapping[str, str]) -> subprocess.Po
 
     Args:
         folder: Where the session ran; where it is gone, the nearest folder above it counts.
-        environment: The process environment.
 
     Raises:
         OSError: the log cannot be written, or the process cannot be started.

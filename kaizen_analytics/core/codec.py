@@ -61,9 +61,7 @@ def load(kind: type[_T], record: object, what: str = "The record") -> _T:
     """Return the value of type `kind` that `store` wrote as `record`.
 
     Args:
-        kind: A dataclass.
         record: Plain JSON types.
-        what: How an error names the record.
 
     Raises:
         RecordError: a field is missing, or has a value of another type or beyond its limits; the message names it.

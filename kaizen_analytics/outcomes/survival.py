@@ -55,7 +55,6 @@ def count_surviving(
     """Return how many lines of a commit, or of what one session wrote of it, are left at a later commit.
 
     Args:
-        repository: The repository.
         log: The history of the later commits, newest first (`Repository.read_log`).
         asked: For each later commit (a full id), whose lines to count there: those of a commit, or of a session in it,
             written as the commit, a space and the session.

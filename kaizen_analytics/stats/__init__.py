@@ -2,7 +2,7 @@
 
     distributions   the sampling distribution of a median, computed instead of simulated
     comparison      arrays become checked samples, a design becomes a level; what clusters do to precision
-    medians, ratios, proportions    one `Effect` from two arms
+    medians, means  one `Effect` from two arms: medians; means, ratios of totals and shares
     before_after    arms that are separated in time, beside their history
     sequential      when the data may be analysed, and at which level; several tests at once
     srm             sample ratio mismatch
@@ -15,9 +15,8 @@ from __future__ import annotations
 
 from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
+from kaizen_analytics.stats.means import mean_effect, proportion_effect
 from kaizen_analytics.stats.medians import median_effect
-from kaizen_analytics.stats.proportions import proportion_effect
-from kaizen_analytics.stats.ratios import mean_effect
 from kaizen_analytics.stats.sequential import Design, adjust_benjamini_hochberg, adjust_holm, sessions_within_plan
 from kaizen_analytics.stats.srm import RatioStatus, SampleRatio, check_sample_ratio
 

@@ -492,16 +492,12 @@ def _weigh(likelihood: FloatArray, taus: FloatArray) -> FloatArray:
 
 
 def _compute_drift(timeline: Timeline, scores: FloatArray, common: Sequence[int]) -> Drift | None:
-    """Return the step at the change with the history's own movement allowed for.
+    """Return the step at the change with the history's own movement allowed for; None where it cannot be told.
 
-    Args:
-        timeline: All sessions, history included, each on the side of the change on which it ran.
-        scores: A score for each session, shape (n,).
-        common: Strata that both arms hold. Any other gets a level of its own in each arm, so it informs the slope and
-            the wander but never the step.
+    A stratum that is not common gets a level of its own in each arm, so it informs the slope and the wander but never
+    the step. At least four weeks before the change and two after it are needed.
 
     Returns:
-        None with less than four weeks before or two weeks after the change, or where the step cannot be told from the
         strata.
     """
     cells = _Cells.of(timeline, scores, common)

@@ -51,7 +51,6 @@ class Precision:
         design_effect: Variance over the variance of as many independent sessions without covariate.
         degrees: Degrees of freedom of the variance; infinite without clusters.
         residuals: Shape (n,), what each session adds to the mean's error, before division by n.
-        n: Sessions.
         units: Independent units: clusters, or else sessions.
         skewness: Of the totals of the units.
     """
@@ -77,7 +76,6 @@ class ArmSample:
     """One arm's sessions.
 
     Attributes:
-        name: "control" or "treatment".
         values: Shape (n,), finite.
         clusters: Shape (n,), codes 0 .. g - 1 that both arms share; None without clusters.
         covariate: Shape (n,), finite; None without covariate.
@@ -288,7 +286,6 @@ class Comparison:
         cls,
         kind: EffectKind,
         arms: ArrayPair,
-        *,
         alpha: float,
         clusters: ArrayPair | None,
         covariate: ArrayPair | None,

@@ -90,7 +90,6 @@ class Shortage:
     """Why there is no interval.
 
     Attributes:
-        obstacle: What is missing.
         arm: `control`, `treatment`, or `smaller` (arm) for TOO_EARLY.
         found: Sessions or clusters of the arm; for CONSTANT the value that its sessions share, for UNEQUAL_CLUSTERS the
             sessions of the largest cluster.
@@ -164,9 +163,6 @@ class Effect:
     """What the treatment did, compared with the control.
 
     Attributes:
-        kind: What of the two arms is compared.
-        control: The control arm.
-        treatment: The treatment arm.
         difference: Treatment minus control, in the metric's unit; None when there is no interval at all.
         percent: Percent change, -12.5 being 12.5 % lower under treatment; None also where the control is not clearly
             above zero.
@@ -174,8 +170,6 @@ class Effect:
             and is compared with `nominal_alpha`.
         alpha: Effective level of both intervals: smaller than `nominal_alpha` under a sequential design.
         nominal_alpha: The level that was asked for; None means `alpha`.
-        shortage: Why there is no interval.
-        design: When the data may be analysed.
         information: Share of the planned information at hand, under a sequential design.
         split: Which sessions the arms are, where no experiment assigned them.
         tails: Distribution of the percent change; None when there is no percent change. It is not compared or stored.
@@ -203,7 +197,6 @@ class Effect:
         analysis; under a sequential design the interval decides, not this number.
 
         Args:
-            percent: Signed percent change, such as -10.
             direction: INCREASE counts changes of at least `percent`, DECREASE changes of at most `percent`.
 
         Returns:

@@ -70,9 +70,7 @@ def median_effect(
     >>> effect.difference
     Interval(estimate=-5.0, low=-8.0, high=-2.0)
     """
-    comparison = Comparison.read(
-        EffectKind.MEDIAN, (control, treatment), alpha=alpha, clusters=clusters, covariate=covariate, design=design
-    )
+    comparison = Comparison.read(EffectKind.MEDIAN, (control, treatment), alpha, clusters, covariate, design)
     if (shortage := comparison.shortage()) is not None:
         return comparison.without_interval(shortage)
     samples = comparison.samples
@@ -104,9 +102,7 @@ def median_reaches(
     >>> median_reaches([10, 11, 12, 13, 14, 15, 16], [5, 6, 7, 8, 9, 10, 11], -10)
     True
     """
-    comparison = Comparison.read(
-        EffectKind.MEDIAN, (control, treatment), alpha=alpha, clusters=clusters, covariate=None, design=design
-    )
+    comparison = Comparison.read(EffectKind.MEDIAN, (control, treatment), alpha, clusters, None, design)
     samples = comparison.samples
     if comparison.shortage() is not None:
         return False
@@ -239,8 +235,6 @@ class MedianPair:
     """The joint distribution of the two arms' medians.
 
     Attributes:
-        control: Distribution of the control median.
-        treatment: Distribution of the treatment median.
         correlation: Correlation of their normal scores, from clusters that hold both arms.
     """
 

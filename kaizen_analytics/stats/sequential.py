@@ -47,7 +47,6 @@ class Design:
     """When an experiment may be analysed, fixed before its data arrive.
 
     Attributes:
-        kind: When the data may be analysed.
         planned_n: Sessions per arm at the planned end. Required by PLANNED. OPEN is tightest near it.
         planned_control_n: Sessions of the control arm at the planned end, when they differ from `planned_n`, as for
             a control arm that lies in the past.
@@ -107,10 +106,6 @@ class Design:
         would be wrong whenever one arm is further along than the other. `design_effect` turns the plan's sessions into
         independent ones; where it was expected too large, or a covariate sharpens the data, the planned design counts
         sessions instead, because information beyond the plan would let it err too often.
-
-        Args:
-            independent: How many independent sessions each arm is worth.
-            sessions: Sessions of each arm.
         """
         share = _precision(*independent) / _precision(*self.planned) * self.design_effect
         return self._bound(share, _precision(*sessions) / _precision(*self.planned))
@@ -203,9 +198,7 @@ def adjust_p_value(design: Design, p_value: float, alpha: float, information: fl
 
     Args:
         design: When the data may be analysed.
-        p_value: Two-sided p value of a single analysis.
         alpha: Nominal level at which the open design was tuned.
-        information: Share of the planned information at hand.
 
     >>> round(adjust_p_value(Design(kind=DesignKind.PLANNED, planned_n=100), 0.02, 0.05, 1.0), 6)
     0.04

@@ -40,7 +40,6 @@ class SampleRatio:
     Attributes:
         n_control: Control sessions, or units where these were drawn.
         n_treatment: Treatment sessions, or units.
-        expected_share: Declared share of the treatment.
         p_value: Chance of a split at least this unlikely.
         status: INVALID below 0.001, WARN below 0.01.
     """
