@@ -112,8 +112,8 @@ def _doctor(
         "store": str(path),
         "passed": not broken,
         "checks": [result.to_json() for result in results],
-        "only_stored": asdict(only_stored),
-        "not_stored": asdict(pending),
+        "only_stored": only_stored._asdict(),
+        "not_stored": pending._asdict(),
     }
     yield document, int(broken)
     for result in failed:

@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from kaizen_analytics.core.errors import RepositoryError, did_you_mean
 
@@ -49,16 +49,14 @@ _BAD_LINK = re.compile(r"(?:symlink|dangling|loop|notdir) \d+")
 _REFLOG_LINE = re.compile(r"([0-9a-f]{40,64}) .*@\{(\d+)\}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ancestry:
+class Ancestry(NamedTuple):
     """How one commit relates to the target commits; a commit is its own ancestor and its own descendant."""
 
     ancestor_of: frozenset[str]
     descendant_of: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BranchHistory:
+class BranchHistory(NamedTuple):
     """Where one branch pointed over time.
 
     `moves` are the entries of its reflog and `commits` the first-parent commits of its tip, both as
@@ -80,8 +78,7 @@ class BranchHistory:
         return _last_before(self.moves, at_s) or _last_before(self.commits, at_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedCommit:
+class LoggedCommit(NamedTuple):
     """A commit of a log; `at_s` is its committer's time in seconds since the epoch."""
 
     commit: str

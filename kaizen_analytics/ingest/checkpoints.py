@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.ingest.rows import insert_rows
 from kaizen_analytics.store.sql import damaged
@@ -20,8 +18,7 @@ PARSER_VERSION = 9
 """Raise it when a parser reads the same bytes differently: every file is then read again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(NamedTuple):
     """One row of `ka_files`.
 
     `session_id` is the session that the file is a part of; `stored_as` is the same where that session has rows, and
@@ -50,8 +47,9 @@ class Checkpoint:
         return seen == (source.size_bytes, source.mtime_ns, PARSER_VERSION)
 
 
-_NAMES = tuple(field.name for field in fields(Checkpoint))
-_COLUMNS = ", ".join(_NAMES)
+_COLUMNS = ", ".join(Checkpoint._fields)
+_TEXTS = frozenset({"path", "agent", "session_id", "stored_as", "prefix_hash"})
+_OBJECTS = frozenset({"rejects", "state", "tally"})
 _NOTHING = "{}"
 
 
@@ -62,10 +60,10 @@ def _read_object(cell: str) -> dict[str, Any]:
     return found
 
 
-_READERS: dict[str, Callable[[str], Any]] = {"int": int, "str": str, "str | None": str}
-_READ: list[Callable[[str], Any]] = [_READERS.get(str(field.type), _read_object) for field in fields(Checkpoint)]
-_PATH = _NAMES.index("path")
-_cells_of = attrgetter(*_NAMES)
+_READ: list[Callable[[str], Any]] = [
+    _read_object if name in _OBJECTS else str if name in _TEXTS else int for name in Checkpoint._fields
+]
+_PATH = Checkpoint._fields.index("path")
 
 
 def load_checkpoints(store: Store) -> dict[str, Checkpoint]:
@@ -119,7 +117,7 @@ def save_checkpoints(store: Store, rows: Sequence[Checkpoint]) -> None:
     """
     ids = json.dumps([row.id for row in rows])
     store.native("delete from ka_files where id in (select value from json_each(?)) returning 1", ids)
-    insert_rows(store, "ka_files", _NAMES, [tuple(map(_write_cell, _cells_of(row))) for row in rows])
+    insert_rows(store, "ka_files", Checkpoint._fields, [tuple(map(_write_cell, row)) for row in rows])
 
 
 def _write_cell(cell: object) -> object:

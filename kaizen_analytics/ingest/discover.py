@@ -11,7 +11,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.errors import ConfigError, did_you_mean
 from kaizen_analytics.ingest.records import LAST_MS, Agent
@@ -95,16 +95,14 @@ class Source:
         return name.removesuffix(".jsonl").removesuffix(_DOCUMENT_SUFFIX).removesuffix(_TEXT_SUFFIX)
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(NamedTuple):
     """A folder that one agent keeps its transcripts under."""
 
     path: Path
     agent: Agent
 
 
-@dataclass(frozen=True, slots=True)
-class PassedOver:
+class PassedOver(NamedTuple):
     """A file or a folder that could hold sessions and was not read."""
 
     path: Path

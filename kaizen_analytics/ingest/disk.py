@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.ingest.checkpoints import load_checkpoints
@@ -30,8 +29,7 @@ _HEAD_BYTES = 65_536
 _CWD = re.compile(rb'"cwd":\s*("(?:[^"\\]|\\.)*")')
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """What lives only in the store: sessions of which no file holds anything, and the events that files lost."""
 
     sessions: int = 0
@@ -39,8 +37,7 @@ class Kept:
     prompts: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """Transcripts that are not stored, or grew since. `deleted_at_ms` is when Claude Code deletes the first of them."""
 
     files: int

@@ -152,7 +152,7 @@ def write_report(event: Event) -> str:
     """Return what a copy of a response says of its tokens, as `ka_records` keeps it.
 
     >>> write_report(Event(None, 5, "Message", {}, tokens=Tokens(1, 0, 0, 2, None), stop_reason="end_turn"))
-    '[1,0,0,2,null,0,"end_turn"]'
+    '[1,0,0,2,null,0,0,"end_turn"]'
     """
     return orjson.dumps((*(event.tokens or ()), event.stop_reason)).decode()
 

@@ -20,7 +20,7 @@ from functools import cache, cached_property
 from importlib.util import find_spec
 from operator import mul
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.times import CALENDAR_MS, DAY_MS
@@ -82,8 +82,7 @@ _FIELD_OF_KEY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Rate:
+class _Rate(NamedTuple):
     """Dollars per million tokens, by the size of the response's input: (tokens above which it holds, price)."""
 
     steps: tuple[tuple[int, Decimal], ...]

@@ -91,8 +91,7 @@ class Malformed(Exception):  # noqa: N818 - control flow inside a parser, not an
         self.detail = detail
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(NamedTuple):
     """One line that was not, or not wholly, understood.
 
     `line` counts from 1 and `offset` is the line's first byte; `detail` names the field, never its content.
@@ -165,8 +164,7 @@ class Event:
     rules: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTotals:
+class OwnTotals(NamedTuple):
     """What an agent says that a session used, sub-agents included, when a run of it ended.
 
     `models` are the tokens by model; `at_ms` is the time of the record before, and `n_events` how many events preceded.

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.ingest.discover import Root, Source, discover, find_roots, look_at
@@ -34,8 +33,7 @@ _WALK_EVERY = 5
 """Idle seconds between two walks over everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveEvent:
+class LiveEvent(NamedTuple):
     """One event that was just stored; `columns` are those of the table `events`. `completed`: it was known before."""
 
     agent: Agent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -551,7 +551,7 @@ class Batch:
     def _gone_checkpoint(self, row: Checkpoint) -> Checkpoint:
         session = self._sessions[row.session_id]
         leads = not session.works and session.files[0] is row
-        return replace(row, stored_as=row.session_id if session.entries else None, tally=session.tally if leads else {})
+        return row._replace(stored_as=row.session_id if session.entries else None, tally=session.tally if leads else {})
 
 
 def _without_former_selves(session: _Session, kept: list[_Entry]) -> list[_Entry]:

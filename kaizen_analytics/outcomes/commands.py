@@ -11,10 +11,9 @@ import re
 import shlex
 import tomllib
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics import __version__
 
@@ -36,8 +35,7 @@ _FILTERS = ("head", "grep", "rg", "awk", "sed", "cut", "wc", "sort", "uniq", "jq
 _NESTED = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CommandFacts:
+class _CommandFacts(NamedTuple):
     """What one shell command was for."""
 
     check: str | None = None
@@ -51,8 +49,7 @@ class _CommandFacts:
     opens_pull_request: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _SimpleCommand:
+class _SimpleCommand(NamedTuple):
     """One simple command: its words, what stands before and after it, and what its output goes through."""
 
     words: tuple[str, ...]
@@ -61,8 +58,7 @@ class _SimpleCommand:
     piped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _CheckRules:
+class _CheckRules(NamedTuple):
     """The rules of `checks.toml`; patterns of words by kind and first word, in the order test, build, lint, types.
 
     `digest` changes with the rules and with the version of this package.
@@ -77,7 +73,7 @@ class _CheckRules:
     idle: frozenset[str]
     harmless: frozenset[str]
     digest: str
-    kinds: tuple[str, ...] = field(default=("test", "build", "types", "lint"))
+    kinds: tuple[str, ...] = ("test", "build", "types", "lint")
 
 
 @cache
@@ -202,10 +198,10 @@ def _split(command: str, depth: int) -> Iterator[_SimpleCommand]:
         if script is None or not depth:
             yield _SimpleCommand(tuple(words), before, end if piped else after, tuple(piped))
             continue
-        inner = [replace(part, piped=(*part.piped, *piped)) for part in _split(script, depth - 1)]
+        inner = [part._replace(piped=(*part.piped, *piped)) for part in _split(script, depth - 1)]
         for number, part in enumerate(inner):
             first, last = number == 0, number == len(inner) - 1
-            yield replace(part, before=before if first else part.before, after=end if last else part.after)
+            yield part._replace(before=before if first else part.before, after=end if last else part.after)
 
 
 def _tokens(command: str) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -22,8 +21,7 @@ _MARGIN_S = 86_400
 """A rebase may set a commit's time a little before that of its original."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Landing:
+class Landing(NamedTuple):
     """What became of one commit.
 
     `landed_as` is the commit of the default branch that holds the change: itself, or a copy by rebase, cherry-pick or
@@ -36,8 +34,7 @@ class Landing:
     reverted: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DefaultBranch:
+class DefaultBranch(NamedTuple):
     """The branch that work lands on, with its history, newest commit first."""
 
     tip: str
@@ -179,8 +176,7 @@ def _ancestors(commit: str, parents: Mapping[str, Sequence[str]]) -> set[str]:
     return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionWork:
+class SessionWork(NamedTuple):
     """When and where a session worked; times in milliseconds since the Unix epoch, both ends included."""
 
     session_id: str

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from operator import neg
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.core.errors import RepositoryError
 from kaizen_analytics.core.folders import folder_prefix
@@ -331,8 +331,7 @@ class _Question:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Note:
+class _Note(NamedTuple):
     """The note of one commit: its id, and the lines that sessions wrote."""
 
     blob: str

@@ -6,8 +6,7 @@ line once: how far it was read is committed together with what was read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.hook import parse_record
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 _ROWS_PER_STATEMENT = 500
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
+class Draw(NamedTuple):
     """What the lot decided for one session.
 
     `unit` is what was drawn (a session, day, branch or user). `arm` is None for a session that takes no part, and

@@ -7,8 +7,8 @@ refuse to change an experiment whose sample is frozen, and never overwrite a row
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import (
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.store.sql import Row
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(NamedTuple):
     """A stored experiment that does not parse; it is reported and never overwritten."""
 
     id: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import find_home
@@ -21,8 +20,7 @@ KAIZEN_NAME = "kaizen.db"
 """The file of kaizen-cli, beside the store of the same workspace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A store's file, and the one workspace whose sessions it takes (None: all workspaces)."""
 
     path: Path

@@ -6,9 +6,8 @@ write lock first, and two processes may start at once. No table of kaizen-cli's 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.errors import StoreError
 
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.store.sql import Row
 
 
-@dataclass(frozen=True, slots=True)
-class Migration:
+class Migration(NamedTuple):
     """One step of the schema: a file of `migrations/`, in SQLite's SQL and without a single quote (see `script`)."""
 
     version: int

@@ -13,8 +13,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kaizen_analytics.core.errors import StoreError
 
@@ -193,8 +192,7 @@ _MOST = 100
 """How many bad cells of a table are looked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class BadCell:
+class BadCell(NamedTuple):
     """One value that is not of the declared type, or (`is_text`) not UTF-8; `row_id` is SQLite's rowid."""
 
     table: str
