@@ -44,7 +44,7 @@ _ATTRIBUTES = (
     "organisation",
     "session",
 )
-_COLUMN_OF = {"model": "model_name", "user": "user_name", "session": "session_id"}
+_COLUMN_OF = {"branch": "branch_then", "model": "model_name", "user": "user_name", "session": "session_id"}
 _KEYS = (*_PERIODS, *_WINDOWS_MS, "group", *_ATTRIBUTES)
 """What usage can be grouped by."""
 
@@ -52,14 +52,14 @@ RESPONSES = Query(
     path="usage/responses.sql",
     schema={
         **columns(
-            text="session_id agent model_name workspace branch pull_request user_name organisation",
+            text="session_id agent model_name workspace branch branch_then pull_request user_name organisation",
             whole=" ".join(("ts_ms", *TOKEN_COLUMNS, "cost_usd_e6")),
         ),
         "is_unreliable": pl.Boolean(),
     },
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
 )
-"""Every response of a period: when, whose, and what it used."""
+"""Every response of a period: when, whose, and what it used; `branch` is its session's, `branch_then` its own."""
 
 TOOL_CALLS = Query(
     path="usage/tool_calls.sql",

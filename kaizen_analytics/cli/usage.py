@@ -94,8 +94,8 @@ def _usage(
 ) -> Iterator[object]:
     """Show what was used: tokens by kind, and cost.
 
-    A response counts at its own time and under its own model. A sub-agent's responses count with the session that
-    started it. Costs are list prices; "priced" is the share of the tokens whose model has one.
+    A response counts at its own time and under its own model and branch. A sub-agent's responses count with the
+    session that started it. Costs are list prices; "priced" is the share of the tokens whose model has one.
     """
     now_ms = read_clock()
     zone = choose_timezone(timezone)

@@ -314,8 +314,8 @@ class _Walk:
 
     def _take(self, path: Path, agent: Agent) -> None:
         if not _wanted(path, agent):
-            if ".jsonl" in path.name and not _uncompressed(path.name).endswith(".jsonl"):
-                self._pass_over(path, "a transcript with something behind .jsonl in its name")
+            if ".jsonl" in path.name.lower() and not _uncompressed(path.name).endswith(".jsonl"):
+                self._pass_over(path, "a transcript whose name does not end in .jsonl")
             return
         try:
             facts = path.stat()

@@ -150,7 +150,7 @@ class Ingest:
             if row := self._rows.get(str(source.path)):
                 summary.add_file(row)
                 found[source.agent, row.stored_as or ""] = None
-                torn = 0 < row.read_bytes < row.size_bytes and not source.is_database
+                torn = 0 < row.read_bytes < source.size_bytes and not source.is_database
                 summary.waiting += torn
         for path, row in self._rows.items():
             if path.rpartition("#")[0] in databases:

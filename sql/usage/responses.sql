@@ -19,6 +19,8 @@ owned as (
         coalesce(responses.own_model, sessions.model) as model_name,
         sessions.workspace,
         sessions.branch,
+        -- A session may move to another branch.
+        coalesce(nullif(ka_places.branch, 'HEAD'), sessions.branch) as branch_then,
         ka_outcomes.pull_request,
         attributes.user as user_name,
         attributes.organisation,
@@ -34,6 +36,8 @@ owned as (
         on responses.session_id = sessions.id
     inner join session_roots
         on responses.session_id = session_roots.session_id
+    asof left join ka_places
+        on responses.session_id = ka_places.session_id and responses.seq >= ka_places.seq
     left join ka_session_attributes as attributes
         on responses.session_id = attributes.session_id
     left join ka_outcomes

@@ -64,12 +64,12 @@ def test_only_regular_files_count_and_the_others_are_named(tmp_path):
     assert passed_over(tmp_path) == [("pipe.jsonl", "not a regular file"), odd]
 
 
-@pytest.mark.parametrize("ending", [".bak", "~", ".orig", ".lz4"])
-def test_a_transcript_under_another_ending_is_named(tmp_path, ending):
-    claude_file(tmp_path, "s1", b"").with_name(f"s1.jsonl{ending}").touch()
+@pytest.mark.parametrize("name", ["s1.jsonl.bak", "s1.jsonl~", "s1.jsonl.orig", "s1.jsonl.lz4", "s2.JSONL"])
+def test_a_transcript_under_another_ending_is_named(tmp_path, name):
+    claude_file(tmp_path, "s1", b"").with_name(name).touch()
 
     assert names(tmp_path) == ["s1.jsonl"]
-    assert passed_over(tmp_path) == [(f"s1.jsonl{ending}", "a transcript with something behind .jsonl in its name")]
+    assert passed_over(tmp_path) == [(name, "a transcript whose name does not end in .jsonl")]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "z.jsonl"])

@@ -136,9 +136,13 @@ def test_a_response_whose_lines_arrive_in_two_runs_is_completed(store, home):
     assert (summary.tokens["tokens_out"], summary.unreliable_responses, summary.responses) == (50, 0, 1)
 
 
-def test_a_torn_last_line_waits_for_its_rest(store, home):
+@pytest.mark.parametrize("whole", [0, 2])
+def test_a_torn_last_line_waits_for_its_rest(store, home, whole):
     content = lines(*conversation("s1"))
-    path = claude_file(home, "s1", content[:-20])
+    path = claude_file(home, "s1", lines(*conversation("s1")[:whole]) or content[:-20])
+    if whole:  # and nothing but the beginning of a line came since
+        ingest(store, home)
+        path.write_bytes(path.read_bytes() + b'{"type":')
     assert ingest(store, home).agents[Agent.CLAUDE_CODE].waiting == 1
     path.write_bytes(content)
 

@@ -35,6 +35,7 @@ from kaizen_analytics.ingest.pipeline import run_ingest
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.frames import list_sessions
 from kaizen_analytics.store.location import find_workspace
+from kaizen_analytics.usage import RESPONSES, Chosen, compute_usage
 
 
 @pytest.fixture
@@ -221,6 +222,8 @@ def test_branch_and_folder_belong_to_events(store, home, repo):
         ("3", str(repo), "two"),
         ("4", str(repo), "one"),
     ]
+    used = compute_usage(Chosen().read(RESPONSES, store), ["branch"], timezone="UTC")
+    assert used.select("branch", "responses").rows() == [("one", 2), ("two", 3)]
 
 
 def test_a_folder_of_six_thousand_bytes_stops_nothing(store, home):
