@@ -16,7 +16,7 @@ import sys
 import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 from typer.main import get_command
@@ -140,26 +140,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        _print_error(_describe_fault(error), 74)
+        told = error.strerror or str(error)
+        _print_error(f"{told}." if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: {told}.", 74)
         sys.exit(74)
 
 
-def _print_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,  # noqa: ARG001 - the form that `warnings` asks for
-    lineno: int,  # noqa: ARG001
-    file: TextIO | None = None,  # noqa: ARG001
-    line: str | None = None,  # noqa: ARG001
-) -> None:
+def _print_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
     if issubclass(category, StoreWarning):
         print_note(f"warning: {message}", file=sys.stderr)
-
-
-def _describe_fault(error: OSError) -> str:
-    """Return what the system refused, with the file that it was about where there is one."""
-    told = error.strerror or str(error)
-    return f"{told}." if error.filename is None else f"{os.fsdecode(error.filename)[:200]}: {told}."
 
 
 def _print_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

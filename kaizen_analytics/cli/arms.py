@@ -38,8 +38,7 @@ from kaizen_analytics.store.experiments import get_experiment
 from kaizen_analytics.store.frames import find_session
 
 AssignOption = Annotated[
-    str | None,
-    typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn."),
+    str | None, typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn.")
 ]
 app = typer.Typer()
 

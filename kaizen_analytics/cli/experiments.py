@@ -51,7 +51,7 @@ from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
 from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document, power_document
-from kaizen_analytics.pages.summary import render_box, render_text
+from kaizen_analytics.pages.summary import render_box, summarise
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.proposal import Proposal, open_proposal
 from kaizen_analytics.stats import DesignKind
@@ -428,11 +428,7 @@ def _show(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[o
 
 @command(app, "evaluate", "exp evaluate 3f2a --json")
 def _evaluate(
-    experiment_id: IdArgument,
-    *,
-    store: StoreOption = None,
-    source: LakeOptions,
-    share: ShareOption = False,
+    experiment_id: IdArgument, *, store: StoreOption = None, source: LakeOptions, share: ShareOption = False
 ) -> Iterator[object]:
     """Judge an experiment now; a concluded one as it was frozen.
 
@@ -553,7 +549,7 @@ def _power(
         progress=None if "--json" in sys.argv else lambda line: typer.echo(line, err=True),
     )
     yield power_document(table)
-    print_page(render_text(table))
+    print_page(summarise(table))
 
 
 def _read_scope(scope: _ScopeOptions) -> tuple[tuple[str, ...], str | None]:

@@ -73,11 +73,7 @@ def _install(
     """
     command = hook_command(is_project=project, home=os.environ.get("KAIZEN_HOME"))
     _change(
-        agent,
-        lambda file: plan_install(file, command, parts, ingest=ingest),
-        project=project,
-        yes=yes,
-        as_json=as_json,
+        agent, lambda file: plan_install(file, command, parts, ingest=ingest), project=project, yes=yes, as_json=as_json
     )
 
 

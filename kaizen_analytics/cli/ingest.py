@@ -288,11 +288,7 @@ def _outcomes(
     now_ms = read_clock()
     with open_store(store) as opened, Bar("Reading repositories") as bar:
         found = update_outcomes(
-            opened,
-            now_ms=now_ms,
-            since_ms=parse_optional_time(since, now_ms),
-            workspace=workspace,
-            progress=bar.show,
+            opened, now_ms=now_ms, since_ms=parse_optional_time(since, now_ms), workspace=workspace, progress=bar.show
         )
     yield {"outcomes": [{name: getattr(one, name) for name in _OUTCOMES} for one in found]}
     telling = [one for one in found if one.checks or one.commits or one.pull_request]

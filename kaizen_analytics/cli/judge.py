@@ -100,7 +100,7 @@ def _judge(
         digest, blocks = hashlib.sha256(b"".join(data)).hexdigest(), [page, Block(data=document)]
         write_file(output, render_page(blocks, "Runs from elsewhere", output.stem, digest, read_clock()).encode())
     yield document if output is None else {**document, "file": str(output)}
-    print_page(page.plain)
+    print_page(page)
     if output is not None:
         print(f"\nWrote {output}")
 

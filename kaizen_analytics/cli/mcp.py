@@ -26,8 +26,7 @@ def _mcp(
     *,
     store: StoreOption = None,
     full: Annotated[
-        bool,
-        typer.Option("--full", help="Show names and texts as they are: whoever runs the model may read them."),
+        bool, typer.Option("--full", help="Show names and texts as they are: whoever runs the model may read them.")
     ] = False,
 ) -> None:
     """Answer a coding agent's questions over MCP.

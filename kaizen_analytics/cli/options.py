@@ -30,8 +30,7 @@ StoreOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 ShareOption = Annotated[
-    bool,
-    typer.Option("--share", help="Redact secrets and identities, and write nothing in which one is left."),
+    bool, typer.Option("--share", help="Redact secrets and identities, and write nothing in which one is left.")
 ]
 
 

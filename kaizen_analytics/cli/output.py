@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import textwrap
+from dataclasses import replace
 from itertools import takewhile
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -17,11 +18,12 @@ from kaizen_analytics.core.words import escape_json
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from kaizen_analytics.pages.blocks import Block
+
 _GAP = 2
 _TIME = re.compile(r"\d{4}-\d\d-\d\d")
 _WHOLE = frozenset({"id", "run", "session", "fingerprint", "model"})
 """Columns whose texts are given to another command as they are, and so are never shortened."""
-_COLUMN = re.compile(r" {2,}")
 _SHORTEST_TEXT = 12
 """A column of text is shortened to no less than this, so that its beginning and end can still be told apart."""
 
@@ -209,34 +211,28 @@ def print_table(
         print_note(f"Not shown at this width: {', '.join(dropped)}.")
 
 
-def print_page(text: str) -> None:
+def print_page(block: Block) -> None:
     """Print the plain form of a page: as it is into a pipe; on a terminal, sentences and tables fit the width.
 
-    >>> print_page("A title")
-    A title
+    >>> from kaizen_analytics.pages.blocks import paragraph
+    >>> print_page(paragraph("All is well."))
+    All is well.
     """
-    for number, part in enumerate(text.split("\n\n")):
+    for number, part in enumerate(block.parts):
         if number:
             print()
-        lines = part.split("\n")
-        head = list(takewhile(lambda line: not _COLUMN.search(line), lines))
-        if head:
-            print_note("\n".join(head))
-        if rest := lines[len(head) :]:
-            _print_set(rest)
-
-
-def _print_set(lines: Sequence[str]) -> None:
-    """Print a table that is set in columns already, again so that it fits the terminal."""
-    width, longest = terminal_width(), max(map(len, lines))
-    if width is None or longest <= width:
-        print(*map(clean, lines), sep="\n")
-        return
-    blank = "".join("x" if any(line.ljust(longest)[at] != " " for line in lines) else " " for at in range(longest))
-    places = [match.span() for match in re.finditer(r"x+(?: x+)*", blank)]
-    header, *rows = [[line[start:end].strip() for start, end in places] for line in lines]
-    widest = max(range(len(places)), key=lambda column: max(len(row[column]) for row in rows) if rows else 0)
-    print_table(header, rows, wrapped=header[widest])
+        if isinstance(part, str):
+            print_note(part)
+            continue
+        if part.caption:
+            print_note(part.caption)
+        header, *rows = part.lines
+        text, width = str(replace(part, caption="")), terminal_width()
+        if width is None or max(map(len, text.split("\n"))) <= width:
+            print(text)
+        else:
+            widest = max(header, key=lambda name: max((len(row[header.index(name)]) for row in rows), default=0))
+            print_table(header, rows, wrapped=widest)
 
 
 def _cell(value: object) -> str:

@@ -122,7 +122,7 @@ def _show(
     found = codec.read(Finding, stored.finding, f"The stored finding {stored.id}")
     if not patch:
         yield codec.plain(found)
-        print_page(show(found).plain)
+        print_page(show(found))
         return
     root = Path(found.repository if repository is None else repository)
     if not root.is_dir():
@@ -197,7 +197,7 @@ def _print(result: Retro, names: tuple[str, ...], out: Path | None, *, as_json: 
     elif names:
         print(_RENDERERS[names[0]](result), end="")
     else:
-        print_page(whole(result).plain)
+        print_page(whole(result))
 
 
 def _render_json(result: Retro) -> str:
@@ -228,10 +228,7 @@ def _guidance(
     repository, root = choose_scope(location, workspace)
     with Store.open(location.path, read_only=True, ours=True) as opened:
         result = compute_guidance(
-            opened,
-            last_days(days, read_clock(), choose_timezone(None)),
-            root=root,
-            repository=repository,
+            opened, last_days(days, read_clock(), choose_timezone(None)), root=root, repository=repository
         )
     yield result.to_json()
     if not result.items:

@@ -16,7 +16,7 @@ from kaizen_analytics.cli.times import render_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.exports.project import ID_DIGITS
-from kaizen_analytics.redact import Category, Redactor
+from kaizen_analytics.redact import Category
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.store.frames import (
     INSTRUCTIONS,
@@ -102,21 +102,16 @@ def _search(
         path = opened.path
     if share:
         redactor = prepare_share([path]).redactor
-        found = [
-            row | {"session_id": _pseudonym(redactor, row["session_id"]), "text": redactor.redact(row["text"])}
-            for row in found
-        ]
+        for row in found:
+            session = row["session_id"].encode("utf-8", "surrogatepass")  # exports have it in their column `session`
+            row["session_id"] = redactor.pseudonyms.name(Category.NAME, session, digits=ID_DIGITS)
+            row["text"] = redactor.redact(row["text"])
     yield {"matches": found}
     rows = [(row["session_id"], render_time(row["ts_ms"]), row["place"], _around(row["text"], text)) for row in found]
     print_table(("session", "time (UTC)", "place", "text"), rows[:limit], droppable=("place", "time (UTC)"))
     sessions = len({row["session_id"] for row in found})
     more = f"; {limit} are shown" if len(found) > limit else ""
     print_note(f"{len(found):,} places in {sessions:,} sessions{more}.")
-
-
-def _pseudonym(redactor: Redactor, session: str) -> str:
-    """Return the name of a session in everything that leaves; exports have it in their column `session`."""
-    return redactor.pseudonyms.name(Category.NAME, session.encode("utf-8", "surrogatepass"), digits=ID_DIGITS)
 
 
 def _around(text: str, wanted: str) -> str:
@@ -183,19 +178,16 @@ def _draw_tree(node: SessionNode) -> list[str]:
         "" if node.cost_usd is None else f"${node.cost_usd:,.2f}",
     ]
     lines = [clean("  ".join(filter(None, facts)))]
-    below: list[list[str]] = [[_describe_tool(*tool)] for tool in node.tools]
+    below = []
+    for tool, calls, failures, seconds in node.tools:
+        took = "" if seconds is None else f", {seconds:,.1f} s"
+        below.append([clean(f"{tool}: {counted(calls, 'call')}{f', {failures:,} failed' if failures else ''}{took}")])
     below += [_draw_tree(child) for child in node.children]
     for place, block in enumerate(below):
         last = place == len(below) - 1
         lines.append(f"{'└─' if last else '├─'} {block[0]}")
         lines += [f"{'  ' if last else '│ '} {line}" for line in block[1:]]
     return lines
-
-
-def _describe_tool(tool: str, calls: int, failures: int, seconds: float | None) -> str:
-    failed = f", {failures:,} failed" if failures else ""
-    took = "" if seconds is None else f", {seconds:,.1f} s"
-    return clean(f"{tool}: {counted(calls, 'call')}{failed}{took}")
 
 
 def _listed(row: Mapping[str, Any]) -> tuple[object, ...]:

@@ -406,11 +406,7 @@ _LAKE_TABLES = (
         _count("seq", "its place in the session"),
         _moment("ts_ms", "when it happened"),
         _count("ts_exact", "1: by the transcript's own clock"),
-        _choice(
-            "kind",
-            "what happened",
-            words=("ToolCall", "ToolResult", "Message", "Error", "Hook", "Lifecycle"),
-        ),
+        _choice("kind", "what happened", words=("ToolCall", "ToolResult", "Message", "Error", "Hook", "Lifecycle")),
         _word("tool", "the tool, always a pseudonym", "the event is no tool call or result"),
         *(_count(name, name.replace("_", " "), "the event carries none", unit="tokens") for name in _TOKENS),
         _count("cost_usd_e6", "cost", "no usage, or no price", unit="USD/1,000,000"),

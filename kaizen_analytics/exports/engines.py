@@ -105,7 +105,7 @@ class SparkEngine:
             socket.create_connection((parts.hostname or "", parts.port or _SPARK_PORT), timeout=10).close()
         except (OSError, ValueError) as error:
             raise QueryError(
-                f"No Spark Connect server answers at {self.address}: {error}. Start one, or correct --spark-remote.",
+                f"No Spark Connect server answers at {self.address}: {error}. Start one, or correct --spark-remote."
             ) from error
 
     @contextmanager

@@ -83,16 +83,26 @@ def deliver(made: Export, to: str, form: Format | None, scanner: Scanner) -> tup
     True
     """
     parts = urlsplit(to)
-    if "://" in to and parts.scheme.lower() != "file":
-        return _upload(made, to, form, scanner)
+    is_remote = "://" in to and parts.scheme.lower() != "file"
+    if is_remote and parts.scheme.lower() not in _SCHEMES:
+        raise ConfigError(f"--to names a {parts.scheme} URL; expected one of {', '.join(_SCHEMES)}, or a file.")
+    if is_remote and parts.password:
+        raise ConfigError("--to holds credentials; leave them to the environment variables of the object store.")
     path = Path(unquote(parts.path) if "://" in to else to).expanduser()
-    is_folder = to == "-" or to.endswith("/") or path.is_dir()
-    chosen = form or (_require_form(to) if is_folder else _parse_format(path, Format))
-    data = _encode_checked(made, chosen, scanner)
+    is_folder = to == "-" or to.endswith("/") or (not is_remote and path.is_dir())
+    if is_folder and form is None:
+        raise ConfigError(f"--to {to} does not name a format; add --format md, json, csv or parquet.")
+    chosen = form or _parse_format(path, Format)
+    name = f"{made.table.name}.{chosen.value}"
+    data = encode(made, chosen)
+    refuse_leaks({name: data}, scanner)
     if to == "-":
         return None, data
-    if is_folder:
-        path /= f"{made.table.name}.{chosen.value}"
+    if is_remote:
+        folder, _, given = to.rpartition("/")
+        open_place(folder).write(given or name, data)
+        return f"{folder}/{given or name}", data
+    path = path / name if is_folder else path
     _publish(data, path)
     return str(path), data
 
@@ -114,11 +124,7 @@ def write_table(frame: pl.DataFrame, path: Path) -> None:
 
 
 def _guard_formulas(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with an apostrophe before every text that a spreadsheet would run as a formula.
-
-    >>> _guard_formulas(pl.DataFrame({"name": ["@x", "x"]}))["name"].to_list()
-    ["'@x", 'x']
-    """
+    """Return the frame with an apostrophe before every text that a spreadsheet would run as a formula."""
     texts = [pl.col(name) for name, dtype in frame.schema.items() if dtype == pl.String]
     return frame.with_columns(
         pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()
@@ -142,34 +148,10 @@ def _parse_format(path: Path, allowed: Iterable[Format]) -> Format:
     return found
 
 
-def _require_form(place: str) -> Format:
-    raise ConfigError(f"--to {place} does not name a format; add --format md, json, csv or parquet.")
-
-
 def _encode_table(frame: pl.DataFrame, form: Format) -> bytes:
     buffer = io.BytesIO()
     _WRITERS[form](frame, buffer)
     return buffer.getvalue()
-
-
-def _encode_checked(made: Export, form: Format, scanner: Scanner) -> bytes:
-    data = encode(made, form)
-    refuse_leaks({f"{made.table.name}.{form.value}": data}, scanner)
-    return data
-
-
-def _upload(made: Export, url: str, form: Format | None, scanner: Scanner) -> tuple[str, bytes]:
-    parts = urlsplit(url)
-    if parts.scheme.lower() not in _SCHEMES:
-        raise ConfigError(f"--to names a {parts.scheme} URL; expected one of {', '.join(_SCHEMES)}, or a file.")
-    if parts.password:
-        raise ConfigError("--to holds credentials; leave them to the environment variables of the object store.")
-    folder, _, name = url.rpartition("/")
-    chosen = form or (_parse_format(Path(name), Format) if name else _require_form(url))
-    name = name or f"{made.table.name}.{chosen.value}"
-    data = _encode_checked(made, chosen, scanner)
-    open_place(folder).write(name, data)
-    return f"{folder}/{name}", data
 
 
 def _publish(data: bytes, path: Path) -> None:
@@ -268,7 +250,7 @@ class Storage:
         if hashlib.sha256(data).hexdigest() != digest:
             raise LakeError(
                 f"{self.address(name)} is damaged: its bytes are not those that were exported. Remove it; the next "
-                "export of the machine that wrote it puts it back.",
+                "export of the machine that wrote it puts it back."
             )
         if self.folder is not None:
             return self.folder / name

@@ -150,9 +150,7 @@ def _build_metrics(sessions: Export, now_ms: int) -> tuple[Any, int]:
             if values
         ]
         total = export.Sum(
-            data_points=points,
-            aggregation_temporality=export.AggregationTemporality.CUMULATIVE,
-            is_monotonic=True,
+            data_points=points, aggregation_temporality=export.AggregationTemporality.CUMULATIVE, is_monotonic=True
         )
         if points:
             metrics.append(export.Metric(name=name, description="", unit=unit, data=total))

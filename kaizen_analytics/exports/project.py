@@ -91,11 +91,7 @@ def make_pseudonym(column: Column, text: str, pseudonyms: Pseudonyms) -> str:
 
 
 def _project(
-    table: Table,
-    column: Column,
-    cells: pl.Series,
-    pseudonyms: Pseudonyms,
-    redact: Callable[[str], str] | None,
+    table: Table, column: Column, cells: pl.Series, pseudonyms: Pseudonyms, redact: Callable[[str], str] | None
 ) -> pl.Series:
     if cells.dtype == pl.Null:
         return cells.cast(column.dtype)
@@ -110,7 +106,7 @@ def _project(
     if converted is None:
         raise RedactionError(
             f"{table.name}.{column.name} holds a cell of type {cells.dtype} that is no {column.kind.value}. "
-            "Nothing has left.",
+            "Nothing has left."
         )
     return converted
 

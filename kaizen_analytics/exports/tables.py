@@ -23,7 +23,7 @@ from kaizen_analytics.exports.columns import TABLES, Table
 from kaizen_analytics.exports.project import make_frame, project
 from kaizen_analytics.pages import sentences
 from kaizen_analytics.pages.retro import describe_change, describe_followed, describe_totals, list_unknown
-from kaizen_analytics.retro.followup import Followed, Standing
+from kaizen_analytics.retro.followup import Standing
 from kaizen_analytics.retro.wording import Wording, find_model_id
 from kaizen_analytics.store import Store, list_experiments
 from kaizen_analytics.store.frames import list_sessions, session_metrics
@@ -74,10 +74,7 @@ def read_table(store: Store, name: str, *, now_ms: int) -> pl.DataFrame:
     """
     if name == "sessions":
         return _name(list_sessions(store)).with_columns(
-            model_name="recorded",
-            parent_session="parent_session_id",
-            workspace_path="workspace",
-            branch_name="branch",
+            model_name="recorded", parent_session="parent_session_id", workspace_path="workspace", branch_name="branch"
         )
     if name == "metrics":
         return _name(session_metrics(store))
@@ -205,6 +202,11 @@ _SHOWN_SESSIONS = 3
 def _render_retro(retro: Retro, rows: Sequence[Mapping[str, Any]], wording: Wording) -> str:
     """Return a retro's findings (`rows`, projected) with what to do, what came of earlier ones, and experiments."""
     cards = [_finding(finding, row, wording) for finding, row in zip(retro.findings, rows, strict=True)]
+    followed = []
+    for one in retro.followed:
+        note = one.note if one.standing is not Standing.DECLINED else wording.sentence(f"`{one.note}`")
+        told = f"{_line(wording.sentence(one.title))} ({_line(describe_followed(replace(one, note=note)))})"
+        followed.append(f"{one.standing.value.capitalize()}: {told}")
     unknown = [line for line in list_unknown(retro) if not line.startswith("Not evaluable")]
     lines = [
         f"## Retro, {retro.label}",
@@ -214,7 +216,7 @@ def _render_retro(retro: Retro, rows: Sequence[Mapping[str, Any]], wording: Word
         f"### {counted(len(rows), 'change') + ' worth making' if rows else 'Nothing recurs that is worth a change'}",
         "",
         *(line for card in cards for line in card),
-        *_section("Earlier findings", [_followed(one, wording) for one in retro.followed]),
+        *_section("Earlier findings", followed),
         *_section("Experiments", [_experiment(line, wording) for line in retro.experiments]),
         "### What is not known",
         "",
@@ -259,12 +261,6 @@ def _finding(finding: Finding, row: Mapping[str, Any], wording: Wording) -> list
         f"   - Id: `{finding.id}`",
         "",
     ]
-
-
-def _followed(one: Followed, wording: Wording) -> str:
-    note = one.note if one.standing is not Standing.DECLINED else wording.sentence(f"`{one.note}`")
-    told = describe_followed(replace(one, note=note))
-    return f"{one.standing.value.capitalize()}: {_line(wording.sentence(one.title))} ({_line(told)})"
 
 
 def _experiment(line: ExperimentLine, wording: Wording) -> str:

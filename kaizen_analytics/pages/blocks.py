@@ -41,14 +41,40 @@ _UNBROKEN = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*|\d{4}-\d\d-\d\d(?:T[\d:]
 """Options and dates in a sentence, which a browser would break at a hyphen."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table in plain text: a caption, the lines of its cells (the first are the columns), and what aligns right."""
+
+    caption: str
+    lines: Sequence[Sequence[str]]
+    numeric: Collection[int]
+
+    def __str__(self) -> str:
+        """Return the table with its columns set."""
+        widths = [max(len(cell) for cell in column) for column in zip(*self.lines, strict=True)]
+        padded = [
+            [cell.rjust(widths[n]) if n in self.numeric else cell.ljust(widths[n]) for n, cell in enumerate(line)]
+            for line in self.lines
+        ]
+        return "\n".join([*([self.caption] if self.caption else []), *("  ".join(line).rstrip() for line in padded)])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A piece of a report in three forms, already escaped; `data` is what `report.json` holds, and no form shows it."""
+    """A piece of a report in three forms, already escaped; `data` is what `report.json` holds, and no form shows it.
+
+    `parts` are the third form, plain text, which a terminal may set anew.
+    """
 
     html: str = ""
     markdown: str = ""
-    plain: str = ""
+    parts: Sequence[str | Rows] = ()
     data: Mapping[str, Any] | None = None
+
+    @property
+    def plain(self) -> str:
+        """The parts, one below the other."""
+        return "\n\n".join(map(str, self.parts))
 
     def _repr_mimebundle_(self, **options: object) -> tuple[dict[str, Any], dict[str, Any]]:  # noqa: ARG002
         bundle: dict[str, Any] = {"text/html": self.html, "text/markdown": self.markdown, "text/plain": self.plain}
@@ -103,7 +129,7 @@ def stack(*blocks: Block) -> Block:
     return Block(
         html="\n".join(block.html for block in blocks if block.html),
         markdown="\n\n".join(block.markdown for block in blocks if block.markdown),
-        plain="\n\n".join(block.plain for block in blocks if block.plain),
+        parts=[part for block in blocks for part in block.parts],
     )
 
 
@@ -117,7 +143,7 @@ def title(text: str, subtitle: str) -> Block:
     return Block(
         html=f'<header><p class="eyebrow">{escape_html(subtitle)}</p><h1 dir="auto">{escape_html(text)}</h1></header>',
         markdown=f"# {escape_markdown(text)}\n\n{escape_markdown(subtitle)}",
-        plain=f"{_escape_plain(text)}\n{_escape_plain(subtitle)}",
+        parts=[f"{_escape_plain(text)}\n{_escape_plain(subtitle)}"],
     )
 
 
@@ -130,7 +156,7 @@ def section(text: str) -> Block:
     return Block(
         html=f"<h2>{escape_html(text)}</h2>",
         markdown=f"## {escape_markdown(text)}",
-        plain=f"{_escape_plain(text)}\n{'-' * len(text)}",
+        parts=[f"{_escape_plain(text)}\n{'-' * len(text)}"],
     )
 
 
@@ -141,7 +167,7 @@ def subheading(text: str, *, code: bool = False) -> Block:
     '### run `make`'
     """
     shown = _line(text, code=code)
-    return Block(html=f'<h3 dir="auto">{shown.html}</h3>', markdown=f"### {shown.markdown}", plain=shown.plain)
+    return Block(html=f'<h3 dir="auto">{shown.html}</h3>', markdown=f"### {shown.markdown}", parts=shown.parts)
 
 
 def paragraph(text: str, *, label: str | None = None, quiet: bool = False, code: bool = False) -> Block:
@@ -157,7 +183,7 @@ def paragraph(text: str, *, label: str | None = None, quiet: bool = False, code:
     return Block(
         html=f'<p{kind} dir="auto">{head}{shown.html}</p>',
         markdown=f"{bold}{shown.markdown}",
-        plain=f"{'' if label is None else f'{_escape_plain(label)} '}{shown.plain}",
+        parts=[f"{'' if label is None else f'{_escape_plain(label)} '}{shown.plain}"],
     )
 
 
@@ -174,7 +200,7 @@ def bullets(items: Iterable[str]) -> Block:
     return Block(
         html=f"<ul>{''.join(f'<li>{escape_html(text)}</li>' for text in texts)}</ul>",
         markdown="\n".join(f"- {escape_markdown(text)}" for text in texts),
-        plain="\n".join(f"- {_escape_plain(text)}" for text in texts),
+        parts=["\n".join(f"- {_escape_plain(text)}" for text in texts)],
     )
 
 
@@ -186,6 +212,8 @@ def callout(tone: Tone, heading: str, *parts: Block) -> Block:
     It works.
     """
     body, title = stack(*parts), escape_html(heading)
+    first, *rest = body.parts or ("",)
+    head = f"{'' if tone is Tone.NEUTRAL else f'[{_MARKS[tone]}] '}{_escape_plain(heading)}"
     quoted = "\n".join(
         f"> {line}".rstrip() for line in f"**{escape_markdown(heading)}**\n\n{body.markdown}".split("\n")
     )
@@ -196,7 +224,7 @@ def callout(tone: Tone, heading: str, *parts: Block) -> Block:
             f"{body.html}</section>"
         ),
         markdown=quoted,
-        plain=f"{'' if tone is Tone.NEUTRAL else f'[{_MARKS[tone]}] '}{_escape_plain(heading)}\n{body.plain}",
+        parts=[f"{head}\n{first}", *rest] if isinstance(first, str) else [head, first, *rest],
     )
 
 
@@ -218,7 +246,7 @@ def tiles(items: Sequence[tuple[str, str, str]]) -> Block:
             f"- {escape_markdown(label)}: **{escape_markdown(value)}**{escape_markdown(context)}"
             for label, value, context in lines
         ),
-        plain="\n".join(_escape_plain(f"{label}: {value}{context}") for label, value, context in lines),
+        parts=["\n".join(_escape_plain(f"{label}: {value}{context}") for label, value, context in lines)],
     )
 
 
@@ -233,16 +261,12 @@ def facts(items: Iterable[tuple[str, str]]) -> Block:
     return Block(
         html=f'<dl class="facts">{rows}</dl>',
         markdown="\n".join(f"- **{escape_markdown(name)}**: {escape_markdown(value)}" for name, value in pairs),
-        plain="\n".join(f"{_escape_plain(name)}: {_escape_plain(value)}" for name, value in pairs),
+        parts=["\n".join(f"{_escape_plain(name)}: {_escape_plain(value)}" for name, value in pairs)],
     )
 
 
 def table(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[_Cell]],
-    *,
-    caption: str = "",
-    numeric: Collection[int] = (),
+    columns: Sequence[str], rows: Sequence[Sequence[_Cell]], *, caption: str = "", numeric: Collection[int] = ()
 ) -> Block:
     """Return a table; the first column heads its rows.
 
@@ -265,7 +289,7 @@ def table(
     return Block(
         html=_table_html(columns, rows, caption, numeric),
         markdown="\n".join([*above, *(f"| {' | '.join(line)} |" for line in (head, rule, *lines))]),
-        plain=_table_plain(texts, caption, numeric),
+        parts=[Rows(_escape_plain(caption), [[*map(_escape_plain, row)] for row in texts], numeric)],
     )
 
 
@@ -282,14 +306,14 @@ def figure(chart: Figure, caption: str) -> Block:
             f"<figcaption>{escape_html(caption)}</figcaption></figure>"
         ),
         markdown=f"*{escape_markdown(caption)}* {escape_markdown(chart.alt)}",
-        plain=f"{_escape_plain(caption)} {_escape_plain(chart.alt)}",
+        parts=[f"{_escape_plain(caption)} {_escape_plain(chart.alt)}"],
     )
 
 
 def _line(text: str, *, code: bool) -> Block:
     if not code:
         whole = _UNBROKEN.sub(r'<span style="white-space:nowrap">\g<0></span>', escape_html(text))
-        return Block(html=whole, markdown=escape_markdown(text), plain=_escape_plain(text))
+        return Block(html=whole, markdown=escape_markdown(text), parts=[_escape_plain(text)])
     pieces = [(place % 2 == 1, piece) for place, piece in enumerate(text.split("`")) if piece]
     return Block(
         html="".join(f"<code>{escape_html(text)}</code>" if is_code else escape_html(text) for is_code, text in pieces),
@@ -297,7 +321,7 @@ def _line(text: str, *, code: bool) -> Block:
         markdown="".join(
             f"`{clean(text)}`" if is_code else escape_markdown(f"x{text}x")[1:-1] for is_code, text in pieces
         ),
-        plain="".join(_escape_plain(text) for _, text in pieces),
+        parts=["".join(_escape_plain(text) for _, text in pieces)],
     )
 
 
@@ -342,13 +366,3 @@ def _room(text: str) -> str:
     """Return the style of a cell of text: a short one is not broken, a long one is not squeezed."""
     is_whole = len(text) <= (_WHOLE if set(text) & set(" -/") else _WHOLE_WORD)
     return f' style="text-align:left;{"min-width:0;white-space:nowrap" if is_whole else "min-width:6.5em"}"'
-
-
-def _table_plain(texts: Sequence[Sequence[str]], caption: str, numeric: Collection[int]) -> str:
-    lines = [[_escape_plain(text) for text in row] for row in texts]
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    padded = [
-        [cell.rjust(width) if place in numeric else cell.ljust(width) for place, (cell, width) in enumerate(sized)]
-        for sized in (zip(line, widths, strict=True) for line in lines)
-    ]
-    return "\n".join([*([_escape_plain(caption)] if caption else []), *("  ".join(line).rstrip() for line in padded)])

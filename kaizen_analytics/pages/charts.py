@@ -293,12 +293,7 @@ def _legend_entry(arm: str, x: float) -> tuple[list[str], float]:
 
 
 def _bottom_axis(
-    scale: _Scale,
-    y: float,
-    ticks: Sequence[tuple[float, str]],
-    *,
-    top: float = 4,
-    grid: bool = True,
+    scale: _Scale, y: float, ticks: Sequence[tuple[float, str]], *, top: float = 4, grid: bool = True
 ) -> Iterator[str]:
     """Yield the axis at the foot of a drawing, with lines up to the height `top`."""
     yield _line(scale.start, y, scale.end, y, **_AXIS)
@@ -512,10 +507,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 def _time_ticks(start_ms: int, end_ms: int, most: int) -> list[tuple[int, str]]:
     """Return at most `most` round moments in UTC with their names: days, or times of day within two days."""
-    step = next(
-        (step for step in _TIME_STEPS_MS if _count(start_ms, end_ms, step) <= most),
-        _TIME_STEPS_MS[-1],
-    )
+    step = next((step for step in _TIME_STEPS_MS if _count(start_ms, end_ms, step) <= most), _TIME_STEPS_MS[-1])
     first = math.ceil((start_ms - _MONDAY_MS) / step)
     moments = [_MONDAY_MS + (first + number) * step for number in range(_count(start_ms, end_ms, step))]
     return [(moment, _name_moment(moment, step)) for moment in moments]

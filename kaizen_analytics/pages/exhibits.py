@@ -110,7 +110,7 @@ def show_table(frame: pl.DataFrame, caption: str = "", *, rows: int = 50, empty:
     if frame.is_empty():
         return show_text(empty)
     table = blocks.table(
-        [_heading(name) for name in frame.columns],
+        [" ".join("USD" if word == "usd" else word for word in name.split("_")) for name in frame.columns],
         list(zip(*(_cells(column) for column in frame.head(rows)), strict=True)),
         caption=caption,
         numeric=[place for place, dtype in enumerate(frame.dtypes) if dtype.is_numeric()],
@@ -226,10 +226,6 @@ def _read_records(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> li
 def _interval(estimate: float, low: float, high: float) -> dict[str, Any]:
     ends = {"low_end": max(low, -1e6), "high_end": min(high, 1e6)}  # JSON has no infinity
     return {"estimate": estimate, "interval": format_interval(low, high), **ends}
-
-
-def _heading(column: str) -> str:
-    return " ".join("USD" if word == "usd" else word for word in column.split("_"))
 
 
 def _cells(column: pl.Series) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core import codec
@@ -166,4 +167,8 @@ def _in_words(text: str) -> str:
 
 
 def _in_runs(block: Block) -> Block:
-    return Block(html=_in_words(block.html), markdown=_in_words(block.markdown), plain=_in_words(block.plain))
+    parts = [
+        _in_words(part) if isinstance(part, str) else replace(part, caption=_in_words(part.caption))
+        for part in block.parts
+    ]
+    return Block(html=_in_words(block.html), markdown=_in_words(block.markdown), parts=parts)

@@ -77,13 +77,16 @@ def describe(experiment: Experiment, plan: Plan) -> list[tuple[str, str]]:
     resemble = f"sessions of one {plan.cluster.value} may resemble each other, so intervals are wider"
     if plan.cluster is Cluster.NONE:
         resemble = "sessions count as independent of each other"
+    arms = _binding(experiment.binding, plan.started)
+    if plan.randomisation is not None and plan.control_share is not None:
+        arms = f"each {plan.randomisation.unit} is drawn by lot, {format_share(plan.control_share)} into control"
     planned = "" if plan.planned_n is None else f"{plan.planned_n:,} {plan.unit.plural} per arm"
     return [
         ("Hypothesis", experiment.hypothesis),
         ("Change", experiment.change_description),
         ("Success", capitalised(criterion(experiment).removeprefix("success: "))),
         ("Guardrails", "; ".join(guardrail_rule(spec) for spec in experiment.guardrails) or "none"),
-        ("Arms", _lot(plan) or _binding(experiment.binding, plan.started)),
+        ("Arms", arms),
         ("Window", window),
         ("Workspaces", ", ".join(plan.workspaces) or "all"),
         ("Planned", planned),
@@ -199,13 +202,6 @@ def settle(evaluation: Evaluation) -> str | None:
 
 
 # Arms that are drawn by lot.
-
-
-def _lot(plan: Plan) -> str:
-    """Return how the arms are drawn; empty where they are not."""
-    if plan.randomisation is None or plan.control_share is None:
-        return ""
-    return f"each {plan.randomisation.unit} is drawn by lot, {format_share(plan.control_share)} into control"
 
 
 def past_units(unit: Unit, found: PastUnits) -> str:

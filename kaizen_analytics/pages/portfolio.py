@@ -175,7 +175,11 @@ def attention(portfolio: Portfolio) -> Block:
     found = [(title, sentences) for title, sentences in lists.items() if sentences]
     if not found:
         return blocks.paragraph("Nothing: no experiment is late, too small for its target, or waiting.")
-    return blocks.stack(*(part for title, told in found for part in (blocks.subheading(title), _listed(told))))
+    parts = []
+    for title, told in found:
+        more = [f"And {len(told) - _SHOWN} more, in the JSON of this report."] if len(told) > _SHOWN else []
+        parts += [blocks.subheading(title), blocks.bullets([*told[:_SHOWN], *more])]
+    return blocks.stack(*parts)
 
 
 def method(portfolio: Portfolio) -> Block:
@@ -325,11 +329,6 @@ def _waiting_sentence(line: Line, now_ms: int) -> str:
         f"{line.name} has been a draft since {since}. Start it "
         f"with 'kaizen-analytics exp start {shlex.quote(line.id)}', or archive it."
     )
-
-
-def _listed(sentences: Sequence[str]) -> Block:
-    more = [f"And {len(sentences) - _SHOWN} more, in the JSON of this report."] if len(sentences) > _SHOWN else []
-    return blocks.bullets([*sentences[:_SHOWN], *more])
 
 
 def _reason(line: Line) -> str:

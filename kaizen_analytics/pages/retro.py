@@ -63,7 +63,7 @@ def summarise(retro: Retro) -> Block:
     """
     told = blocks.paragraph(f"{describe_totals(retro)}. {_describe_findings(retro)}")
     shown = blocks.stack(_table(retro.findings, f"Retro, {retro.label}"), told) if retro.findings else told
-    return Block(html=shown.html, markdown=shown.markdown, plain=whole(retro).plain)
+    return Block(html=shown.html, markdown=shown.markdown, parts=whole(retro).parts)
 
 
 def heading(retro: Retro) -> Block:
@@ -184,7 +184,7 @@ def experiments(retro: Retro) -> Block:
     told = blocks.stack(
         *(blocks.paragraph(f"{capitalised(design)}. {shown}", label=f"{name}.") for name, design, shown in rows)
     )
-    words = replace(blocks.table(["experiment", "design", "what it shows"], rows), plain=told.plain)
+    words = replace(blocks.table(["experiment", "design", "what it shows"], rows), parts=told.parts)
     drawn = [
         ForestRow.of(f"{line.name} ({line.state.lower()})", line.percent, charts.CHANGES[line.decision.headline])
         for line in retro.experiments

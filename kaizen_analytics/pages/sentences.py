@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.retro.retro import ExperimentLine
     from kaizen_analytics.stats import Effect, Interval
-    from kaizen_analytics.stats.before_after import Drift, DriftBound, Placebo, StratifiedEffect
+    from kaizen_analytics.stats.before_after import Drift, Placebo, StratifiedEffect
 
     Format = Callable[[float], str]
 
@@ -341,16 +341,27 @@ def history(evaluation: Evaluation) -> list[tuple[str, str]]:
         return []
     placebo, drift, bound = past.found.placebo, past.found.drift, past.found.bound
     # how the history changes by itself, beside the steady change that would explain the difference
-    line = [*([] if drift is None else [_movement(drift)]), *([] if bound is None else [_bound(bound)])]
+    line = [] if drift is None else [_movement(drift)]
+    if bound is not None:
+        more = f"; {_change(bound.significance)} a week would make the difference unclear" if bound.significance else ""
+        line.append(f"To explain the difference, it would have to change by {_change(bound.all)} a week{more}.")
+    step = ""
+    if drift is not None:
+        size = f"{_change(drift.step)} (p = {format_p_value(drift.p_value)})"
+        step = f"With slope and wander allowed for, the step at the change is {size}."
+    elsewhere, other = list[str](), past.elsewhere
+    if other is not None:
+        where = f"In other workspaces, on the same dates ({counted(other.sessions, 'session')})"
+        elsewhere.append(f"{where}: {_limits(other.effect, 1 - evaluation.alpha)}.")
     told = [
         *(f"The {item.column} was {item.control} before and {item.treatment} after." for item in past.mismatches),
         *_standardised(past, 1 - evaluation.alpha),
-        *_elsewhere(past, 1 - evaluation.alpha),
+        *elsewhere,
     ]
     return [
         *(("History", text) for text in told),
         *([] if placebo is None else [("Placebo", _placebo(placebo))]),
-        *(("Drift", text) for text in (" ".join(line), "" if drift is None else _step(drift)) if text),
+        *(("Drift", text) for text in (" ".join(line), step) if text),
     ]
 
 
@@ -374,31 +385,11 @@ def _placebo(placebo: Placebo) -> str:
     return f"At {dates}, a jump of this size was seen {times} (windows of {placebo.window_days} days)."
 
 
-def _bound(bound: DriftBound) -> str:
-    whole = f"To explain the difference, it would have to change by {_change(bound.all)} a week"
-    if bound.significance == 0:
-        return f"{whole}."
-    return f"{whole}; {_change(bound.significance)} a week would make the difference unclear."
-
-
 def _movement(drift: Drift) -> str:
     low, high = (100 * math.expm1(drift.slope + side * drift.slope_error) for side in (-_Z, _Z))
     wander = format_percent(100 * math.expm1(drift.wander))
     slope = f"{_change(drift.slope)} a week ({format_interval(low, high)})"
     return f"This history changes by {slope}, and its weekly level wanders by {wander}."
-
-
-def _step(drift: Drift) -> str:
-    step, p_value = _change(drift.step), format_p_value(drift.p_value)
-    return f"With slope and wander allowed for, the step at the change is {step} (p = {p_value})."
-
-
-def _elsewhere(past: History, level: float) -> list[str]:
-    other = past.elsewhere
-    if other is None:
-        return []
-    where = f"In other workspaces, on the same dates ({counted(other.sessions, 'session')})"
-    return [f"{where}: {_limits(other.effect, level)}."]
 
 
 def _limits(effect: StratifiedEffect, level: float) -> str:

@@ -30,7 +30,7 @@ from kaizen_analytics.experiments.power import PowerRow, PowerTable, lies_beyond
 from kaizen_analytics.pages import blocks, charts, conclusion, effect_text, retro, sentences
 from kaizen_analytics.pages.blocks import Block, Tone
 from kaizen_analytics.retro.retro import Retro
-from kaizen_analytics.stats import Effect, Interval
+from kaizen_analytics.stats import Effect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -97,9 +97,13 @@ def tabulate_effect(effect: Effect) -> Block:
         ("difference", effect.difference, format_points if share else format_number),
         ("percent change", effect.percent, format_change),
     ]
+    cells = [
+        (name, *([_NONE] * 3 if found is None else map(form, (found.estimate, found.low, found.high))))
+        for name, found, form in rows
+    ]
     return blocks.table(
         ["", "estimate", "low", "high"],
-        [(name, *_cells(interval, form)) for name, interval, form in rows],
+        cells,
         caption=f"{effect_text.NOUNS[effect.kind]}, treatment against control",
         numeric=(1, 2, 3),
     )
@@ -111,7 +115,7 @@ def _summarise_evaluation(evaluation: Evaluation) -> Block:
     name = f"{experiment.name} ({experiment.id}, {experiment.state.value.lower()})"
     told = [(label, text) for label, text in conclusion.entries(evaluation) if label not in {"Effect", "Interval"}]
     shown = blocks.stack(blocks.subheading(name), blocks.facts(told), conclusion.metric_table(evaluation))
-    return Block(html=shown.html, markdown=shown.markdown, plain=render_box(evaluation))
+    return Block(html=shown.html, markdown=shown.markdown, parts=[render_box(evaluation)])
 
 
 def _summarise_portfolio(portfolio: Portfolio) -> Block:
@@ -160,7 +164,16 @@ def render_text(result: object) -> str:
     >>> render_text(median_effect([1, 2, 3, 4, 5], [2, 3, 4, 5, 6])).splitlines()[0]
     'The typical session (median), treatment against control'
     """
-    return _BLOCKS[type(result)](result).plain
+    return summarise(result).plain
+
+
+def summarise(result: object) -> Block:
+    """Return the same as a block.
+
+    >>> summarise(power_table).plain == render_text(power_table)
+    True
+    """
+    return _BLOCKS[type(result)](result)
 
 
 def register() -> None:
@@ -181,13 +194,7 @@ def _bundler(summarise: Callable[[Any], Block]) -> Callable[[Any], tuple[dict[st
 def _paragraphs(texts: Iterable[str]) -> Block:
     """Return one paragraph for each text; in a terminal, one line."""
     found = [blocks.paragraph(text) for text in texts]
-    return replace(blocks.stack(*found), plain="\n".join(block.plain for block in found))
-
-
-def _cells(interval: Interval | None, form: Callable[[float], str]) -> tuple[str, str, str]:
-    if interval is None:
-        return _NONE, _NONE, _NONE
-    return form(interval.estimate), form(interval.low), form(interval.high)
+    return replace(blocks.stack(*found), parts=["\n".join(block.plain for block in found)])
 
 
 def _portfolio_row(line: PortfolioLine) -> tuple[str, ...]:

@@ -242,7 +242,7 @@ def _parameter(found: Mapping[str, str], report: str) -> Parameter:
     if found["inferred_type_name"] not in _KINDS:
         raise ReportError(
             f"Report {report!r} declares {name} with the type {found['inferred_type_name']}; expected one of "
-            f"{', '.join(_KINDS)}, as in '{name}: str = \"\"'.",
+            f"{', '.join(_KINDS)}, as in '{name}: str = \"\"'."
         )
     kind = _KINDS[found["inferred_type_name"]][0]
     try:
@@ -266,7 +266,7 @@ def _check(parameter: Parameter, value: object) -> Value:
     checked = float(value) if type(value) is int and parameter.kind is float else value
     if not isinstance(checked, str | int | float | bool) or type(checked) is not parameter.kind:
         raise ConfigError(
-            f"Parameter {parameter.name} is {value!r} ({type(value).__name__}); expected {parameter.expected}.",
+            f"Parameter {parameter.name} is {value!r} ({type(value).__name__}); expected {parameter.expected}."
         )
     if isinstance(checked, float) and not math.isfinite(checked):
         raise ConfigError(f"Parameter {parameter.name} is {checked}; expected a finite number.")

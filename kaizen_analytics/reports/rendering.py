@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ReportError
-from kaizen_analytics.core.words import clean, escape_html, escape_markdown
+from kaizen_analytics.core.words import clean, escape_html, escape_markdown, format_minute
 from kaizen_analytics.pages.blocks import DATA_MIME, TRUSTED, Block
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ class RunFacts:
         """Return where the report came from, in one line."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         return (
-            f"{self.title}. Run {self.run_id}, made {_render_time(self.made_at_ms)} from inputs with the fingerprint "
+            f"{self.title}. Run {self.run_id}, made {format_minute(self.made_at_ms)} from inputs with the fingerprint "
             f"{self.fingerprint[:16]} by {versions}."
         )
 
@@ -106,7 +105,7 @@ def _render_html(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
     resources = {
         "page_title": f"{name}: {facts.title}" if name else facts.title,
         "footer": facts.footer(),
-        "style": _read_style(),
+        "style": (_TEMPLATES / "kaizen" / "style.css").read_text(encoding="utf-8"),
     }
     body, _ = _html_exporter().from_notebook_node(notebook, resources=resources)
     return clean(_add_contents(str(body))).encode()
@@ -129,11 +128,14 @@ def _add_contents(page: str) -> str:
 
 def _render_markdown(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
     body, _ = _markdown_exporter().from_notebook_node(notebook)
-    return _squeeze(clean(f"{body}\n\n---\n\n{escape_markdown(facts.footer())}")).encode()
+    text = clean(f"{body}\n\n---\n\n{escape_markdown(facts.footer())}")
+    # no space at the end of a line, and no more than one empty line in a row
+    short = re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)).strip()
+    return f"{short}\n".encode()
 
 
 def _render_json(notebook: Any, facts: RunFacts) -> bytes:  # noqa: ANN401
-    run = {"run_id": facts.run_id, "fingerprint": facts.fingerprint, "made_at": _render_time(facts.made_at_ms)}
+    run = {"run_id": facts.run_id, "fingerprint": facts.fingerprint, "made_at": format_minute(facts.made_at_ms)}
     document = {**find_data(notebook), "run": {**run, "versions": dict(facts.versions)}}
     return (json.dumps(document, ensure_ascii=True, indent=2, allow_nan=False) + "\n").encode()
 
@@ -150,26 +152,24 @@ FORMATS: Mapping[str, tuple[str, Callable[[Any, RunFacts], bytes]]] = MappingPro
         "md": ("report.md", _render_markdown),
         "json": ("report.json", _render_json),
         "ipynb": ("report.ipynb", _render_notebook),
-    },
+    }
 )
 """Every format: the name of its file and what renders it."""
 
 
-def _squeeze(text: str) -> str:
-    """Return `text` without spaces at the ends of lines and without more than one empty line in a row."""
-    return re.sub(r"\n{3,}", "\n\n", re.sub(r"[ \t]+$", "", text, flags=re.MULTILINE)).strip() + "\n"
-
-
 @cache
 def _html_exporter() -> Any:  # noqa: ANN401 - nbconvert has no types
+    import mistune
     from nbconvert.exporters.templateexporter import TemplateExporter
 
+    # HTML inside of Markdown stays text, and addresses that run code are dropped
+    markdown = mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])
     return TemplateExporter(
         config=_preferring("text/html", "text/markdown", "image/png", "text/plain"),
         template_name="kaizen",
         template_file="index.html.j2",
         extra_template_basedirs=[str(_TEMPLATES)],
-        filters={"escape_html": escape_html, "markdown_html": _markdown_html, "safe_html": _safe_html},
+        filters={"escape_html": escape_html, "markdown_html": markdown, "safe_html": _safe_html},
     )
 
 
@@ -186,14 +186,6 @@ def _preferring(*mime_types: str) -> Any:  # noqa: ANN401 - traitlets' Config
     return Config(NbConvertBase={"display_data_priority": list(mime_types)})
 
 
-def _markdown_html(source: str) -> str:
-    """Return Markdown as HTML; HTML inside it stays text and addresses that run code are dropped."""
-    import mistune
-
-    render = mistune.create_markdown(escape=True, plugins=["table", "strikethrough"])
-    return str(render(source))
-
-
 def _safe_html(output: Any) -> str:  # noqa: ANN401 - nbformat has no types
     """Return the HTML of an output as it is when this package made it, else only its tables and plain text."""
     source = str(output.data["text/html"])
@@ -203,12 +195,3 @@ def _safe_html(output: Any) -> str:  # noqa: ANN401 - nbformat has no types
 
     without_style = re.sub(r"<style\b.*?</style>", "", source, flags=re.DOTALL | re.IGNORECASE)
     return str(bleach.clean(without_style, tags=_TABLE_TAGS, attributes=[], strip=True))
-
-
-@cache
-def _read_style() -> str:
-    return (_TEMPLATES / "kaizen" / "style.css").read_text(encoding="utf-8")
-
-
-def _render_time(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")

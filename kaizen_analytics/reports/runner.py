@@ -172,7 +172,7 @@ class Runner:
         except OSError as error:
             raise OutputError(
                 f"The report {request.report.name!r} was not published: {publication.describe_failure(error)}. "
-                "The reports made before are untouched.",
+                "The reports made before are untouched."
             ) from error
 
     def _run_locked(self, prepared: _Prepared) -> RunResult:
@@ -300,7 +300,7 @@ def _prepare(request: RunRequest) -> _Prepared:
         path = Path(str(parameters[name])).expanduser().resolve()
         if not path.is_file():
             raise StoreMissingError(
-                f"The parameter {name} of report {report.name!r} is {parameters[name]}; expected an existing file.",
+                f"The parameter {name} of report {report.name!r} is {parameters[name]}; expected an existing file."
             )
         parameters[name] = str(path)
     # An empty subject means all, and needs no folder of its own.
@@ -459,10 +459,7 @@ class _Job:
 
 
 def run_batch(
-    requests: Sequence[RunRequest],
-    *,
-    jobs: int,
-    runner: Runner | None = None,
+    requests: Sequence[RunRequest], *, jobs: int, runner: Runner | None = None
 ) -> Iterator[tuple[int, RunResult | KaizenError]]:
     """Make reports, at most `jobs` at a time, and yield each outcome with its place in `requests` as it comes.
 

@@ -182,12 +182,11 @@ def _schedule(name: str, table: object) -> Schedule:
         if key not in _FIELDS:
             raise ConfigError(
                 f"Schedule {name!r} has the unknown field {key!r}.{did_you_mean(key, _FIELDS)} "
-                f"Expected: {', '.join(_FIELDS)}.",
+                f"Expected: {', '.join(_FIELDS)}."
             )
     _check_times(name, fields["cron"], fields["timezone"], fields["since"])
     return Schedule(
-        name=name,
-        **{**fields, "formats": tuple(fields["formats"]), "catch_up": _catch_up(name, fields["catch_up"])},
+        name=name, **{**fields, "formats": tuple(fields["formats"]), "catch_up": _catch_up(name, fields["catch_up"])}
     )
 
 
@@ -259,7 +258,8 @@ def _render_cron(commands: list[list[str]]) -> str:
 
 def _render_systemd(commands: list[list[str]]) -> str:
     """Return a service and a timer, to be saved as two files under ~/.config/systemd/user."""
-    *before, due = (" ".join(f'"{_systemd_word(word)}"' for word in command) for command in commands)
+    quoted = str.maketrans({"\\": "\\\\", '"': '\\"', "%": "%%", "$": "$$"})
+    *before, due = (" ".join(f'"{word.translate(quoted)}"' for word in command) for command in commands)
     starts = "\n".join([*(f"ExecStart=-{line}" for line in before), f"ExecStart={due}"])
     return f"""# kaizen-reports.service
 [Unit]
@@ -326,12 +326,8 @@ with DAG(
 '''
 
 
-def _systemd_word(word: str) -> str:
-    return word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-
-
 UNITS: Mapping[str, Callable[[list[list[str]]], str]] = MappingProxyType(
-    {"cron": _render_cron, "systemd": _render_systemd, "github": _render_github, "airflow": _render_airflow},
+    {"cron": _render_cron, "systemd": _render_systemd, "github": _render_github, "airflow": _render_airflow}
 )
 """What can be emitted, by name."""
 
@@ -362,11 +358,7 @@ def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[Du
     return due_slots(schedules, now, [record for _, record in found])
 
 
-def make_slots(
-    slots: Sequence[DueSlot],
-    out: Path,
-    make: Callable[[Sequence[RunRequest]], _Answers],
-) -> list[Outcome]:
+def make_slots(slots: Sequence[DueSlot], out: Path, make: Callable[[Sequence[RunRequest]], _Answers]) -> list[Outcome]:
     """Make due slots; whatever this package refuses becomes the outcome.
 
     Args:

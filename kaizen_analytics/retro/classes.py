@@ -20,14 +20,7 @@ import polars as pl
 
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.outcomes.commands import classify
-from kaizen_analytics.retro.commands import (
-    allow,
-    drop_files,
-    find_program_folder,
-    find_replacement,
-    quote,
-    split_parts,
-)
+from kaizen_analytics.retro.commands import allow, drop_files, find_program_folder, find_replacement, quote, split_parts
 from kaizen_analytics.retro.material import Material, is_fixer, read_rules, started_in
 
 if TYPE_CHECKING:
@@ -131,10 +124,7 @@ _PRICED = _Exposure(
 )
 _ANSWERED = _Exposure("sessions with an answer", "no session has an answer", "responses")
 _PROMPTS = _Exposure(
-    "sessions with several prompts",
-    "no session has more than one prompt",
-    "prompts",
-    pl.len().over("session_id") > 1,
+    "sessions with several prompts", "no session has more than one prompt", "prompts", pl.len().over("session_id") > 1
 )
 _CHECKED = _Exposure("sessions that ran a check", "no session ran a check", "calls", pl.col("check").is_not_null())
 _DELEGATED = _Exposure(
@@ -262,12 +252,10 @@ def _word_wrong_folder(group: Group, rows: pl.DataFrame) -> _FindingText | None:
         return None
     if folder in (root, "."):
         return _FindingText(
-            title=f"{code} fails in folders below the root",
-            line=f"Run {code} in the root of the repository.",
+            title=f"{code} fails in folders below the root", line=f"Run {code} in the root of the repository."
         )
     return _FindingText(
-        title=f"{code} fails outside of {place}",
-        line=f"Run {code} in {place} of this repository: `cd {folder}` first.",
+        title=f"{code} fails outside of {place}", line=f"Run {code} in {place} of this repository: `cd {folder}` first."
     )
 
 
@@ -721,10 +709,7 @@ CLASSES: tuple[FindingClass, ...] = (
         "rework", _CHECKED, _word_rework, "the answers between two failures, or what was lost of the session's cost"
     ),
     FindingClass(
-        "delegation",
-        _DELEGATED,
-        _told("delegation", lambda _: ""),
-        "carrying the copy, or reading the file once more",
+        "delegation", _DELEGATED, _told("delegation", lambda _: ""), "carrying the copy, or reading the file once more"
     ),
     FindingClass("service", _ANSWERED, _word_service, "the answer that was cut; what a limit costs is not known"),
     FindingClass(

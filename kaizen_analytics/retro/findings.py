@@ -176,14 +176,13 @@ def collect_evidence(material: Material, kinds: Sequence[FindingClass] = CLASSES
         costs = Query(path="retro/call_costs.sql", schema=_CALL_COSTS).run(reader)
         define_frame(connection, "calls", material.calls.join(costs, on=["session_id", "seq"], how="left"))
         owners = material.sessions.select("session_id", "root_id", "repository")
-        rows = {kind.name: _run(kind, reader).join(owners, on="session_id") for kind in kinds}
+        rows = {}
+        for kind in kinds:
+            query = Query(path=f"retro/{kind.query or kind.name}.sql", schema=_EVIDENCE, reads=_SHARED)
+            given = {"large_chars": _LARGE_CHARS} if "large_chars" in find_parameters(query.text()) else {}
+            found = query.run(reader, **given).sort("ts_ms", "session_id", "seq", "subject")
+            rows[kind.name] = found.join(owners, on="session_id")
         return Evidence(rows=rows, material=material)
-
-
-def _run(kind: FindingClass, reader: _Frames) -> pl.DataFrame:
-    query = Query(path=f"retro/{kind.query or kind.name}.sql", schema=_EVIDENCE, reads=_SHARED)
-    given = {"large_chars": _LARGE_CHARS} if "large_chars" in find_parameters(query.text()) else {}
-    return query.run(reader, **given).sort("ts_ms", "session_id", "seq", "subject")
 
 
 def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, ...], tuple[NotEvaluable, ...]]:
@@ -304,8 +303,11 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
     cost, tokens = rows.select(known_sum("cost_usd"), known_sum("tokens")).row(0)
     if wording.cost_usd is not None:
         cost = wording.cost_usd
-    if not _matters(material, group.repository, window, cost):
-        return None
+    spent = material.responses.filter(
+        (pl.col("repository") == group.repository) & pl.col("ts_ms").is_between(window.start_ms, window.end_ms)
+    )["cost_usd"].sum()
+    if cost is not None and cost < _MIN_SHARE * float(spent or 0.0):
+        return None  # an unknown cost is worth a change
     hits = rows["root_id"].n_unique()
     seen = f"{counted(rows.height, 'time')} in {hits} of {group.exposed} {kind.exposure.words}{wording.more}"
     latest = rows.sort("ts_ms", descending=True).head(_SHOWN_MOMENTS)
@@ -360,15 +362,6 @@ def _recurs(rows: pl.DataFrame) -> bool:
         and rows["root_id"].n_unique() >= _MIN_SESSIONS
         and (rows["ts_ms"] // DAY_MS).n_unique() >= _MIN_DAYS
     )
-
-
-def _matters(material: Material, repository: str, window: Window, cost: float | None) -> bool:
-    """Say whether a cost is worth a change; an unknown one is."""
-    responses = material.responses.filter(
-        (pl.col("repository") == repository) & pl.col("ts_ms").is_between(window.start_ms, window.end_ms)
-    )
-    spent = responses["cost_usd"].sum()
-    return cost is None or cost >= _MIN_SHARE * float(spent or 0.0)
 
 
 def _is_new(evidence: Evidence, kind: FindingClass, group: Group) -> bool | None:

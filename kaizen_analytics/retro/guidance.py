@@ -42,8 +42,7 @@ _PATTERNS = (
 """Kind, whether every session reads the whole of it, and where it lies."""
 
 _USES = Query(
-    path="retro/guidance_use.sql",
-    schema={"session_id": pl.String(), "kind": pl.String(), "name": pl.String()},
+    path="retro/guidance_use.sql", schema={"session_id": pl.String(), "kind": pl.String(), "name": pl.String()}
 )
 
 

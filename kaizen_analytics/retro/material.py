@@ -439,7 +439,7 @@ def _add_prices(responses: pl.DataFrame) -> pl.DataFrame:
     keys = responses.select(
         "model", "ts_ms", "write_tokens", "input_tokens", "read_tokens", "output_tokens", "cost_usd_e6"
     )
-    rows = [_price_row(prices, *row) for row in keys.iter_rows()]
+    rows = [_price_row(prices, row) for row in keys.iter_rows()]
     prices_of = pl.DataFrame(rows, schema=_PRICES).get_columns()
     return responses.with_columns(*prices_of, (pl.col("cost_usd_e6") / 1e6).alias("cost_usd"))
 
@@ -452,16 +452,8 @@ _PRICES: Schema = {
 }
 
 
-def _price_row(
-    prices: PriceList,
-    model: str | None,
-    at_ms: int,
-    written: int | None,
-    given: int | None,
-    read: int | None,
-    output: int,
-    cost_usd_e6: int | None,
-) -> dict[str, Any]:
+def _price_row(prices: PriceList, row: tuple[Any, ...]) -> dict[str, Any]:
+    model, at_ms, written, given, read, output, cost_usd_e6 = row
     price = None if model is None else prices.find(model, at_ms)
     if price is None or model is None:
         return dict.fromkeys(_PRICES)

@@ -116,7 +116,7 @@ def _find_rows(lake: Lake, experiment_id: str, key: bytes | None) -> list[dict[s
         shown = ", ".join(known["experiment_id"].unique().sort().head(5)) or "none"
         raise ExperimentNotFoundError(
             f"The lake holds no started experiment {experiment_id!r}; it holds {shown}.{hint} "
-            "A started experiment gets there with the next export of its store, unless it compares tasks or days.",
+            "A started experiment gets there with the next export of its store, unless it compares tasks or days."
         )
     return sorted(found.to_dicts(), key=lambda row: (row["state"] not in _ENDED, row["source"]))
 
@@ -211,17 +211,14 @@ def _needs_history(candidates: pl.DataFrame, experiment: Experiment, plan: Plan)
 
 
 def _name_commits(
-    candidates: pl.DataFrame,
-    experiment: Experiment,
-    plan: Plan,
-    helpers: Helpers,
+    candidates: pl.DataFrame, experiment: Experiment, plan: Plan, helpers: Helpers
 ) -> tuple[pl.DataFrame, Experiment, Plan]:
     """Return the same with the repository's own commits in place of their pseudonyms."""
     repository, key, start = helpers.repository, helpers.key, plan.started
     if repository is None or key is None or start is None:
         raise ExperimentError(
             f"Experiment {experiment.id} tells its arms apart by commits, of which the lake holds pseudonyms only. "
-            "Evaluate it inside the repository that has them, with the lake key (--lake-key FILE).",
+            "Evaluate it inside the repository that has them, with the lake key (--lake-key FILE)."
         )
     pseudonyms = Pseudonyms(key)
     names = {pseudonyms.exact(commit.encode(), digits=ID_DIGITS): commit for commit in repository.list_commits()}
@@ -229,7 +226,7 @@ def _name_commits(
     if control is None or treatment is None:
         raise RepositoryError(
             f"{repository.root} has no commit that experiment {experiment.id} was started with; fetch it, or evaluate "
-            "the experiment in the repository that it was started in.",
+            "the experiment in the repository that it was started in."
         )
     named = candidates.with_columns(pl.col("start_commit").replace(names))
     started = replace(start, control_ref=control, treatment_ref=treatment)

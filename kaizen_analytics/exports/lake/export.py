@@ -138,13 +138,7 @@ class _Staging:
 
 
 def export_lake(
-    store_path: Path,
-    url: str,
-    key: bytes,
-    *,
-    home: Path,
-    scanner: Scanner | None = None,
-    preview: bool = False,
+    store_path: Path, url: str, key: bytes, *, home: Path, scanner: Scanner | None = None, preview: bool = False
 ) -> LakeExport:
     """Bring what the lake at `url` holds of a store up to date.
 

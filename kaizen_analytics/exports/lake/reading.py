@@ -218,7 +218,7 @@ def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
         return error
     return LakeError(
         f"{error.filename or error} is missing although its catalogue names it. The next export of the machine that "
-        "wrote it puts it back.",
+        "wrote it puts it back."
     )
 
 
@@ -267,9 +267,7 @@ class Entry:
     fingerprint: str
 
 
-ENTRY_SCHEMA = pl.Schema(
-    {one.name: pl.String() if "str" in str(one.type) else pl.Int64() for one in fields(Entry)},
-)
+ENTRY_SCHEMA = pl.Schema({one.name: pl.String() if "str" in str(one.type) else pl.Int64() for one in fields(Entry)})
 """The columns of a catalogue."""
 
 
@@ -287,7 +285,7 @@ def load_lake_key(path: Path) -> bytes:
         raise ConfigError(
             f"There is no lake key at {path}. All machines of a lake share one, so that a workspace has the same "
             f"pseudonym on each of them. On the first machine: kaizen-analytics export lake --make-key --lake-key "
-            f"{path}. On the others: copy that file from the first (scp -p), then chmod 600 {path}.",
+            f"{path}. On the others: copy that file from the first (scp -p), then chmod 600 {path}."
         )
     return load_key(path)
 
@@ -325,12 +323,12 @@ def check_lake(place: Storage, key: bytes | None) -> bool:
     if version != LAKE_VERSION:
         raise LakeError(
             f"The lake has version {version}; this version of kaizen_analytics knows {LAKE_VERSION}. "
-            "Use one version on all machines, or export into a new lake.",
+            "Use one version on all machines, or export into a new lake."
         )
     if key is not None and key_check != check_of_key(key):
         raise LakeError(
             "The lake was begun under another lake key. Copy the key file from a machine that exports to it "
-            "(--lake-key FILE); under this one every session and workspace would count twice.",
+            "(--lake-key FILE); under this one every session and workspace would count twice."
         )
     return True
 
@@ -370,6 +368,6 @@ def _read(place: Storage, name: str, schema: pl.Schema) -> pl.DataFrame:
     if frame.schema != schema:
         raise LakeError(
             f"{address} has the columns {', '.join(frame.columns)}; expected {', '.join(schema)}. It belongs to "
-            "another version or program; upgrade kaizen_analytics everywhere, or move it away.",
+            "another version or program; upgrade kaizen_analytics everywhere, or move it away."
         )
     return frame

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kaizen_analytics.cli.output import print_page, print_table
+from kaizen_analytics.pages.blocks import paragraph, stack, table
 
 ID = "3c7e488d-d200-4459-a292-559880d9917c"
 
@@ -39,8 +40,8 @@ def test_a_wrapped_column_gets_the_room_that_is_left(capsys: pytest.CaptureFixtu
 
 def test_a_page_wraps_its_sentences_and_sets_its_tables_again(capsys: pytest.CaptureFixture[str]):
     sentence = "Ten words that are more than one line of sixty columns, surely."
-    table = f"Caption\nname       share  {'why':58}\nthe first    5 %  {'because of this and of that ' * 2}"
-    print_page(f"{sentence}\n\n{table}")
+    rows = [("the first", "5 %", "because of this and of that because of this and of that")]
+    print_page(stack(paragraph(sentence), table(["name", "share", "why"], rows, caption="Caption", numeric=(1,))))
 
     assert show(capsys, 60) == [
         "Ten words that are more than one line of sixty columns,",
