@@ -225,6 +225,8 @@ def _new(
     lot, contents = plan_lot(assign, control, treatment, None if proposal is None else proposal.content)
     if lot is not None and rule.cluster is not None:
         raise ConfigError("--assign sets the cluster: the unit that is drawn. Leave --cluster out.")
+    if experiment_id is not None and (not experiment_id or not experiment_id.isprintable() or " " in experiment_id):
+        raise ConfigError(f"The id is {experiment_id!r}; expected one word.")
     usual = _read_defaults()
     given = asdict(draft) | {
         "bind": bind or (None if lot is None else "manual"),
@@ -235,7 +237,7 @@ def _new(
     asked = _fill_in(given, proposal)
     measured = parse_metric(asked["metric"])
     experiment = Experiment(
-        id=_check_id(str(uuid.uuid4()) if experiment_id is None else experiment_id),
+        id=str(uuid.uuid4()) if experiment_id is None else experiment_id,
         name=asked["name"],
         hypothesis=asked["hypothesis"] or "",
         change_description=asked["change"] or "",
@@ -303,17 +305,6 @@ def _edit(experiment_id: IdArgument, *, draft: _DraftOptions, store: StoreOption
 def _repeat_store(explicit: Path | None) -> str:
     """Return the option that makes the next command find the store of this one, with a blank before it."""
     return "" if explicit is None else f" --store {shlex.quote(str(explicit))}"
-
-
-def _check_id(text: str) -> str:
-    """Return an id that can be typed.
-
-    Raises:
-        ConfigError: it is empty, or holds spaces or hidden characters.
-    """
-    if not text or not text.isprintable() or " " in text:
-        raise ConfigError(f"The id is {text!r}; expected one word.")
-    return text
 
 
 def _read_defaults() -> dict[str, Any]:
@@ -464,7 +455,10 @@ def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
 def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Conclude an experiment: freeze its sample and its result."""
     with open_store(store) as opened:
-        evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=_read_name())
+        # who concludes: git's name for the person, else the account
+        here = Repository.find(Path.cwd())
+        by = (None if here is None else here.read_setting("user.name")) or getpass.getuser()
+        evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=by)
         publish_running(opened)
     yield from _show_evaluation(evaluation)
 
@@ -597,12 +591,6 @@ def _build_plan(
 
 def _describe(experiment: Experiment, plan: Plan | None) -> dict[str, Any]:
     return {"experiment": codec.plain(experiment), "plan": codec.plain(plan)}
-
-
-def _read_name() -> str:
-    """Return who concludes: git's name for the person, else the account."""
-    here = Repository.find(Path.cwd())
-    return (None if here is None else here.read_setting("user.name")) or getpass.getuser()
 
 
 def _show_evaluation(evaluation: Evaluation) -> Iterator[object]:

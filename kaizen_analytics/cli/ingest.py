@@ -112,7 +112,11 @@ def _ingest(
                 progress=bar.show,
             )
         if not no_outcomes:
-            _update_outcomes(opened, now_ms)
+            # of the sessions that no run has looked at, and of the recent ones, whose work may land yet
+            recent_ms = now_ms - _RECENT_MS
+            with Bar("Reading repositories") as read:
+                changed = list_changed(opened, recent_ms)
+                update_outcomes(opened, now_ms=now_ms, since_ms=recent_ms, also=changed, progress=read.show)
         running = "select 1 from experiments where state = ? and instr(metadata, ?) limit 1"
         if opened.native(running, State.RUNNING.value, Metric.FINDING_RATE.value):
             # It imports Polars and the classes of findings, which take longer than an ingest without news.
@@ -135,13 +139,6 @@ def print_pending(pending: Pending) -> None:
     first = pending.deleted_at_ms
     until = "" if first is None else f" Claude Code deletes the first on {render_time(first)[:10]}."
     print_note(f"{pending.files:,} transcripts on this machine are not stored, or grew since.{until}")
-
-
-def _update_outcomes(store: Store, now_ms: int) -> None:
-    """Find out what came of the sessions that no run has looked at, and of the recent ones, whose work may land yet."""
-    since_ms = now_ms - _RECENT_MS
-    with Bar("Reading repositories") as bar:
-        update_outcomes(store, now_ms=now_ms, since_ms=since_ms, also=list_changed(store, since_ms), progress=bar.show)
 
 
 def _print_summary(summary: IngestSummary, store: Path, workspace: Path | None) -> None:
@@ -345,17 +342,16 @@ def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterat
         (name_at_speed(model, speed), responses, listed.find(model, at_ms, speed))
         for model, speed, responses, at_ms in used
     ]
-    yield {"models": [_price_record(*row) for row in found]}
+    models = []
+    for model, responses, price in found:
+        rates = None
+        if price is not None:
+            rates = {name: [[start, float(usd)] for start, usd in rate.steps] for name, rate in price.rates.items()}
+        models.append({"model": model, "responses": responses, "source": price and price.source, "rates": rates})
+    yield {"models": models}
     columns = ("model", "responses", "input", "output", "cache read", "write 5 min", "write 1 h", "source")
     rows = [(model, responses, *_price_cells(price)) for model, responses, price in found]
     print_table(columns, rows, droppable=("write 1 h", "write 5 min", "responses", "cache read"), empty="No model.")
-
-
-def _price_record(model: str, responses: int, price: ModelPrice | None) -> dict[str, object]:
-    rates = None
-    if price is not None:
-        rates = {name: [[start, float(usd)] for start, usd in rate.steps] for name, rate in price.rates.items()}
-    return {"model": model, "responses": responses, "source": price and price.source, "rates": rates}
 
 
 def _price_cells(price: ModelPrice | None) -> tuple[object, ...]:

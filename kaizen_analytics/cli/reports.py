@@ -22,18 +22,19 @@ from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
 from kaizen_analytics.reports.catalogue import Report, copy_notebooks, list_notebooks, load_report, parse_parameters
-from kaizen_analytics.reports.notify import check_urls, notify
 from kaizen_analytics.reports.publication import RunRecord, find_records
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, run_batch
 from kaizen_analytics.reports.schedules import (
     UNITS,
     Outcome,
     Schedule,
+    check_urls,
     due_command,
     find_due,
     ingest_command,
     load_schedules,
     make_slots,
+    notify,
 )
 from kaizen_analytics.store.location import find_workspace
 

@@ -21,7 +21,7 @@ from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
-from kaizen_analytics.retro.carrying import KINDS, compute_carried
+from kaizen_analytics.retro.guidance import KINDS, compute_carried
 from kaizen_analytics.usage import (
     RESPONSES,
     TOOL_CALLS,
@@ -113,7 +113,11 @@ def _usage(
             keys = key.split(",")
             check_keys(keys)
             responses = chosen.read(RESPONSES, opened)
-            frame = _sorted(compute_usage(responses, keys, timezone=zone, groups=_read_groups(keys)), sort)
+            if sort not in _SORTS:
+                raise ConfigError(f"Usage is sorted by {', '.join(_SORTS)}, not by {sort!r}.")
+            frame = compute_usage(responses, keys, timezone=zone, groups=_read_groups(keys))
+            if (column := _SORTS[sort]) is not None:
+                frame = frame.sort(column, descending=True, nulls_last=True, maintain_order=True)
             yield from _show_usage(frame, compute_total(responses), keys, zone, as_csv=as_csv)
 
 
@@ -125,13 +129,6 @@ def _read_groups(keys: list[str]) -> Mapping[str, Sequence[str]]:
             'web = ["~/code/shop", "~/code/api"].'
         )
     return settings.groups
-
-
-def _sorted(frame: pl.DataFrame, sort: str) -> pl.DataFrame:
-    if sort not in _SORTS:
-        raise ConfigError(f"Usage is sorted by {', '.join(_SORTS)}, not by {sort!r}.")
-    column = _SORTS[sort]
-    return frame if column is None else frame.sort(column, descending=True, nulls_last=True, maintain_order=True)
 
 
 def _show_usage(

@@ -76,15 +76,10 @@ def find_collector(to: str) -> str | None:
 
 
 def send_totals(sessions: Export, url: str, scanner: Scanner, *, now_ms: int) -> int:
-    """Send the totals of sessions to a collector, and return how many points were sent.
+    """Send the totals of the projected table `sessions` to a collector, and return how many points were sent.
 
-    Headers, certificates and the time-out come from the environment variables of OpenTelemetry.
-
-    Args:
-        sessions: The table `sessions`, projected.
-        url: Where to post them, from `find_collector`.
-        scanner: Scans what would be sent.
-        now_ms: The time of the totals (milliseconds since the epoch).
+    Headers, certificates and the time-out come from the environment variables of OpenTelemetry. `url` is what
+    `find_collector` gives, and `scanner` looks at what would be sent.
 
     Raises:
         ConfigError: the extra is not installed.

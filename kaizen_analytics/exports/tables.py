@@ -46,13 +46,9 @@ class Export:
 
 
 def export_table(store: Store, name: str, redactor: Redactor, *, now_ms: int, with_text: bool = False) -> Export:
-    """Read one of the tables `sessions`, `metrics` and `experiments` of a store.
+    """Read one of the tables `sessions`, `metrics` and `experiments` of a store, evaluated at `now_ms`.
 
-    Args:
-        name: The table.
-        redactor: Makes the pseudonyms, and redacts the text that was asked for.
-        now_ms: The time at which running experiments are evaluated (milliseconds since the epoch).
-        with_text: Let the columns of free text leave, redacted.
+    The columns of free text leave `with_text` only, redacted.
 
     Raises:
         RedactionError: a value is not of its declared kind.

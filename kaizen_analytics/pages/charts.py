@@ -85,10 +85,7 @@ class ForestRow:
 
 
 def forest(rows: Sequence[ForestRow]) -> Figure:
-    """Return estimates with their intervals, one line each, on a common axis of percent change.
-
-    Args:
-        rows: What to draw, top to bottom; at least one.
+    """Return estimates with their intervals, one line each (at least one), on a common axis of percent change.
 
     >>> row = ForestRow(label="Cost", change=Movement.BETTER, estimate=-5.0, low=-9.0, high=-1.0)
     >>> forest([row]).alt.partition(". ")[2].partition(":")[0]
@@ -124,11 +121,7 @@ class Span:
 def over_time(spans: Sequence[Span], *, step_ms: int, change_ms: int, unit: str) -> Figure:
     """Return both arms over time: the median of each day or week as a line, and below it the number of sessions.
 
-    Args:
-        spans: One for each arm and day or week with a session; at least one.
-        step_ms: Length of a span.
-        change_ms: The moment that is marked.
-        unit: The unit of the metric.
+    There is one span for each arm and day or week with a session; `change_ms` is marked.
 
     >>> span = Span(arm="control", start_ms=0, median=5.0, sessions=2)
     >>> over_time([span], step_ms=86_400_000, change_ms=0, unit="tokens").alt.partition(": ")[0]

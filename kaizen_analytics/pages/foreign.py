@@ -28,11 +28,7 @@ if TYPE_CHECKING:
 
 
 def foreign_page(found: ForeignResult, source: str) -> Block:
-    """Return the decision, the effect and the runs behind it.
-
-    Args:
-        found: What the runs show.
-        source: Where they come from, such as the name of the file.
+    """Return the decision, the effect and the runs behind it; `source` says where they come from, as a file's name.
 
     >>> import polars as pl
     >>> from kaizen_analytics.experiments.foreign import judge_runs

@@ -136,9 +136,7 @@ def outcomes(portfolio: Portfolio) -> Block:
 def decisions(portfolio: Portfolio, links: Mapping[str, str] | None = None) -> Block:
     """Return what was decided, or would be decided today, for each experiment.
 
-    Args:
-        portfolio: What is shown.
-        links: The address of the conclusion report of each experiment that has one, by its id.
+    `links` holds the address of the conclusion report of each experiment that has one, by its id.
 
     >>> decisions(portfolio).html.count("<tr>")
     4

@@ -44,12 +44,9 @@ _NONE = "none"
 
 
 def render_box(evaluation: Evaluation, width: int | None = None, *, colour: bool = False) -> str:
-    """Return the evaluation as a box of at most `width` columns, and below it what to do; no newline ends it.
+    """Return the evaluation as a box of at most `width` (and 100) columns, and below it what to do; no newline ends it.
 
-    Args:
-        evaluation: What to show.
-        width: Columns of the terminal; by default, and at most, 100.
-        colour: Whether the decision has its colour, for a terminal.
+    With `colour`, the decision has its colour, for a terminal.
 
     >>> print(render_box(evaluation).splitlines()[1].strip("│ ").partition(". ")[0])
     Decision   Do not decide yet: the success metric may or may not have improved.

@@ -5,8 +5,7 @@ runner       one run, or several at once: locked, staged, executed, judged, publ
 publication  the folder of a run, and its record
 rendering    an executed notebook as HTML, Markdown and JSON
 sharing      reports that leave this machine
-schedules    which slots are due, making them, and the units that make a scheduler call us
-notify       messages about them
+schedules    which slots are due, making them, messages about them, the units that make a scheduler call us
 """
 
 import sys

@@ -95,7 +95,7 @@ def copy_notebooks(folder: Path, store: Path) -> list[Path]:
     """
     import nbformat
 
-    reports = [read_report(path) for path in list_notebooks().values()]
+    reports = [_read_report(path) for path in list_notebooks().values()]
     copies = [folder / report.path.name for report in reports]
     there = [path for path in copies if path.exists()]
     if there:
@@ -115,40 +115,33 @@ def copy_notebooks(folder: Path, store: Path) -> list[Path]:
     return copies
 
 
-def load_report(name: str) -> Report:
-    """Return the report called `name`, which is one of `list_notebooks` or the path of a notebook of one's own.
+def load_report(name: str | Path) -> Report:
+    """Return the report called `name`, one of `list_notebooks`, or that of a notebook file of one's own.
 
     Raises:
-        ReportError: no report has this name, or the file cannot be read as one.
+        ReportError: no report has this name, the file cannot be read as a notebook, or its declaration is wrong.
 
     >>> load_report("portfolio").title
     'Experiment portfolio'
     """
-    if name.endswith(".ipynb"):
-        return read_report(Path(name))
+    if isinstance(name, Path) or name.endswith(".ipynb"):
+        return _read_report(Path(name))
     notebooks = list_notebooks()
     if name not in notebooks:
         known = ", ".join(notebooks)
         raise ReportError(f"There is no report {name!r}; expected one of {known}.{did_you_mean(name, notebooks)}")
-    return read_report(notebooks[name])
+    return _read_report(notebooks[name])
 
 
-def read_report(path: Path) -> Report:
-    """Return the report that a notebook file declares.
-
-    Raises:
-        ReportError: the file cannot be read as a notebook, or its declaration is wrong.
-
-    >>> read_report(list_notebooks()["portfolio"]).inputs
-    ('store',)
-    """
+def _read_report(path: Path) -> Report:
+    """Return the report that a notebook file declares."""
     try:
         source = path.read_bytes()
     except OSError as error:
         raise ReportError(f"The notebook {path} cannot be read: {error.strerror}.") from error
     notebook = _parse_notebook(source, path)
     name = _name(path)
-    parameters = read_parameters(notebook, name)
+    parameters = _read_parameters(notebook, name)
     declared = notebook.metadata.get("kaizen", {})
     return Report(
         name=name,
@@ -182,19 +175,8 @@ def _parse_notebook(source: bytes, path: Path) -> Any:  # noqa: ANN401 - nbforma
     return notebook
 
 
-def read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:  # noqa: ANN401 - nbformat has no types
-    """Return the parameters that a notebook declares, by name.
-
-    Args:
-        notebook: An nbformat notebook.
-        name: The report's name, for messages.
-
-    Raises:
-        ReportError: a declaration lacks a type, or its default is not a plain value of that type.
-
-    >>> read_parameters(load_report("portfolio").notebook(), "portfolio")["store"].required
-    True
-    """
+def _read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:  # noqa: ANN401 - nbformat has no types
+    """Return the parameters that a notebook declares, by name; `name` is that of the report, for messages."""
     from papermill import inspect_notebook
 
     return {key: _parameter(found, name) for key, found in inspect_notebook(notebook).items()}

@@ -47,12 +47,7 @@ class RunFacts:
 
 
 def render_report(notebook: Any, formats: tuple[str, ...], facts: RunFacts) -> dict[str, bytes]:  # noqa: ANN401
-    """Return the files of a report by name, one for each format.
-
-    Args:
-        notebook: The executed notebook.
-        formats: Names out of `FORMATS`.
-        facts: What to say about the run.
+    """Return the files of a report, an executed notebook, by name: one for each format out of `FORMATS`.
 
     Raises:
         ReportError: two cells emit data.

@@ -9,7 +9,6 @@
     proposal    the experiment that would prove a finding
     retro       compute_retro, save_retro
     guidance    what agents are told, and what carrying it costs
-    carrying    what it costs to carry the texts of skills and servers
 
 Nothing here writes into a repository.
 """

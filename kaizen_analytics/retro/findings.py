@@ -162,7 +162,6 @@ def collect_evidence(material: Material, kinds: Sequence[FindingClass] = CLASSES
     Raises:
         QueryError: a query is broken.
 
-    >>> from kaizen_analytics.core.model import Window
     >>> from kaizen_analytics.retro.material import read_material
     >>> evidence = collect_evidence(read_material(store, Window(start_ms=0, end_ms=1)))
     >>> evidence.rows["wrong_command"].height
@@ -195,7 +194,6 @@ def judge_evidence(evidence: Evidence, window: Window) -> tuple[tuple[Finding, .
         evidence: The moments of a span that ends with the window; what lies before it tells whether a finding is new.
         window: Findings are moments of the sessions that started in it.
 
-    >>> from kaizen_analytics.core.model import Window
     >>> from kaizen_analytics.retro.material import read_material
     >>> window = Window(start_ms=0, end_ms=1)
     >>> judge_evidence(collect_evidence(read_material(store, window)), window)
@@ -241,7 +239,6 @@ def list_exposures(
     Returns:
         Columns `root_id`, `root_started_at_ms`, by start.
 
-    >>> from kaizen_analytics.core.model import Window
     >>> from kaizen_analytics.retro.material import read_material
     >>> list_exposures(read_material(store, Window(start_ms=0, end_ms=1)), CLASSES[0], "/w").height
     0
@@ -262,7 +259,6 @@ def list_moments(
     Returns:
         The rows that the class keeps, with `started_ms` of their root session.
 
-    >>> from kaizen_analytics.core.model import Window
     >>> from kaizen_analytics.retro.material import read_material
     >>> evidence = collect_evidence(read_material(store, Window(start_ms=0, end_ms=1)))
     >>> list_moments(evidence, CLASSES[0], "/w", "option:go:tset").height

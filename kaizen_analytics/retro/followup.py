@@ -96,7 +96,6 @@ def follow_up(
         root: The repository on this machine, in which to look for applied changes.
         found: What this retro finds; those stand on the page already unless something came of them.
 
-    >>> from kaizen_analytics.core.model import Window
     >>> follow_up([], None, window=Window(start_ms=0, end_ms=1), experiments=[], root=None)
     ()
     """

@@ -1,4 +1,4 @@
-"""What agents are told in a repository: instructions, rules, skills, agents, commands, servers, and who used them.
+"""What agents are told in a repository, which sessions used it, and what carrying it costs.
 
 The files are read, never written.
 """
@@ -6,6 +6,7 @@ The files are read, never written.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,14 +15,16 @@ from kaizen_analytics.core import codec
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.queries import Query
-from kaizen_analytics.retro.findings import WEEK_MS
-from kaizen_analytics.retro.material import list_servers, read_material
+from kaizen_analytics.core.times import DAY_MS
+from kaizen_analytics.retro.material import list_servers, read_material, read_responses
+from kaizen_analytics.usage import known_sum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from kaizen_analytics.store import Store
+    from kaizen_analytics.usage import Chosen
 
 _BYTES_PER_TOKEN = 4
 """A rule of thumb for English prose."""
@@ -96,7 +99,7 @@ def compute_guidance(store: Store, window: Window, *, root: Path | None, reposit
     owners = material.sessions.select("session_id", "root_id")
     used = _USES.run(store).join(owners, on="session_id").select("kind", "name", "root_id").unique()
     # What one more token in every context would have cost.
-    weekly = float(material.responses["read_usd"].sum() or 0.0) / (window.length_ms / WEEK_MS)
+    weekly = float(material.responses["read_usd"].sum() or 0.0) / (window.length_ms / (7 * DAY_MS))
     items = [] if root is None else [*_list_items(root, used, weekly)]
     known = {(item.kind, item.name.lower()) for item in items}
     files = {item.name.lower() for item in items if item.kind == "instructions"}
@@ -140,3 +143,88 @@ def _count(kind: str, name: str, used: pl.DataFrame) -> int | None:
     if kind == "instructions":
         return None
     return used.filter((pl.col("kind") == kind) & (pl.col("name") == name.lower()))["root_id"].n_unique()
+
+
+# What it costs to carry the texts of skills and of servers' tools: each later response reads them again.
+#
+# A text stays in the context until it is compacted. Its first reader pays the price of writing it to the cache, every
+# later one that of reading it. A token is taken as four characters. The definitions of tools are in no transcript, so
+# they are not in these figures.
+
+KINDS = ("skill", "mcp_server")
+"""What texts are carried of."""
+
+_LOADS = Query(
+    path="usage/loads.sql",
+    schema={
+        "session_id": pl.String(),
+        "root_id": pl.String(),
+        "seq": pl.Int64(),
+        "ts_ms": pl.Int64(),
+        "item": pl.String(),
+        "chars": pl.Int64(),
+    },
+    reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
+)
+"""Every text that a skill, or the tool of a server, put into a context."""
+
+_CHARS_PER_TOKEN = 4
+
+
+def compute_carried(store: Store, kind: str, chosen: Chosen) -> pl.DataFrame:
+    """Return one row per skill or server, the dearest first.
+
+    Columns: the kind, `uses` (texts loaded), `sessions`, `tokens` (of the texts, null where no size is recorded),
+    `carried_tokens` (the same, times the responses that read them) and `cost_usd` (null without a price).
+
+    Args:
+        store: The open store.
+        kind: One of `KINDS`.
+        chosen: Which loads count.
+
+    >>> from kaizen_analytics.usage import Chosen
+    >>> compute_carried(store, "skill", Chosen()).columns
+    ['skill', 'uses', 'sessions', 'tokens', 'carried_tokens', 'cost_usd']
+    """
+    loads = chosen.read(_LOADS, store, kind=kind)
+    responses = read_responses(store, loads["session_id"].unique().to_list())
+    carried = _carry(loads, responses)
+    return (
+        carried.group_by(pl.col("item").alias(kind))
+        .agg(
+            pl.len().cast(pl.Int64).alias("uses"),
+            pl.col("root_id").n_unique().cast(pl.Int64).alias("sessions"),
+            *(known_sum(name) for name in ("tokens", "carried_tokens", "cost_usd")),
+        )
+        .sort("cost_usd", "uses", kind, descending=[True, True, False], nulls_last=True)
+    )
+
+
+def _carry(loads: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
+    """Add to each load its tokens, those that responses read of it until the next compaction, and their dollars."""
+    later = (
+        responses.sort("session_id", "seq", descending=[False, True])
+        .with_columns(
+            pl.int_range(1, pl.len() + 1).over("session_id", "segment").alias("readers"),
+            pl.col("read_usd").cum_sum().over("session_id", "segment").alias("reads_usd"),
+        )
+        .select(
+            "session_id",
+            "seq",
+            "readers",
+            first_usd=pl.coalesce("write_usd", "input_usd"),
+            later_usd=pl.col("reads_usd") - pl.col("read_usd"),
+        )
+        .sort("seq")
+    )
+    found = loads.sort("seq").join_asof(
+        later, on="seq", by="session_id", strategy="forward", allow_exact_matches=False, check_sortedness=False
+    )
+    tokens = pl.col("chars") // _CHARS_PER_TOKEN
+    return found.with_columns(
+        tokens=tokens,
+        carried_tokens=tokens * pl.col("readers").fill_null(0),
+        cost_usd=pl.when(pl.col("readers").is_null())
+        .then(0.0)
+        .otherwise(tokens * (pl.col("first_usd") + pl.col("later_usd"))),
+    )

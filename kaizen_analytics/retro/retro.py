@@ -202,8 +202,7 @@ def assemble_retro(
     """Return the retro of a window from the evidence of a span that ends with it; see `compute_retro`.
 
     >>> week = parse_week("2026-W38")
-    >>> evidence = collect_evidence(read_window(store, week))
-    >>> assemble_retro(store, evidence, window=week, now_ms=week.end_ms).label
+    >>> assemble_retro(store, collect_evidence(read_window(store, week)), window=week, now_ms=week.end_ms).label
     'week 2026-W38'
     """
     judged, missing = judge_evidence(evidence, window)

@@ -50,7 +50,7 @@ from kaizen_analytics.exports.files import write_table  # noqa: E402
 from kaizen_analytics.ingest.pipeline import run_ingest  # noqa: E402
 from kaizen_analytics.redact import load_key  # noqa: E402
 from kaizen_analytics.reports import publication  # noqa: E402
-from kaizen_analytics.reports.catalogue import read_report  # noqa: E402
+from kaizen_analytics.reports.catalogue import load_report  # noqa: E402
 from kaizen_analytics.reports.runner import Runner, RunRequest  # noqa: E402
 from kaizen_analytics.retro.classes import Change  # noqa: E402
 from kaizen_analytics.retro.findings import Finding  # noqa: E402
@@ -435,7 +435,7 @@ def kill_report(folder: Path, rng: random.Random, runs: int) -> Tally:
     )
     source = folder / "sample.ipynb"
     source.write_text(nbformat.writes(notebook))
-    report = read_report(source)
+    report = load_report(source)
 
     def work() -> None:
         result = Runner().run(RunRequest(report=report, parameters={}, out=out, force=True))

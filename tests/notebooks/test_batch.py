@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.publication import RunState
 from kaizen_analytics.reports.runner import RunRequest, run_batch
 
 
 def request(notebook: Path, out: Path, **options: object) -> RunRequest:
     parameters = options.pop("parameters", {})
-    return RunRequest(report=read_report(notebook), parameters=parameters, out=out, **options)
+    return RunRequest(report=load_report(notebook), parameters=parameters, out=out, **options)
 
 
 def wait_until_gone(kernel: int) -> None:

@@ -14,7 +14,7 @@ from page_checks import HOSTILE, VIEWS, Elements, check_page
 from kaizen_analytics.core.model import Classification, Direction, Experiment, GuardrailSpec, Metric
 from kaizen_analytics.experiments.lifecycle import new_experiment, start, tag
 from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.reports.catalogue import load_report, read_report
+from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 from kaizen_analytics.store import Store
 
@@ -107,7 +107,7 @@ def test_json_holds_the_evaluation_and_the_run(conclusion: RunResult) -> None:
 @pytest.mark.usefixtures("without_kernel")
 def test_the_same_inputs_give_the_same_bytes(write_notebook, tmp_path: Path) -> None:
     """What a real kernel shows is compared with the committed notebooks (test_golden.py)."""
-    report = read_report(write_notebook("print('# same')"))
+    report = load_report(write_notebook("print('# same')"))
     first, again = (
         Runner(clock=lambda: 1_790_812_800_000).run(
             RunRequest(report=report, parameters={}, out=tmp_path / out, formats=FORMATS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError, StoreMissingError
-from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.publication import RunState, find_records, read_record
 from kaizen_analytics.reports.runner import BusyError, Runner, RunRequest, RunResult
 
@@ -37,7 +37,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def run(notebook: Path, out: Path, **parameters: object) -> RunResult:
-    return Runner().run(RunRequest(report=read_report(notebook), parameters=parameters, out=out))
+    return Runner().run(RunRequest(report=load_report(notebook), parameters=parameters, out=out))
 
 
 def names(folder: Path) -> set[str]:
@@ -220,7 +220,7 @@ def test_the_same_inputs_are_not_run_twice(write_notebook, out: Path) -> None:
 
 @pytest.mark.usefixtures("without_kernel")
 def test_a_slot_of_a_schedule_is_made_once_whatever_its_inputs(write_notebook, out: Path) -> None:
-    report = read_report(write_notebook("print(count)"))
+    report = load_report(write_notebook("print(count)"))
     first, second, other = (
         Runner().run(
             RunRequest(

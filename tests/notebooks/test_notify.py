@@ -18,9 +18,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.reports.notify import WAITS_S, check_urls, notify
 from kaizen_analytics.reports.runner import Runner
-from kaizen_analytics.reports.schedules import Outcome, find_due, load_schedules, make_slots
+from kaizen_analytics.reports.schedules import (
+    WAITS_S,
+    Outcome,
+    check_urls,
+    find_due,
+    load_schedules,
+    make_slots,
+    notify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

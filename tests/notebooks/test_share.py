@@ -9,7 +9,7 @@ import pytest
 
 from kaizen_analytics.cli import app
 from kaizen_analytics.core.errors import RedactionError
-from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.publication import RunState, find_records
 from kaizen_analytics.reports.runner import Runner, RunRequest
 
@@ -30,7 +30,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(notebook: Path, out: Path, formats: tuple[str, ...], **parameters: object) -> RunResult:
-    report = read_report(notebook)
+    report = load_report(notebook)
     return Runner().run(RunRequest(report=report, parameters=parameters, out=out, formats=formats, share=True))
 
 

@@ -13,7 +13,7 @@ from kaizen_analytics.core import files
 from kaizen_analytics.core.errors import StoreError
 from kaizen_analytics.core.files import Folder, hold_folder, open_folder, write_file
 from kaizen_analytics.reports import publication, runner
-from kaizen_analytics.reports.catalogue import read_report
+from kaizen_analytics.reports.catalogue import load_report
 from kaizen_analytics.reports.publication import OutputError, RunState
 from kaizen_analytics.store import Store
 from kaizen_analytics.store import connection as opening
@@ -152,7 +152,7 @@ def test_a_report_into_a_swapped_folder_is_none(
         metadata={"kaizen": {"title": "Sample"}},
     )
     source.write_text(nbformat.writes(notebook))
-    report = read_report(source)
+    report = load_report(source)
 
     def execute(ours: nbformat.NotebookNode, *_: object, **__: object) -> runner._Execution:
         swap(out / "sample", victim)

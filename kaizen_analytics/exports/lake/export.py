@@ -140,13 +140,13 @@ class _Staging:
 def export_lake(
     store_path: Path, url: str, key: bytes, *, home: Path, scanner: Scanner | None = None, preview: bool = False
 ) -> LakeExport:
-    """Bring what the lake at `url` holds of a store up to date.
+    """Bring what the lake at `url` holds of a store, which is only read, up to date.
 
     The same content gives the same files, so a second run writes nothing; only partitions with a changed session are
     written again. It may be killed at any point and run again, and other machines may export at the same time.
 
     Args:
-        store_path: The store; it is only read.
+        store_path: The store.
         url: A folder, `file:///…`, or an object store such as `s3://bucket/lake`.
         key: The lake key; see `load_lake_key`.
         home: `$KAIZEN_HOME`: holds the secret of this machine and the lock of the export.
@@ -154,12 +154,8 @@ def export_lake(
         preview: Only say what would be written; nothing leaves, but the lake is read.
 
     Raises:
-        ConfigError: the address is of no known kind, or the extra `lake` is not installed.
-        LakeError: the lake cannot be read or written, or is of another version or under another key, or another
-            export of the store takes too long.
-        RedactionError: a cell is not of its declared kind, or a finished file holds what must not leave. Nothing of
-            this export counts then.
-        StoreError: the store is missing or damaged.
+        LakeError: the lake cannot be read or written, is of another version or key, or another export takes too long.
+        RedactionError: a cell is not of its kind, or a file holds what must not leave; then nothing of it counts.
 
     >>> done = export_lake(store.path, str(tmp / "lake"), bytes(32), home=tmp)
     >>> done.rows > 1000, export_lake(store.path, str(tmp / "lake"), bytes(32), home=tmp).rows

@@ -6,14 +6,14 @@ import nbformat
 import pytest
 
 from kaizen_analytics.core.errors import ConfigError, ReportError
-from kaizen_analytics.reports.catalogue import check_parameters, parse_parameters, read_parameters
+from kaizen_analytics.reports.catalogue import _read_parameters, check_parameters, parse_parameters
 
 
 def declare(source: str) -> dict[str, object]:
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})]
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return read_parameters(notebook, "sample")
+    return _read_parameters(notebook, "sample")
 
 
 ALL = 'id: str = ""  # required: the id\ncount: int = 3\nshare: float = 0.5\nflag: bool = False  # a switch'

@@ -7,7 +7,7 @@ from retro_stores import MONDAY_MS, add_session, answer
 
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.records import Tokens
-from kaizen_analytics.retro.carrying import compute_carried
+from kaizen_analytics.retro.guidance import compute_carried
 from kaizen_analytics.store import Store
 from kaizen_analytics.usage import Chosen
 
