@@ -175,15 +175,14 @@ def _cells(row: dict[str, Any], names: list[str]) -> list[object]:
 def _cell(name: str, value: Any) -> object:  # noqa: ANN401 - a value of any column
     if value is None:
         return None
-    if name == "cost_usd":
-        return f"{value:,.2f}"
     if name in ("priced_share", "error_share"):
         return f"{100 * value:.0f}%" if value in (0, 1) else f"{min(max(100 * value, 0.1), 99.9):.1f}%"
-    if name in ("median_seconds", "p95_seconds"):
-        return f"{value:,.1f}"
-    if name == "month":
-        return f"{value:%Y-%m}"
+    if name in _FORMS:
+        return format(value, _FORMS[name])
     return f"{value:%Y-%m-%d %H:%M}" if isinstance(value, datetime) else value
+
+
+_FORMS = {"cost_usd": ",.2f", "median_seconds": ",.1f", "p95_seconds": ",.1f", "month": "%Y-%m"}
 
 
 def _show_tools(frame: pl.DataFrame, *, as_csv: bool) -> Iterator[object]:

@@ -108,14 +108,20 @@ class Table:
 
 
 def _column(
-    kind: ColumnKind, name: str, meaning: str, null: str = _NEVER, *, unit: str = "", words: Iterable[str] = ()
+    kind: ColumnKind,
+    name: str,
+    meaning: str,
+    null: str = _NEVER,
+    *,
+    unit: str = "",
+    words: Iterable[str] = (),
+    category: Category = Category.NAME,
 ) -> Column:
-    return Column(name, kind, meaning, unit, null, frozenset(map(str, words)))
+    return Column(name, kind, meaning, unit, null, frozenset(map(str, words)), category)
 
 
-_count, _measure, _flag, _moment, _hour, _day, _choice, _word, _id, _folder, _text = (
-    partial(_column, ColumnKind[name])
-    for name in ["COUNT", "MEASURE", "FLAG", "MOMENT", "HOUR", "DAY", "CHOICE", "WORD", "ID", "FOLDER", "TEXT"]
+_count, _measure, _flag, _moment, _hour, _day, _choice, _word, _name, _id, _folder, _text = (
+    partial(_column, kind) for kind in ColumnKind
 )
 
 
@@ -159,6 +165,11 @@ def _sessions() -> Table:
     return Table(name="sessions", version=1, grain=grain, key=("session",), columns=columns)
 
 
+def _measures(metrics: Iterable[Metric]) -> list[Column]:
+    found = [REGISTRY[metric] for metric in metrics]
+    return [_measure(one.metric.column, one.label.lower(), one.null_when, unit=one.unit) for one in found]
+
+
 @cache
 def _metrics() -> Table:
     columns = (
@@ -169,19 +180,11 @@ def _metrics() -> Table:
         _hour("started", "when it started", unit="UTC hour"),
         _hour("ended", "when the last of its sessions ended", _UNKNOWN, unit="UTC hour"),
         _count("sessions_counted", "sessions in the row: itself and its sub-agents"),
-        *(
-            _measure(definition.metric.column, definition.label.lower(), definition.null_when, unit=definition.unit)
-            for definition in map(REGISTRY.__getitem__, OF_SESSIONS)
-            if definition.metric not in OUTCOMES
-        ),
+        *_measures(metric for metric in OF_SESSIONS if metric not in OUTCOMES),
         _count("responses", "responses with usage"),
         _count("unpriced_responses", "responses without a price"),
         _count("unreliable_responses", "responses that report too few output tokens"),
-        *(
-            _measure(definition.metric.column, definition.label.lower(), definition.null_when, unit=definition.unit)
-            for definition in map(REGISTRY.__getitem__, OF_SESSIONS)
-            if definition.metric in OUTCOMES  # a later addition, so at the end
-        ),
+        *_measures(metric for metric in OF_SESSIONS if metric in OUTCOMES),  # a later addition, so at the end
     )
     grain = "a session that a person started, its sub-agents included"
     return Table(name="metrics", version=1, grain=grain, key=("session",), columns=columns)
@@ -387,15 +390,8 @@ _LAKE_TABLES = (
         _word("prompt_fingerprint", "the instructions it ran under", _UNKNOWN),
         _flag("is_dirty", "the working tree had changes at the start"),
         _flag("is_inferred", "branch and commit were inferred from the repository's history"),
-        Column("user_name", ColumnKind.PSEUDONYM, "who ran it", "", _UNKNOWN),
-        Column(
-            "organisation",
-            ColumnKind.PSEUDONYM,
-            "the owner of the workspace's repository",
-            "",
-            _UNKNOWN,
-            category=Category.ORGANISATION,
-        ),
+        _name("user_name", "who ran it", _UNKNOWN),
+        _name("organisation", "the owner of the workspace's repository", _UNKNOWN, category=Category.ORGANISATION),
         _count("events", "how many events it has; of two exports of a session the longer one counts"),
     ),
     _lake(

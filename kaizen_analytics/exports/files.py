@@ -168,18 +168,14 @@ _T = TypeVar("_T")
 class Storage:
     """A folder or a prefix in an object store; files by names such as `events/store=…/bucket=0/….parquet`.
 
-    `folder` is None for an object store.
+    `folder` is None for an object store. Whatever cannot be read or written is a `LakeError`.
     """
 
     url: str
     folder: Path | None
 
     def write(self, name: str, data: bytes | Path) -> None:
-        """Put a whole file into its place, replacing what is there.
-
-        Raises:
-            LakeError: the place cannot be written.
-        """
+        """Put a whole file into its place, replacing what is there."""
         failure = f"{name} cannot be written"
         try:
             self._run(lambda stores: stores.put(self._open(create=True), name, data), failure)
@@ -192,20 +188,11 @@ class Storage:
             list(pool.map(self.write, files, files.values()))  # the list raises what any of them raised
 
     def read(self, name: str) -> bytes:
-        """Return the content of a file.
-
-        Raises:
-            FileNotFoundError: there is none.
-            LakeError: the place cannot be read.
-        """
+        """Return the content of a file. `FileNotFoundError` says that there is none."""
         return self._run(lambda stores: bytes(stores.get(self._open(), name).bytes()), f"{name} cannot be read")
 
     def sizes(self, prefix: str) -> dict[str, int]:
-        """Return the names below a folder and their sizes in bytes; nothing where there is no such folder.
-
-        Raises:
-            LakeError: the place cannot be read.
-        """
+        """Return the names below a folder and their sizes in bytes; nothing where there is no such folder."""
         try:
             found = self._run(lambda stores: stores.list(self._open(), prefix=prefix).collect(), "it cannot be listed")
         except FileNotFoundError:

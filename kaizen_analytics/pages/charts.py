@@ -479,12 +479,18 @@ def _linear_ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         return [low]
     power = math.floor(math.log10((high - low) / most))
-    steps = (base * 10.0**exponent for exponent in (power, power + 1, power + 2) for base in (1, 2, 5))
+    steps = [base * 10.0**exponent for exponent in (power, power + 1, power + 2) for base in (1, 2, 5)]
+    step, numbers = _choose_step(low, high, most, steps)
+    return [float(f"{number * step:.12g}") for number in numbers]
+
+
+def _choose_step(low: float, high: float, most: int, steps: Sequence[float]) -> tuple[float, range]:
+    """Return the first step of which at most `most` multiples lie in a range, else the last; and their numbers."""
     for step in steps:
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        if last - first < most:
-            return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
-    raise AssertionError("a step of ten times the range leaves at most two ticks")
+        numbers = range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+        if len(numbers) <= most:
+            break
+    return step, numbers
 
 
 def _log_ticks(low: float, high: float, most: int) -> list[float]:
@@ -500,21 +506,10 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 def _time_ticks(start_ms: int, end_ms: int, most: int) -> list[tuple[int, str]]:
     """Return at most `most` round moments in UTC with their names: days, or times of day within two days."""
-    step = next((step for step in _TIME_STEPS_MS if _count(start_ms, end_ms, step) <= most), _TIME_STEPS_MS[-1])
-    first = math.ceil((start_ms - _MONDAY_MS) / step)
-    moments = [_MONDAY_MS + (first + number) * step for number in range(_count(start_ms, end_ms, step))]
-    return [(moment, _name_moment(moment, step)) for moment in moments]
-
-
-def _count(start_ms: int, end_ms: int, step: int) -> int:
-    return math.floor((end_ms - _MONDAY_MS) / step) - math.ceil((start_ms - _MONDAY_MS) / step) + 1
-
-
-def _name_moment(at_ms: int, step_ms: int) -> str:
-    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
-    if step_ms < _DAY_MS:
-        return moment.strftime("%H:%M")
-    return moment.strftime("%-d %b %Y" if step_ms > 91 * _DAY_MS else "%-d %b")
+    step, numbers = _choose_step(start_ms - _MONDAY_MS, end_ms - _MONDAY_MS, most, _TIME_STEPS_MS)
+    form = "%H:%M" if step < _DAY_MS else "%-d %b %Y" if step > 91 * _DAY_MS else "%-d %b"
+    moments = [_MONDAY_MS + number * int(step) for number in numbers]
+    return [(moment, datetime.fromtimestamp(moment / 1000, UTC).strftime(form)) for moment in moments]
 
 
 def _drawing(width: float, height: float, parts: Iterable[str]) -> str:

@@ -45,7 +45,6 @@ from kaizen_analytics.experiments.evaluation import (
     History,
     MetricResult,
     NextStep,
-    Quality,
     TaskCheck,
     choose_next_step,
     is_over,
@@ -458,7 +457,11 @@ def warnings(evaluation: Evaluation) -> list[str]:
         *effect_text.imbalance(
             "sessions without a value of the metric", control.missing_share, treatment.missing_share
         ),
-        *_marked(quality),
+        *(
+            f"{counted(count, noun)} {sentence}."
+            for field, noun, sentence in _MARKED
+            if (count := getattr(control, field) + getattr(treatment, field))
+        ),
     ]
 
 
@@ -540,26 +543,12 @@ def _contradiction(wanted: Delta) -> str:
     )
 
 
-def _marked(quality: Quality) -> list[str]:
-    control, treatment = quality.control, quality.treatment
-    sentences = [
-        (
-            control.dirty_sessions + treatment.dirty_sessions,
-            "session",
-            "started with uncommitted changes, which their commit does not show",
-        ),
-        (
-            control.inferred_commits + treatment.inferred_commits,
-            "session",
-            "ran at a commit that was inferred from the repository's history, not recorded",
-        ),
-        (
-            control.side_branch_sessions + treatment.side_branch_sessions,
-            "control session",
-            "ran on a side branch that does not contain the change",
-        ),
-    ]
-    return [f"{counted(count, noun)} {sentence}." for count, noun, sentence in sentences if count]
+_MARKED = (
+    ("dirty_sessions", "session", "started with uncommitted changes, which their commit does not show"),
+    ("inferred_commits", "session", "ran at a commit that was inferred from the repository's history, not recorded"),
+    ("side_branch_sessions", "control session", "ran on a side branch that does not contain the change"),
+)
+"""What is said of the sessions of both arms that a field counts."""
 
 
 def next_actions(evaluation: Evaluation) -> list[str]:
