@@ -172,14 +172,8 @@ def _finding_row(retro: Retro, wording: Wording, place: int, finding: Finding) -
         "window_start": retro.window.start_ms,
         "window_end": retro.window.end_ms - 1,
         "place": place,
-        "kind": finding.kind,
         "finding": finding.id,
-        "times": finding.times,
-        "sessions": finding.sessions,
-        "exposed": finding.exposed,
-        "days": finding.days,
-        "cost_usd": finding.cost_usd,
-        "usd_per_week": finding.usd_per_week,
+        **{name: getattr(finding, name) for name in _COUNTS},
         "title": wording.sentence(finding.title),
         "change": describe_change(
             replace(
@@ -192,6 +186,7 @@ def _finding_row(retro: Retro, wording: Wording, place: int, finding: Finding) -
     }
 
 
+_COUNTS = ("kind", "times", "sessions", "exposed", "days", "cost_usd", "usd_per_week")
 _SHOWN_SESSIONS = 3
 
 

@@ -25,7 +25,7 @@ from kaizen_analytics.core.queries import Query, Schema, find_parameters
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.retro.classes import CLASSES, Change, FindingClass, Group, name_instructions
-from kaizen_analytics.retro.material import Material, started_in
+from kaizen_analytics.retro.material import Material, schema, started_in
 from kaizen_analytics.store.sql import define_frame, run_query
 from kaizen_analytics.usage import known_sum
 
@@ -48,13 +48,7 @@ WEEK_MS = 7 * DAY_MS
 _UNITS: Schema = {"usd": pl.Float64(), "tokens": pl.Int64()}
 
 _EVIDENCE: Schema = {
-    "session_id": pl.String(),
-    "seq": pl.Int64(),
-    "ts_ms": pl.Int64(),
-    "subject": pl.String(),
-    "cost_usd": pl.Float64(),
-    "tokens": pl.Int64(),
-    "detail": pl.String(),
+    **schema("session_id text, seq whole, ts_ms whole, subject text, cost_usd real, tokens whole, detail text"),
     "remedy": pl.List(pl.String()),
 }
 """What every class's query returns: one row per moment that a reader can open."""

@@ -16,7 +16,7 @@ from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.queries import Query
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.retro.material import list_servers, read_material, read_responses
+from kaizen_analytics.retro.material import list_servers, read_material, read_responses, schema
 from kaizen_analytics.usage import known_sum
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ _PATTERNS = (
 )
 """Kind, whether every session reads the whole of it, and where it lies."""
 
-_USES = Query(
-    path="retro/guidance_use.sql", schema={"session_id": pl.String(), "kind": pl.String(), "name": pl.String()}
-)
+_USES = Query(path="retro/guidance_use.sql", schema=schema("session_id text, kind text, name text"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,14 +154,7 @@ KINDS = ("skill", "mcp_server")
 
 _LOADS = Query(
     path="usage/loads.sql",
-    schema={
-        "session_id": pl.String(),
-        "root_id": pl.String(),
-        "seq": pl.Int64(),
-        "ts_ms": pl.Int64(),
-        "item": pl.String(),
-        "chars": pl.Int64(),
-    },
+    schema=schema("session_id text, root_id text, seq whole, ts_ms whole, item text, chars whole"),
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
 )
 """Every text that a skill, or the tool of a server, put into a context."""

@@ -32,51 +32,34 @@ if TYPE_CHECKING:
     from kaizen_analytics.core.model import Window
     from kaizen_analytics.store import Store
 
-_TEXT, _WHOLE, _REAL, _FLAG = pl.String(), pl.Int64(), pl.Float64(), pl.Boolean()
+_TYPES = {"text": pl.String(), "whole": pl.Int64(), "real": pl.Float64(), "flag": pl.Boolean()}
 
-SESSIONS: Schema = {
-    "session_id": _TEXT,
-    "root_id": _TEXT,
-    "agent": _TEXT,
-    "model": _TEXT,
-    "workspace": _TEXT,
-    "started_at_ms": _WHOLE,
-    "root_started_at_ms": _WHOLE,
-    "is_orphan": _FLAG,
-}
-RESPONSES: Schema = {
-    "session_id": _TEXT,
-    "seq": _WHOLE,
-    "ts_ms": _WHOLE,
-    "model": _TEXT,
-    "context_tokens": _WHOLE,
-    "input_tokens": _WHOLE,
-    "write_tokens": _WHOLE,
-    "read_tokens": _WHOLE,
-    "output_tokens": _WHOLE,
-    "cost_usd_e6": _WHOLE,
-    "stop_reason": _TEXT,
-    "segment": _WHOLE,
-}
-CALLS: Schema = {
-    "session_id": _TEXT,
-    "seq": _WHOLE,
-    "ts_ms": _WHOLE,
-    "tool": _TEXT,
-    "command": _TEXT,
-    "path": _TEXT,
-    "helper": _TEXT,
-    "result_seq": _WHOLE,
-    "failed": _FLAG,
-    "error": _TEXT,
-    "says": _TEXT,
-    "made_commit": _FLAG,
-    "chars": _WHOLE,
-    "lines": _WHOLE,
-}
-PROMPTS: Schema = {"session_id": _TEXT, "seq": _WHOLE, "ts_ms": _WHOLE, "text": _TEXT, "chars": _WHOLE}
-ERRORS: Schema = {"session_id": _TEXT, "seq": _WHOLE, "ts_ms": _WHOLE, "error": _TEXT}
-OUTCOMES: Schema = {"session_id": _TEXT, "lost_share": _REAL}
+
+def schema(columns: str) -> Schema:
+    """Return the columns of a frame from their names and types, as `create table` lists them.
+
+    >>> schema("seq whole, tool text")
+    {'seq': Int64, 'tool': String}
+    """
+    pairs = (column.split() for column in columns.split(","))
+    return {name: _TYPES[kind] for name, kind in pairs}
+
+
+SESSIONS = schema("""
+    session_id text, root_id text, agent text, model text, workspace text, started_at_ms whole,
+    root_started_at_ms whole, is_orphan flag
+""")
+RESPONSES = schema("""
+    session_id text, seq whole, ts_ms whole, model text, context_tokens whole, input_tokens whole, write_tokens whole,
+    read_tokens whole, output_tokens whole, cost_usd_e6 whole, stop_reason text, segment whole
+""")
+CALLS = schema("""
+    session_id text, seq whole, ts_ms whole, tool text, command text, path text, helper text, result_seq whole,
+    failed flag, error text, says text, made_commit flag, chars whole, lines whole
+""")
+PROMPTS = schema("session_id text, seq whole, ts_ms whole, text text, chars whole")
+ERRORS = schema("session_id text, seq whole, ts_ms whole, error text")
+OUTCOMES = schema("session_id text, lost_share real")
 
 _ROOTS = {"session_roots": "staging/session_roots.sql"}
 _SESSIONS = Query(path="retro/sessions.sql", schema=SESSIONS, reads=_ROOTS)
@@ -359,13 +342,9 @@ _RANGE = re.compile(r"[\d,$]+p?")
 _WORD, _ARGUMENT = re.compile(r"[a-z][a-z-]*"), re.compile(r"[\w.][\w./:@-]*")
 
 
-_FACTS: Schema = {
-    **dict.fromkeys(("program", "action", "check", "check_kind"), _TEXT),
-    "is_fix": _FLAG,
-    "reads": _TEXT,
-    "is_reader": _FLAG,
-    "is_reading": _FLAG,
-}
+_FACTS = schema("""
+    program text, action text, check text, check_kind text, is_fix flag, reads text, is_reader flag, is_reading flag
+""")
 
 
 def _judge_checks(calls: pl.DataFrame, facts: Sequence[Mapping[str, Any]]) -> list[bool | None]:
@@ -444,12 +423,9 @@ def _add_prices(responses: pl.DataFrame) -> pl.DataFrame:
     return responses.with_columns(*prices_of, (pl.col("cost_usd_e6") / 1e6).alias("cost_usd"))
 
 
-_PRICES: Schema = {
-    **dict.fromkeys(("input_usd", "read_usd", "write_usd", "hour_usd"), _REAL),
-    "life_ms": _WHOLE,
-    "smaller": _TEXT,
-    "smaller_usd": _REAL,
-}
+_PRICES = schema("""
+    input_usd real, read_usd real, write_usd real, hour_usd real, life_ms whole, smaller text, smaller_usd real
+""")
 
 
 def _price_row(prices: PriceList, row: tuple[Any, ...]) -> dict[str, Any]:
