@@ -17,7 +17,7 @@ from kaizen_analytics.core.words import (
     format_share,
     listed,
 )
-from kaizen_analytics.stats.effect import Degeneracy, EffectKind, Obstacle, Shortage
+from kaizen_analytics.stats.effect import Degeneracy, EffectKind, Obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,25 +158,24 @@ def no_interval(found: Effect) -> str:
     >>> no_interval(median_effect([], [1.0])).partition(",")[0]
     'There is no control session with a value'
     """
-    return "The arms cannot be compared." if found.shortage is None else _shortage(found.shortage)
-
-
-def _shortage(missing: Shortage) -> str:
-    arm, found, needed = missing.arm, int(missing.found), missing.needed
+    missing = found.shortage
+    if missing is None:
+        return "The arms cannot be compared."
+    arm, n, needed = missing.arm, int(missing.found), missing.needed
     texts = {
         Obstacle.NO_SESSION: (f"There is no {arm} session with a value, so nothing can be compared."),
         Obstacle.FEW_SESSIONS: (
-            f"The {arm} arm has only {counted(found, 'session')} with a value; an interval needs at least {needed}."
+            f"The {arm} arm has only {counted(n, 'session')} with a value; an interval needs at least {needed}."
         ),
         Obstacle.FEW_CLUSTERS: (
-            f"The {arm} sessions come from only {counted(found, 'cluster')} (workspaces or users). At least "
+            f"The {arm} sessions come from only {counted(n, 'cluster')} (workspaces or users). At least "
             f"{needed} are needed to distinguish the treatment from the habits of one: widen the experiment."
         ),
         Obstacle.NO_DENOMINATOR: (
-            f"The {arm} arm has {counted(found, 'session')}, but nothing to divide by, so there is no ratio yet."
+            f"The {arm} arm has {counted(n, 'session')}, but nothing to divide by, so there is no ratio yet."
         ),
         Obstacle.UNEQUAL_CLUSTERS: (
-            f"One cluster (day, workspace or user) makes up {found} of {needed} {arm} sessions, so the others cannot "
+            f"One cluster (day, workspace or user) makes up {n} of {needed} {arm} sessions, so the others cannot "
             "show how much clusters differ: include more of them, or limit the experiment to that one."
         ),
         Obstacle.CONSTANT: (
@@ -184,7 +183,7 @@ def _shortage(missing: Shortage) -> str:
             "variation to judge from. Check how the metric is recorded, or choose another one."
         ),
         Obstacle.TOO_EARLY: (
-            f"The {arm} arm has {counted(found, 'session')}, and the design says nothing below {needed} per arm."
+            f"The {arm} arm has {counted(n, 'session')}, and the design says nothing below {needed} per arm."
         ),
     }
     return texts[missing.obstacle]

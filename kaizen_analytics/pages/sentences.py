@@ -58,7 +58,6 @@ from kaizen_analytics.stats.srm import RatioStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from kaizen_analytics.experiments.portfolio import Portfolio
     from kaizen_analytics.retro.retro import ExperimentLine
     from kaizen_analytics.stats import Effect, Interval
     from kaizen_analytics.stats.before_after import Drift, Placebo, StratifiedEffect
@@ -600,7 +599,7 @@ def _advice(step: NextStep, evaluation: Evaluation) -> str:
     )
 
 
-# Plans and portfolios.
+# Plans.
 
 
 def reach(found: Reach) -> str | None:
@@ -689,18 +688,6 @@ def power_scope(table: PowerTable) -> str:
         f"points), with arms drawn by lot from these sessions and decided by the rule of {listed(parts)}. The ranges "
         "are those of resampled histories: what the same size gives if this history is not quite like the next weeks. "
         "Arms before and after a change need more (--bind git)."
-    )
-
-
-def portfolio(found: Portfolio) -> str:
-    """Return how many experiments need attention.
-
-    >>> portfolio(analysis.portfolio(now_ms=0))
-    '0 left open past the end, 0 running out of time, 2 too small for the target, 0 archived.'
-    """
-    return (
-        f"{len(found.left_open)} left open past the end, {len(found.running_out)} running out of time, "
-        f"{len(found.underpowered)} too small for the target, {found.archived} archived."
     )
 
 

@@ -123,7 +123,11 @@ def _summarise_portfolio(portfolio: Portfolio) -> Block:
         caption=f"{counted(len(portfolio.lines), 'experiment')} as of {format_moment(portfolio.as_of_ms)}",
         numeric=(3, 4),
     )
-    return blocks.stack(lines, blocks.paragraph(sentences.portfolio(portfolio)))
+    told = (
+        f"{len(portfolio.left_open)} left open past the end, {len(portfolio.running_out)} running out of time, "
+        f"{len(portfolio.underpowered)} too small for the target, {portfolio.archived} archived."
+    )
+    return blocks.stack(lines, blocks.paragraph(told))
 
 
 def _summarise_power(table: PowerTable) -> Block:

@@ -164,8 +164,14 @@ def read_lake(url: str, read: Callable[[Lake], _T], *, key: bytes | None = None)
             try:
                 return read(Lake(place, tuple(entries), Path(folder)))
             except (FileNotFoundError, QueryError) as error:
-                if read_entries(place) == entries:
-                    raise _explain(error) from error
+                if read_entries(place) != entries:
+                    continue
+                if isinstance(error, QueryError):
+                    raise
+                raise LakeError(
+                    f"{error.filename or error} is missing although its catalogue names it. The next export of the "
+                    "machine that wrote it puts it back."
+                ) from error
     raise LakeError(f"The lake at {url} changed {_ATTEMPTS} times while it was read; try again in a quieter moment.")
 
 
@@ -211,15 +217,6 @@ def _number(members: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
     own, root = (keys.select("number", **{name: "session_id"}) for name in ("session_id", "root_id"))
     numbered = members.join(own, on="session_id").join(root, on="root_id", suffix="_of_root")
     return numbered.select(session_id="number", root_id="number_of_root")
-
-
-def _explain(error: FileNotFoundError | QueryError) -> LakeError | QueryError:
-    if isinstance(error, QueryError):
-        return error
-    return LakeError(
-        f"{error.filename or error} is missing although its catalogue names it. The next export of the machine that "
-        "wrote it puts it back."
-    )
 
 
 def _split(sessions: pl.DataFrame, roots: pl.DataFrame, most: int | None) -> Iterator[pl.DataFrame]:
