@@ -47,7 +47,7 @@ _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
 _OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
 _ASSIGNING = np.zeros(256, np.bool_)
-_ASSIGNING[list(b"\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
+_ASSIGNING[list(b"*\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
 _COLUMN_ENDS = np.zeros(256, np.bool_)
 _COLUMN_ENDS[list(b"\"'`*|,;\t \r\n()")] = True
