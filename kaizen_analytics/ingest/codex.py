@@ -257,11 +257,13 @@ class CodexParser(LineParser):
         total = _counts(object_of(info, "total_token_usage"))
         last = _counts(object_of(info, "last_token_usage"))
         self._window = count_of(info, "model_context_window") or self._window
-        if total is not None and (total, last) == (self._total, self._last):
-            return  # a counter that began anew may come to the same total, by another response
-        previous, self._total, self._last = self._total, total or self._total, last
+        if total is not None and total == self._total and (last != total or last == self._last):
+            return  # else a counter began anew, and came to the same total by its first response
+        previous, self._total = self._total, total or self._total
         if last is None and total is not None:
             last = _difference(total, previous)
+        if last is not None and (last[0] or last[3]):
+            self._last = last
         if last is None or self._copied or not (last[0] or last[3]):
             return  # after a compaction only the size of the new context is told
         if self._recorded:

@@ -240,7 +240,8 @@ def _workspace(slug: str, paths: Iterable[str]) -> str | None:
         parts = normalise_folder(path).split("/")
         for end in range(len(parts), 1, -1):
             folder = "/".join(parts[:end])
-            if slug_of(folder) == wanted:
+            slug_here = slug_of(folder)  # Windows puts the name of a Linux before the folders in it
+            if slug_here == wanted or (wanted.startswith("wsl-") and wanted.endswith(f"-{slug_here}")):
                 return folder
     return slug or None
 

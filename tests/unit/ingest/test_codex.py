@@ -63,6 +63,14 @@ def test_a_counter_that_began_anew_may_come_to_the_same_total():
     assert [event.tokens.tokens_in for event in found] == [100, 150, 250]
 
 
+@pytest.mark.parametrize("told", [{"last_token_usage": counts(0, 0, 0, 0)}, {}])
+def test_a_total_that_is_reported_without_usage_and_again_is_not_counted_again(told):
+    first = token_count(1, counts(100, 0, 30, 0), counts(100, 0, 30, 0))
+    bare = codex("event_msg", 2, type="token_count", info={"total_token_usage": counts(100, 0, 30, 0)} | told)
+
+    assert len(responses(meta("s"), turn(0), first, bare, first)) == 1
+
+
 @pytest.mark.parametrize(
     ("told", "tokens"), [((100, 500, 30, 10), (0, None, 100, 20, 10)), ((100, 60, 30, 90), (40, None, 60, 0, 30))]
 )

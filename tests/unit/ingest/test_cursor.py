@@ -95,8 +95,16 @@ def test_a_childs_task_is_not_a_human_prompt():
     assert read(said("user", text(ASKED)), parent="p1") == []
 
 
-def test_the_workspace_shows_in_the_paths_that_tools_were_given():
-    found = read(said("assistant", tool("Read", {"path": "/home/me/my-app/src/a.py"})), slug="home-me-my-app")
+@pytest.mark.parametrize(
+    ("slug", "path"),
+    [
+        ("home-me-my-app", "/home/me/my-app/src/a.py"),
+        ("wsl-localhost-Ubuntu-home-me-my-app", "/home/me/my-app/src/a.py"),
+        ("wsl-localhost-Ubuntu-home-me-my-app", "\\\\wsl.localhost\\Ubuntu\\home\\me\\my-app\\a.py"),
+    ],
+)
+def test_the_workspace_shows_in_the_paths_that_tools_were_given(slug, path):
+    found = read(said("assistant", tool("Read", {"path": path})), slug=slug)
 
     assert {event.place.cwd for event in found} == {"/home/me/my-app"}
 
