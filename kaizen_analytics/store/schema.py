@@ -6,19 +6,20 @@ write lock first, and two processes may start at once. No table of kaizen-cli's 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from kaizen_analytics.core.errors import StoreError
+from kaizen_analytics.core.settings import find_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from kaizen_analytics.store.sql import Row
 
 
 class Migration(NamedTuple):
-    """One step of the schema: a file of `migrations/`, in SQLite's SQL and without a single quote (see `script`)."""
+    """One step of the schema: a file of `sql/migrations/`, in SQLite's SQL without single quotes (see `script`)."""
 
     version: int
     name: str
@@ -26,7 +27,7 @@ class Migration(NamedTuple):
 
 
 def _read_migrations() -> tuple[Migration, ...]:
-    files = sorted(Path(__file__).with_name("migrations").glob("*.sql"))
+    files = sorted((find_folder("sql") / "migrations").glob("*.sql"))
     return tuple(Migration(int(file.stem[1:4]), file.stem, file.read_text(encoding="utf-8")) for file in files)
 
 
