@@ -14,7 +14,7 @@ from kaizen_analytics.ingest.discover import discover, file_of, find_roots
 from kaizen_analytics.ingest.records import Agent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from kaizen_analytics.ingest.checkpoints import Checkpoint
     from kaizen_analytics.store import Store
@@ -44,8 +44,10 @@ class Pending(NamedTuple):
     deleted_at_ms: int | None
 
 
-def count_kept(rows: Iterable[Checkpoint]) -> dict[Agent, Kept]:
+def count_kept(rows: Iterable[Checkpoint], seen: Container[str] = ()) -> dict[Agent, Kept]:
     """Return what lives only in the store, by agent, told by checkpoints and the disk.
+
+    The paths in `seen` were just seen there, so the disk is not asked again.
 
     >>> count_kept([])
     {}
@@ -56,7 +58,7 @@ def count_kept(rows: Iterable[Checkpoint]) -> dict[Agent, Kept]:
         session = (row.agent, row.stored_as)
         if row.tally.get("events"):
             tallies[session] = row.tally
-        if row.stored_as and os.path.lexists(file_of(row.path)):
+        if row.stored_as and (row.path in seen or os.path.lexists(file_of(row.path))):
             there.add(session)
     found: dict[Agent, Kept] = {}
     for session, tally in tallies.items():

@@ -140,20 +140,21 @@ class Ingest:
 
     def summarise(self, sources: Sequence[Source], passed_over: Sequence[PassedOver] = ()) -> IngestSummary:
         """Return totals over some sources, and what was read so far."""
-        databases = {str(source.path) for source in sources if source.is_database}
+        by_path = {str(source.path): source for source in sources}
+        databases = {path for path, source in by_path.items() if source.is_database}
         found: dict[tuple[Agent, str], None] = {}
-        for source in sources:
+        for path, source in by_path.items():
             summary = self._summaries[source.agent]
             summary.files += 1
-            summary.files_read += str(source.path) in self._opened
-            summary.databases += source.is_database
-            if row := self._rows.get(str(source.path)):
+            summary.files_read += path in self._opened
+            summary.databases += path in databases
+            if row := self._rows.get(path):
                 summary.add_file(row)
                 found[source.agent, row.stored_as or ""] = None
-                torn = 0 < row.read_bytes < source.size_bytes and not source.is_database
+                torn = 0 < row.read_bytes < source.size_bytes and path not in databases
                 summary.waiting += torn
         for path, row in self._rows.items():
-            if path.rpartition("#")[0] in databases:
+            if databases and path.rpartition("#")[0] in databases:
                 self._summaries[Agent.CURSOR].add_file(row)
                 self._summaries[Agent.CURSOR].conversations += 1
                 found[Agent.CURSOR, row.stored_as or ""] = None
@@ -163,7 +164,7 @@ class Ingest:
                 self._summaries[agent].add_session(tally)
         for summary in self._summaries.values():
             summary.new_events = max(summary.new_events, 0)  # a newer parser may read fewer events than were stored
-        for name, kept in count_kept(self._rows.values()).items():
+        for name, kept in count_kept(self._rows.values(), by_path).items():
             told = self._summaries[name]
             told.kept_sessions, told.kept_events, told.kept_prompts = kept.sessions, kept.events, kept.prompts
         warnings = [*self._warnings, *self._named_warnings(), *_name_passed_over(passed_over)]
