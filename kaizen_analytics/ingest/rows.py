@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +32,8 @@ SESSION_COLUMNS = (
 NOT_IN_MESSAGES = "not_in_messages"
 """Marks what an agent's own total holds beyond its messages: compactions, side calls, counts never completed."""
 
-_FEW_ROWS = 100
-"""SQLite reads so many rows as JSON in the time that a frame and its way through DuckDB take."""
-
-_ROWS_BEFORE_POLARS = 4_000
-"""And so many in less than the time that Polars takes to be imported."""
+_FEW_ROWS = 2000
+"""Polars takes longer to import than SQLite takes to read so many rows as JSON."""
 
 _COUNTED_KINDS = (("errors", Kind.ERROR), ("tool_calls", Kind.TOOL_CALL), ("tool_results", Kind.TOOL_RESULT))
 
@@ -77,7 +73,7 @@ def insert_rows(store: Store, table: str, columns: Sequence[str], rows: Sequence
     """
     if not rows:
         return
-    if len(rows) <= (_FEW_ROWS if "polars" in sys.modules else _ROWS_BEFORE_POLARS):
+    if len(rows) <= _FEW_ROWS:
         cells = ", ".join(f"value->>{place}" for place in range(len(columns)))
         sql = f"insert into {table} ({', '.join(columns)}) select {cells} from json_each(?) where true returning 1"
         store.native(sql, orjson.dumps(rows).decode())
