@@ -29,7 +29,7 @@ STAMP := $(VENV)/.installed
 DEMO := build/demo
 SITE := build/docs-site
 PIP := -m pip install --quiet --disable-pip-version-check
-PYTEST := $(BIN)/python -m pytest -n 2 --dist=loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 COVERAGE ?= --cov=kaizen_analytics --cov-report=term:skip-covered
 
 .PHONY: help install demo test test-fast test-all test-wheel test-faults test-threats test-agents test-spark test-newest check format lab bench \

@@ -54,8 +54,6 @@ SLOW_TESTS = ROOT / "tests" / "slow.txt"
 WHOLE_RUNS = ("tests/notebooks", "tests/e2e", "tests/faults", "tests/agents")
 """Folders in which every test starts kernels, agents or processes, or judges the whole sample."""
 LONG_RUNS = ("tests/faults", "tests/agents")
-SINGLE = ("tests/docs", "tests/unit/exports/test_canaries.py")
-DEAR = frozenset({"sample_reports", "crew", "team"})
 
 
 @pytest.hookimpl(wrapper=True)
@@ -78,17 +76,6 @@ def pytest_collect_file(file_path: Path) -> Iterator[None]:
     return [collector for collector in collectors if not isinstance(collector, DoctestModule)]
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let one worker run all tests of a file, or all that share something dear: it is made once.
-
-    Every page of the documentation and every exit of a store is a command of its own, which any worker may run.
-    """
-    file = item.path.relative_to(ROOT).as_posix()
-    shared = sorted(DEAR.intersection(getattr(item, "fixturenames", ())))
-    if shared or not file.startswith(SINGLE):
-        item.add_marker(pytest.mark.xdist_group(shared[0] if shared else file))
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as `slow` and `long` what runs the whole, and as `system` what uses a fixture that needs a tool."""
@@ -105,7 +92,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _bare_name(nodeid: str) -> str:
-    return nodeid.partition("@")[0].partition("[")[0]
+    return nodeid.partition("[")[0]
 
 
 @pytest.hookimpl(wrapper=True)
