@@ -29,7 +29,7 @@ from kaizen_analytics.store.connection import load_duckdb
 from kaizen_analytics.store.sql import quote_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import duckdb
 
@@ -136,6 +136,7 @@ def _read_state(
     rejects: list[Reject] = []
     folders = _folders(connection, source.path)
     own = _folder_of(source.path.parent)
+    position = 0
     for position, (text, bubbles) in enumerate(_conversations(connection), start=1):
         name = _name(text)
         path = f"{source.path}#{name}"
@@ -153,7 +154,25 @@ def _read_state(
         replaces = row is not None and row.parser != PARSER_VERSION
         size = len(text)
         works.append(Work(path, Agent.CURSOR, size, 0, row, composer, size, content.hexdigest(), replaces=replaces))
-    return works, rejects
+    long = () if only is not None else _find_long_cells(connection)
+    return works, [*rejects, *_reject_long(long, position)]
+
+
+def _find_long_cells(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Return the keys of conversations, their parts and their lists that are too long to be read."""
+    tables, long = _tables(connection), f"length(value) > {_CAP}"
+    keys = "(key >= 'bubbleId:' and key < 'bubbleId;' or key >= 'composerData:' and key < 'composerData;')"
+    found = []
+    if "cursorDiskKV" in tables:
+        found += _texts(connection, f"select hex(key) from cursorDiskKV where {keys} and {long} order by key")
+    if "ItemTable" in tables:
+        lists = "('composer.composerData', 'composer.composerHeaders')"
+        found += _texts(connection, f"select hex(key) from ItemTable where key in {lists} and {long} order by key")
+    return found
+
+
+def _reject_long(keys: Iterable[str], last: int) -> list[Reject]:
+    return [Reject(number, 0, Reason.TOO_LONG, key) for number, key in enumerate(keys, start=last + 1)]
 
 
 def _read_chat(
@@ -174,7 +193,7 @@ def _read_chat(
     digest = hashlib.blake2b(meta.encode() + str(len(blobs)).encode(), digest_size=16).hexdigest()
     replaces = row is not None and row.parser != PARSER_VERSION
     work = Work(path, Agent.CURSOR, source.size_bytes, 0, row, chat, source.size_bytes, digest, replaces=replaces)
-    return [work], []
+    return [work], _reject_long(_texts(connection, f"select hex(id) from blobs where length(data) > {_CAP}"), 0)
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:

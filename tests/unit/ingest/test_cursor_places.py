@@ -251,6 +251,29 @@ def test_a_cell_that_is_no_text_spoils_only_itself(store, home):
     assert (summary.sessions, summary.rejects) == (1, {"not_json": 1})
 
 
+@pytest.mark.parametrize(
+    ("table", "key", "n_sessions"),
+    [
+        ("cursorDiskKV", "composerData:c2", 1),
+        ("cursorDiskKV", "bubbleId:c2:b2", 2),
+        ("ItemTable", "composer.composerData", 2),
+    ],
+)
+def test_a_cell_that_is_too_long_is_a_reject(store, home, monkeypatch, table, key, n_sessions):
+    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database._CAP", "1000")
+    path = home / USER / "globalStorage/state.vscdb"
+    with closing(make_state(path, conversations=["c1", "c2"])) as connection:
+        connection.execute(
+            f"update {table} set value = json_set(value, '$.text', hex(zeroblob(501))) where key = ?", [key]
+        )
+        connection.commit()
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, summary.rejects) == (n_sessions, {"too_long": 1})
+    assert rows(store, "select detail from ka_rejects") == [(key,)]
+
+
 def transcript(home, name, slug="w-app"):
     said = {"role": "user", "message": {"content": [{"type": "text", "text": "<user_query>\ngo\n</user_query>"}]}}
     called = {"type": "tool_use", "name": "Read", "input": {"path": "/w/app/a.py"}}
@@ -388,6 +411,15 @@ def test_a_session_of_the_command_line_is_read_from_its_database(store, home, lo
     assert found == [("chat-1", "/w/app", str(START_MS), str(START_MS + 60_000))]
     kinds = [kind for (kind,) in rows(store, "select kind from events order by seq")]
     assert kinds == ["Message", "Message", "ToolCall", "ToolResult", "Message"]
+
+
+def test_a_message_of_a_chat_that_is_too_long_is_a_reject(store, home, monkeypatch):
+    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database._CAP", "1000")
+    make_chat(home, "chat-1", [CHAT[1], {"role": "user", "content": "x" * 1001}, CHAT[4]]).close()
+
+    summary = run_ingest(store, [home]).agents["cursor"]
+
+    assert (summary.sessions, summary.prompts, summary.rejects) == (1, 1, {"too_long": 1})
 
 
 def test_what_was_said_twice_in_a_chat_is_two_messages(store, home):
