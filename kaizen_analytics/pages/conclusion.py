@@ -123,7 +123,15 @@ def _split_design(entry: tuple[str, str]) -> list[tuple[str, str]]:
 
 
 def _labelled(told: Sequence[tuple[str, str]], label: str) -> list[Block]:
-    return [blocks.paragraph(text, label=f"{label}.") for about, text in told if about == label]
+    return [_told(text, f"{label}.") for about, text in told if about == label]
+
+
+def _told(text: str, label: str) -> Block:
+    """Return a paragraph in which a command at the end stands as code, to be copied."""
+    words, colon, command = text.partition(": kaizen-analytics ")
+    if not command or "`" in text:
+        return blocks.paragraph(text, label=label)
+    return blocks.paragraph(f"{words}: `{colon[2:]}{command}`", label=label, code=True)
 
 
 def _placebo(evaluation: Evaluation) -> Block:
