@@ -197,9 +197,13 @@ def _read_items(value: object, kind: Any) -> tuple[Any, ...]:  # noqa: ANN401 - 
 
 def _make_converter(write_float: Callable[[float], object]) -> Converter:
     from cattrs import Converter, override
+    from cattrs.cols import is_namedtuple, namedtuple_dict_unstructure_factory
     from cattrs.gen import make_dict_unstructure_fn
 
     converter = Converter()
+    converter.register_unstructure_hook_factory(
+        is_namedtuple, lambda kind: namedtuple_dict_unstructure_factory(kind, converter)
+    )
     converter.register_unstructure_hook(float, write_float)
     converter.register_unstructure_hook_factory(
         is_dataclass, lambda kind: make_dict_unstructure_fn(kind, converter, **_hidden_fields(kind))

@@ -129,7 +129,7 @@ def _labelled(told: Sequence[tuple[str, str]], label: str) -> list[Block]:
 def _told(text: str, label: str) -> Block:
     """Return a paragraph in which a command at the end stands as code, to be copied."""
     words, colon, command = text.partition(": kaizen-analytics ")
-    if not command or "`" in text:
+    if not command or set("`<") & set(text):  # the name of an experiment may be anything
         return blocks.paragraph(text, label=label)
     return blocks.paragraph(f"{words}: `{colon[2:]}{command}`", label=label, code=True)
 

@@ -29,7 +29,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 TESTS = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(TESTS.parent), str(TESTS / "unit" / "ingest"), str(TESTS / "unit" / "store"), str(TESTS / "faults")]
+sys.path[:0] = [
+    str(TESTS.parent),
+    str(TESTS),
+    str(TESTS / "unit" / "ingest"),
+    str(TESTS / "unit" / "store"),
+    str(TESTS / "faults"),
+]
 
 import nbformat  # noqa: E402 - the path is set above
 import polars as pl  # noqa: E402
