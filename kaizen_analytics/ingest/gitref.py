@@ -142,11 +142,8 @@ class Places:
         found: dict[str, str] = {}
         for _ in range(_MOST_IMPORTS):
             unread = [one for one in files.values() if one not in self._imported]
-            for one, text in (
-                zip(unread, self._ask(workspace, partial(Repository.read_blobs, ids=unread)) or (), strict=False)
-                if unread
-                else ()
-            ):
+            texts = self._ask(workspace, partial(Repository.read_blobs, ids=unread)) if unread else None
+            for one, text in zip(unread, texts or (), strict=False):
                 told = _IMPORT.findall(_CODE.sub(b"", text).decode(errors="replace"))
                 self._imported[one] = tuple(dict.fromkeys(told))
             named = {
@@ -155,7 +152,9 @@ class Places:
                 for name in self._imported.get(one, ())
             }
             paths = sorted(name for name in named - found.keys() if not name.startswith(("..", "/", "~")))
-            ids = self._ask(workspace, partial(Repository.object_ids, commit=commit, paths=paths)) if paths else None
+            if not paths:
+                break
+            ids = self._ask(workspace, partial(Repository.object_ids, commit=commit, paths=paths))
             files = {path: one for path, one in zip(paths, ids or (), strict=False) if one}
             found |= files
         return found

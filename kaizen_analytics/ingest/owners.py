@@ -44,17 +44,22 @@ class Owners:
         store: What other files hold.
         works: All works of the batch; their claims are their own.
         claimants: Those of them whose records are wanted.
+        replaced: Records whose events the store has from an earlier reading of these, which counts no longer.
         is_there: Whether a file still is where it was.
     """
 
     def __init__(
-        self, store: Store, works: Mapping[str, Work], claimants: Sequence[Work], is_there: Callable[[str], bool]
+        self,
+        store: Store,
+        works: Mapping[str, Work],
+        claimants: Sequence[Work],
+        replaced: Iterable[int],
+        is_there: Callable[[str], bool],
     ) -> None:
         self._works = works
         self._claims: defaultdict[int, list[_Claim]] = defaultdict(list)
         held = [record for work in claimants for record in work.records]
-        replaced = [work.row.id for work in claimants if work.replaces and work.row is not None]
-        held += _stored_records(store, replaced)
+        held += replaced
         present: dict[str, frozenset[int]] = {}
         for number, path, session, last_ms, standing, owned, report, born_ms in _holders(store, held):
             record, place = int(number or 0), str(path)
@@ -125,14 +130,6 @@ class Owners:
         if best is not None:
             _take(event, *best)
         return True
-
-
-def _stored_records(store: Store, file_ids: Sequence[int]) -> list[int]:
-    """Return the records whose events the store has from some files."""
-    if not file_ids:
-        return []
-    wanted = "select record from ka_records where file_id in (select value from json_each(?)) and seq is not null"
-    return [int(record or 0) for (record,) in store.native(wanted, orjson.dumps(file_ids).decode())]
 
 
 def _holders(store: Store, records: list[int]) -> Iterator[tuple[str | None, ...]]:

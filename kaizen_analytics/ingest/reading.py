@@ -163,10 +163,8 @@ class Work:
             if any(beyond):
                 payload: Json = {"role": "assistant", "model": model, NOT_IN_MESSAGES: True}
                 event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)
-                event.tokens, event.ts_exact = (
-                    Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None, 0, beyond[4]),
-                    False,
-                )
+                event.tokens = Tokens(beyond[0], beyond[1], beyond[2], beyond[3], None, searches=beyond[4])
+                event.ts_exact = False
                 self.events.append(event)
                 self.records = self.records + _hash_records([event.key or ""])
         self.booked = True

@@ -167,7 +167,9 @@ class Batch:
             if not missing:
                 self._find_outside()
                 claimants = [work for work in self.works.values() if work.session_id not in self._outside]
-                self._owners = Owners(self._store, self.works, claimants, self._is_there)
+                former = self._records_of([work.row.id for work in claimants if work.replaces and work.row is not None])
+                replaced = [record.record for record in former if record.seq is not None]
+                self._owners = Owners(self._store, self.works, claimants, replaced, self._is_there)
                 missing = self._owners.find_misowned() | self._parents_of_forks()
             if not missing:
                 return
