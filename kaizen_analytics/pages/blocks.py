@@ -312,17 +312,20 @@ def figure(chart: Figure, caption: str) -> Block:
 
 def _line(text: str, *, code: bool) -> Block:
     if not code:
-        whole = _UNBROKEN.sub(r'<span style="white-space:nowrap">\g<0></span>', escape_html(text))
-        return Block(html=whole, markdown=escape_markdown(text), parts=[_escape_plain(text)])
+        return Block(html=_words_html(text), markdown=escape_markdown(text), parts=[_escape_plain(text)])
     pieces = [(place % 2 == 1, piece) for place, piece in enumerate(text.split("`")) if piece]
     return Block(
-        html="".join(f"<code>{escape_html(text)}</code>" if is_code else escape_html(text) for is_code, text in pieces),
+        html="".join(f"<code>{escape_html(text)}</code>" if is_code else _words_html(text) for is_code, text in pieces),
         # escape_markdown takes its text for a whole line: it trims, and escapes what would open a list
         markdown="".join(
             f"`{clean(text)}`" if is_code else escape_markdown(f"x{text}x")[1:-1] for is_code, text in pieces
         ),
         parts=["".join(_escape_plain(text) for _, text in pieces)],
     )
+
+
+def _words_html(text: str) -> str:
+    return _UNBROKEN.sub(r'<span style="white-space:nowrap">\g<0></span>', escape_html(text))
 
 
 def _cell_text(cell: _Cell) -> str:
