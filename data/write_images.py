@@ -41,7 +41,7 @@ PICTURES = (
     Picture(name="conclusion-dark", report="conclusion-small-model", width=820, height=660, dark=True),
     Picture(name="conclusion-narrow", report="conclusion-concise-instructions", width=390, height=900),
     Picture(name="portfolio-light", report="portfolio", width=820, height=640),
-    Picture(name="retro-light", report="retro-2026-w38", width=820, height=540),
+    Picture(name="retro-light", report="retro-2026-w38", width=820, height=500),
 )
 
 

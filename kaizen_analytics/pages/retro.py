@@ -6,13 +6,14 @@ into a pull request or a chat. Every sentence is computed.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from itertools import groupby
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from kaizen_analytics.core.metrics import REGISTRY
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import capitalised, counted, format_day, format_minute, format_p_value, listed
 from kaizen_analytics.pages import blocks, charts, plans, sentences
 from kaizen_analytics.pages.blocks import Block, Mark, Tone
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
 
 _SHOWN_CARDS, _SHOWN_FINDINGS = 3, 10
 _CARD_CHARS = 160
+_ABOUT_COSTS = (
+    "USD is what the sessions would not have cost without the problem. "
+    "Two findings can count the same token, so the costs do not add up."
+)
 _NO_SESSION = (
     "If you expected some, read them with 'kaizen-analytics ingest', or take another window: "
     "'kaizen-analytics sessions list' says when the last sessions ran."
@@ -91,23 +96,26 @@ def totals(retro: Retro) -> Block:
         headline,
         blocks.paragraph(told),
         *(_card(number, one, retro) for number, one in enumerate(shown, 1)),
-        _next_step(retro, len(shown)),
+        _next_step(shown, len(retro.findings) - len(shown)),
     )
 
 
 def findings(retro: Retro) -> Block:
     """Return the findings in one line each.
 
-    >>> findings(retro).plain.splitlines()[0]
-    "'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff"
+    >>> "start-context" in findings(retro).plain
+    True
     """
     if not retro.findings:
         return blocks.paragraph("None.")
     left = len(retro.findings) - _SHOWN_FINDINGS
     more = f"; '--format json' lists {left} more" if left > 0 else ""
-    return _table(
-        retro.findings[:_SHOWN_FINDINGS],
-        f"'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff{more}",
+    return blocks.stack(
+        _table(
+            retro.findings[:_SHOWN_FINDINGS],
+            f"'kaizen-analytics retro show ID' tells more, '... show ID --patch' prints the diff{more}",
+        ),
+        blocks.paragraph(_ABOUT_COSTS, quiet=True),
     )
 
 
@@ -130,17 +138,15 @@ def show(finding: Finding) -> Block:
         ("new", {True: "yes", False: "no", None: "no weeks before to compare with"}[finding.is_new]),
     ]
     moments = [
-        (moment.session_id, str(moment.seq), format_minute(moment.ts_ms), moment.text) for moment in finding.evidence
+        blocks.paragraph(moment.text, label=f"{moment.session_id}, event {moment.seq}, {format_minute(moment.ts_ms)}:")
+        for moment in finding.evidence
     ]
     return blocks.stack(
         blocks.subheading(finding.title, code=True),
         blocks.facts(facts),
         blocks.paragraph(describe_change(finding.change), label="Do:", code=True),
-        blocks.table(
-            ["session", "event", "time", "what"],
-            moments,
-            caption="The latest moments; 'kaizen-analytics sessions show SESSION' lists a session's events",
-        ),
+        blocks.paragraph("The latest moments; 'kaizen-analytics sessions show SESSION' lists a session's events."),
+        *moments,
     )
 
 
@@ -316,25 +322,25 @@ def _describe_findings(retro: Retro) -> str:
     found = retro.findings
     if not found:
         return "Nothing recurs that is worth a change."
-    known, days = sum(one.cost_usd or 0.0 for one in found), counted(round(retro.window.length_ms / DAY_MS), "day")
-    cost = f" The problems cost ${known:,.2f} in {days}." if known >= 0.005 else ""
     new = sum(1 for one in found if one.is_new)
     fresh = f", {new} new in the last week" if new else ""
     first = ", the costliest first" if len(found) > 1 else ""
-    return f"{counted(len(found), 'change')} worth making{first}{fresh}.{cost}"
+    return f"{counted(len(found), 'change')} worth making{first}{fresh}."
 
 
-def _next_step(retro: Retro, shown: int) -> Block:
-    if not shown:
-        return Block()
-    more = len(retro.findings) - shown
-    rest = f" The other {more} are below." if more > 1 else ""
-    return blocks.paragraph(f"`kaizen-analytics retro show ID --patch` prints a change as a diff.{rest}", code=True)
+def _next_step(shown: list[Finding], left: int) -> Block:
+    patches = [
+        f"`kaizen-analytics retro show {one.id} --patch` prints change {number} as a diff."
+        for number, one in enumerate(shown, 1)
+        if one.change.file
+    ]
+    told = [*patches[:1], *([f"The other {left} are below."] if left > 1 else [])]
+    return blocks.paragraph(" ".join(told), code=True) if told else Block()
 
 
 def _card(number: int, finding: Finding, retro: Retro) -> Block:
     where = f" in `{finding.repository}`" if retro.repository is None else ""
-    cost = "" if finding.cost_usd is None else f", ${finding.cost_usd:,.2f}"
+    cost = "" if finding.cost_usd is None else f", avoidable cost ${finding.cost_usd:,.2f}"
     seen = f"{finding.sessions} of {counted(finding.exposed, 'session')}{cost}{where}."
     title = finding.title.replace("`", "")
     told = f"{seen} Do: {_shorten(describe_change(finding.change))}"
@@ -365,18 +371,34 @@ def _weekly(finding: Finding) -> str:
 
 
 def _table(found: tuple[Finding, ...], caption: str) -> Block:
+    folders = _name_folders({one.repository for one in found})
+    proven = next((one.proof for one in found if one.proof is not None), None)
+    columns = ["finding", "sessions", "USD", *([] if proven is None else [f"last {counted(proven.days, 'day')}"]), "id"]
     rows = [
         (
-            one.title.replace("`", ""),
+            one.title.replace("`", "") + folders[one.repository],
             f"{one.sessions} of {one.exposed}",
             "\u2013" if one.cost_usd is None else f"{one.cost_usd:,.2f}",
-            f"{one.proof.hit} of {one.proof.exposed}{_weekly(one)}" if one.proof and one.proof.exposed else "\u2013",
+            *([] if proven is None else [_recently(one)]),
             one.id,
         )
         for one in found
     ]
-    days = next((counted(one.proof.days, "day") for one in found if one.proof is not None), "days")
-    return blocks.table(["finding", "sessions", "USD", f"last {days}", "id"], rows, caption=caption, numeric=(1, 2))
+    return blocks.table(columns, rows, caption=caption, numeric=(1, 2))
+
+
+def _recently(one: Finding) -> str:
+    if one.proof is None or not one.proof.exposed:
+        return "\u2013"
+    return f"{one.proof.hit} of {one.proof.exposed}{_weekly(one)}"
+
+
+def _name_folders(repositories: set[str]) -> dict[str, str]:
+    """Return what a title needs behind it to say which of several repositories it is about."""
+    if len(repositories) < 2:
+        return dict.fromkeys(repositories, "")
+    names = Counter(PurePath(one).name for one in repositories)
+    return {one: f" ({one if names[PurePath(one).name] > 1 else PurePath(one).name})" for one in repositories}
 
 
 def _former(retro: Retro) -> Block:
