@@ -33,6 +33,8 @@ _UNKNOWN_AFTER = ("||", *_KEYWORDS)
 """Behind these, the exit status of a check does not become that of the command."""
 _FILTERS = ("head", "grep", "rg", "awk", "sed", "cut", "wc", "sort", "uniq", "jq", "Select-String")
 _NESTED = 3
+_OPENINGS = (("gh", "pr", "create"), ("glab", "mr", "create"))
+"""What opens a pull request."""
 
 
 class _CommandFacts(NamedTuple):
@@ -66,7 +68,7 @@ class _CheckRules(NamedTuple):
 
     tools: Mapping[str, Mapping[str, tuple[tuple[str, ...], ...]]]
     tasks: Mapping[str, frozenset[str]]
-    runners: tuple[tuple[str, ...], ...]
+    runners: Mapping[str, tuple[tuple[str, ...], ...]]
     several: frozenset[str]
     wrappers: Mapping[str, tuple[tuple[str, ...], ...]]
     into: Mapping[str, tuple[tuple[str, ...], ...]]
@@ -98,7 +100,7 @@ def read_rules() -> _CheckRules:
     return _CheckRules(
         tools={kind: by_program(patterns(texts)) for kind, texts in document["tools"].items()},
         tasks={kind: frozenset(names) for kind, names in document["tasks"].items()},
-        runners=patterns(document["runners"]["commands"]),
+        runners=by_program(patterns(document["runners"]["commands"])),
         several=frozenset(document["runners"]["several"]),
         wrappers=by_program(patterns(document["wrappers"]["commands"])),
         into=by_program(patterns(document["wrappers"]["into"])),
@@ -106,6 +108,20 @@ def read_rules() -> _CheckRules:
         harmless=frozenset(document["harmless"]["commands"]),
         digest=hashlib.sha256(f"{__version__} {text}".encode()).hexdigest()[:12],
     )
+
+
+@cache
+def _telling() -> re.Pattern[str]:
+    """Return what finds a word without which a command is no check, no commit and opens no pull request."""
+    rules = read_rules()
+    words = {
+        "commit",
+        "create",
+        "py",
+        *rules.runners,
+        *(program for tools in rules.tools.values() for program in tools),
+    }
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(words)))})(?![A-Za-z])")
 
 
 def read_command(command: str, *, failed: bool | None, says: str | None) -> _CommandFacts:
@@ -124,18 +140,21 @@ def read_command(command: str, *, failed: bool | None, says: str | None) -> _Com
     >>> read_command("git add . && git commit -m x", failed=False, says=None).commits
     True
     """
+    if not _telling().search(command):
+        return _CommandFacts()
     parts = split_command(command)
     kinds = {part: classify(part.words) for part in parts}
     checks = [part for part in parts if kinds[part]]
     found = {kinds[part] for part in checks}
-    commits = _find(parts, ("git", "commit"))
+    started = [inner for part in parts for inner in _unwrap(part.words)]
+    commits = [inner for inner in started if _begins(inner, ("git", "commit"))]
     verdicts = [_judge(part, _read_status(part, parts, kinds, failed=failed), says) for part in checks]
     return _CommandFacts(
         check=next((kind for kind in read_rules().kinds if kind in found), None),
         passed=False if False in verdicts else None if None in verdicts or not verdicts else True,
         commits=bool(commits),
         amends=any("--amend" in words for words in commits),
-        opens_pull_request=bool(_find(parts, ("gh", "pr", "create")) or _find(parts, ("glab", "mr", "create"))),
+        opens_pull_request=any(_begins(inner, opening) for inner in started for opening in _OPENINGS),
     )
 
 
@@ -159,7 +178,7 @@ def _classify_inner(inner: tuple[str, ...]) -> str | None:
     for kind in rules.kinds:
         if any(_begins(one, tool) for one in (inner, *commands) for tool in rules.tools[kind].get(inner[0], ())):
             return kind
-    runner = next((runner for runner in rules.runners if _begins(inner, runner)), ())
+    runner = next((runner for runner in rules.runners.get(inner[0], ()) if _begins(inner, runner)), ())
     tasks = [rest[0] for one in (commands or [inner]) for rest in _rests(one, runner) if rest] if runner else []
     return next((kind for kind in rules.kinds for name in tasks if _is_task(name, rules.tasks[kind])), None)
 
@@ -276,7 +295,7 @@ def _unwrap(words: Sequence[str], depth: int = _NESTED) -> Iterator[tuple[str, .
     rest = (_name(rest[0]), *rest[1:])
     yield rest
     rules = read_rules()
-    if not depth or any(_begins(rest, tool) for tool in _python_tools()):
+    if not depth or (rest[0] == "python" and any(_begins(rest, tool) for tool in _python_tools())):
         return
     for wrapper in (*rules.wrappers.get(rest[0], ()), *rules.into.get(rest[0], ())):
         for inner in dict.fromkeys(_behind(rest, wrapper, has_values=one) for one in (False, True)):
@@ -379,7 +398,3 @@ def _read_status(
         chain.append(other)
     innocent = all(kinds[other] or other.words[0] in read_rules().harmless for other in chain)
     return False if innocent else None
-
-
-def _find(parts: Sequence[_SimpleCommand], pattern: tuple[str, ...]) -> list[tuple[str, ...]]:
-    return [inner for part in parts for inner in _unwrap(part.words) if _begins(inner, pattern)]
