@@ -31,8 +31,8 @@ from benchmarks.measure import ROOT
 from kaizen_analytics.core.model import Delta, Direction
 from kaizen_analytics.experiments.decide import Verdict, judge
 from kaizen_analytics.stats import Design, DesignKind, mean_effect, median_effect, proportion_effect
-from kaizen_analytics.stats.distributions import median_distribution
-from kaizen_analytics.stats.medians import MedianPair
+from kaizen_analytics.stats.distributions import Distribution, Quantile
+from kaizen_analytics.stats.medians import _MedianPair
 from kaizen_analytics.stats.sequential import effective_alpha
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ BEGIN, END = "<!-- begin: written by benchmarks/bench_stats.py -->", "<!-- end -
 
 
 # Distributions: each gives sessions, and the true median.
+
+
+def median_distribution(sample: np.ndarray) -> Distribution:
+    return Quantile.of(sample, 0.5).distribution()
 
 
 @dataclass(frozen=True)
@@ -237,7 +241,7 @@ def _find(control, treatment, looks, designs) -> dict[DesignKind, bool]:
         open_kinds = [kind for kind, levels in alphas.items() if not found[kind] and possible[index] <= levels[index]]
         if not open_kinds:
             continue
-        pair = MedianPair(median_distribution(control[:n_c]), median_distribution(treatment[:n_t]))
+        pair = _MedianPair(median_distribution(control[:n_c]), median_distribution(treatment[:n_t]))
         p_value = 2 * min(pair.difference_tails())
         for kind in open_kinds:
             found[kind] = p_value <= alphas[kind][index]

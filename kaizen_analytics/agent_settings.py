@@ -32,7 +32,7 @@ _INGEST = "--ingest"
 _TIMEOUT_S = 5
 _PLUGIN = "kaizen-analytics"
 PLUGIN_PARTS = 5
-"""How many texts of `PART_SIZE` characters the plugin of Claude Code asks for."""
+"""How many texts of `hook._PART_SIZE` characters the plugin of Claude Code asks for."""
 LABELS = {Agent.CLAUDE_CODE: "Claude Code", Agent.CODEX: "Codex", Agent.CURSOR: "Cursor"}
 
 
@@ -63,11 +63,11 @@ class SettingsChange:
 
 
 @dataclass(frozen=True, slots=True)
-class InstalledHook:
+class _InstalledHook:
     """The hook in a settings file.
 
-    `parts` is how many texts of `PART_SIZE` it asks for, None: texts of any size. `ingest` says whether the end of a
-    session starts one. `missing` is what it starts and is gone, such as a Python that was removed.
+    `parts` is how many texts of `hook._PART_SIZE` it asks for, None: texts of any size. `ingest` says whether the end
+    of a session starts one. `missing` is what it starts and is gone, such as a Python that was removed.
     """
 
     parts: int | None
@@ -108,8 +108,8 @@ def hook_command(*, is_project: bool, home: str | None) -> list[str]:
 def plan_install(file: SettingsFile, command: list[str], parts: int, *, ingest: bool = False) -> SettingsChange:
     """Return what installing the hook makes of a file; a hook of ours that is there is replaced.
 
-    `command` starts the hook (`hook_command`). Claude Code is to ask for `parts` texts of `PART_SIZE` characters; the
-    others take a text whole. With `ingest`, the end of a session starts one.
+    `command` starts the hook (`hook_command`). Claude Code is to ask for `parts` texts of `hook._PART_SIZE` characters;
+    the others take a text whole. With `ingest`, the end of a session starts one.
 
     Raises:
         ConfigError: the file cannot be read, or is not JSON of the form that the agent reads.
@@ -176,7 +176,7 @@ def apply_change(change: SettingsChange, backups: Path) -> None:
         _write(path, change.after, path.stat().st_mode & 0o777 if path.exists() else 0o644)
 
 
-def read_hook(file: SettingsFile) -> InstalledHook | None:
+def read_hook(file: SettingsFile) -> _InstalledHook | None:
     """Return the hook that a settings file holds, None where it holds none.
 
     Raises:
@@ -185,7 +185,7 @@ def read_hook(file: SettingsFile) -> InstalledHook | None:
     >>> file = find_settings(Agent.CODEX, {}, tmp, None)
     >>> apply_change(plan_install(file, ["/gone/python", "/gone/kaizen_analytics", "hook"], 1), tmp / "backups")
     >>> read_hook(file)
-    InstalledHook(parts=None, ingest=False, missing='/gone/python')
+    _InstalledHook(parts=None, ingest=False, missing='/gone/python')
     """
     ours = _find_ours(_parse(file, _read(file.path)))
     commands = [item["command"] for entry in ours for item in (entry, *_inner(entry)) if _is_ours(item)]
@@ -194,7 +194,7 @@ def read_hook(file: SettingsFile) -> InstalledHook | None:
     words = [word.strip('"') for command in commands for word in _split(command.partition(" hook ")[0])]
     missing = next((word for word in words if Path(word).is_absolute() and not Path(word).exists()), None)
     parts = max(counts, default=None)
-    return InstalledHook(parts=parts, ingest=len(starts) < len(commands), missing=missing) if starts else None
+    return _InstalledHook(parts=parts, ingest=len(starts) < len(commands), missing=missing) if starts else None
 
 
 def has_plugin(file: SettingsFile) -> bool:

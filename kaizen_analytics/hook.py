@@ -49,7 +49,7 @@ except (ImportError, AttributeError):  # these modules are private to CPython; o
 
 _BUDGET_S = 0.12
 """The hook ends after this time, answer or not."""
-PART_SIZE = 9_500
+_PART_SIZE = 9_500
 """Characters (UTF-16 units) of one answer that Claude Code passes on whole; above 10,000 it shows a preview only."""
 
 CONTROL, TREATMENT = "Control", "Treatment"
@@ -78,7 +78,7 @@ def draw(seed: str, experiment_id: str, unit_id: str, control_share: float) -> s
     return CONTROL if int.from_bytes(digest, "big") < control_share * 2**64 else TREATMENT
 
 
-def split_text(text: str, size: int | None = PART_SIZE) -> list[str]:
+def split_text(text: str, size: int | None = _PART_SIZE) -> list[str]:
     r"""Return a text in parts of at most `size` UTF-16 units; joined they are the text. None: one part of any size.
 
     A part ends at the end of a line where there is one in its second half.
@@ -304,24 +304,21 @@ def _read_branch(folder: str) -> str | None:
     return None if above == folder else _read_branch(above)
 
 
-def answer(
+def _answer(
     request: dict[str, Any], *, environment: dict[str, str], folder: StrPath, parts: int | None, now_ms: int
 ) -> list[str]:
     """Draw and record a session's arms, and return the texts of all parts in order; empty where there is no text.
 
-    The agent's settings ask for `parts` answers of `PART_SIZE`; None: one, of any size.
+    The agent's settings ask for `parts` answers of `_PART_SIZE`; None: one, of any size.
 
     Raises:
         OSError: a file cannot be read, or the draw cannot be recorded.
         ValueError: a file is not JSON.
-
-    >>> answer({"session_id": "s1", "cwd": "/repo"}, environment={}, folder="/nowhere", parts=1, now_ms=0)
-    []
     """
     texts: list[str] = []
     asked = 0
     for assignment in _read_assignments(folder, request["cwd"]):
-        size = None if parts is None else PART_SIZE
+        size = None if parts is None else _PART_SIZE
         split = {arm: split_text(body.get("text") or "", size) for arm, body in assignment["arms"].items()}
         asked += max(map(len, split.values()), default=0)  # of both arms, so that what is left out is left out of both
         fits = parts is None or asked <= parts
@@ -400,7 +397,7 @@ def _run(arguments: list[str]) -> None:
     request = read_request(agent, options.get("door"))
     if request is None:
         return
-    texts = answer(
+    texts = _answer(
         request,
         environment=environment,
         folder=assignments_folder(environment),

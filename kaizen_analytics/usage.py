@@ -50,13 +50,11 @@ _KEYS = (*_PERIODS, *_WINDOWS_MS, "group", *_ATTRIBUTES)
 
 RESPONSES = Query(
     path="usage/responses.sql",
-    schema={
-        **columns(
-            text="session_id agent model_name workspace branch branch_then pull_request user_name organisation",
-            whole=" ".join(("ts_ms", *TOKEN_COLUMNS, "cost_usd_e6")),
-        ),
-        "is_unreliable": pl.Boolean(),
-    },
+    schema=columns(
+        text="session_id agent model_name workspace branch branch_then pull_request user_name organisation",
+        whole=" ".join(("ts_ms", *TOKEN_COLUMNS, "cost_usd_e6")),
+        flag="is_unreliable",
+    ),
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
 )
 """Every response of a period: when, whose, and what it used; `branch` is its session's, `branch_then` its own."""
@@ -99,7 +97,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class _Budget:
     """What a period may cost, what it has cost, and what it will cost at the same rate. US dollars."""
 
     budget_usd: float
@@ -178,7 +176,7 @@ def compute_tools(calls: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def compute_budget(responses: pl.DataFrame, budget_usd: float, *, start_ms: int, end_ms: int, now_ms: int) -> Budget:
+def compute_budget(responses: pl.DataFrame, budget_usd: float, *, start_ms: int, end_ms: int, now_ms: int) -> _Budget:
     """Return what a period from `start_ms` to `end_ms` has cost by now, and will cost at the same rate.
 
     Raises:
@@ -195,7 +193,7 @@ def compute_budget(responses: pl.DataFrame, budget_usd: float, *, start_ms: int,
     within = responses.filter(pl.col("ts_ms").is_between(start_ms, min(now_ms, end_ms), closed="left"))
     spent_usd = int(within["cost_usd_e6"].sum()) / 1e6
     elapsed = min(now_ms, end_ms) - start_ms
-    return Budget(
+    return _Budget(
         budget_usd=budget_usd,
         spent_usd=spent_usd,
         forecast_usd=spent_usd * (end_ms - start_ms) / elapsed,

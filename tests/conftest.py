@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from kaizen_analytics.exports.engines import SparkEngine
+    from kaizen_analytics.exports.engines import _SparkEngine
     from kaizen_analytics.store import Store
 
 
@@ -65,16 +65,16 @@ def few_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def spark() -> Iterator[SparkEngine]:
+def spark() -> Iterator[_SparkEngine]:
     """A Spark Connect server: the one that `KAIZEN_TEST_SPARK` names (sc://host:port), else Sail, in this process."""
-    from kaizen_analytics.exports.engines import SparkEngine
+    from kaizen_analytics.exports.engines import _SparkEngine
 
     remote = os.environ.get("KAIZEN_TEST_SPARK")
     if remote is not None:
-        yield SparkEngine(remote)
+        yield _SparkEngine(remote)
         return
     server = pytest.importorskip("pysail.spark").SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
     host, port = server.listening_address
-    yield SparkEngine(f"sc://{host}:{port}")
+    yield _SparkEngine(f"sc://{host}:{port}")
     server.stop()

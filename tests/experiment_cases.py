@@ -12,7 +12,7 @@ from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag,
 from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.evaluation import Evaluation
 from kaizen_analytics.experiments.plan import Plan, Start
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 
 DAY_MS = 86_400_000
 
@@ -50,7 +50,7 @@ def make_frame(
             turn = 2 * place + offset
             own = {"session_id": f"{arm[0]}{place}", "variant": arm, "started_at_ms": 60_000 * turn, metric: value}
             rows.append(plain | own | turns[turn % len(turns)] | columns)
-    return pl.DataFrame(rows, schema=SAMPLE_SCHEMA).sort("started_at_ms", "session_id")
+    return pl.DataFrame(rows, schema=_SAMPLE_SCHEMA).sort("started_at_ms", "session_id")
 
 
 def judge_values(

@@ -40,7 +40,6 @@ from kaizen_analytics.store.frames import find_session
 AssignOption = Annotated[
     str | None, typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn.")
 ]
-app = typer.Typer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +130,7 @@ def publish_running(opened: Store) -> None:
     publish(opened, Path(assignments_folder(os.environ)))
 
 
-@command(app, "assign", "exp assign 3f2a --unit-id nightly-17 --json")
+@command("exp assign", "exp assign 3f2a --unit-id nightly-17 --json")
 def _assign(
     experiment_id: Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id.")],
     *,
@@ -156,8 +155,7 @@ def _assign(
 
 
 @command(
-    app,
-    "tag",
+    "exp tag",
     "exp tag 3f2a 01a4… 77b0… --variant treatment",
     "exp tag 3f2a --variant control --where agent=codex --since 2026-10-01 --until 2026-10-08",
 )
@@ -202,7 +200,7 @@ def _tag(
     print_lines(f"Tagged {counted(added, 'session')} {variant.lower()}{before}.")
 
 
-@command(app, "untag", "exp untag 3f2a 01a4 --reason 'wrong session'")
+@command("exp untag", "exp untag 3f2a 01a4 --reason 'wrong session'")
 def _untag(
     experiment_id: IdArgument,
     session: Annotated[str, typer.Argument(metavar="SESSION", help="The session id.")],

@@ -16,10 +16,8 @@ from kaizen_analytics.store.experiments import get_experiment, list_experiments,
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id when unique.")]
 
-app = typer.Typer()
 
-
-@command(app, "list", "exp list --json")
+@command("exp list", "exp list --json")
 def _list_all(
     *,
     state: Annotated[
@@ -49,7 +47,7 @@ def _list_all(
         print(clean(f"unreadable: {item.id}: {item.reason}"))
 
 
-@command(app, "tags", "exp tags 3f2a --json")
+@command("exp tags", "exp tags 3f2a --json")
 def _tags(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """List the tagged sessions of an experiment."""
     with open_store(store) as opened:

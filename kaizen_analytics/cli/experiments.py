@@ -150,12 +150,9 @@ class _BindOptions(Options):
 _DEFAULTS = {"duration_days": None, "guardrails": None, "alpha": 0.05, "statistic": "median", "design": "planned"}
 _LATE = "The change is older than a day, so the result is exploratory; 'exp start --at now' begins anew instead."
 
-app = typer.Typer()
-
 
 @command(
-    app,
-    "new",
+    "exp new",
     'exp new --name "Testing rule" --metric cost_per_session --target-pct -10 \\\n'
     "    --assign session --treatment-file .claude/rules/testing.md",
     'exp new --name "Shorter CLAUDE.md" --metric tokens_per_session --target-pct -10 \\\n'
@@ -279,7 +276,7 @@ def _new(
     print_lines(*lines, then=f"kaizen-analytics exp start {experiment.id}{_repeat_store(store)}")
 
 
-@command(app, "edit", "exp edit 3f2a --duration-days 21")
+@command("exp edit", "exp edit 3f2a --duration-days 21")
 def _edit(experiment_id: IdArgument, *, draft: _DraftOptions, store: StoreOption = None) -> Iterator[object]:
     """Change a draft. Guardrails that are given replace all of them. How arms are assigned takes a new draft."""
     given = asdict(draft) | {"change_description": draft.change}
@@ -329,7 +326,7 @@ def _fill_in(given: dict[str, Any], proposal: Proposal | None) -> dict[str, Any]
     return asked
 
 
-@command(app, "start", "exp start 3f2a --at 2026-09-01")
+@command("exp start", "exp start 3f2a --at 2026-09-01")
 def _start(
     experiment_id: IdArgument,
     *,
@@ -391,7 +388,7 @@ def _start(
     )
 
 
-@command(app, "show", "exp show 3f2a")
+@command("exp show", "exp show 3f2a")
 def _show(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Show an experiment, its plan and how many sessions are tagged."""
     with open_store(store) as opened:
@@ -417,7 +414,7 @@ def _show(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[o
     print_table(["field", "value"], rows, wrapped="value")
 
 
-@command(app, "evaluate", "exp evaluate 3f2a --json")
+@command("exp evaluate", "exp evaluate 3f2a --json")
 def _evaluate(
     experiment_id: IdArgument, *, store: StoreOption = None, source: LakeOptions, share: ShareOption = False
 ) -> Iterator[object]:
@@ -442,7 +439,7 @@ def _evaluate(
     yield from _show_evaluation(evaluation)
 
 
-@command(app, "report", "exp report 3f2a --out reports --format html,md")
+@command("exp report", "exp report 3f2a --out reports --format html,md")
 def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
     """Write the conclusion report of an experiment."""
     with open_store(options.store) as opened:
@@ -451,7 +448,7 @@ def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
     raise typer.Exit(make_reports("experiment_conclusion", [f"experiment_id={found.id}"], options))
 
 
-@command(app, "conclude", "exp conclude 3f2a")
+@command("exp conclude", "exp conclude 3f2a")
 def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Conclude an experiment: freeze its sample and its result."""
     with open_store(store) as opened:
@@ -463,7 +460,7 @@ def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterat
     yield from _show_evaluation(evaluation)
 
 
-@command(app, "cancel", "exp cancel 3f2a --reason 'wrong commit'")
+@command("exp cancel", "exp cancel 3f2a --reason 'wrong commit'")
 def _cancel(
     experiment_id: IdArgument,
     *,
@@ -478,7 +475,7 @@ def _cancel(
     print_lines(f"Cancelled {cancelled.id}: {cancelled.name}")
 
 
-@command(app, "archive", "exp archive 3f2a")
+@command("exp archive", "exp archive 3f2a")
 def _archive(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterator[object]:
     """Archive a concluded experiment, or a draft. This is final."""
     with open_store(store) as opened:
@@ -488,8 +485,7 @@ def _archive(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterato
 
 
 @command(
-    app,
-    "power",
+    "exp power",
     "exp power --metric cost_per_session --target-pct -10",
     "exp power --metric tokens_per_session --bind git --duration-days 28",
 )

@@ -90,12 +90,7 @@ class _Target(Options):
             print(f"Wrote {made.frame.height:,} rows of {made.table.label} to {place}")
 
 
-app = typer.Typer()
-_group = typer.Typer(no_args_is_help=True, help="Write what may leave this machine to files, redacted.")
-app.add_typer(_group, name="export")
-
-
-@command(_group, "retro", "export retro --week 2026-W47 --to retro.md")
+@command("export retro", "export retro --week 2026-W47 --to retro.md")
 def _retro(
     *,
     days: Annotated[int | None, typer.Option(help="The last whole days. Default: 28.")] = None,
@@ -121,13 +116,13 @@ def _retro(
         print("note: names that are not public are pseudonyms; --with-text shows them, redacted", file=sys.stderr)
 
 
-@command(_group, "sessions", "export sessions --to sessions.parquet")
+@command("export sessions", "export sessions --to sessions.parquet")
 def _sessions(*, with_text: _TextOption = False, target: _Target) -> None:
     """Write one row for each session, sub-agents apart."""
     target.send("sessions", with_text=with_text)
 
 
-@command(_group, "metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
+@command("export metrics", "export metrics --to metrics.parquet", "export metrics --to otlp://localhost:4318")
 def _metrics(*, target: _Target) -> None:
     """Write every metric of every session.
 
@@ -149,7 +144,7 @@ def _metrics(*, target: _Target) -> None:
         print(f"Sent {points:,} totals of {made.frame.height:,} sessions to {collector}")
 
 
-@command(_group, "experiments", "export experiments --to experiments.parquet")
+@command("export experiments", "export experiments --to experiments.parquet")
 def _experiments(*, with_text: _TextOption = False, target: _Target) -> None:
     """Write one row for each metric of each experiment.
 
@@ -159,8 +154,7 @@ def _experiments(*, with_text: _TextOption = False, target: _Target) -> None:
 
 
 @command(
-    _group,
-    "lake",
+    "export lake",
     "export lake --make-key",
     "export lake --to /mnt/team/lake",
     "export lake --to s3://team/lake --preview",

@@ -1,4 +1,4 @@
-"""Groups of commands whose modules are imported when a command is run, and the group `exp`."""
+"""Groups of commands, whose modules are imported when a command is run."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_group_from_info
+from typer.main import get_command_from_info, get_group_from_info
 from typer.models import TyperInfo
+
+_GROUPS: dict[str, typer.Typer] = {}
+
+
+def group(name: str) -> typer.Typer:
+    """Return the group of commands of this name, such as `retro`; "" for the commands without a group.
+
+    >>> group("retro") is group("retro")
+    True
+    """
+    return _GROUPS.setdefault(name, typer.Typer(no_args_is_help=True))
 
 
 class LazyGroup(TyperGroup):
     """A group that knows the module and the help line of each command; help and completion need no module.
 
-    A module has an `app` that holds its commands. The help lines repeat what the commands say of themselves; a test
-    compares them.
+    The help lines repeat what the commands say of themselves; a test compares them.
     """
 
+    path: ClassVar[str] = ""
+    """The name under which `group` knows it."""
     index: ClassVar[Mapping[str, str]] = {}
     """The help line of each command, in the order of the help page."""
     modules: ClassVar[Mapping[str, str]] = {}
@@ -26,20 +38,21 @@ class LazyGroup(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - what Typer knows of the group
         super().__init__(**settings)
-        self.commands.update({name: TyperCommand(name, help=line) for name, line in self.index.items()})
+        self.commands = {name: TyperCommand(name, help=line) for name, line in self.index.items()}
 
     def get_command(self, _: Any, name: str) -> Any:  # noqa: ANN401 - classes that Typer keeps to itself
         """Import the module of a command and return the command; None for an unknown name."""
         if name not in self.index:
             return None
-        module = importlib.import_module(f"{__package__}.{self.modules.get(name, name)}")
-        group = get_group_from_info(
-            TyperInfo(module.app),
-            pretty_exceptions_short=False,
-            suggest_commands=self.suggest_commands,
-            rich_markup_mode=self.rich_markup_mode,
-        )
-        return group.commands[name]
+        importlib.import_module(f"{__package__}.{self.modules.get(name, name)}")
+        form: Any = {"pretty_exceptions_short": False, "rich_markup_mode": self.rich_markup_mode}
+        inner = _GROUPS.get(f"{self.path} {name}".strip())
+        if inner is None:
+            listed = group(self.path).registered_commands
+            return get_command_from_info(next(one for one in listed if one.name == name), **form)
+        told: dict[str, Any] = {} if inner.registered_callback else {"help": self.index[name]}
+        info = TyperInfo(inner, name=name, **told)
+        return get_group_from_info(info, suggest_commands=self.suggest_commands, **form)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """Write the commands and their help lines."""
@@ -55,6 +68,7 @@ class LazyGroup(TyperGroup):
 
 
 class _Experiments(LazyGroup):
+    path: ClassVar = "exp"
     index: ClassVar = {
         "new": "Plan an experiment: a change, a metric, a rule for success.",
         "edit": "Change a draft.",
@@ -78,7 +92,4 @@ class _Experiments(LazyGroup):
     }
 
 
-app = typer.Typer()
-app.add_typer(
-    typer.Typer(cls=_Experiments, no_args_is_help=True, help="Plan, run, judge and conclude experiments."), name="exp"
-)
+_GROUPS["exp"] = typer.Typer(cls=_Experiments, no_args_is_help=True)

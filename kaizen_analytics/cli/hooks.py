@@ -46,14 +46,10 @@ _ProjectOption = Annotated[
     ),
 ]
 _YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-
-app = typer.Typer()
-_group = typer.Typer(no_args_is_help=True, help="Install the hook through which agents take part in experiments.")
-app.add_typer(_group, name="hooks")
 _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
-@command(_group, "install", "hooks install --agent claude_code --yes")
+@command("hooks install", "hooks install --agent claude_code --yes")
 def _install(
     *,
     agent: _AgentOption = None,
@@ -77,7 +73,7 @@ def _install(
     )
 
 
-@command(_group, "remove", "hooks remove --yes")
+@command("hooks remove", "hooks remove --yes")
 def _remove(
     *, agent: _AgentOption = None, project: _ProjectOption = False, yes: _YesOption = False, as_json: JsonOption = False
 ) -> None:
@@ -88,7 +84,7 @@ def _remove(
     _change(agent, lambda file: plan_removal(file, _backups()), project=project, yes=yes, as_json=as_json)
 
 
-@command(_group, "status", "hooks status --json")
+@command("hooks status", "hooks status --json")
 def _status() -> Iterator[object]:
     """Show where the hook is installed: user and repository."""
     places = [file for project in (False, True) for file in _find(None, project=project, every=True)]
@@ -122,7 +118,7 @@ def _say_installed(row: dict[str, Any]) -> str:
     return "yes" if row["installed"] else "no"
 
 
-@app.command("run", context_settings=_PASSED_ON, epilog="Example: kaizen-analytics run 3f2a -- claude")
+@command("run", "run 3f2a -- claude", context_settings=_PASSED_ON)
 def _run(
     experiment_id: Annotated[str, typer.Argument(metavar="ID", help="The experiment, or the start of its id.")],
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The agent and its arguments, after --.")],
@@ -142,7 +138,7 @@ def _run(
         raise ConfigError(f"{launch.command[0]} cannot be started: {error.strerror}.") from error
 
 
-@app.command("hook", context_settings=_PASSED_ON, epilog="Example: kaizen-analytics hook --agent codex")
+@command("hook", "hook --agent codex", context_settings=_PASSED_ON)
 def _hook() -> None:
     """Draw the arm of a session, and answer with its text. It always exits with 0.
 

@@ -49,19 +49,15 @@ HomeOption = Annotated[
     list[Path] | None,
     typer.Option("--home", metavar="DIR", help="A home folder with .claude, .codex or .cursor. Repeatable."),
 ]
-AgentOption = Annotated[
+_AgentOption = Annotated[
     list[str] | None, typer.Option("--agent", help="Only claude_code, codex or cursor. Repeatable.")
 ]
-PricesOption = Annotated[
+_PricesOption = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Prices of your own (see 'kaizen-analytics prices --help').")
 ]
 
 
-app = typer.Typer()
-
-
 @command(
-    app,
     "ingest",
     "ingest                               this repository's sessions, from your home folder",
     "ingest --store all.db                every workspace's sessions",
@@ -72,12 +68,12 @@ def _ingest(
     *,
     store: StoreOption = None,
     home: HomeOption = None,
-    agent: AgentOption = None,
+    agent: _AgentOption = None,
     since: Annotated[
         str | None, typer.Option(metavar="TIME", help=f"Leave out files last written before. {TIME_HELP}")
     ] = None,
     workspace: WorkspaceOption = None,
-    prices: PricesOption = None,
+    prices: _PricesOption = None,
     full: Annotated[bool, typer.Option("--full", help="Read every file again from its start.")] = False,
     no_outcomes: Annotated[
         bool, typer.Option("--no-outcomes", help="Leave out what came of the sessions; 'outcomes' finds it later.")
@@ -216,22 +212,15 @@ def _show_rejects(store: Store) -> Iterator[object]:
     print_table(names, found, droppable=("offset_bytes", "detail"), empty="No line was rejected.")
 
 
-_TAIL_EXAMPLES = """\b
-Examples:
-  kaizen-analytics tail
-  kaizen-analytics tail --agent claude_code --json | jq .tool
-"""
-
-
-@app.command("tail", epilog=_TAIL_EXAMPLES)
+@command("tail", "tail", "tail --agent claude_code --json | jq .tool")
 def _tail(
     *,
     store: StoreOption = None,
     home: HomeOption = None,
-    agent: AgentOption = None,
+    agent: _AgentOption = None,
     workspace: WorkspaceOption = None,
     session: Annotated[str | None, typer.Option(metavar="ID", help="Show only sessions whose id begins so.")] = None,
-    prices: PricesOption = None,
+    prices: _PricesOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
     """Show and store events of running sessions as they are written. End with Ctrl-C.
@@ -268,7 +257,7 @@ _OUTCOMES = (
 _DROPPABLE_OUTCOMES = ("pull request", "surviving", "checks", "reverted")
 
 
-@command(app, "outcomes", "outcomes", "outcomes --since 30d --workspace . --json")
+@command("outcomes", "outcomes", "outcomes --since 30d --workspace . --json")
 def _outcomes(
     *,
     store: StoreOption = None,
@@ -328,8 +317,8 @@ Optionally, "web_search": the dollars of a thousand searches.
 _RATES = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 
 
-@command(app, "prices", "prices", "prices --prices mine.json", after=_PRICE_FILE)
-def _prices(*, store: StoreOption = None, prices: PricesOption = None) -> Iterator[object]:
+@command("prices", "prices", "prices --prices mine.json", after=_PRICE_FILE)
+def _prices(*, store: StoreOption = None, prices: _PricesOption = None) -> Iterator[object]:
     """Show the prices of a store's models, per million tokens.
 
     In dollars, on the day each was last used. A model without a price has no cost; 'ingest --prices FILE --full'

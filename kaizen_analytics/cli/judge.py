@@ -21,11 +21,8 @@ from kaizen_analytics.pages.blocks import Block
 from kaizen_analytics.pages.foreign import foreign_document, foreign_page
 from kaizen_analytics.reports.rendering import render_page
 
-app = typer.Typer()
-
 
 @command(
-    app,
     "judge",
     "judge runs.csv --metric cost --direction decrease --target 10%",
     "judge long.eval short.eval --arm eval --metric tokens --output page.html",

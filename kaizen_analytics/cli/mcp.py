@@ -7,21 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from kaizen_analytics.cli.options import StoreOption, locate
+from kaizen_analytics.cli.options import StoreOption, command, locate
 from kaizen_analytics.cli.times import configured_timezone, local_timezone
 from kaizen_analytics.serving.server import serve
 
-_EXAMPLES = """\b
-Examples:
-  claude mcp add kaizen -- kaizen-analytics mcp
-  codex mcp add kaizen -- kaizen-analytics mcp
-"""
 
-
-app = typer.Typer()
-
-
-@app.command("mcp", epilog=_EXAMPLES)
+@command("mcp", "claude mcp add kaizen -- kaizen-analytics mcp", "codex mcp add kaizen -- kaizen-analytics mcp")
 def _mcp(
     *,
     store: StoreOption = None,

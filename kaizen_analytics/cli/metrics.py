@@ -23,11 +23,8 @@ from kaizen_analytics.store.frames import session_metrics
 if TYPE_CHECKING:
     import polars as pl
 
-app = typer.Typer()
-
 
 @command(
-    app,
     "metrics",
     "metrics --since 7d",
     "metrics --agent codex --json",

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
+from kaizen_analytics.cli.groups import group
 from kaizen_analytics.cli.output import print_json
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.folders import normalise_folder
@@ -41,28 +42,30 @@ class Options:
     """Whether the name of the parameter stands before each option of the group."""
 
 
-def command(group: typer.Typer, name: str, *examples: str, after: str = "") -> Callable[[Callable[..., Any]], Any]:
+def command(name: str, *examples: str, after: str = "", **settings: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - settings of Typer
     """Return the decorator that makes a function a command, with examples (and a text after them) below its help.
 
+    `name` begins with that of its group: `retro show`. An example may leave out this program's name.
     A parameter of a class of `Options` stands for the options of that group. A generator gets the option `--json`. It
     yields its one JSON document, or `document, exit code`, and then prints the same for people: with `--json` it goes
     no further than the document.
 
-    >>> app = typer.Typer()
-    >>> @command(app, "count", "count")
+    >>> @command("example count", "example count")
     ... def _count():
     ...     yield {"sessions": 2}
     ...     print("2 sessions")
-    >>> typer.main.get_command(app)(["--json"], standalone_mode=False)
+    >>> typer.main.get_command(group("example"))(["--json"], standalone_mode=False)
     {
       "sessions": 2
     }
     """
-    one, *more = (f"kaizen-analytics {example}" for example in examples)
+    program = "kaizen-analytics"
+    one, *more = (example if program in example else f"{program} {example}" for example in examples)
     epilog = "\n  ".join(["\b\nExamples:", one, *more]) + "\n" if more or after else f"Example: {one}"
 
     def register(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - what the group makes of it
-        return group.command(name, epilog=f"{epilog}{after}")(_with_options(function))
+        parent, _, own = name.rpartition(" ")
+        return group(parent).command(own, epilog=f"{epilog}{after}", **settings)(_with_options(function))
 
     return register
 

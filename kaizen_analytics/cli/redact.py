@@ -15,6 +15,7 @@ from typing import Annotated, BinaryIO, cast
 import typer
 
 from kaizen_analytics import redact
+from kaizen_analytics.cli.options import command
 from kaizen_analytics.redact import Detection, Redactor, Tally, find_key, load_key, redact_lines
 
 KeyOption = Annotated[
@@ -23,10 +24,7 @@ KeyOption = Annotated[
 ]
 
 
-app = typer.Typer()
-
-
-@app.command("redact", epilog="Example: kaizen-analytics redact --lines < session.jsonl > shared.jsonl")
+@command("redact", "redact --lines < session.jsonl > shared.jsonl")
 def _redact_stream(
     *,
     lines: Annotated[

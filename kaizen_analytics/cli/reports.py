@@ -60,14 +60,7 @@ class ReportOptions(Options):
     as_json: JsonOption = False
 
 
-app = typer.Typer()
-_group = typer.Typer(no_args_is_help=True, help="Make reports, list the runs, show one.")
-app.add_typer(_group, name="report")
-_notebooks = typer.Typer(no_args_is_help=True, help="Copy the notebooks for analysts.")
-app.add_typer(_notebooks, name="notebooks")
-
-
-@command(_group, "run", "report run experiment_conclusion -p experiment_id=exp-1")
+@command("report run", "report run experiment_conclusion -p experiment_id=exp-1")
 def _run(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A report ('report list' names them), or a notebook file.")
@@ -135,7 +128,7 @@ def make_reports(
     return result.exit_code
 
 
-@command(_group, "list", "report list --json")
+@command("report list", "report list --json")
 def _list(*, out: _OutOption = _DEFAULT_OUT) -> Iterator[object]:
     """List the reports that can be made, and the runs that were."""
     reports = [load_report(name) for name in list_notebooks()]
@@ -163,7 +156,7 @@ def _list(*, out: _OutOption = _DEFAULT_OUT) -> Iterator[object]:
     )
 
 
-@command(_group, "show", "report show 20260105T060000Z-1c0ffee0")
+@command("report show", "report show 20260105T060000Z-1c0ffee0")
 def _show(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The id of a run, or a unique beginning of it.")],
     *,
@@ -185,7 +178,7 @@ def _show(
     print_table(["field", "value"], rows, wrapped="value")
 
 
-@command(_group, "due", "report due --schedules reports.toml --dry-run")
+@command("report due", "report due --schedules reports.toml --dry-run")
 def _due(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
@@ -230,7 +223,7 @@ def _due(
             print_note(f"{row[0]}: {more}")
 
 
-@command(_group, "schedule", "report schedule --emit cron | crontab -")
+@command("report schedule", "report schedule --emit cron | crontab -")
 def _schedule(
     *,
     schedules: _SchedulesOption = _DEFAULT_SCHEDULES,
@@ -340,7 +333,7 @@ def _describe(report: Report) -> list[str]:
     return [parameter.describe() for parameter in report.parameters.values()]
 
 
-@command(_notebooks, "copy", "notebooks copy analysis")
+@command("notebooks copy", "notebooks copy analysis")
 def _copy(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to put them; it is made if it is missing.")],
     *,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from kaizen_analytics.cli.groups import group
 from kaizen_analytics.cli.options import (
     JsonOption,
     ShareOption,
@@ -59,12 +60,8 @@ _RepositoryOption = Annotated[
 ]
 _FindingArgument = Annotated[str, typer.Argument(metavar="ID", help="The finding, or the start of its id.")]
 
-app = typer.Typer()
-_group = typer.Typer(help="Look at past sessions and say what to change.")
-app.add_typer(_group, name="retro")
 
-
-@_group.callback(invoke_without_command=True, epilog=_EXAMPLES)
+@group("retro").callback(invoke_without_command=True, no_args_is_help=False, epilog=_EXAMPLES)
 def _retro(
     context: typer.Context,
     *,
@@ -87,10 +84,10 @@ def _retro(
     share: ShareOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at past sessions and say what to change: what recurs, what it costs, and the text that ends it.
+    """Look at past sessions and say what to change.
 
-    Also what came of earlier findings and of experiments. No model is asked and nothing is written into a repository:
-    the retro is kept in the store, so that the next one can follow up.
+    What recurs, what it costs, and the text that ends it; what came of earlier findings and of experiments. No model is
+    asked and nothing is written into a repository: the retro is kept in the store, so that the next one can follow up.
     """
     if context.invoked_subcommand is not None:
         return
@@ -108,7 +105,7 @@ def _retro(
     _print(result, names, out, as_json=as_json)
 
 
-@command(_group, "show", "retro show wrong-command-8d0b13 --patch | git apply")
+@command("retro show", "retro show wrong-command-8d0b13 --patch | git apply")
 def _show(
     finding: _FindingArgument,
     *,
@@ -130,7 +127,7 @@ def _show(
     print(render_patch(found.change, found.id, root), end="")
 
 
-@command(_group, "decline", "retro decline large-output-d46 --reason 'we need them'")
+@command("retro decline", "retro decline large-output-d46 --reason 'we need them'")
 def _decline(
     finding: _FindingArgument,
     *,
@@ -212,7 +209,7 @@ def _render_html(result: Retro) -> str:
 _RENDERERS = {"md": lambda result: whole(result).markdown + "\n", "html": _render_html, "json": _render_json}
 
 
-@command(app, "guidance", "guidance --days 90")
+@command("guidance", "guidance --days 90")
 def _guidance(
     *,
     store: StoreOption = None,

@@ -29,12 +29,8 @@ from kaizen_analytics.store.frames import (
     search_sessions,
 )
 
-app = typer.Typer()
-_group = typer.Typer(no_args_is_help=True, help="List, show, search and judge sessions.")
-app.add_typer(_group, name="sessions")
 
-
-@command(_group, "list", "sessions list --since 7d", "sessions list --agent codex --json")
+@command("sessions list", "sessions list --since 7d", "sessions list --agent codex --json")
 def _list(
     *,
     store: StoreOption = None,
@@ -60,7 +56,7 @@ def _list(
         print_note(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
 
 
-@command(_group, "show", "sessions show 5bea7345", "sessions show 5bea7345 --tree", "sessions show 5bea7345 --json")
+@command("sessions show", "sessions show 5bea7345", "sessions show 5bea7345 --tree", "sessions show 5bea7345 --json")
 def _show(
     session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
     *,
@@ -85,7 +81,7 @@ def _show(
         print(render_event(row))
 
 
-@command(_group, "search", 'sessions search "flaky test"', "sessions search src/billing.py --json")
+@command("sessions search", 'sessions search "flaky test"', "sessions search src/billing.py --json")
 def _search(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for; case does not matter.")],
     *,
@@ -120,7 +116,7 @@ def _around(text: str, wanted: str) -> str:
     return ("…" if place else "") + " ".join(text[place : place + 90].split())
 
 
-@command(_group, "instructions", "sessions instructions", "sessions instructions --json")
+@command("sessions instructions", "sessions instructions", "sessions instructions --json")
 def _instructions(*, store: StoreOption = None) -> Iterator[object]:
     """List the instructions that sessions ran under.
 
@@ -141,7 +137,7 @@ def _instructions(*, store: StoreOption = None) -> Iterator[object]:
     print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows, droppable=("first", "agent"))
 
 
-@command(_group, "annotate", 'sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"')
+@command("sessions annotate", 'sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"')
 def _annotate(
     session: Annotated[str, typer.Argument(metavar="ID", help="A session's id, or its beginning.")],
     *,

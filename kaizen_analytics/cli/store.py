@@ -26,10 +26,8 @@ from kaizen_analytics.store.connection import copy_file
 from kaizen_analytics.store.importing import import_kaizen
 from kaizen_analytics.store.location import KAIZEN_NAME
 
-app = typer.Typer()
 
-
-@command(app, "init", "init --store team.db")
+@command("init", "init --store team.db")
 def _init(*, store: StoreOption = None) -> Iterator[object]:
     """Create a store, or bring an existing one up to date."""
     path = locate(store).path
@@ -39,7 +37,7 @@ def _init(*, store: StoreOption = None) -> Iterator[object]:
     print(f"{'Store is up to date' if existed else 'Created a store'}: {path}")
 
 
-@command(app, "backup", "backup ~/backups/analytics-2026-11-30.db")
+@command("backup", "backup ~/backups/analytics-2026-11-30.db")
 def _backup(
     file: Annotated[Path, typer.Argument(help="Where the copy goes; nothing may be there yet.", show_default=False)],
     *,
@@ -54,7 +52,7 @@ def _backup(
     print(clean(f"Copied {path} to {file}: {size_bytes / 1e6:,.1f} MB"))
 
 
-@command(app, "import", "import ~/.kaizen/projects/home-dev-app/kaizen.db")
+@command("import", "import ~/.kaizen/projects/home-dev-app/kaizen.db")
 def _import(
     file: Annotated[
         Path | None, typer.Argument(help="The database of kaizen-cli. Default: this repository's.", show_default=False)
@@ -81,7 +79,7 @@ def _import(
     print(f"Imported from {path}: {', '.join(parts)}")
 
 
-@command(app, "doctor", "doctor --store team.db")
+@command("doctor", "doctor --store team.db")
 def _doctor(
     *,
     store: StoreOption = None,

@@ -51,11 +51,7 @@ _BUDGET_PASSED = 3
 _NEXT_MONTH_MS = 32 * 86_400_000
 
 
-app = typer.Typer()
-
-
 @command(
-    app,
     "usage",
     "usage",
     "usage --by month,model --since 2026-01-01",

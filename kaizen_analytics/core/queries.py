@@ -28,13 +28,13 @@ _TEXT = re.compile(r"'(?:[^']|'')*'")
 _PARAMETER = re.compile(r"\$([a-z_][a-z0-9_]*)")
 
 
-def columns(*, text: str = "", whole: str = "", number: str = "") -> Schema:
+def columns(*, text: str = "", whole: str = "", number: str = "", flag: str = "") -> Schema:
     """Return columns by what they hold: names with blanks between them.
 
     >>> columns(text="id", whole="n_events seq")
     {'id': String, 'n_events': Int64, 'seq': Int64}
     """
-    kinds = ((text, pl.String()), (whole, pl.Int64()), (number, pl.Float64()))
+    kinds = ((text, pl.String()), (whole, pl.Int64()), (number, pl.Float64()), (flag, pl.Boolean()))
     return {name: kind for names, kind in kinds for name in names.split()}
 
 

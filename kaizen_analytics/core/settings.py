@@ -32,7 +32,7 @@ _EXPERIMENT_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class _Settings:
     """The settings of a command: those of the repository, else those of the person.
 
     `groups` are absolute folders by the name of their group, `experiments` the defaults of `exp new` by the name of the
@@ -55,7 +55,7 @@ def find_home(environment: Mapping[str, str], home: Path) -> Path:
     return Path(environment.get("KAIZEN_HOME") or home / ".kaizen").expanduser()
 
 
-def read_settings(environment: Mapping[str, str], home: Path, folder: Path | None = None) -> Settings:
+def read_settings(environment: Mapping[str, str], home: Path, folder: Path | None = None) -> _Settings:
     """Return the settings of the repository around `folder` and of the person; all defaults without the files.
 
     Raises:
@@ -79,7 +79,7 @@ def read_settings(environment: Mapping[str, str], home: Path, folder: Path | Non
             found["groups"] = _read_groups(file, document["groups"], home)
         if "experiments" in document:
             found["experiments"] = {**found.get("experiments", {}), **document["experiments"]}
-    return Settings(**found)
+    return _Settings(**found)
 
 
 def _find_in_repository(folder: Path) -> list[Path]:

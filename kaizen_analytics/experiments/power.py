@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
     _Units = IntArray | list[IntArray]
 
-MIN_HISTORY = 20
+_MIN_HISTORY = 20
 """Past sessions with a value that a simulation needs."""
 
 REACH_DAYS = 180
@@ -293,9 +293,9 @@ class _Lots:
         definition = REGISTRY[rule.metric]
         above = definition.numerator or rule.metric.column
         history = recent.drop_nulls([above, *filter(None, [definition.denominator])])
-        if history.height < MIN_HISTORY:
+        if history.height < _MIN_HISTORY:
             raise ExperimentError(
-                f"Planning needs at least {MIN_HISTORY} past sessions with a value, and found {history.height} in "
+                f"Planning needs at least {_MIN_HISTORY} past sessions with a value, and found {history.height} in "
                 f"{days} days; look at more days or workspaces."
             )
         plan = rule.plan
@@ -440,11 +440,11 @@ class _Histories:
         )
         length = -int(past["day"].to_numpy().min(initial=0))
         past = past.filter(pl.col("day") >= -(length // _WEEK) * _WEEK).sort("started_at_ms")
-        if past.height < MIN_HISTORY or length < MIN_HISTORY_DAYS:
+        if past.height < _MIN_HISTORY or length < MIN_HISTORY_DAYS:
             raise ExperimentError(
                 f"The history has {past.height} sessions with a value in {length} days. Before and after a change, a "
                 f"difference is claimed only with {MIN_HISTORY_DAYS} days of history before it, and planning needs "
-                f"{MIN_HISTORY} sessions. Draw the arms by lot instead (leave --bind out)."
+                f"{_MIN_HISTORY} sessions. Draw the arms by lot instead (leave --bind out)."
             )
         return cls(rule, past, after_days, power)
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.store import Store
     from kaizen_analytics.store.assignments import Draw
 
-SAMPLE_SCHEMA: dict[str, pl.DataType] = {
+_SAMPLE_SCHEMA: dict[str, pl.DataType] = {
     "session_id": pl.String(),
     "variant": pl.String(),
     "reason": pl.String(),
@@ -317,7 +317,7 @@ def sample_records(frame: pl.DataFrame) -> pl.DataFrame:
     >>> sample_records(sample).columns
     ['session_id', 'variant', 'reason', 'sample']
     """
-    ordered = frame.select(*SAMPLE_SCHEMA).sort("session_id")
+    ordered = frame.select(*_SAMPLE_SCHEMA).sort("session_id")
     kept = [
         {name: cell for name, cell in row.items() if cell not in (None, "") or name not in _LATER}
         for row in ordered.iter_rows(named=True)
@@ -331,7 +331,7 @@ def restore_sample(records: Sequence[Mapping[str, object]]) -> pl.DataFrame:
 
     >>> restore_sample([{"session_id": "s", "started_at_ms": 1, "variant": "Control"}])["tokens_per_session"].item()
     """
-    return pl.DataFrame(list(records), schema=SAMPLE_SCHEMA).sort("started_at_ms", "session_id")
+    return pl.DataFrame(list(records), schema=_SAMPLE_SCHEMA).sort("started_at_ms", "session_id")
 
 
 def _check_tags(tags: Mapping[str, Classification], stored: set[str], roots: set[str]) -> Iterator[Caution]:
@@ -385,8 +385,8 @@ def _join_assignments(chosen: pl.DataFrame, assigned: Sequence[_Assignment]) -> 
     arms = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String()))
     # sessions of a lake, where each was drawn by itself, have no unit; without a lot there is no covariate
     missing = [name for name in ("unit", "covariate", "pull_request") if name not in chosen.columns]
-    chosen = chosen.with_columns(pl.lit(None, SAMPLE_SCHEMA[name]).alias(name) for name in missing)
-    return pl.concat([chosen, arms], how="horizontal").select(*SAMPLE_SCHEMA)
+    chosen = chosen.with_columns(pl.lit(None, _SAMPLE_SCHEMA[name]).alias(name) for name in missing)
+    return pl.concat([chosen, arms], how="horizontal").select(*_SAMPLE_SCHEMA)
 
 
 class Exclusion(StrEnum):

@@ -77,7 +77,7 @@ class EmbeddedEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class SparkEngine:
+class _SparkEngine:
     """Runs each query in a session of its own on the server at `remote`, such as `sc://host:15002`."""
 
     remote: str
@@ -136,12 +136,12 @@ def choose_engine(name: str | None, spark_remote: str | None) -> Engine:
         ConfigError: Spark without an address, or an address without Spark.
 
     >>> choose_engine("spark", "sc://host:15002")
-    SparkEngine(remote='sc://host:15002')
+    _SparkEngine(remote='sc://host:15002')
     """
     if name == "spark":
         if spark_remote is None:
             raise ConfigError("--engine spark needs --spark-remote sc://HOST:PORT.")
-        return SparkEngine(spark_remote)
+        return _SparkEngine(spark_remote)
     if spark_remote is not None:
         raise ConfigError("--spark-remote needs --engine spark.")
     return EmbeddedEngine()

@@ -41,15 +41,8 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
-def encode(made: Export, form: Format) -> bytes:
-    """Return an export as the content of a file.
-
-    >>> from kaizen_analytics.exports.columns import TABLES
-    >>> from kaizen_analytics.exports.tables import Export
-    >>> table = TABLES["sessions"]()
-    >>> encode(Export(table=table, frame=pl.DataFrame(schema=table.schema), markdown="# none"), Format.MARKDOWN)
-    b'# none'
-    """
+def _encode(made: Export, form: Format) -> bytes:
+    """Return an export as the content of a file."""
     if form is Format.MARKDOWN:
         return made.markdown.encode()
     if form is Format.JSON:
@@ -88,7 +81,7 @@ def deliver(made: Export, to: str, form: Format | None, scanner: Scanner) -> tup
         raise ConfigError(f"--to {to} does not name a format; add --format md, json, csv or parquet.")
     chosen = form or _parse_format(path, Format)
     name = f"{made.table.name}.{chosen.value}"
-    data = encode(made, chosen)
+    data = _encode(made, chosen)
     refuse_leaks({name: data}, scanner)
     if to == "-":
         return None, data

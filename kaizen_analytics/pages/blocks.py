@@ -42,7 +42,7 @@ _UNBROKEN = re.compile(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*|\d{4}-\d\d-\d\d(?:T[\d:]
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class _Rows:
     """A table in plain text: a caption, the lines of its cells (the first are the columns), and what aligns right."""
 
     caption: str
@@ -68,7 +68,7 @@ class Block:
 
     html: str = ""
     markdown: str = ""
-    parts: Sequence[str | Rows] = ()
+    parts: Sequence[str | _Rows] = ()
     data: Mapping[str, Any] | None = None
 
     @property
@@ -289,7 +289,7 @@ def table(
     return Block(
         html=_table_html(columns, rows, caption, numeric),
         markdown="\n".join([*above, *(f"| {' | '.join(line)} |" for line in (head, rule, *lines))]),
-        parts=[Rows(_escape_plain(caption), [[*map(_escape_plain, row)] for row in texts], numeric)],
+        parts=[_Rows(_escape_plain(caption), [[*map(_escape_plain, row)] for row in texts], numeric)],
     )
 
 

@@ -286,7 +286,7 @@ def spans_of(evaluation: Evaluation, sample: pl.DataFrame) -> tuple[int, list[Sp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LargeSession:
+class _LargeSession:
     """One of the sessions that weigh most: its arm, when it started, its value, and its share of the arm's total."""
 
     session_id: str
@@ -296,7 +296,7 @@ class LargeSession:
     share: float | None
 
 
-def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[LargeSession]:
+def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[_LargeSession]:
     """Return the sessions of each arm with the largest values: those that move its mean most.
 
     >>> [item.arm for item in largest(evaluation, sample)][4:6]
@@ -308,7 +308,7 @@ def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[LargeSession]:
         total = own["value"].sum()
         top = own.sort("value", "session_id", descending=[True, False]).head(_LARGEST)
         found += [
-            LargeSession(
+            _LargeSession(
                 session_id=session,
                 arm=arm.value.lower(),
                 started_at_ms=started_at_ms,
@@ -320,7 +320,7 @@ def largest(evaluation: Evaluation, sample: pl.DataFrame) -> list[LargeSession]:
     return found
 
 
-def behind(evaluation: Evaluation, sessions: Sequence[LargeSession]) -> Block:
+def behind(evaluation: Evaluation, sessions: Sequence[_LargeSession]) -> Block:
     """Return the largest sessions of both arms as a table.
 
     >>> behind(evaluation, []).plain

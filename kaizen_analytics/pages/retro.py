@@ -53,10 +53,10 @@ def whole(retro: Retro) -> Block:
 def page(retro: Retro) -> list[Block]:
     """Return the title, the first box and every section with its heading.
 
-    >>> len(page(retro)) == 2 + 2 * len(SECTIONS)
+    >>> len(page(retro)) == 2 + 2 * len(_SECTIONS)
     True
     """
-    parts = [part for name, section in SECTIONS for part in (blocks.section(name), section(retro))]
+    parts = [part for name, section in _SECTIONS for part in (blocks.section(name), section(retro))]
     return [heading(retro), totals(retro), *parts]
 
 
@@ -234,7 +234,7 @@ def document(retro: Retro) -> Block:
     return Block(data=retro_document(retro))
 
 
-SECTIONS: tuple[tuple[str, Callable[[Retro], Block]], ...] = (
+_SECTIONS: tuple[tuple[str, Callable[[Retro], Block]], ...] = (
     ("What to change", findings),
     ("What came of earlier findings", followed),
     ("Experiments", experiments),

@@ -34,7 +34,7 @@ _REQUIRED = "required:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class _Parameter:
     """One declared parameter of a notebook."""
 
     name: str
@@ -63,7 +63,7 @@ class Report:
     title: str
     subject: str | None
     inputs: tuple[str, ...]
-    parameters: dict[str, Parameter]
+    parameters: dict[str, _Parameter]
     source: bytes
 
     def notebook(self) -> Any:  # noqa: ANN401 - nbformat has no types
@@ -154,7 +154,7 @@ def _read_report(path: Path) -> Report:
     )
 
 
-def _declared(key: str | None, parameters: dict[str, Parameter], path: Path) -> str | None:
+def _declared(key: str | None, parameters: dict[str, _Parameter], path: Path) -> str | None:
     if key is not None and (key not in parameters or parameters[key].kind is not str):
         raise ReportError(f"{path.name} names {key!r} in its metadata; expected a declared parameter of type str.")
     return key
@@ -175,20 +175,20 @@ def _parse_notebook(source: bytes, path: Path) -> Any:  # noqa: ANN401 - nbforma
     return notebook
 
 
-def _read_parameters(notebook: Any, name: str) -> dict[str, Parameter]:  # noqa: ANN401 - nbformat has no types
+def _read_parameters(notebook: Any, name: str) -> dict[str, _Parameter]:  # noqa: ANN401 - nbformat has no types
     """Return the parameters that a notebook declares, by name; `name` is that of the report, for messages."""
     from papermill import inspect_notebook
 
     return {key: _parameter(found, name) for key, found in inspect_notebook(notebook).items()}
 
 
-def parse_parameters(declared: Mapping[str, Parameter], given: Mapping[str, str], report: str) -> dict[str, Value]:
+def parse_parameters(declared: Mapping[str, _Parameter], given: Mapping[str, str], report: str) -> dict[str, Value]:
     """Return texts from a command line or a file as values of the declared types.
 
     Raises:
         ConfigError: an unknown name, or a text that is not of the declared type.
 
-    >>> weeks = Parameter(name="weeks", kind=int, default=4, required=False, help="")
+    >>> weeks = _Parameter(name="weeks", kind=int, default=4, required=False, help="")
     >>> parse_parameters({"weeks": weeks}, {"weeks": "8"}, "costs")
     {'weeks': 8}
     """
@@ -202,13 +202,13 @@ def parse_parameters(declared: Mapping[str, Parameter], given: Mapping[str, str]
     return values
 
 
-def check_parameters(declared: Mapping[str, Parameter], given: Mapping[str, object], report: str) -> dict[str, Value]:
+def check_parameters(declared: Mapping[str, _Parameter], given: Mapping[str, object], report: str) -> dict[str, Value]:
     """Return every declared parameter with its value, given or default, in the order of the declaration.
 
     Raises:
         ConfigError: an unknown name, a value of another type, or a required parameter without a value.
 
-    >>> weeks = Parameter(name="weeks", kind=int, default=4, required=False, help="")
+    >>> weeks = _Parameter(name="weeks", kind=int, default=4, required=False, help="")
     >>> check_parameters({"weeks": weeks}, {}, "costs")
     {'weeks': 4}
     """
@@ -219,7 +219,7 @@ def check_parameters(declared: Mapping[str, Parameter], given: Mapping[str, obje
     return {key: values.get(key, parameter.default) for key, parameter in declared.items()}
 
 
-def _parameter(found: Mapping[str, str], report: str) -> Parameter:
+def _parameter(found: Mapping[str, str], report: str) -> _Parameter:
     name, text, source = found["name"], found["help"], found["default"]
     if found["inferred_type_name"] not in _KINDS:
         raise ReportError(
@@ -234,17 +234,17 @@ def _parameter(found: Mapping[str, str], report: str) -> Parameter:
     if type(default) is not kind:
         raise ReportError(f"Report {report!r} gives {name} the default {source}; expected a {kind.__name__}.")
     told = text.removeprefix(_REQUIRED).strip()
-    return Parameter(name=name, kind=kind, default=default, required=text.startswith(_REQUIRED), help=told)
+    return _Parameter(name=name, kind=kind, default=default, required=text.startswith(_REQUIRED), help=told)
 
 
-def _known(declared: Mapping[str, Parameter], key: str, report: str) -> Parameter:
+def _known(declared: Mapping[str, _Parameter], key: str, report: str) -> _Parameter:
     if key in declared:
         return declared[key]
     takes = ", ".join(parameter.describe() for parameter in declared.values()) or "no parameters"
     raise ConfigError(f"Report {report!r} has no parameter {key!r}.{did_you_mean(key, declared)} It takes: {takes}.")
 
 
-def _check(parameter: Parameter, value: object) -> Value:
+def _check(parameter: _Parameter, value: object) -> Value:
     checked = float(value) if type(value) is int and parameter.kind is float else value
     if not isinstance(checked, str | int | float | bool) or type(checked) is not parameter.kind:
         raise ConfigError(

@@ -85,7 +85,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DueSlot:
+class _DueSlot:
     """A report to be made now; `attempt` counts from 1."""
 
     schedule: Schedule
@@ -122,15 +122,11 @@ def load_schedules(path: Path) -> list[Schedule]:
     return [_schedule(name, table) for name, table in document.items()]
 
 
-def due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[RunRecord]) -> list[DueSlot]:
+def _due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[RunRecord]) -> list[_DueSlot]:
     """Return what is to be made at `now` (with a zone), the oldest slot first.
 
     A slot is due unless a run of it succeeded or is under way, or its attempts are used up. Of each schedule the last
     `catch_up` slots count; without catching up, only slots within the last hour.
-
-    >>> weekly = _schedule("weekly", {"report": "portfolio", "cron": "0 6 * * 1"})
-    >>> [slot.at.isoformat() for slot in due_slots([weekly], datetime(2026, 10, 5, 6, 30, tzinfo=UTC), [])]
-    ['2026-10-05T06:00:00+00:00']
     """
     states: dict[tuple[str, int], list[RunState]] = {}
     for record in records:
@@ -146,7 +142,7 @@ def due_slots(schedules: Iterable[Schedule], now: datetime, records: Iterable[Ru
 
 def _open_slots(
     schedule: Schedule, now: datetime, states: Mapping[tuple[str, int], list[RunState]]
-) -> Iterator[DueSlot]:
+) -> Iterator[_DueSlot]:
     slots = schedule.slots_before(now)
     if schedule.catch_up:
         recent = itertools.islice(slots, schedule.catch_up)
@@ -155,7 +151,7 @@ def _open_slots(
     for at in recent:
         found = states.get((schedule.trigger, round(at.timestamp() * 1000)), [])
         if RunState.SUCCESS not in found and RunState.RUNNING not in found:
-            yield DueSlot(schedule=schedule, at=at, attempt=len(found) + 1)
+            yield _DueSlot(schedule=schedule, at=at, attempt=len(found) + 1)
 
 
 _FIELDS: dict[str, tuple[type, object]] = {
@@ -339,13 +335,13 @@ _Answers = Iterator[tuple[int, RunResult | KaizenError]]
 class Outcome:
     """What became of one due slot: a result, or why there is none. A busy slot is being made by someone else."""
 
-    slot: DueSlot
+    slot: _DueSlot
     result: RunResult | None
     error: str | None
     exit_code: int
 
 
-def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[DueSlot]:
+def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[_DueSlot]:
     """Return what is due at `now`, according to the run records below `out`; runs that died do not hold up a slot.
 
     >>> find_due([], tmp, datetime(2026, 10, 5, tzinfo=UTC))
@@ -354,10 +350,10 @@ def find_due(schedules: Iterable[Schedule], out: Path, now: datetime) -> list[Du
     found = list(find_records(out))
     if bury_dead_runs(folder for folder, record in found if record.state is RunState.RUNNING):
         found = list(find_records(out))
-    return due_slots(schedules, now, [record for _, record in found])
+    return _due_slots(schedules, now, [record for _, record in found])
 
 
-def make_slots(slots: Sequence[DueSlot], out: Path, make: Callable[[Sequence[RunRequest]], _Answers]) -> list[Outcome]:
+def make_slots(slots: Sequence[_DueSlot], out: Path, make: Callable[[Sequence[RunRequest]], _Answers]) -> list[Outcome]:
     """Make due slots by `make`, such as `run_batch` with its options; what this package refuses becomes the outcome.
 
     >>> make_slots([], tmp, lambda requests: [])
@@ -376,7 +372,7 @@ def make_slots(slots: Sequence[DueSlot], out: Path, make: Callable[[Sequence[Run
     return [outcomes[number] for number in sorted(outcomes)]
 
 
-def _take_turns(slots: Sequence[DueSlot], numbers: Iterable[int]) -> list[list[int]]:
+def _take_turns(slots: Sequence[_DueSlot], numbers: Iterable[int]) -> list[list[int]]:
     """Return rounds with one slot of each schedule: two at once would find each other's folder busy."""
     rounds: list[list[int]] = []
     turns = Counter[str]()
@@ -389,7 +385,7 @@ def _take_turns(slots: Sequence[DueSlot], numbers: Iterable[int]) -> list[list[i
     return rounds
 
 
-def _outcome(slot: DueSlot, answer: RunResult | KaizenError) -> Outcome:
+def _outcome(slot: _DueSlot, answer: RunResult | KaizenError) -> Outcome:
     if isinstance(answer, BusyError):
         return Outcome(slot=slot, result=None, error=None, exit_code=0)
     if isinstance(answer, KaizenError):
@@ -397,7 +393,7 @@ def _outcome(slot: DueSlot, answer: RunResult | KaizenError) -> Outcome:
     return Outcome(slot=slot, result=answer, error=answer.record.error, exit_code=answer.exit_code)
 
 
-def _request(slot: DueSlot, out: Path) -> RunRequest:
+def _request(slot: _DueSlot, out: Path) -> RunRequest:
     schedule = slot.schedule
     report = load_report(schedule.report)
     parameters = dict(schedule.parameters)
@@ -417,7 +413,7 @@ def _request(slot: DueSlot, out: Path) -> RunRequest:
     )
 
 
-def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) -> None:
+def _conclude(slot: _DueSlot, parameters: dict[str, str | int | float | bool]) -> None:
     """Freeze the experiment of a report if it is running and its window has passed at the time of the slot."""
     if not {"experiment_id", "store"} <= set(parameters):
         raise ConfigError(f"Schedule {slot.schedule.name!r} concludes, but its report is not about one experiment.")
@@ -434,7 +430,7 @@ def _conclude(slot: DueSlot, parameters: dict[str, str | int | float | bool]) ->
 # Messages about what was made. What is sent has left the machine: only a report that was made to be shared sends its
 # summary; of another one, and of a run that failed, the message names the schedule and the slot and nothing else.
 
-WAITS_S = (0.0, 2.0, 10.0)
+_WAITS_S = (0.0, 2.0, 10.0)
 """How long to wait before each attempt."""
 
 _END = re.compile(r"\n+(?:## |---\n)")
@@ -493,7 +489,7 @@ def _claim(folder: Path, url: str) -> bool:
 def _send(outcome: Outcome, url: str, wait: Callable[[float], None]) -> bool:
     apprise = _import_apprise()
     title, body = _write_message(outcome)
-    for seconds in WAITS_S:
+    for seconds in _WAITS_S:
         wait(seconds)
         channel = apprise.Apprise()
         channel.add(url)
@@ -507,7 +503,7 @@ def _write_message(outcome: Outcome) -> tuple[str, str]:
 
     >>> _ = (tmp / "reports.toml").write_text('[weekly]\nreport = "portfolio"\ncron = "0 6 * * 1"\n')
     >>> [weekly] = load_schedules(tmp / "reports.toml")
-    >>> slot = DueSlot(schedule=weekly, at=datetime(2026, 10, 5, tzinfo=UTC), attempt=1)
+    >>> slot = _DueSlot(schedule=weekly, at=datetime(2026, 10, 5, tzinfo=UTC), attempt=1)
     >>> _write_message(Outcome(slot=slot, result=None, error="no store", exit_code=1))
     ('weekly: not made', "The report for 2026-10-05 00:00 UTC failed. 'report list' has the reason.")
     """

@@ -21,11 +21,11 @@ import polars as pl
 from kaizen_analytics import redact  # its parts are loaded when they are used
 from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.core.queries import Query, Schema, find_parameters
+from kaizen_analytics.core.queries import Query, Schema, columns, find_parameters
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.retro.classes import CLASSES, Change, FindingClass, Group, name_instructions
-from kaizen_analytics.retro.material import Material, schema, started_in
+from kaizen_analytics.retro.material import Material, started_in
 from kaizen_analytics.store.sql import define_frame, run_query
 from kaizen_analytics.usage import known_sum
 
@@ -48,7 +48,7 @@ WEEK_MS = 7 * DAY_MS
 _UNITS: Schema = {"usd": pl.Float64(), "tokens": pl.Int64()}
 
 _EVIDENCE: Schema = {
-    **schema("session_id text, seq whole, ts_ms whole, subject text, cost_usd real, tokens whole, detail text"),
+    **columns(text="session_id subject detail", whole="seq ts_ms tokens", number="cost_usd"),
     "remedy": pl.List(pl.String()),
 }
 """What every class's query returns: one row per moment that a reader can open."""
@@ -66,7 +66,7 @@ _CALL_COSTS: Schema = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
+class _Moment:
     """One place in a transcript: `sessions show SESSION` lists its events by `seq`."""
 
     session_id: str
@@ -76,7 +76,7 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class _Proof:
     """What the last quarter of a window shows of a finding that the days before it had shown already.
 
     These `days` had no part in choosing the finding: that makes `hit` of `exposed` sessions, and the finding's cost a
@@ -115,9 +115,9 @@ class Finding:
     saving: str
     test: str
     change: Change
-    evidence: tuple[Moment, ...]
+    evidence: tuple[_Moment, ...]
     is_new: bool | None
-    proof: Proof | None = None
+    proof: _Proof | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,7 +321,7 @@ def _judge(evidence: Evidence, kind: FindingClass, group: Group) -> Finding | No
         test=kind.test if wording.test is None else wording.test,
         change=line if wording.change is None else wording.change,
         evidence=tuple(
-            Moment(session_id=session, seq=seq, ts_ms=ts_ms, text=detail or "")
+            _Moment(session_id=session, seq=seq, ts_ms=ts_ms, text=detail or "")
             for session, seq, ts_ms, detail in latest.select("session_id", "seq", "ts_ms", "detail").iter_rows()
         ),
         is_new=_is_new(evidence, kind, group),
@@ -337,7 +337,7 @@ def _prove(evidence: Evidence, kind: FindingClass, group: Group, finding: Findin
     if not _recurs(chosen):
         return finding
     last = list_exposures(evidence.material, kind, group.repository, Window(start_ms=edge_ms, end_ms=window.end_ms))
-    proof = Proof(days=round(window.length_ms / 4 / DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
+    proof = _Proof(days=round(window.length_ms / 4 / DAY_MS), hit=later["root_id"].n_unique(), exposed=last.height)
     low = None if finding.cost_usd is None else 0.0
     if finding.cost_usd and not later.is_empty():
         # Where a class puts its own cost in place of the sum, each row has its share of that.

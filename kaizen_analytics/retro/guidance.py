@@ -14,9 +14,9 @@ import polars as pl
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.core.queries import Query
+from kaizen_analytics.core.queries import Query, columns
 from kaizen_analytics.core.times import DAY_MS
-from kaizen_analytics.retro.material import list_servers, read_material, read_responses, schema
+from kaizen_analytics.retro.material import list_servers, read_material, read_responses
 from kaizen_analytics.usage import known_sum
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _PATTERNS = (
 )
 """Kind, whether every session reads the whole of it, and where it lies."""
 
-_USES = Query(path="retro/guidance_use.sql", schema=schema("session_id text, kind text, name text"))
+_USES = Query(path="retro/guidance_use.sql", schema=columns(text="session_id kind name"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class GuidanceItem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guidance:
+class _Guidance:
     """The guidance of one repository against the sessions of a window."""
 
     window: Window
@@ -80,7 +80,7 @@ class Guidance:
         return {"schema": "guidance/2", **codec.plain(self)}
 
 
-def compute_guidance(store: Store, window: Window, *, root: Path | None, repository: str | None) -> Guidance:
+def compute_guidance(store: Store, window: Window, *, root: Path | None, repository: str | None) -> _Guidance:
     """Return what agents are told, and which sessions of a window used it.
 
     Args:
@@ -105,7 +105,7 @@ def compute_guidance(store: Store, window: Window, *, root: Path | None, reposit
         if (kind, name) not in known and name not in files:
             items.append(GuidanceItem(kind=kind, name=name, sessions_used=_count(kind, name, used)))
     roots = material.sessions["root_id"].n_unique()
-    return Guidance(window=window, repository=repository, sessions=roots, items=tuple(items))
+    return _Guidance(window=window, repository=repository, sessions=roots, items=tuple(items))
 
 
 def _list_items(root: Path, used: pl.DataFrame, weekly_usd: float) -> Iterator[GuidanceItem]:
@@ -154,7 +154,7 @@ KINDS = ("skill", "mcp_server")
 
 _LOADS = Query(
     path="usage/loads.sql",
-    schema=schema("session_id text, root_id text, seq whole, ts_ms whole, item text, chars whole"),
+    schema=columns(text="session_id root_id item", whole="seq ts_ms chars"),
     reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
 )
 """Every text that a skill, or the tool of a server, put into a context."""

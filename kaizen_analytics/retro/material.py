@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from kaizen_analytics.core.folders import in_folders
-from kaizen_analytics.core.queries import Query, Schema
+from kaizen_analytics.core.queries import Query, columns
 from kaizen_analytics.ingest.pricing import PriceList
 from kaizen_analytics.ingest.records import Tokens
 from kaizen_analytics.outcomes.commands import classify, read_command, split_command
@@ -32,44 +32,32 @@ if TYPE_CHECKING:
     from kaizen_analytics.core.model import Window
     from kaizen_analytics.store import Store
 
-_TYPES = {"text": pl.String(), "whole": pl.Int64(), "real": pl.Float64(), "flag": pl.Boolean()}
-
-
-def schema(columns: str) -> Schema:
-    """Return the columns of a frame from their names and types, as `create table` lists them.
-
-    >>> schema("seq whole, tool text")
-    {'seq': Int64, 'tool': String}
-    """
-    pairs = (column.split() for column in columns.split(","))
-    return {name: _TYPES[kind] for name, kind in pairs}
-
-
-SESSIONS = schema("""
-    session_id text, root_id text, agent text, model text, workspace text, started_at_ms whole,
-    root_started_at_ms whole, is_orphan flag
-""")
-RESPONSES = schema("""
-    session_id text, seq whole, ts_ms whole, model text, context_tokens whole, input_tokens whole, write_tokens whole,
-    read_tokens whole, output_tokens whole, cost_usd_e6 whole, stop_reason text, segment whole
-""")
-CALLS = schema("""
-    session_id text, seq whole, ts_ms whole, tool text, command text, path text, helper text, result_seq whole,
-    failed flag, error text, says text, made_commit flag, chars whole, lines whole
-""")
-PROMPTS = schema("session_id text, seq whole, ts_ms whole, text text, chars whole")
-ERRORS = schema("session_id text, seq whole, ts_ms whole, error text")
-OUTCOMES = schema("session_id text, lost_share real")
-
-_ROOTS = {"session_roots": "staging/session_roots.sql"}
-_SESSIONS = Query(path="retro/sessions.sql", schema=SESSIONS, reads=_ROOTS)
-_RESPONSES = Query(path="retro/responses.sql", schema=RESPONSES)
-_CALLS = Query(
-    path="retro/calls.sql", schema=CALLS, reads=MappingProxyType({"tool_results": "staging/tool_results.sql"})
+_SESSIONS = Query(
+    path="retro/sessions.sql",
+    schema=columns(
+        text="session_id root_id agent model workspace", whole="started_at_ms root_started_at_ms", flag="is_orphan"
+    ),
+    reads={"session_roots": "staging/session_roots.sql"},
 )
-_PROMPTS = Query(path="retro/prompts.sql", schema=PROMPTS)
-_ERRORS = Query(path="retro/errors.sql", schema=ERRORS)
-_OUTCOMES = Query(path="retro/outcomes.sql", schema=OUTCOMES)
+_RESPONSES = Query(
+    path="retro/responses.sql",
+    schema=columns(
+        text="session_id model stop_reason",
+        whole="seq ts_ms context_tokens input_tokens write_tokens read_tokens output_tokens cost_usd_e6 segment",
+    ),
+)
+_CALLS = Query(
+    path="retro/calls.sql",
+    schema=columns(
+        text="session_id tool command path helper error says",
+        whole="seq ts_ms result_seq chars lines",
+        flag="failed made_commit",
+    ),
+    reads=MappingProxyType({"tool_results": "staging/tool_results.sql"}),
+)
+_PROMPTS = Query(path="retro/prompts.sql", schema=columns(text="session_id text", whole="seq ts_ms chars"))
+_ERRORS = Query(path="retro/errors.sql", schema=columns(text="session_id error", whole="seq ts_ms"))
+_OUTCOMES = Query(path="retro/outcomes.sql", schema=columns(text="session_id", number="lost_share"))
 
 _WORKTREE = re.compile(r"(?:/\.(?:claude/)?worktrees/|__worktrees/).*$")
 _HEADERS = re.compile(
@@ -120,7 +108,7 @@ def read_material(store: Store, span: Window, *, repository: str | None = None) 
     with store.snapshot():
         sessions = _SESSIONS.run(store, from_ms=span.start_ms, to_ms=span.end_ms)
         frames = [query.run(store) for query in (_RESPONSES, _CALLS, _PROMPTS, _ERRORS, _OUTCOMES)]
-    material = build_material(sessions, *frames, repository=repository)
+    material = _build_material(sessions, *frames, repository=repository)
     places = material.sessions["repository"].unique().sort()
     servers = {place: list_servers(Path(place)) for place in places}
     return replace(material, servers=servers, present=_find_present(material.calls))
@@ -156,11 +144,11 @@ def read_responses(store: Store, session_ids: Collection[str]) -> pl.DataFrame:
     0
     """
     if not session_ids:
-        return _add_prices(pl.DataFrame(schema=RESPONSES))
+        return _add_prices(pl.DataFrame(schema=_RESPONSES.schema))
     return _add_prices(_RESPONSES.run(store).filter(pl.col("session_id").is_in(list(session_ids))))
 
 
-def build_material(
+def _build_material(
     sessions: pl.DataFrame,
     responses: pl.DataFrame,
     calls: pl.DataFrame,
@@ -170,12 +158,7 @@ def build_material(
     *,
     repository: str | None = None,
 ) -> Material:
-    """Return material of frames with the columns of `SESSIONS`, `RESPONSES`, `CALLS`, `PROMPTS`, `ERRORS`, `OUTCOMES`.
-
-    >>> schemas = (SESSIONS, RESPONSES, CALLS, PROMPTS, ERRORS, OUTCOMES)
-    >>> build_material(*[pl.DataFrame(schema=schema) for schema in schemas]).calls.columns[-2:]
-    ['check_failed', 'folder']
-    """
+    """Return material of the frames of `_SESSIONS`, `_RESPONSES`, `_CALLS`, `_PROMPTS`, `_ERRORS` and `_OUTCOMES`."""
     named = _name_repositories([*sessions["workspace"].unique(), *([] if repository is None else [repository])])
     sessions = sessions.with_columns(
         pl.col("workspace").replace_strict(named, default=None, return_dtype=pl.String).alias("repository")
@@ -342,9 +325,7 @@ _RANGE = re.compile(r"[\d,$]+p?")
 _WORD, _ARGUMENT = re.compile(r"[a-z][a-z-]*"), re.compile(r"[\w.][\w./:@-]*")
 
 
-_FACTS = schema("""
-    program text, action text, check text, check_kind text, is_fix flag, reads text, is_reader flag, is_reading flag
-""")
+_FACTS = columns(text="program action check check_kind reads", flag="is_fix is_reader is_reading")
 
 
 def _judge_checks(calls: pl.DataFrame, facts: Sequence[Mapping[str, Any]]) -> list[bool | None]:
@@ -423,9 +404,7 @@ def _add_prices(responses: pl.DataFrame) -> pl.DataFrame:
     return responses.with_columns(*prices_of, (pl.col("cost_usd_e6") / 1e6).alias("cost_usd"))
 
 
-_PRICES = schema("""
-    input_usd real, read_usd real, write_usd real, hour_usd real, life_ms whole, smaller text, smaller_usd real
-""")
+_PRICES = columns(text="smaller", whole="life_ms", number="input_usd read_usd write_usd hour_usd smaller_usd")
 
 
 def _price_row(prices: PriceList, row: tuple[Any, ...]) -> dict[str, Any]:

@@ -64,13 +64,10 @@ class Proposal:
         return filled
 
 
-def size_for_rate(rate: float) -> int | None:
+def _size_for_rate(rate: float) -> int | None:
     """Return the sessions per arm at which Fisher's exact test finds that a rate fell to a tenth of it.
 
     The chance is 80 % or more at this size, two-sided at 5 %. None where 2,000 sessions are not enough.
-
-    >>> size_for_rate(0.8), size_for_rate(0.3), size_for_rate(0.0001)
-    (10, 33, None)
     """
     largest = MIN_PLANNED_N
     while largest <= _MOST and _power_at(largest, rate) < _POWER:
@@ -128,7 +125,7 @@ def open_proposal(store: Store, prefix: str) -> Proposal:
             f"The finding {finding.id} proposes a habit of people ({finding.change.habit}), which no lot can give to "
             "sessions. Take it up; the next retros count whether it still happens."
         )
-    size = size_for_rate(finding.sessions / finding.exposed)
+    size = _size_for_rate(finding.sessions / finding.exposed)
     title, change = finding.title.replace("`", ""), finding.change
     return Proposal(
         finding=finding.id,

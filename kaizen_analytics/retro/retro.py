@@ -90,7 +90,7 @@ class ExperimentLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Totals:
+class _Totals:
     """What the window's sessions add up to; `cost_usd` is None where no response has a price."""
 
     sessions: int
@@ -110,7 +110,7 @@ class Retro:
     timezone: str
     repository: str | None
     as_of_ms: int
-    totals: Totals
+    totals: _Totals
     findings: tuple[Finding, ...]
     not_evaluable: tuple[NotEvaluable, ...]
     followed: tuple[Followed, ...]
@@ -291,7 +291,7 @@ def _between(start: datetime, end: datetime) -> Window:
     return Window(start_ms=round(start.timestamp() * 1000), end_ms=round(end.timestamp() * 1000))
 
 
-def _add_up(material: Material, window: Window) -> Totals:
+def _add_up(material: Material, window: Window) -> _Totals:
     inside = started_in(window)
     sessions = material.sessions.filter(inside)
     responses, prompts = (
@@ -300,7 +300,7 @@ def _add_up(material: Material, window: Window) -> Totals:
     )
     unpriced = responses["cost_usd"].null_count()
     roots = sessions["root_id"].n_unique()
-    return Totals(
+    return _Totals(
         sessions=roots,
         sub_agents=sessions.height - roots,
         orphans=material.orphans.filter(inside).height,

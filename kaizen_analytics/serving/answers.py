@@ -65,9 +65,9 @@ class Answers:
     clock: Callable[[], int] = field(default=read_clock)
 
     @property
-    def tools(self) -> dict[str, Tool]:
+    def tools(self) -> dict[str, _Tool]:
         """The tools by their names."""
-        return list_tools(full=self.full)
+        return _list_tools(full=self.full)
 
     def usage(self, *, by: Sequence[str] = ("day",), days: int = 30) -> Document:
         """Return tokens and cost of the last days, by keys and in total."""
@@ -176,7 +176,7 @@ class Answers:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tool:
+class _Tool:
     """One tool: what it takes and gives, as JSON schemas, and what answers it."""
 
     answer: Callable[..., Document]
@@ -189,12 +189,8 @@ class Tool:
         return (self.answer.__doc__ or "").split("\n")[0]
 
 
-def list_tools(*, full: bool = False) -> dict[str, Tool]:
-    """Return the tools by their names; with `full`, rows have the columns of the store, which are not declared.
-
-    >>> sorted(list_tools())
-    ['evaluate', 'experiments', 'outcomes', 'power', 'retro', 'sessions', 'usage']
-    """
+def _list_tools(*, full: bool = False) -> dict[str, _Tool]:
+    """Return the tools by their names; with `full`, rows have the columns of the store, which are not declared."""
     days = {"type": "integer", "minimum": 1, "maximum": 3660, "description": "How many of the last days count."}
     limit = {"type": "integer", "minimum": 1, "maximum": 1000, "description": "How many rows at most."}
     text = {"type": "string", "minLength": 1, "maxLength": 200}
@@ -224,7 +220,7 @@ def list_tools(*, full: bool = False) -> dict[str, Tool]:
         ),
     }
     return {
-        name: Tool(answer=getattr(Answers, name), takes=takes, gives=gives) for name, (takes, gives) in schemas.items()
+        name: _Tool(answer=getattr(Answers, name), takes=takes, gives=gives) for name, (takes, gives) in schemas.items()
     }
 
 

@@ -36,15 +36,10 @@ _INSTRUCTIONS = (
 )
 
 
-def build_server(open_answers: Callable[[], Answers]) -> Server[Any]:
+def _build_server(open_answers: Callable[[], Answers]) -> Server[Any]:
     """Return the server of the tools and of the pages `kaizen://retro` and `kaizen://experiments/ID`.
 
     `open_answers` is called for each question, so that nothing is kept from one answer to the next.
-
-    >>> from pathlib import Path
-    >>> from kaizen_analytics.serving.answers import Answers
-    >>> build_server(lambda: Answers(store=Path("team.db"))).name
-    'kaizen-analytics'
     """
     handlers = _Handlers(open_answers)
     return Server(
@@ -67,7 +62,7 @@ def serve(open_answers: Callable[[], Answers]) -> None:
     """
 
     async def run() -> None:
-        server = build_server(open_answers)
+        server = _build_server(open_answers)
         async with stdio_server() as (requests, replies):
             await server.run(requests, replies, server.create_initialization_options())
 

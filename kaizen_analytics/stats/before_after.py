@@ -143,7 +143,7 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriftBound:
+class _DriftBound:
     """Which steady change a week, in log units, would explain a difference.
 
     `all` explains the whole of it, `significance` takes the nearer limit of its interval to no change.
@@ -191,7 +191,7 @@ class BeforeAfter:
     effect: StratifiedEffect | None
     crude: StratifiedEffect | None
     drift: Drift | None
-    bound: DriftBound | None
+    bound: _DriftBound | None
     placebo: Placebo | None
     history_days: int
     after_days: int
@@ -522,10 +522,10 @@ def _compute_drift(timeline: Timeline, scores: FloatArray, common: Sequence[int]
     )
 
 
-def _bound_drift(effect: StratifiedEffect, weeks_apart: float) -> DriftBound:
+def _bound_drift(effect: StratifiedEffect, weeks_apart: float) -> _DriftBound:
     """Return which steady change a week would explain a difference between arms whose mean dates lie this far apart."""
     nearer = 0.0 if effect.low <= 0 <= effect.high else min(effect.low, effect.high, key=abs)
-    return DriftBound(all=effect.log_ratio / weeks_apart, significance=nearer / weeks_apart)
+    return _DriftBound(all=effect.log_ratio / weeks_apart, significance=nearer / weeks_apart)
 
 
 _DRAWN_RHO = 0.7

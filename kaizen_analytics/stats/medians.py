@@ -178,12 +178,12 @@ class _Arm:
         )
 
 
-def _pair(samples: SamplePair, control: _Arm, treatment: _Arm, alpha: float) -> MedianPair:
+def _pair(samples: SamplePair, control: _Arm, treatment: _Arm, alpha: float) -> _MedianPair:
     if control.precision is None or treatment.precision is None:
-        return MedianPair(control.plain.distribution(), treatment.plain.distribution())
+        return _MedianPair(control.plain.distribution(), treatment.plain.distribution())
     degrees = samples.degrees(control.precision, treatment.precision)
     correlation = samples.correlate(control.precision, treatment.precision)
-    return MedianPair.joined(control.distribution(alpha, degrees), treatment.distribution(alpha, degrees), correlation)
+    return _MedianPair.joined(control.distribution(alpha, degrees), treatment.distribution(alpha, degrees), correlation)
 
 
 def _arm_limits(arm: _Arm, of_contrast: Distribution, alpha: float) -> tuple[float, float]:
@@ -231,7 +231,7 @@ _NEGATIVE_PERCENT = _Operation(  # of a treatment that was negated
 
 
 @dataclass(frozen=True, slots=True)
-class MedianPair:
+class _MedianPair:
     """The joint distribution of the two arms' medians.
 
     Attributes:
@@ -243,7 +243,7 @@ class MedianPair:
     correlation: float = 0.0
 
     @classmethod
-    def joined(cls, control: Distribution, treatment: Distribution, correlation: float) -> MedianPair:
+    def joined(cls, control: Distribution, treatment: Distribution, correlation: float) -> _MedianPair:
         """Return the joint distribution; a correlated one splits large atoms, so that both marginal ones are kept."""
         if correlation == 0.0:
             return cls(control, treatment)
@@ -311,14 +311,14 @@ class MedianPair:
         treatment_scores = special.ndtri(cumulative)
         return lambda i, j: special.ndtr((treatment_scores[j] - rho * control_scores[i]) / spread)
 
-    def _swapped(self) -> MedianPair:
-        return MedianPair(self.treatment, self.control, self.correlation)
+    def _swapped(self) -> _MedianPair:
+        return _MedianPair(self.treatment, self.control, self.correlation)
 
-    def mirrored_treatment(self) -> MedianPair:
+    def mirrored_treatment(self) -> _MedianPair:
         """Return the joint distribution of the control and the negative treatment."""
-        return MedianPair(self.control, self.treatment.negated(), -self.correlation)
+        return _MedianPair(self.control, self.treatment.negated(), -self.correlation)
 
-    def _positive_control(self) -> MedianPair:
+    def _positive_control(self) -> _MedianPair:
         first = int(np.searchsorted(self.control.values, _TINY, side="right"))
         if first == 0:
             return self
@@ -327,10 +327,10 @@ class MedianPair:
         cumulative = np.concatenate((np.zeros(1), np.cumsum(masses / total)))
         np.minimum(cumulative, 1.0, out=cumulative)
         control = Distribution(self.control.values[first:], masses / total, cumulative, self.control.blind)
-        return MedianPair(control, self.treatment, self.correlation)
+        return _MedianPair(control, self.treatment, self.correlation)
 
 
-def _low(pair: MedianPair, operation: _Operation, tail: float) -> float:
+def _low(pair: _MedianPair, operation: _Operation, tail: float) -> float:
     """Return the smallest point that has at least `tail` of the contrast's distribution at or below it.
 
     -inf when the two distributions cannot tell: their tails are cut off, and lie beyond the samples of few clusters.
@@ -358,7 +358,7 @@ def _low(pair: MedianPair, operation: _Operation, tail: float) -> float:
     return _pick(pair, operation, (first, end), threshold)
 
 
-def _are_equal(pair: MedianPair, operation: _Operation, first: IntArray, end: IntArray) -> bool:
+def _are_equal(pair: _MedianPair, operation: _Operation, first: IntArray, end: IntArray) -> bool:
     """Return whether all candidates are one value, as among ties: no point separates them."""
     rows = np.flatnonzero(end > first)
     control, treatment = pair.control.values[rows], pair.treatment.values
@@ -366,7 +366,7 @@ def _are_equal(pair: MedianPair, operation: _Operation, first: IntArray, end: In
     return smallest == float(operation.point(treatment[end[rows] - 1], control).max())
 
 
-def _pick(pair: MedianPair, operation: _Operation, bounds: tuple[IntArray, IntArray], threshold: float) -> float:
+def _pick(pair: _MedianPair, operation: _Operation, bounds: tuple[IntArray, IntArray], threshold: float) -> float:
     """Return the first candidate at which the mass reaches `threshold`."""
     first, end = bounds
     conditional = pair.conditional()

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 
 _T = TypeVar("_T")
-JournalMode = Literal["WAL", "DELETE"]
+_JournalMode = Literal["WAL", "DELETE"]
 
 _BUSY_TIMEOUT_MS = 60_000
 """How long to wait for another program's lock; a minute lets eight writers of batches pass."""
@@ -109,7 +109,7 @@ class Store:
         create: bool = False,  # noqa: FBT001, FBT002 - the documented signature
         read_only: bool = False,  # noqa: FBT001, FBT002
         *,
-        journal_mode: JournalMode = "WAL",
+        journal_mode: _JournalMode = "WAL",
         ours: bool = False,
     ) -> Self:
         """Open the store at `path`, bring its schema up to date, and return it.
@@ -463,7 +463,7 @@ def _open(
 
 def _prepare(
     path: Path,
-    journal_mode: JournalMode,
+    journal_mode: _JournalMode,
     connection: duckdb.DuckDBPyConnection,
     *,
     create: bool,
@@ -492,7 +492,7 @@ def _prepare(
 def _migrate(
     path: Path,
     connection: duckdb.DuckDBPyConnection,
-    journal_mode: JournalMode,
+    journal_mode: _JournalMode,
     pending: tuple[schema.Migration, ...],
 ) -> None:
     script = schema.script(pending, now_ms=read_clock())

@@ -58,7 +58,7 @@ _OBSERVED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImportSummary:
+class _ImportSummary:
     """How much an import added or changed, and the experiments of the file that it could not read.
 
     `rows` counts the rows of each table of what kaizen-cli observed.
@@ -70,7 +70,7 @@ class ImportSummary:
     unreadable: tuple[Unreadable, ...]
 
 
-def import_kaizen(store: Store, path: Path, *, now_ms: int) -> ImportSummary:
+def import_kaizen(store: Store, path: Path, *, now_ms: int) -> _ImportSummary:
     """Take over experiments, tags and observations of a file that kaizen-cli wrote, all or nothing.
 
     A second import adds only what is new. An experiment that has no plan here follows the file; one that was planned
@@ -93,7 +93,7 @@ def import_kaizen(store: Store, path: Path, *, now_ms: int) -> ImportSummary:
         tags = sum(_take_tags(store, source, experiment.id, now_ms) for experiment in found)
         for table, columns in _FORMER.items():
             _copy_rows(source, store, table, columns, "do nothing")
-        return ImportSummary(
+        return _ImportSummary(
             experiments=experiments,
             tags=tags,
             rows={table: _copy_observed(source, store, table, *columns) for table, columns in _OBSERVED.items()},

@@ -55,7 +55,7 @@ def locate_store(explicit: Path | None, *, environment: Mapping[str, str], folde
             f"{folder} is not inside a git repository, so it has no store of its own. "
             "Name one with --store PATH or the environment variable KAIZEN_STORE.",
         )
-    return Location(find_home(environment, home) / "projects" / slug(workspace) / _STORE_NAME, workspace)
+    return Location(find_home(environment, home) / "projects" / _slug(workspace) / _STORE_NAME, workspace)
 
 
 def find_workspace(folder: Path) -> Path | None:
@@ -102,12 +102,8 @@ def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace").strip()
 
 
-def slug(workspace: Path) -> str:
-    """Return kaizen-cli's name for a workspace: its canonical path without the leading `/`, every other one as `-`.
-
-    >>> slug(Path("/home/dev/My App.v2"))
-    'home-dev-My App.v2'
-    """
+def _slug(workspace: Path) -> str:
+    """Return kaizen-cli's name for a workspace: its canonical path without the leading `/`, every other one as `-`."""
     name = os.fsencode(workspace.resolve()).decode(errors="replace")  # a byte that is no UTF-8 becomes U+FFFD
     return name.replace("\\", "-").replace("/", "-").removeprefix("-")
 

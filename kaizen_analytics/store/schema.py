@@ -31,8 +31,8 @@ def _read_migrations() -> tuple[Migration, ...]:
     return tuple(Migration(int(file.stem[1:4]), file.stem, file.read_text(encoding="utf-8")) for file in files)
 
 
-MIGRATIONS = _read_migrations()
-_LATEST = MIGRATIONS[-1].version
+_MIGRATIONS = _read_migrations()
+_LATEST = _MIGRATIONS[-1].version
 
 _MAKE_TABLES = (1, 9)
 """The steps that make the required tables, and remove what the first of them made only for a time."""
@@ -104,11 +104,11 @@ def pending(path: Path, look: Callable[[str], list[Row]], *, create: bool, ours:
         )
     if not kinds.keys() & {*_REQUIRED_COLUMNS, "ka_migrations"}:
         _check_blank(path, kinds, create=create)
-        return MIGRATIONS
+        return _MIGRATIONS
     _check_objects(path, objects)
     _check_columns(path, look)
     if "ka_migrations" not in kinds:
-        return MIGRATIONS
+        return _MIGRATIONS
     applied = {int(version or 0) for (version,) in look("select version from ka_migrations")}
     newer = max(applied, default=0)
     if newer > _LATEST:
@@ -117,7 +117,7 @@ def pending(path: Path, look: Callable[[str], list[Row]], *, create: bool, ours:
             "Upgrade kaizen_analytics to open it.",
         )
     missing = not _REQUIRED_COLUMNS.keys() <= kinds.keys()
-    return tuple(m for m in MIGRATIONS if m.version not in applied or (missing and m.version in _MAKE_TABLES))
+    return tuple(m for m in _MIGRATIONS if m.version not in applied or (missing and m.version in _MAKE_TABLES))
 
 
 def script(migrations: tuple[Migration, ...], *, now_ms: int) -> str:

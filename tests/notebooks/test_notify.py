@@ -20,7 +20,7 @@ import pytest
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.runner import Runner
 from kaizen_analytics.reports.schedules import (
-    WAITS_S,
+    _WAITS_S,
     Outcome,
     check_urls,
     find_due,
@@ -135,10 +135,10 @@ def test_each_place_is_told_once_without_content_and_a_refusal_is_said(
     problems = told(outcomes, shaky.url, refusing.url)
     assert [json.loads(body)["title"] for body in shaky.bodies] == ["weekly: not made"] * 2
     assert SECRET not in "".join(shaky.bodies)
-    assert len(refusing.bodies) == len(WAITS_S)
+    assert len(refusing.bodies) == len(_WAITS_S)
     assert problems == ["A message about weekly could not be sent; the report is not affected."]
     assert told(outcomes, shaky.url, refusing.url) == []
-    assert (len(shaky.bodies), len(refusing.bodies)) == (2, len(WAITS_S))
+    assert (len(shaky.bodies), len(refusing.bodies)) == (2, len(_WAITS_S))
 
 
 @pytest.mark.usefixtures("without_kernel")

@@ -13,11 +13,11 @@ import pytest
 from rows import write_rows
 
 from kaizen_analytics import Store, render_text
-from kaizen_analytics.experiments.power import MIN_HISTORY
+from kaizen_analytics.experiments.power import _MIN_HISTORY
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[2] / "notebooks").glob("[345]0_*.ipynb"))
 NO_SESSION = "The store holds no session yet; 'kaizen-analytics ingest --store PATH' reads some into it."
-NO_PLAN = f"Planning needs at least {MIN_HISTORY} past sessions with a value"
+NO_PLAN = f"Planning needs at least {_MIN_HISTORY} past sessions with a value"
 DAY_MS = 86_400_000
 
 
@@ -94,5 +94,5 @@ def test_sessions_of_one_agent_without_a_price(tmp_path: Path, sessions: int) ->
     assert "There is only one agent with tokens, codex, and so nothing to compare." in explored
     assert "No response has a cost." in spent
     assert "Sessions with a cost: 0." in spent
-    assert (f"cost_per_session: {NO_PLAN}, and found 0 in 21 days" in designed) == (sessions >= MIN_HISTORY)
-    assert ("Tokens per session: deciding on any improvement" in designed) == (sessions >= MIN_HISTORY)
+    assert (f"cost_per_session: {NO_PLAN}, and found 0 in 21 days" in designed) == (sessions >= _MIN_HISTORY)
+    assert ("Tokens per session: deciding on any improvement" in designed) == (sessions >= _MIN_HISTORY)

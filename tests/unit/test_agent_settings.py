@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaizen_analytics.agent_settings import (
-    InstalledHook,
     SettingsChange,
+    _InstalledHook,
     apply_change,
     find_settings,
     hook_command,
@@ -109,7 +109,7 @@ def test_installing_keeps_what_is_there_and_removing_restores_every_byte(
     before = strip_ours(json.loads(text)) if text else {}
     assert strip_ours(after) == before | ({"version": 1} if agent is Agent.CURSOR else {})
     assert list(json.loads(text or "{}")) == [name for name in after if name in json.loads(text or "{}")]
-    assert read_hook(file) == InstalledHook(3 if agent is Agent.CLAUDE_CODE else None, True, COMMAND[0])
+    assert read_hook(file) == _InstalledHook(3 if agent is Agent.CLAUDE_CODE else None, True, COMMAND[0])
 
     assert install(file, tmp_path, parts=3, ingest=True).difference == ""
     assert json.loads(file.path.read_bytes()) == after
@@ -151,7 +151,7 @@ def test_other_parts_replace_the_hook_and_removing_still_restores_the_first_file
     file = put(tmp_path, Agent.CLAUDE_CODE, CLAUDE)
     for parts in (1, 5, 2):
         install(file, tmp_path, parts, ingest=parts == 5)
-        assert read_hook(file) == InstalledHook(parts, parts == 5, COMMAND[0])
+        assert read_hook(file) == _InstalledHook(parts, parts == 5, COMMAND[0])
     assert file.path.read_text().count("kaizen-analytics") == 2 * 2
     remove(file, tmp_path)
     assert file.path.read_text() == CLAUDE

@@ -50,7 +50,7 @@ def ask(home: Path, session: str = "s1", *, environment: dict[str, str] | None =
     """Return the texts that a session is answered."""
     options = {"parts": 1, "now_ms": MIDNIGHT_MS, **{k: changes.pop(k) for k in ("parts", "now_ms") if k in changes}}
     request = {"session_id": session, "cwd": "/repo", "hook_event_name": "SessionStart", **changes}
-    return hook.answer(request, environment=environment or {}, folder=home / "assignments", **options)
+    return hook._answer(request, environment=environment or {}, folder=home / "assignments", **options)
 
 
 def records(spool: Path) -> list[dict[str, object]]:
@@ -221,7 +221,7 @@ def test_a_long_text_comes_in_parts_for_one_agent_and_whole_for_another(tmp_path
     parts = ask(tmp_path, treated, parts=9)
 
     assert "".join(parts) == text
-    assert all(len(part) <= hook.PART_SIZE and part.endswith("\n") for part in parts)
+    assert all(len(part) <= hook._PART_SIZE and part.endswith("\n") for part in parts)
     assert ask(tmp_path, treated, parts=None) == [text]
 
 

@@ -20,8 +20,8 @@ from mcp.client import client, stdio
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.sharing import Share, prepare_share
-from kaizen_analytics.serving.answers import Answers, list_tools
-from kaizen_analytics.serving.server import build_server
+from kaizen_analytics.serving.answers import Answers, _list_tools
+from kaizen_analytics.serving.server import _build_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,7 @@ def ask(answers: Answers, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
     """Return the results of some calls of tools."""
 
     async def run() -> list[Any]:
-        async with client.Client(build_server(lambda: replace(answers))) as session:
+        async with client.Client(_build_server(lambda: replace(answers))) as session:
             return [await session.call_tool(name, given) for name, given in calls]
 
     return anyio.run(run)
@@ -78,7 +78,7 @@ def test_every_answer_is_of_its_schema_and_nothing_is_written(store: Path):
     before = store.read_bytes()
     results = ask(Answers(store=store, clock=lambda: NOW_MS), *CALLS.items())
     assert store.read_bytes() == before
-    for (name, tool), result in zip(list_tools().items(), results, strict=True):
+    for (name, tool), result in zip(_list_tools().items(), results, strict=True):
         jsonschema.validate(document(result), tool.gives)
         assert tool.description.endswith("."), name
 
@@ -152,7 +152,7 @@ def test_a_wrong_call_is_refused_with_the_reason(store: Path, name: str, given: 
 @pytest.mark.slow
 def test_pages_are_markdown(store: Path):
     async def read(uri: str) -> str:
-        async with client.Client(build_server(lambda: Answers(store=store, clock=lambda: NOW_MS))) as session:
+        async with client.Client(_build_server(lambda: Answers(store=store, clock=lambda: NOW_MS))) as session:
             return (await session.read_resource(uri)).contents[0].text
 
     assert anyio.run(read, "kaizen://retro").startswith("# Retro, ")
@@ -193,7 +193,7 @@ def test_a_client_that_cancels_gets_its_next_answer(store: Path):
     answers = Answers(store=store, clock=clock)
 
     async def run() -> Any:
-        async with client.Client(build_server(lambda: replace(answers))) as session:
+        async with client.Client(_build_server(lambda: replace(answers))) as session:
             with anyio.move_on_after(60) as scope:
                 async with anyio.create_task_group() as group:
                     group.start_soon(session.call_tool, "usage", CALLS["usage"])

@@ -265,7 +265,7 @@ def test_power_answers_from_the_history(run: Callable[..., Any], monkeypatch: py
     short = run(*words, "--json")
     assert (short.code, short.out) == (1, "")
     assert "Planning needs at least 20 past sessions with a value, and found 16 in 28 days" in short.err
-    for name, value in {"MIN_HISTORY": 16, "_SIMULATIONS": 10, "_HISTORIES": 2, "_OF_HISTORY": 10}.items():
+    for name, value in {"_MIN_HISTORY": 16, "_SIMULATIONS": 10, "_HISTORIES": 2, "_OF_HISTORY": 10}.items():
         monkeypatch.setattr(power, name, value)
     table = run(*words, "--json").json()
     assert (table["sessions"], len(table["rows"])) == (16, 4)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kaizen_analytics.core.folders import normalise_folder
-from kaizen_analytics.store.location import slug
+from kaizen_analytics.store.location import _slug
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,5 +63,5 @@ def test_a_mistake_of_this_program_is_one_line_and_code_1(tmp_path: Path) -> Non
 
 def test_a_folder_whose_name_is_no_utf_8_has_a_store_and_a_spelling(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
-    assert slug(folder).endswith("-caf\N{REPLACEMENT CHARACTER}")
+    assert _slug(folder).endswith("-caf\N{REPLACEMENT CHARACTER}")
     assert normalise_folder(str(folder)).endswith("/caf\N{REPLACEMENT CHARACTER}")

@@ -38,7 +38,7 @@ from kaizen_analytics.experiments.decide import Claim, Decision, Grade, Guardrai
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation, Role
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 from kaizen_analytics.stats import Design, DesignKind, RatioStatus, adjust_benjamini_hochberg
 
 END_MS = 1_000_000_000
@@ -90,7 +90,7 @@ def test_swapping_the_arms_turns_the_difference_around(control: list[float], tre
             for arm, values in (("Control", first), ("Treatment", second))
             for i, value in enumerate(values)
         ]
-        return pl.DataFrame(rows, schema=SAMPLE_SCHEMA)
+        return pl.DataFrame(rows, schema=_SAMPLE_SCHEMA)
 
     forth, back = (
         _Comparer(frame(*arms), 0.05, Design()).compare([TOKENS], Role.PRIMARY)[0].effect

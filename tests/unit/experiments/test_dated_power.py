@@ -17,7 +17,7 @@ from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.decide import Claim, Headline, Verdict, judge_claim
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.experiments.power import PowerTable, _Histories, _Rule, compute_power
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 from kaizen_analytics.pages.summary import render_text
 from kaizen_analytics.stats.before_after import compare_before_after
 
@@ -129,8 +129,8 @@ def test_what_is_promised_comes_out_on_average_over_histories() -> None:
 
 def as_sample(drawn: pl.DataFrame) -> pl.DataFrame:
     named = drawn.with_columns(session_id=pl.int_range(pl.len()).cast(pl.String), responses=1, flags=pl.lit(""))
-    columns = {name: named[name] if name in named.columns else None for name in SAMPLE_SCHEMA}
-    return pl.DataFrame(columns, SAMPLE_SCHEMA)
+    columns = {name: named[name] if name in named.columns else None for name in _SAMPLE_SCHEMA}
+    return pl.DataFrame(columns, _SAMPLE_SCHEMA)
 
 
 def test_work_that_must_not_fall_is_planned_as_it_is_judged() -> None:

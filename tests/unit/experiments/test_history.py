@@ -18,7 +18,7 @@ from kaizen_analytics.experiments.decide import Claim, Grade, GuardrailStatus, H
 from kaizen_analytics.experiments.evaluation import Evaluation, Mismatch
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 from kaizen_analytics.pages import charts, conclusion, sentences
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.before_after import BeforeAfter, Drift, Placebo, StratifiedEffect
@@ -44,7 +44,9 @@ def make_sessions(first: int, last: int, *, per_day: int = 25, seed: int = 1, **
             "tokens_per_session": np.exp(rng.normal(10, 1, days.size)),
         }
     ).with_columns(**{name: pl.lit(value) for name, value in fixed.items()})
-    return pl.DataFrame({name: frame[name] if name in frame.columns else None for name in SAMPLE_SCHEMA}, SAMPLE_SCHEMA)
+    return pl.DataFrame(
+        {name: frame[name] if name in frame.columns else None for name in _SAMPLE_SCHEMA}, _SAMPLE_SCHEMA
+    )
 
 
 def scaled(frame: pl.DataFrame, factor: float, column: str = "tokens_per_session") -> pl.DataFrame:

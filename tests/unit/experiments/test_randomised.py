@@ -16,7 +16,7 @@ from kaizen_analytics.experiments.assignment import ArmContent, count_units
 from kaizen_analytics.experiments.decide import Grade, Verdict
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evaluation
 from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit, get_plan
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA, restore_sample, sample_records
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA, restore_sample, sample_records
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.stats import DesignKind, RatioStatus, mean_effect, median_effect
@@ -218,7 +218,7 @@ def test_a_concluded_lot_is_read_back_as_it_was_judged(store: Store, add_session
 
 
 def test_a_sample_without_a_lot_is_frozen_as_before():
-    frame = make_frame([1.0], [2.0]).select(*SAMPLE_SCHEMA)
+    frame = make_frame([1.0], [2.0]).select(*_SAMPLE_SCHEMA)
 
     assert all('"unit"' not in text for text in sample_records(frame)["sample"])
     assert restore_sample([{"session_id": "s", "started_at_ms": 1, "variant": "Control"}])["unit"].to_list() == [None]

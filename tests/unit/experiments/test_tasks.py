@@ -25,7 +25,7 @@ from kaizen_analytics.experiments.compare import add_up, check_tasks, guardrail_
 from kaizen_analytics.experiments.decide import improves
 from kaizen_analytics.experiments.draft import default_guardrails
 from kaizen_analytics.experiments.plan import Plan
-from kaizen_analytics.experiments.sample import SAMPLE_SCHEMA
+from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 from kaizen_analytics.stats import Design, DesignKind
 
 DRAFT = make_experiment(id="e", success_criterion=Delta(Direction.DECREASE, -10))
@@ -77,7 +77,7 @@ def test_few_tasks_shares_and_sessions_on_the_default_branch_have_no_total():
 
 def sample(rows: list[dict[str, object]]) -> pl.DataFrame:
     shared = {"workspace": "/w", "branch": "topic", "flags": "", "responses": 1, "last_event_ms": 0}
-    return pl.DataFrame([{**dict.fromkeys(SAMPLE_SCHEMA), **shared, **row} for row in rows], schema=SAMPLE_SCHEMA)
+    return pl.DataFrame([{**dict.fromkeys(_SAMPLE_SCHEMA), **shared, **row} for row in rows], schema=_SAMPLE_SCHEMA)
 
 
 def test_a_task_is_a_pull_request_or_else_a_branch_or_else_a_session():
@@ -124,10 +124,10 @@ def test_splitting_tasks_is_no_saving_per_task():
     both = frame(([1] * 30, TOTALS), ([2] * 30, TOTALS)).with_columns(
         started_at_ms=pl.int_range(pl.len(), dtype=pl.Int64), last_event_ms=0, unit=pl.lit(None, dtype=pl.String)
     )
-    missing = [pl.lit(None, kind).alias(name) for name, kind in SAMPLE_SCHEMA.items() if name not in both.columns]
+    missing = [pl.lit(None, kind).alias(name) for name, kind in _SAMPLE_SCHEMA.items() if name not in both.columns]
     judged = {
         unit: compare_metric(
-            both.with_columns(missing).with_columns(flags=pl.lit("")).cast(SAMPLE_SCHEMA),
+            both.with_columns(missing).with_columns(flags=pl.lit("")).cast(_SAMPLE_SCHEMA),
             Metric.TOKENS_PER_SESSION,
             Plan(unit=unit, design=DesignKind.FIXED),
             as_of_ms=0,

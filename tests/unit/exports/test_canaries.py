@@ -32,17 +32,17 @@ from kaizen_analytics.experiments.evaluation import Evaluation, Segment
 from kaizen_analytics.experiments.lifecycle import evaluate
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.portfolio import Portfolio, read_portfolio
-from kaizen_analytics.exports.files import Format, deliver, encode
+from kaizen_analytics.exports.files import Format, _encode, deliver
 from kaizen_analytics.exports.lake.reading import make_lake_key
 from kaizen_analytics.exports.tables import export_retro, export_table
-from kaizen_analytics.pages.conclusion import LargeSession
+from kaizen_analytics.pages.conclusion import _LargeSession
 from kaizen_analytics.redact import KnownIdentities, Redactor
 from kaizen_analytics.reports.sharing import NAMES, Share
 from kaizen_analytics.retro.followup import Standing
 from kaizen_analytics.retro.retro import Retro, compute_retro
 from kaizen_analytics.retro.wording import Wording
 from kaizen_analytics.serving.answers import Answers
-from kaizen_analytics.serving.server import build_server
+from kaizen_analytics.serving.server import _build_server
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.retros import decline_finding, list_findings
 
@@ -199,7 +199,7 @@ def post_comment(text: str, port: int) -> None:
 
 async def ask(path: Path, name: str, full: bool) -> str:  # noqa: FBT001 - anyio passes by place
     answers = Answers(store=path, clock=lambda: NOW_MS, full=full)
-    async with client.Client(build_server(lambda: answers)) as session:
+    async with client.Client(_build_server(lambda: answers)) as session:
         if name == "page":
             return str((await session.read_resource("kaizen://retro")).contents[0].text)
         result = await session.call_tool(name, CALLS[name])
@@ -241,7 +241,7 @@ def test_nothing_leaves_but_what_is_shared_on_purpose(
 def test_no_table_carries_what_an_experiment_is_called(canary_store: Store, redactor: Redactor, name: str):
     made = export_table(canary_store, name, redactor, now_ms=NOW_MS)
     assert made.frame.height > 1
-    assert {form: find_canaries(encode(made, form)) for form in Format} == {form: [] for form in Format}
+    assert {form: find_canaries(_encode(made, form)) for form in Format} == {form: [] for form in Format}
 
 
 def test_a_follow_up_carries_no_word_either(canary_store: Store, redactor: Redactor):
@@ -249,7 +249,7 @@ def test_a_follow_up_carries_no_word_either(canary_store: Store, redactor: Redac
     week = Window(start_ms=WEEK.end_ms, end_ms=WEEK.end_ms + WEEK.length_ms)
     retro = compute_retro(canary_store, week, now_ms=NOW_MS + week.length_ms)
     assert {one.standing for one in retro.followed} == {Standing.DECLINED, Standing.PROPOSED}
-    assert find_canaries(encode(export_retro(retro, Wording(redactor=redactor)), Format.MARKDOWN)) == []
+    assert find_canaries(_encode(export_retro(retro, Wording(redactor=redactor)), Format.MARKDOWN)) == []
 
 
 def test_text_that_was_asked_for_leaves_without_secrets(canary_store: Store, redactor: Redactor):
@@ -258,13 +258,13 @@ def test_text_that_was_asked_for_leaves_without_secrets(canary_store: Store, red
     branches = set(made.frame["branch_name"])
     assert len(branches) == 1
     assert str(branches.pop()).startswith("fix <R:em:")
-    assert find_canaries(encode(made, Format.CSV))
+    assert find_canaries(_encode(made, Format.CSV))
 
 
 def test_the_finished_file_is_looked_at_once_more(redactor: Redactor, tmp_path: Path, monkeypatch, canary_store: Store):
     made = export_table(canary_store, "sessions", redactor, now_ms=NOW_MS)
     leak = json.dumps({"mail": "jane.doe@corp.io"}).encode()
-    monkeypatch.setattr("kaizen_analytics.exports.files.encode", lambda _made, _form: leak)
+    monkeypatch.setattr("kaizen_analytics.exports.files._encode", lambda _made, _form: leak)
     target = tmp_path / "sessions.json"
     with pytest.raises(RedactionError, match=r"sessions\.json held 1 value"):
         deliver(made, str(target), None, redactor.scanner)
@@ -358,7 +358,7 @@ def flatten(hint: object) -> Iterator[object]:
         yield from flatten(part)
 
 
-ROOTS = (Evaluation, LargeSession, Portfolio, Retro)
+ROOTS = (Evaluation, _LargeSession, Portfolio, Retro)
 FIELDS = {name: place for root in ROOTS for name, place in list_text_fields(root).items()}
 LEFT = {name for name, kind in NAMES.items() if kind in {"shared", "ours"}}
 

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from kaizen_analytics.core.errors import ConfigError, QueryError
 from kaizen_analytics.core.settings import find_folder, load_sql
-from kaizen_analytics.exports.engines import EmbeddedEngine, Engine, ParquetFiles, SparkEngine, choose_engine
+from kaizen_analytics.exports.engines import EmbeddedEngine, Engine, ParquetFiles, _SparkEngine, choose_engine
 
 NUMBERS = pl.DataFrame({"a": [1, 2, 3], "b": [0.5, None, 2.0], "c": ["x", None, "z"]})
 
@@ -79,7 +79,7 @@ def test_a_query_that_needs_more_memory_spills(tmp_path: Path, monkeypatch: pyte
 
 def test_an_engine_is_chosen_by_name() -> None:
     assert choose_engine(None, None) == choose_engine("duckdb", None) == EmbeddedEngine()
-    assert choose_engine("spark", "sc://h:1") == SparkEngine("sc://h:1")
+    assert choose_engine("spark", "sc://h:1") == _SparkEngine("sc://h:1")
     with pytest.raises(ConfigError, match="--spark-remote"):
         choose_engine("spark", None)
     with pytest.raises(ConfigError, match="--engine spark"):
@@ -168,7 +168,7 @@ MARTS = sorted(path.name for path in (find_folder("sql") / "marts").glob("*.sql"
 
 
 @pytest.mark.parametrize("mart", MARTS)
-def test_every_mart_gives_the_same_frame_on_spark(mart: str, spark: SparkEngine) -> None:
+def test_every_mart_gives_the_same_frame_on_spark(mart: str, spark: _SparkEngine) -> None:
     sql, relations = load_sql(f"marts/{mart}"), make_relations()
     embedded = EmbeddedEngine().run(sql, relations)
     told = [column for column in embedded.columns if column != "finding_rate"]  # the sample of an experiment has it
@@ -179,7 +179,7 @@ def test_every_mart_gives_the_same_frame_on_spark(mart: str, spark: SparkEngine)
 def test_without_the_extra_the_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyspark.errors", None)
     with pytest.raises(ConfigError, match=r"needs the extra 'spark': pip install 'kaizen_analytics\[spark\]'"):
-        SparkEngine("sc://h:1").run("select 1", {})
+        _SparkEngine("sc://h:1").run("select 1", {})
 
 
 def test_a_server_that_is_not_there_is_an_error() -> None:
@@ -187,5 +187,5 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         pytest.skip("needs the extra 'spark'")
     for wrong in ("sc://127.0.0.1:1/;token=secret", "sc://127.0.0.1:x/;token=secret"):
         with pytest.raises(QueryError, match="No Spark Connect server answers") as caught:
-            SparkEngine(wrong).run("select 1", {})
+            _SparkEngine(wrong).run("select 1", {})
         assert "secret" not in str(caught.value)

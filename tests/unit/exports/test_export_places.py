@@ -14,7 +14,7 @@ from obstore.store import MemoryStore
 from kaizen_analytics.core.errors import ConfigError, LakeError
 from kaizen_analytics.exports import files as places
 from kaizen_analytics.exports.columns import TABLES
-from kaizen_analytics.exports.files import Format, deliver, encode, open_place
+from kaizen_analytics.exports.files import Format, _encode, deliver, open_place
 from kaizen_analytics.exports.tables import Export
 from kaizen_analytics.redact import Scanner
 
@@ -69,7 +69,7 @@ def test_standard_output_gets_the_bytes(made: Export):
 def test_an_object_store_gets_what_a_file_would(made: Export, form: Format):
     place, data = deliver(made, f"s3://team/x/out.{form.value}", None, SCANNER)
     assert place == f"s3://team/x/out.{form.value}"
-    assert data == encode(made, form) == open_place("s3://team/x").read(f"out.{form.value}")
+    assert data == _encode(made, form) == open_place("s3://team/x").read(f"out.{form.value}")
     assert deliver(made, "s3://team/x/", form, SCANNER)[0] == f"s3://team/x/sessions.{form.value}"
     assert open_place("s3://team/x").sizes("") == {f"{name}.{form.value}": len(data) for name in ("out", "sessions")}
 

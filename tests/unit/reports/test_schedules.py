@@ -9,12 +9,12 @@ import pytest
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.reports.publication import RunRecord, RunState
-from kaizen_analytics.reports.schedules import due_slots, load_schedules
+from kaizen_analytics.reports.schedules import _due_slots, load_schedules
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.reports.schedules import DueSlot, Schedule
+    from kaizen_analytics.reports.schedules import Schedule, _DueSlot
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def load(tmp_path: Path):
     return read
 
 
-def record(slot: DueSlot, state: RunState) -> RunRecord:
+def record(slot: _DueSlot, state: RunState) -> RunRecord:
     return RunRecord(
         run_id="r",
         report=slot.schedule.report,
@@ -50,7 +50,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def times(slots: list[DueSlot]) -> list[str]:
+def times(slots: list[_DueSlot]) -> list[str]:
     return [slot.at.strftime("%m-%d %H:%M") for slot in slots]
 
 
@@ -86,25 +86,25 @@ def test_a_wrong_schedule_is_refused_with_its_name(load, text: str, message: str
 
 def test_the_last_slot_is_due_until_a_run_of_it_succeeded(load) -> None:
     schedules = load(MINIMAL)
-    [slot] = due_slots(schedules, at("2026-01-07T12:00:00"), [])
+    [slot] = _due_slots(schedules, at("2026-01-07T12:00:00"), [])
     assert (times([slot]), slot.attempt) == (["01-05 07:00"], 1)
-    assert due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.RUNNING)]) == []
-    assert due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.SUCCESS)]) == []
+    assert _due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.RUNNING)]) == []
+    assert _due_slots(schedules, at("2026-01-07T12:00:00"), [record(slot, RunState.SUCCESS)]) == []
 
 
 def test_a_slot_is_due_from_its_very_second(load) -> None:
     schedules = load(MINIMAL)
-    assert times(due_slots(schedules, at("2026-01-05T06:59:59"), [])) == ["12-29 07:00"]
-    assert times(due_slots(schedules, at("2026-01-05T07:00:00"), [])) == ["01-05 07:00"]
+    assert times(_due_slots(schedules, at("2026-01-05T06:59:59"), [])) == ["12-29 07:00"]
+    assert times(_due_slots(schedules, at("2026-01-05T07:00:00"), [])) == ["01-05 07:00"]
 
 
 def test_failed_attempts_are_counted_and_end(load) -> None:
     schedules = load(f"{MINIMAL}max_attempts = 2")
     now = at("2026-01-05T08:00:00")
-    [first] = due_slots(schedules, now, [])
-    [second] = due_slots(schedules, now, [record(first, RunState.ABANDONED)])
+    [first] = _due_slots(schedules, now, [])
+    [second] = _due_slots(schedules, now, [record(first, RunState.ABANDONED)])
     assert second.attempt == 2
-    assert due_slots(schedules, now, [record(first, RunState.ABANDONED), record(second, RunState.FAILED)]) == []
+    assert _due_slots(schedules, now, [record(first, RunState.ABANDONED), record(second, RunState.FAILED)]) == []
 
 
 @pytest.mark.parametrize(
@@ -113,22 +113,22 @@ def test_failed_attempts_are_counted_and_end(load) -> None:
 )
 def test_what_is_made_after_days_without_power(load, catch_up: str, expected: list[str]) -> None:
     schedules = load(f'[daily]\nreport = "cost"\ncron = "0 7 * * *"\ncatch_up = {catch_up}')
-    assert times(due_slots(schedules, at("2026-01-08T12:00:00"), [])) == expected
+    assert times(_due_slots(schedules, at("2026-01-08T12:00:00"), [])) == expected
 
 
 def test_without_catching_up_a_slot_may_be_an_hour_late(load) -> None:
     schedules = load(f'{MINIMAL}catch_up = "none"')
-    assert len(due_slots(schedules, at("2026-01-05T08:00:00"), [])) == 1
-    assert due_slots(schedules, at("2026-01-05T08:01:00"), []) == []
+    assert len(_due_slots(schedules, at("2026-01-05T08:00:00"), [])) == 1
+    assert _due_slots(schedules, at("2026-01-05T08:01:00"), []) == []
 
 
 def test_there_are_no_slots_before_a_schedule_began(load) -> None:
     schedules = load(f"{MINIMAL}catch_up = 9\nsince = 2026-01-10T00:00:00Z")
-    assert times(due_slots(schedules, at("2026-01-20T00:00:00"), [])) == ["01-12 07:00", "01-19 07:00"]
+    assert times(_due_slots(schedules, at("2026-01-20T00:00:00"), [])) == ["01-12 07:00", "01-19 07:00"]
 
 
 def test_runs_by_hand_and_of_other_schedules_do_not_count(load) -> None:
     one, two = load(MINIMAL + MINIMAL.replace("weekly", "other"))
-    slots = due_slots([one, two], at("2026-01-05T08:00:00"), [])
-    left = due_slots([one, two], at("2026-01-05T08:00:00"), [record(slots[0], RunState.SUCCESS)])
+    slots = _due_slots([one, two], at("2026-01-05T08:00:00"), [])
+    left = _due_slots([one, two], at("2026-01-05T08:00:00"), [record(slots[0], RunState.SUCCESS)])
     assert [slot.schedule.name for slot in left] == [slots[1].schedule.name]

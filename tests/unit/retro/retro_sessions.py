@@ -11,14 +11,14 @@ from kaizen_analytics.core.model import Window
 from kaizen_analytics.retro.classes import CLASSES
 from kaizen_analytics.retro.findings import Finding, NotEvaluable, collect_evidence, judge_evidence
 from kaizen_analytics.retro.material import (
-    CALLS,
-    ERRORS,
-    OUTCOMES,
-    PROMPTS,
-    RESPONSES,
-    SESSIONS,
+    _CALLS,
+    _ERRORS,
+    _OUTCOMES,
+    _PROMPTS,
+    _RESPONSES,
+    _SESSIONS,
     Material,
-    build_material,
+    _build_material,
 )
 
 DAY_MS = 86_400_000
@@ -107,19 +107,19 @@ def material_of(*sessions: Session) -> Material:
         }
         for item in sessions
     ]
-    return build_material(
-        frame(rows, SESSIONS),
-        frame([row for item in sessions for row in item.responses], RESPONSES),
-        frame([row for item in sessions for row in item.calls], CALLS),
-        frame([row for item in sessions for row in item.prompts], PROMPTS),
-        frame([row for item in sessions for row in item.errors], ERRORS),
+    return _build_material(
+        frame(rows, _SESSIONS.schema),
+        frame([row for item in sessions for row in item.responses], _RESPONSES.schema),
+        frame([row for item in sessions for row in item.calls], _CALLS.schema),
+        frame([row for item in sessions for row in item.prompts], _PROMPTS.schema),
+        frame([row for item in sessions for row in item.errors], _ERRORS.schema),
         frame(
             [
                 {"session_id": item.name, "lost_share": item.lost_share}
                 for item in sessions
                 if item.lost_share is not None
             ],
-            OUTCOMES,
+            _OUTCOMES.schema,
         ),
     )
 

@@ -33,7 +33,7 @@ from retro_sessions import (
 )
 
 from kaizen_analytics.core.model import Window
-from kaizen_analytics.retro.findings import Proof, _finding_id, collect_evidence, judge_evidence
+from kaizen_analytics.retro.findings import _finding_id, _Proof, collect_evidence, judge_evidence
 from kaizen_analytics.retro.material import _classify_error
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_findings_stand_in_the_order_of_their_cost_and_are_priced_on_days_that_d
     [command] = [one for one in found if one.kind == "wrong_command"]
     # One time in one week: the interval of a Poisson mean begins at -ln(1 - 0.025).
     assert command.usd_per_week == pytest.approx(command.cost_usd / 4 * -log1p(-0.025))
-    assert command.proof == Proof(days=7, hit=1, exposed=4)
+    assert command.proof == _Proof(days=7, hit=1, exposed=4)
     assert (recent.usd_per_week, recent.proof) == (None, None), "the last days alone show it"
 
 

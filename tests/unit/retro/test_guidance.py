@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from retro_stores import MONDAY_MS, WEEK, add_session, answer, tool
 
-from kaizen_analytics.retro.guidance import Guidance, GuidanceItem, compute_guidance
+from kaizen_analytics.retro.guidance import GuidanceItem, _Guidance, compute_guidance
 from kaizen_analytics.store import Store
 
 FILES = {
@@ -33,11 +33,11 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def look(store: Store, root: Path | None) -> Guidance:
+def look(store: Store, root: Path | None) -> _Guidance:
     return compute_guidance(store, WEEK, root=root, repository=None)
 
 
-def find(guidance: Guidance, name: str) -> GuidanceItem:
+def find(guidance: _Guidance, name: str) -> GuidanceItem:
     [item] = [item for item in guidance.items if item.name == name]
     return item
 

@@ -21,7 +21,7 @@ from kaizen_analytics.experiments.sample import read_sample
 from kaizen_analytics.pages.retro import describe_followed, findings, followed, list_unknown, whole
 from kaizen_analytics.retro.followup import Followed, Standing, update_exposures
 from kaizen_analytics.retro.patch import render_patch
-from kaizen_analytics.retro.proposal import open_proposal, size_for_rate
+from kaizen_analytics.retro.proposal import _size_for_rate, open_proposal
 from kaizen_analytics.retro.retro import (
     ExperimentLine,
     Retro,
@@ -198,7 +198,7 @@ def test_a_finding_becomes_an_experiment(store: Store):
     assert proposal.finding == finding.id
     assert proposal.content.text == f"{finding.change.line}\n"
     assert proposal.options["metric"] == "finding_rate"
-    assert size_for_rate(8 / 10) == 10, "8 of 10 sessions, to a tenth of that"
+    assert _size_for_rate(8 / 10) == 10, "8 of 10 sessions, to a tenth of that"
     assert proposal.options["planned_n"] == 16, "lots fall unevenly, and each arm needs 10"
     assert finding.id in proposal.options["hypothesis"]
 
@@ -266,7 +266,7 @@ def test_a_size_is_the_smallest_that_tells_a_rate_from_its_tenth(rate: float):
             if new < old and 2 * stats.fisher_exact([[old, n - old], [new, n - new]], "greater").pvalue <= 0.05
         )
 
-    size = size_for_rate(rate)
+    size = _size_for_rate(rate)
 
     assert size is not None
     assert power(size) >= 0.8

@@ -8,8 +8,8 @@ import pytest
 from scipy import stats
 
 from kaizen_analytics.stats import distributions, medians
-from kaizen_analytics.stats.distributions import Distribution, Quantile, beta_distribution, median_distribution
-from kaizen_analytics.stats.medians import MedianPair
+from kaizen_analytics.stats.distributions import Distribution, Quantile, beta_distribution
+from kaizen_analytics.stats.medians import _MedianPair
 
 SAMPLES = {
     1: [3.0],
@@ -27,6 +27,10 @@ TIED = {
     5: [2.0, 2.0, 2.0, 1.0, 3.0],
     6: [0.0, 0.0, 0.0, 1.0, 1.0, 5.0],
 }
+
+
+def median_distribution(sample: np.ndarray) -> Distribution:
+    return Quantile.of(sample, 0.5).distribution()
 
 
 def enumerate_resamples(values, statistic) -> dict[float, float]:
@@ -169,7 +173,7 @@ TWO_PEAKED = (
 )
 
 
-def find_low(pair: MedianPair, contrast: Contrast, tail: float) -> float:
+def find_low(pair: _MedianPair, contrast: Contrast, tail: float) -> float:
     """Return the first point of the whole sorted support at which the mass reaches `tail`."""
     control, treatment = pair.control, pair.treatment
     rows = np.repeat(np.arange(control.values.size), treatment.values.size)
@@ -186,8 +190,8 @@ def find_low(pair: MedianPair, contrast: Contrast, tail: float) -> float:
 @pytest.mark.parametrize("tail", [0.15, 0.025, 0.00025])
 def test_limits_are_those_of_the_sorted_support(arms, correlation, tail, monkeypatch):
     monkeypatch.setattr(medians, "_FEW", 50)
-    pair = MedianPair.joined(median_distribution(arms[0]), median_distribution(arms[1]), correlation)
-    swapped = MedianPair(pair.treatment, pair.control, correlation)
+    pair = _MedianPair.joined(median_distribution(arms[0]), median_distribution(arms[1]), correlation)
+    swapped = _MedianPair(pair.treatment, pair.control, correlation)
 
     difference, percent = pair.difference_limits(2 * tail), pair.percent_limits(2 * tail)
 
@@ -208,7 +212,7 @@ def test_equal_candidates_end_the_search(correlation, monkeypatch):
     monkeypatch.setattr(medians, "_are_equal", lambda *given: steps.append(1) or are_equal(*given))
     monkeypatch.setattr(medians, "_FEW", 1)
     arm = np.repeat([0.5, 1.0, 2.0], [140, 120, 140])
-    pair = MedianPair.joined(median_distribution(arm), median_distribution(arm), correlation)
+    pair = _MedianPair.joined(median_distribution(arm), median_distribution(arm), correlation)
 
     assert pair.difference_limits(0.05) == pair.percent_limits(0.05) == (0.0, 0.0)
 

@@ -11,12 +11,16 @@ from scipy import stats
 from kaizen_analytics.core.errors import StatisticsError
 from kaizen_analytics.core.model import Direction
 from kaizen_analytics.stats import median_effect
-from kaizen_analytics.stats.distributions import median_distribution
+from kaizen_analytics.stats.distributions import Distribution, Quantile
 from kaizen_analytics.stats.effect import Obstacle, Shortage
-from kaizen_analytics.stats.medians import MedianPair
+from kaizen_analytics.stats.medians import _MedianPair
 
 values = st.one_of(st.integers(1, 12).map(float), st.floats(0.01, 1e6))
 arms = st.lists(values, min_size=5, max_size=24).filter(lambda arm: len(set(arm)) > 1)
+
+
+def median_distribution(sample: np.ndarray) -> Distribution:
+    return Quantile.of(sample, 0.5).distribution()
 
 
 def lognormal(seed: int, n: int, scale: float = 1.0) -> np.ndarray:
@@ -53,7 +57,7 @@ def test_difference_limits_equal_the_sorted_support(control, treatment, alpha):
     masses = (t.masses[None, :] * c.masses[:, None]).ravel()
     order = np.argsort(points, kind="stable")
 
-    low, high = MedianPair(c, t).difference_limits(alpha)
+    low, high = _MedianPair(c, t).difference_limits(alpha)
 
     # The end has at least alpha/2 at or beyond it, and less strictly beyond it.
     slack = 1e-9 * max(1.0, np.abs(points).max())
@@ -202,11 +206,11 @@ def test_a_zero_control_median_has_a_difference_but_no_percent():
 def test_a_control_that_may_be_zero_is_charged_to_both_tails():
     sample = np.array([0.0] * 3 + list(range(1, 18)))
 
-    pair = MedianPair(median_distribution(sample), median_distribution(sample + 5))
+    pair = _MedianPair(median_distribution(sample), median_distribution(sample + 5))
 
     mass = pair.control.at_most(0.0)
     assert 0 < mass < 0.025
-    narrow = MedianPair(median_distribution(sample[3:]), pair.treatment).percent_limits(0.05)
+    narrow = _MedianPair(median_distribution(sample[3:]), pair.treatment).percent_limits(0.05)
     assert pair.percent_limits(0.05)[1] > narrow[1]
     assert pair.percent_limits(2 * mass) is None
 

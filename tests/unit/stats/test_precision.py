@@ -10,11 +10,15 @@ from kaizen_analytics.stats.comparison import (
     _read_samples,
     student_inflation,
 )
-from kaizen_analytics.stats.distributions import median_distribution
+from kaizen_analytics.stats.distributions import Distribution, Quantile
 from kaizen_analytics.stats.effect import Obstacle, Shortage
-from kaizen_analytics.stats.medians import MedianPair
+from kaizen_analytics.stats.medians import _MedianPair
 
 CODES = np.repeat(np.arange(12), 20)
+
+
+def median_distribution(sample: np.ndarray) -> Distribution:
+    return Quantile.of(sample, 0.5).distribution()
 
 
 def clustered(seed: int, *, joint: bool = False, icc: float = 0.5):
@@ -110,10 +114,10 @@ def test_a_correlated_pair_keeps_the_distribution_of_each_arm():
     rng = np.random.default_rng(0)
     constant, spread = median_distribution(np.zeros(50)), median_distribution(rng.normal(size=51))
 
-    pair = MedianPair.joined(constant, spread, 0.9)
+    pair = _MedianPair.joined(constant, spread, 0.9)
 
     for point in np.quantile(spread.values, (0.2, 0.4, 0.5, 0.6, 0.8)):
-        shifted = MedianPair.joined(median_distribution(np.full(50, point)), spread, 0.9)
+        shifted = _MedianPair.joined(median_distribution(np.full(50, point)), spread, 0.9)
         assert shifted.difference_tails()[0] == pytest.approx(spread.at_most(point), abs=5e-3)
     assert pair.difference_limits(0.05) == pytest.approx(spread.limits(0.05), abs=0.02)
 

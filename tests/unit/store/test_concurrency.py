@@ -21,14 +21,14 @@ from kaizen_analytics.store import Store, load_experiment, manual_tags, save_exp
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.store.connection import JournalMode
+    from kaizen_analytics.store.connection import _JournalMode
 
 CONTROL, TREATMENT, _ = Classification
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "each"), [("WAL", 25), ("DELETE", 5)])
-def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mode: JournalMode, each: int):
+def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mode: _JournalMode, each: int):
     Store.open(path, create=True, journal_mode=mode).close()
     # The same session in the same arm.
     assert crew.tell(f"tag|{path}|{mode}|same|Control|7|1") == ["done"] * 8
@@ -53,7 +53,7 @@ def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mo
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "lock"), [("WAL", "begin immediate"), ("DELETE", "begin exclusive")])
-def test_a_foreign_writer_that_holds_the_lock_for_a_second_only_delays(path: Path, mode: JournalMode, lock: str):
+def test_a_foreign_writer_that_holds_the_lock_for_a_second_only_delays(path: Path, mode: _JournalMode, lock: str):
     with Store.open(path, create=True, journal_mode=mode) as store, hold(path, lock) as other:
         assert not try_foreign(path, "begin immediate")
         threading.Timer(1, release, [other]).start()
@@ -64,7 +64,7 @@ def test_a_foreign_writer_that_holds_the_lock_for_a_second_only_delays(path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
-def test_a_foreign_reader_does_not_lose_a_write(path: Path, mode: JournalMode):
+def test_a_foreign_reader_does_not_lose_a_write(path: Path, mode: _JournalMode):
     with Store.open(path, create=True, journal_mode=mode) as store:
         with hold(path, "begin", "select * from experiments") as other:
             threading.Timer(0.3, release, [other]).start()
@@ -128,7 +128,7 @@ for number in range(10_000):
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("seed", range(2))
-def test_a_killed_writer_loses_nothing_it_has_reported(path: Path, mode: JournalMode, seed: int):
+def test_a_killed_writer_loses_nothing_it_has_reported(path: Path, mode: _JournalMode, seed: int):
     Store.open(path, create=True, journal_mode=mode).close()
     command = [sys.executable, "-c", BATCH_WRITER.replace("argv[1]", f"argv[1], journal_mode='{mode}'"), str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:

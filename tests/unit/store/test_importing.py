@@ -22,8 +22,8 @@ from kaizen_analytics.store import (
     untag_session,
 )
 from kaizen_analytics.store.experiments import load_plan, write_plan
-from kaizen_analytics.store.importing import ImportSummary, import_kaizen
-from kaizen_analytics.store.location import Location, locate_store, move_former_store, slug
+from kaizen_analytics.store.importing import _ImportSummary, import_kaizen
+from kaizen_analytics.store.location import Location, _slug, locate_store, move_former_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,9 +34,9 @@ CONTROL, TREATMENT, EXCLUDED = Classification.CONTROL, Classification.TREATMENT,
 TABLES = ("session_feedback", "session_outcomes", "session_evals", "session_samples", "file_facts")
 
 
-def summary(experiments: int = 0, tags: int = 0, **rows: int) -> ImportSummary:
+def summary(experiments: int = 0, tags: int = 0, **rows: int) -> _ImportSummary:
     counts = {**dict.fromkeys(TABLES, 0), **rows}
-    return ImportSummary(experiments=experiments, tags=tags, rows=counts, unreadable=())
+    return _ImportSummary(experiments=experiments, tags=tags, rows=counts, unreadable=())
 
 
 NOTHING = summary()
@@ -199,7 +199,7 @@ def test_a_workspace_has_a_store_of_its_own_beside_that_of_kaizen(tmp_path: Path
     name = str(tmp_path / "home" / "My App.v2").strip("/").replace("/", "-")
     found = locate_store(None, environment={"KAIZEN_HOME": "/k"}, folder=tmp_path / "link", home=tmp_path)
     assert found == Location(type(tmp_path)("/k/projects") / name / "analytics.db", repository)
-    assert slug(tmp_path / "link") == name
+    assert _slug(tmp_path / "link") == name
     assert locate_store(tmp_path / "s.db", environment={}, folder=tmp_path, home=tmp_path).workspace is None
 
 

@@ -18,7 +18,7 @@ from store_cases import ENVIRONMENT, MODES, hold, release, run_foreign, run_scri
 
 from kaizen_analytics.core.errors import StoreError
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.connection import JournalMode
+from kaizen_analytics.store.connection import _JournalMode
 
 WAYS = ({}, {"create": True}, {"read_only": True})
 PAGE = 4096
@@ -114,14 +114,14 @@ def test_a_relative_path_still_holds_after_the_folder_changed(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_journal_mode_is_as_asked_and_can_be_changed(path: Path, mode: JournalMode):
+def test_the_journal_mode_is_as_asked_and_can_be_changed(path: Path, mode: _JournalMode):
     Store.open(path, create=True, journal_mode="WAL" if mode == "DELETE" else "DELETE").close()
     with Store.open(path, journal_mode=mode):
         assert run_foreign(path, "pragma journal_mode") == [[mode.lower()]]
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_commit_waits_for_the_disk(path: Path, mode: JournalMode):
+def test_a_commit_waits_for_the_disk(path: Path, mode: _JournalMode):
     with Store.open(path, create=True, journal_mode=mode) as store:
         assert store.native("pragma synchronous") == [("2",)]
 
@@ -337,7 +337,7 @@ def test_a_store_that_may_not_be_read_is_refused(shared: Path, filled: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("mode", "lock"), [("WAL", "begin immediate"), ("DELETE", "begin exclusive")])
-def test_opening_waits_for_another_program(path: Path, mode: JournalMode, lock: str):
+def test_opening_waits_for_another_program(path: Path, mode: _JournalMode, lock: str):
     Store.open(path, create=True, journal_mode=mode).close()
     with hold(path, lock) as other:
         threading.Timer(0.3, release, [other]).start()

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 OBJECTS = "select type, name, tbl_name, sql from sqlite_master where name not like 'sqlite_%' order by name"
 VERSIONS = "select version from ka_migrations order by version"
-ALL_VERSIONS = [[migration.version] for migration in schema.MIGRATIONS]
+ALL_VERSIONS = [[migration.version] for migration in schema._MIGRATIONS]
 
 KAIZEN_METADATA = codec.write(make_experiment())
 KAIZEN_ROWS = (
@@ -144,17 +144,19 @@ def test_a_table_that_kaizen_lost_is_made_again(path: Path):
 
 
 def test_every_migration_is_numbered_in_order_and_harmless_when_run_twice(path: Path):
-    assert [migration.version for migration in schema.MIGRATIONS] == list(range(1, schema._LATEST + 1))
-    assert [migration.name[:4] for migration in schema.MIGRATIONS] == [f"m{n:03}" for n in range(1, schema._LATEST + 1)]
+    assert [migration.version for migration in schema._MIGRATIONS] == list(range(1, schema._LATEST + 1))
+    assert [migration.name[:4] for migration in schema._MIGRATIONS] == [
+        f"m{n:03}" for n in range(1, schema._LATEST + 1)
+    ]
     Store.open(path, create=True).close()
     before = run_foreign(path, OBJECTS)
-    run_script(path, schema.script(schema.MIGRATIONS, now_ms=1))
+    run_script(path, schema.script(schema._MIGRATIONS, now_ms=1))
     assert run_foreign(path, OBJECTS) == before
     assert run_foreign(path, VERSIONS) == ALL_VERSIONS
 
 
 def test_the_tables_of_the_former_sync_are_dropped(path: Path):
-    run_script(path, schema.script(schema.MIGRATIONS[:4], now_ms=1))
+    run_script(path, schema.script(schema._MIGRATIONS[:4], now_ms=1))
     run_script(path, "create table ka_sync_rows (a); create table ka_sync_batches (a); create table ka_other (a)")
     with Store.open(path) as store:
         assert store.native("select applied_at_ms from ka_migrations where version = 1") == [("1",)]
@@ -199,7 +201,7 @@ def test_experiments_of_a_former_store_come_into_one_table_with_their_guardrails
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "former.db"
         rows = "".join(former_experiment(f"e{n}", metric, names) for n, (metric, names) in enumerate(wanted))
-        run_script(path, schema.script(schema.MIGRATIONS[:8], now_ms=1) + ";" + rows)
+        run_script(path, schema.script(schema._MIGRATIONS[:8], now_ms=1) + ";" + rows)
         with pytest.raises(StoreError, match=r"older version of kaizen_analytics.*kaizen-analytics init"):
             Store.open(path, read_only=True)
 
@@ -243,7 +245,7 @@ def test_a_migration_that_fails_leaves_nothing(path: Path, monkeypatch: pytest.M
     Store.open(path, create=True).close()
     before = run_foreign(path, OBJECTS)
     broken = schema.Migration(99, "m099_x", "create table ka_half (a); create table ka_half (a);")
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+    monkeypatch.setattr(schema, "_MIGRATIONS", (*schema._MIGRATIONS, broken))
     monkeypatch.setattr(schema, "_LATEST", 99)
     with pytest.raises(StoreError, match="ka_half already exists"):
         Store.open(path)
@@ -307,7 +309,7 @@ def test_eight_processes_create_or_migrate_one_store_at_once(crew: Crew, tmp_pat
     for number in range(2):
         path = tmp_path / f"{number}.db"
         if start:
-            run_script(path, schema.script(schema.MIGRATIONS[:1], now_ms=1) if start == "first" else start)
+            run_script(path, schema.script(schema._MIGRATIONS[:1], now_ms=1) if start == "first" else start)
         assert crew.tell(f"make|{path}") == [str(schema._LATEST)] * 8
         assert run_foreign(path, VERSIONS) == ALL_VERSIONS
         assert run_foreign(path, "pragma integrity_check") == [["ok"]]

@@ -22,7 +22,7 @@ from kaizen_analytics.store.sql import quote_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kaizen_analytics.store.connection import JournalMode
+    from kaizen_analytics.store.connection import _JournalMode
     from kaizen_analytics.store.sql import Parameter
 
 ADD = "insert into ka_session_attributes (session_id) values (?) returning 1"
@@ -270,7 +270,7 @@ with store.write():
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: JournalMode):
+def test_a_full_disk_stores_nothing_of_a_block(path: Path, mode: _JournalMode):
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY
     Store.open(path, create=True, journal_mode=mode).close()
     command = [sys.executable, "-c", DISK_FILLER, str(path), mode]
