@@ -33,7 +33,7 @@ _POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Arm:
+class _PortfolioArm:
     """Sessions of one arm with a value: now, planned (None: no plan), and at the end of the window at today's pace."""
 
     n: int
@@ -71,8 +71,8 @@ class PortfolioLine:
     detectable_pct: float | None = None
     started_at_ms: int | None = None
     end_ms: int | None = None
-    control: _Arm | None = None
-    treatment: _Arm | None = None
+    control: _PortfolioArm | None = None
+    treatment: _PortfolioArm | None = None
 
     @property
     def headline(self) -> Headline | None:
@@ -95,7 +95,7 @@ class PortfolioLine:
         return self.estimate if self.better is Direction.INCREASE else -self.estimate
 
     @property
-    def slowest(self) -> _Arm | None:
+    def slowest(self) -> _PortfolioArm | None:
         """The arm that will be furthest behind its plan, None where none will be."""
         arms = [arm for arm in (self.control, self.treatment) if arm is not None and arm.planned_n]
         behind = [arm for arm in arms if arm.expected_n < (arm.planned_n or 0)]
@@ -239,19 +239,19 @@ def _new_line(experiment: Experiment) -> PortfolioLine:
     )
 
 
-def _count_arms(evaluation: Evaluation, now_ms: int) -> tuple[_Arm, _Arm]:
+def _count_arms(evaluation: Evaluation, now_ms: int) -> tuple[_PortfolioArm, _PortfolioArm]:
     plan, primary = evaluation.plan, evaluation.primary
     before_after = isinstance(evaluation.experiment.binding, GitCommit)
     growth = _growth(evaluation, now_ms)
     control, treatment = primary.control.n, primary.treatment.n
     return (
-        _Arm(
+        _PortfolioArm(
             n=control,
             planned_n=plan.planned_control_n or plan.planned_n,
             # the control arm of a commit lies in the past
             expected_n=control if before_after else round(control * growth),
         ),
-        _Arm(n=treatment, planned_n=plan.planned_n, expected_n=round(treatment * growth)),
+        _PortfolioArm(n=treatment, planned_n=plan.planned_n, expected_n=round(treatment * growth)),
     )
 
 
@@ -279,7 +279,7 @@ def _detectable(
     return 100 * math.expm1(math.copysign(reach * error * math.sqrt(shrink), target))
 
 
-def _final_n(arm: _Arm, *, grows: bool) -> int:
+def _final_n(arm: _PortfolioArm, *, grows: bool) -> int:
     return max(arm.n, arm.planned_n or arm.expected_n) if grows else arm.n
 
 

@@ -14,7 +14,14 @@ from kaizen_analytics.core.model import Absolute, Delta, Direction, Experiment, 
 from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
 from kaizen_analytics.experiments.plan import Plan, Start
-from kaizen_analytics.experiments.portfolio import Portfolio, PortfolioLine, _Arm, _rank, _summarise, read_portfolio
+from kaizen_analytics.experiments.portfolio import (
+    Portfolio,
+    PortfolioLine,
+    _PortfolioArm,
+    _rank,
+    _summarise,
+    read_portfolio,
+)
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store, save_experiment
 
@@ -43,8 +50,8 @@ def line(**fields: object) -> PortfolioLine:
     return replace(plain, **fields)
 
 
-def arm(n: int, planned_n: int | None, expected_n: int) -> _Arm:
-    return _Arm(n=n, planned_n=planned_n, expected_n=expected_n)
+def arm(n: int, planned_n: int | None, expected_n: int) -> _PortfolioArm:
+    return _PortfolioArm(n=n, planned_n=planned_n, expected_n=expected_n)
 
 
 @pytest.fixture
