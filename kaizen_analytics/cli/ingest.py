@@ -176,14 +176,14 @@ def _print_notes(name: str, agent: AgentSummary) -> None:
 def _print_whereabouts(summary: IngestSummary, workspace: Path | None) -> None:
     """Say where to look when no file, or no session of the wanted folder, was found."""
     agents = summary.agents.values()
-    read = sum(agent.files_read for agent in agents)
-    if not any(agent.files for agent in agents):
+    files = sum(agent.files for agent in agents)
+    if not files:
         print_note(
             "No transcript was found. Claude Code, Codex and Cursor keep theirs in the home folder of who runs them. "
             "Name that folder with --home, or an earlier time with --since."
         )
-    elif workspace is not None and read and not any(agent.sessions for agent in agents):
-        print_note(f"Files read: {read:,}; none holds a session that ran in {workspace}.")
+    elif workspace is not None and not any(agent.sessions for agent in agents):
+        print_note(f"Files found: {files:,}; none holds a session that ran in {workspace}.")
         print_note("Go to the folder where your agents work, or read all of them into a store of their own.")
         print_next("kaizen-analytics ingest --store all.db")
 

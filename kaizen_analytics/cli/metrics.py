@@ -12,7 +12,7 @@ import typer
 from kaizen_analytics.cli.filters import Filter
 from kaizen_analytics.cli.lake import LakeOptions
 from kaizen_analytics.cli.options import StoreOption, command, open_store
-from kaizen_analytics.cli.output import is_quiet, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.output import NO_SESSION, is_quiet, print_note, print_table, print_unreliable
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
 from kaizen_analytics.core.times import read_clock
@@ -68,6 +68,9 @@ def _metrics(
 
 
 def _print_summary(frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        print_note(NO_SESSION)
+        return
     rows = []
     for metric in OF_SESSIONS:
         definition = REGISTRY[metric]

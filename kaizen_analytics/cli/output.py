@@ -117,6 +117,10 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size((0, 0)).columns or None
 
 
+NO_SESSION = "No session. If you expected some, read them with 'kaizen-analytics ingest', or choose fewer filters."
+"""What commands say that found no session to show."""
+
+
 def print_note(text: str, *, indent: str = "", file: TextIO | None = None) -> None:
     """Print a sentence on as many lines as the terminal needs; a path or an id stays in one piece.
 

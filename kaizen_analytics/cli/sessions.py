@@ -11,7 +11,7 @@ import typer
 from kaizen_analytics.cli.events import count_new_tokens, payload_of, render_event
 from kaizen_analytics.cli.filters import Filter
 from kaizen_analytics.cli.options import ShareOption, StoreOption, command, open_store
-from kaizen_analytics.cli.output import clean, print_note, print_table, print_unreliable
+from kaizen_analytics.cli.output import NO_SESSION, clean, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import render_time
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
@@ -50,7 +50,7 @@ def _list(
         "session", "started", "status", "agent", "model", "branch", "prompts", "calls", "failures", "tokens", "USD",
     )  # fmt: skip
     droppable = ("branch", "failures", "calls", "prompts", "status", "agent", "model", "started")
-    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable, empty="None.")
+    print_table(columns, [_listed(row) for row in frame.head(limit).to_dicts()], droppable=droppable, empty=NO_SESSION)
     print_unreliable(int(frame["unreliable_responses"].sum()))
     if frame.height > limit:
         print_note(f"{frame.height - limit:,} older sessions are not shown; --limit or --json show them.")
@@ -134,7 +134,12 @@ def _instructions(*, store: StoreOption = None) -> Iterator[object]:
         )
         for one in found
     ]  # fmt: skip
-    print_table(("fingerprint", "agent", "workspace", "sessions", "first", "last"), rows, droppable=("first", "agent"))
+    print_table(
+        ("fingerprint", "agent", "workspace", "sessions", "first", "last"),
+        rows,
+        droppable=("first", "agent"),
+        empty=NO_SESSION,
+    )
 
 
 @command("sessions annotate", 'sessions annotate 5bea7345 --score 2 --label bad --note "asked the same question twice"')

@@ -16,7 +16,7 @@ import typer
 
 from kaizen_analytics.cli.filters import Filter
 from kaizen_analytics.cli.options import StoreOption, command, open_store
-from kaizen_analytics.cli.output import print_note, print_table, print_unreliable
+from kaizen_analytics.cli.output import NO_SESSION, print_note, print_table, print_unreliable
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.settings import read_settings
@@ -160,7 +160,13 @@ def _print_rows(
         writer.writerows(["" if value is None else value for value in row.values()] for row in _plain(frame))
     else:
         rows = [_cells(row, list(labels)) for row in frame.to_dicts()]
-        print_table(list(labels.values()), rows, droppable=droppable, total=total)
+        print_table(
+            list(labels.values()),
+            rows,
+            droppable=droppable,
+            total=total,
+            empty="None." if total is None else NO_SESSION,
+        )
     return not as_csv
 
 

@@ -104,7 +104,7 @@ def test_files_without_a_session_of_the_folder_are_told(run: Callable[..., Any],
     transcript.write_text(json.dumps({**line, "message": {"role": "user", "content": "hi"}}) + "\n", encoding="utf-8")
     words = ("ingest", "--home", str(tmp_path / "home"), "--store", str(tmp_path / "new.db"))
     told = run(*words, "--workspace", str(tmp_path / "here")).out
-    assert f"Files read: 1; none holds a session that ran in {tmp_path / 'here'}." in told
+    assert f"Files found: 1; none holds a session that ran in {tmp_path / 'here'}." in told
     assert "none holds" not in run(*words).out
 
 

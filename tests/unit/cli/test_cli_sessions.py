@@ -133,3 +133,12 @@ def test_judgements_are_kept_beside_each_other(run: Run, path: Path) -> None:
 def test_a_judgement_that_says_nothing_or_too_much_is_refused(run: Run, arguments: tuple[str, ...]) -> None:
     assert run("annotate", "root", *arguments)[0] == 2
     assert run("annotate", "nobody", "--score", "3")[0] == 2
+
+
+@pytest.mark.parametrize("command", [("sessions", "list"), ("sessions", "instructions"), ("usage",), ("metrics",)])
+def test_a_store_without_sessions_says_how_to_read_some(
+    command: tuple[str, ...], tmp_path: Path, program: Callable[..., Any]
+) -> None:
+    with Store.open(tmp_path / "empty.db", create=True):
+        pass
+    assert "read them with 'kaizen-analytics ingest'" in program(*command, "--store", tmp_path / "empty.db").out
