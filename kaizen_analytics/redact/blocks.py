@@ -54,7 +54,10 @@ class KeyLines:
 
     def find(self, line: bytes) -> list[Span]:
         """Return what of the next line is the body of a private key that an earlier line began."""
-        begins, ends = _PRIVATE_BEGIN.search(line), _PRIVATE_END.search(line)
+        marked = b"PRIVATE KEY" in line
+        if not marked and not self._left:
+            return []
+        begins, ends = (_PRIVATE_BEGIN.search(line), _PRIVATE_END.search(line)) if marked else (None, None)
         if self._left and not ends:
             found = [match.span() for match in _KEY_LINE.finditer(line)]
             self._left = self._left - 1 if found else 0

@@ -22,7 +22,7 @@ from kaizen_analytics.redact.blocks import KeyLines
 from kaizen_analytics.redact.canonical import SEPARATOR, resolve_value
 from kaizen_analytics.redact.pseudonyms import KEY_BYTES, KnownIdentities, Pseudonyms, find_key, load_key
 from kaizen_analytics.redact.scanner import Scanner
-from kaizen_analytics.redact.spans import Category, Detection, merge_findings, render_placeholder
+from kaizen_analytics.redact.spans import PLACEHOLDER, Category, Detection, merge_findings, render_placeholder
 from kaizen_analytics.redact.tables import Tables
 from kaizen_analytics.redact.values import is_strong
 
@@ -35,6 +35,8 @@ _Tree = TypeVar("_Tree")
 _Cover = Callable[[object, str, str], str]
 
 _READ_BYTES = 1 << 18
+_SURROUNDINGS = 1500
+"""Bytes around a placeholder that are scanned again; what is found there has the whole unit scanned again."""
 _BATCH = 1 << 18
 """Bytes of small units that are scanned together; less than the scanner's window, so that none is ever cut."""
 
@@ -54,24 +56,32 @@ class Redactor:
 
     def redact_bytes(self, raw: bytes) -> bytes:
         """Return `raw` with every secret and identity replaced, also where a strong secret stands bare."""
-        while True:
-            findings = self.choose(merge_findings(raw, self.scanner.find(raw)))
-            if not findings:
-                return raw
+        while findings := self.choose(merge_findings(raw, self.scanner.find(raw))):
             strong = _strong_values(raw, findings)
             raw = _spread(self.replace(raw, findings), strong)
+            if not self._is_open(raw):
+                break
+        return raw
 
     def redact_units(self, units: Sequence[bytes]) -> list[bytes]:
         """Return each unit redacted on its own; many are scanned in one buffer, which is faster."""
         done = list(units)
         open_units = list(range(len(done)))
         while open_units:
-            before = [done[index] for index in open_units]
-            found = self.find_in_units(before)
-            open_units = [index for index, findings in zip(open_units, found, strict=True) if findings]
-            for index, findings in zip(open_units, filter(None, found), strict=True):
-                done[index] = self.replace(done[index], findings)
+            found = self.find_in_units([done[index] for index in open_units])
+            changed = []
+            for index, findings in zip(open_units, found, strict=True):
+                if findings:
+                    done[index] = self.replace(done[index], findings)
+                    changed.append(index)
+            parts = [(index, part) for index in changed for part in _around_placeholders(done[index])]
+            again = self.find_in_units([part for _, part in parts])
+            open_units = list(dict.fromkeys(index for (index, _), found_in in zip(parts, again, strict=True) if found_in))
         return done
+
+    def _is_open(self, raw: bytes) -> bool:
+        """Whether placeholders may have made something of what stands around them."""
+        return any(self.find_in_units(_around_placeholders(raw)))
 
     def find_in_units(self, units: Sequence[bytes]) -> list[list[Detection]]:
         """Return the findings of each unit, in its own offsets; a unit never sees its neighbours."""
@@ -142,6 +152,18 @@ def _batches(units: Sequence[bytes]) -> Iterator[list[bytes]]:
         size += len(unit) + len(SEPARATOR)
     if batch:
         yield batch
+
+
+def _around_placeholders(raw: bytes) -> list[bytes]:
+    """Return the parts of a text that read otherwise than before it was redacted; the rest was scanned as it is."""
+    parts: list[list[int]] = []
+    for match in PLACEHOLDER.finditer(raw):
+        start, end = max(0, match.start() - _SURROUNDINGS), match.end() + _SURROUNDINGS
+        if parts and start <= parts[-1][1]:
+            parts[-1][1] = end
+        else:
+            parts.append([start, end])
+    return [raw[start:end] for start, end in parts]
 
 
 def _strong_values(raw: bytes, findings: Iterable[Detection]) -> set[bytes]:
@@ -247,16 +269,14 @@ def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False)
     for lines in _split_lines(source):
         texts = [line.rstrip(b"\r\n") for line in lines]
         ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
-        bodies = [
-            [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)]
-            or [Detection(*cell, "table") for cell in tables.find(text)]
-            for text in texts
-        ]
-        found = redactor.find_in_units(texts) if explain else [[] for _ in texts]
-        bodies = [redactor.choose(merge_findings(text, body)) for text, body in zip(texts, bodies, strict=True)]
-        open_texts = [redactor.replace(text, body) for text, body in zip(texts, bodies, strict=True)]
-        shown = [body or findings for body, findings in zip(bodies, found, strict=True)] if explain else found
-        yield from map(Line, redactor.redact_units(open_texts), shown, ends)
+        shown = redactor.find_in_units(texts) if explain else [[] for _ in texts]
+        for number, text in enumerate(texts):
+            body = [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)]
+            body = body or [Detection(*cell, "table") for cell in tables.find(text)]
+            if body and (body := redactor.choose(merge_findings(text, body))):
+                texts[number] = redactor.replace(text, body)
+                shown[number] = body if explain else []
+        yield from map(Line, redactor.redact_units(texts), shown, ends)
 
 
 # Records
