@@ -52,12 +52,13 @@ class KeyLines:
 
     _left: int = 0
 
+    def may_stand_in(self, text: bytes) -> bool:
+        """Whether some of the next lines, given as one text, can belong to a key."""
+        return self._left > 0 or b"PRIVATE KEY" in text
+
     def find(self, line: bytes) -> list[Span]:
         """Return what of the next line is the body of a private key that an earlier line began."""
-        marked = b"PRIVATE KEY" in line
-        if not marked and not self._left:
-            return []
-        begins, ends = (_PRIVATE_BEGIN.search(line), _PRIVATE_END.search(line)) if marked else (None, None)
+        begins, ends = _PRIVATE_BEGIN.search(line), _PRIVATE_END.search(line)
         if self._left and not ends:
             found = [match.span() for match in _KEY_LINE.finditer(line)]
             self._left = self._left - 1 if found else 0

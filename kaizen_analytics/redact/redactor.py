@@ -76,7 +76,9 @@ class Redactor:
                     changed.append(index)
             parts = [(index, part) for index in changed for part in _around_placeholders(done[index])]
             again = self.find_in_units([part for _, part in parts])
-            open_units = list(dict.fromkeys(index for (index, _), found_in in zip(parts, again, strict=True) if found_in))
+            open_units = list(
+                dict.fromkeys(index for (index, _), found_in in zip(parts, again, strict=True) if found_in)
+            )
         return done
 
     def _is_open(self, raw: bytes) -> bool:
@@ -239,18 +241,16 @@ class Tally:
         self.changed_lines += self.kinds.total() > before
 
 
-def _split_lines(source: BinaryIO) -> Iterator[list[bytes]]:
-    """Yield blocks of whole lines with their ends; only a line longer than a block takes more memory."""
+def _read_blocks(source: BinaryIO) -> Iterator[bytes]:
+    """Yield blocks of whole lines; only a line longer than a block takes more memory."""
     pieces: list[bytes] = []
     while block := source.read(_READ_BYTES):
         cut = block.rfind(b"\n") + 1
         if cut:
-            yield b"".join((*pieces, block[:cut])).splitlines(keepends=True)
+            yield b"".join((*pieces, block[:cut]))
             pieces = []
         pieces.append(block[cut:])
-    rest = b"".join(pieces)
-    if rest:
-        yield rest.splitlines(keepends=True)
+    yield b"".join(pieces)
 
 
 def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False) -> Iterator[Line]:
@@ -266,12 +266,13 @@ def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False)
     [b'password="<R:kv>"']
     """
     keys, tables = KeyLines(), Tables()
-    for lines in _split_lines(source):
+    for block in _read_blocks(source):
+        lines, keyed = block.splitlines(keepends=True), keys.may_stand_in(block)
         texts = [line.rstrip(b"\r\n") for line in lines]
         ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
         shown = redactor.find_in_units(texts) if explain else [[] for _ in texts]
         for number, text in enumerate(texts):
-            body = [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)]
+            body = [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)] if keyed else []
             body = body or [Detection(*cell, "table") for cell in tables.find(text)]
             if body and (body := redactor.choose(merge_findings(text, body))):
                 texts[number] = redactor.replace(text, body)

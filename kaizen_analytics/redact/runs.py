@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kaizen_analytics.redact.canonical import Form, Text
 from kaizen_analytics.redact.data import load_pattern
 from kaizen_analytics.redact.rules import load_rules
 from kaizen_analytics.redact.spans import Category
@@ -71,7 +72,7 @@ def classify(view: bytes) -> NDArray[np.uint8]:
 def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, bool, bool]]:
     """Return runs of at least `_SHORTEST_RUN` letters, digits and marks that may be something.
 
-    Each is a start and an end, whether it holds a digit, and whether it begins as encoded text can begin.
+    Each is a start and an end, whether it may be a token, and whether it begins as encoded text can begin.
 
     >>> view = b"id " + b"a1" * 12
     >>> find_runs(view, classify(view))[0][:2]
@@ -93,8 +94,21 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
     # Encoded text has capitals among its first letters, or it is hex.
     text_like &= _IS_UPPER[beginnings].any(axis=1) | _IN_HEX[beginnings].all(axis=1)
     chosen: NDArray[np.bool_] = has_digit | text_like
-    columns = (starts, ends, has_digit, text_like)
+    columns = (starts, ends, has_digit & _may_be_tokens(characters, starts, ends), text_like)
     return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
+
+
+def _may_be_tokens(
+    characters: NDArray[np.uint8], starts: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which runs `find_run_tokens` has to look at: those of the sizes and between the bytes of a form."""
+    sizes, firsts = ends - starts, characters[starts]
+    before = np.where(starts > 0, characters[starts - 1], 0)
+    behind = np.where(ends < len(characters), characters[np.minimum(ends, len(characters) - 1)], 0)
+    whole = (sizes >= 34) & (sizes <= 130)
+    prefixed = (firsts >= ord("a")) & (firsts <= ord("z")) & (sizes >= 23) & (sizes <= 200)
+    chosen: NDArray[np.bool_] = whole | prefixed | np.isin(before, list(_TAIL_MARKS)) | (behind == ord("."))
+    return chosen
 
 
 _WIDE_HEAD = 24
@@ -151,15 +165,15 @@ _DUMP = load_pattern("dump")
 _DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2}){0,3} {0,2})+)")
 
 
-_LISTS = (
-    (16, re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), re.compile(rb"[xX](..)")),
-    (10, re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), re.compile(rb"(\d+)")),
+_LISTS: tuple[tuple[Form, int, re.Pattern[bytes]], ...] = (
     (
+        (re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), b"0", (b"xX",)),
         16,
-        re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}"),
-        re.compile(rb"([0-9a-fA-F]{2})"),
+        re.compile(rb"[xX](..)"),
     ),
+    ((re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), b"[", (b"0123456789",)), 10, re.compile(rb"(\d+)")),
 )
+_PAIRS = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}")
 _WRAPPED = re.compile(rb"(?P<full>(?:[A-Za-z0-9+/]{60,76}\r?\n)+)(?:[A-Za-z0-9+/]{1,76}(?![\w+/-]))?")
 
 
@@ -174,11 +188,14 @@ def find_dumps(view: bytes) -> Iterator[tuple[int, int, bytes]]:
     for match in _DUMP.finditer(view) if b"0000000" in view else ():
         digits = b"".join(b"".join(line[1].split())[:32] for line in _DUMP_LINE.finditer(match[0]))
         yield from _show(match, bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
-    for base, form, number in _LISTS if _has_pairs(view) else _LISTS[:-1]:
-        for match in form.finditer(view):
+    text = Text(view)
+    for form, base, number in _LISTS:
+        for match in text.find(form):
             numbers = [int(one, base) for one in number.findall(match[0])]
             if max(numbers) < 256:
                 yield from _show(match, bytes(numbers))
+    for match in _PAIRS.finditer(view) if _has_pairs(view) else ():
+        yield from _show(match, bytes.fromhex(match[0].replace(match["mark"], b"").decode("ascii")))
 
 
 def _show(match: re.Match[bytes], raw: bytes) -> Iterator[tuple[int, int, bytes]]:
@@ -419,12 +436,18 @@ _UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _WORD_BEFORE = _UPPER + _UPPER.lower() + _DIGITS + b"_.-%"
 
 
+_FIRST, _SECOND, _IS_DIGIT, _IN_WORD = 1, 2, 4, 8
+_NUMBER_CLASSES = bytes(
+    _FIRST * (byte in _DIGITS + _UPPER + b"+(")
+    | _IN_WORD * (byte in _WORD_BEFORE)
+    | _SECOND * (byte in _UPPER + b" " + _DIGITS)
+    | _IS_DIGIT * (byte in _DIGITS)
+    for byte in range(256)
+)
+
+
 def _table(members: bytes) -> bytes:
     return bytes(byte in members for byte in range(256))
-
-
-_IS_DIGIT, _IS_FIRST, _IS_SECOND = _table(_DIGITS), _table(_DIGITS + _UPPER + b"+("), _table(_UPPER + b" ")
-_IS_WORD = _table(_WORD_BEFORE)
 
 
 _IS_HEX, _IS_PAIR_MARK = _table(_DIGITS + b"abcdefABCDEF"), _table(b" :,-")
@@ -450,22 +473,14 @@ def find_personal(view: bytes) -> Iterator[tuple[int, int, Category, str]]:
 
 def _find_starts(view: bytes) -> NDArray[np.int64]:
     """Return where a number can begin: behind no other word, with enough digits to follow, and no ISO date."""
-    size = len(view)
-    if size < _LEAST_DIGITS:
-        return np.empty(0, np.int64)
-    # Translated bytes are 0 and 1, so they are flags without another copy.
-    tables = (_IS_DIGIT, _IS_FIRST, _IS_WORD, _IS_SECOND)
-    digits, first, word, second = (np.frombuffer(view.translate(table), np.bool_) for table in tables)
-    starts = np.flatnonzero(first[1:] & ~word[:-1]) + 1
-    starts = np.append(np.flatnonzero(first[:1]), starts)
+    classes = np.frombuffer(b"\0" + view.translate(_NUMBER_CLASSES) + bytes(_LONGEST), np.uint8)
     # Most capitals begin a word: in a number a digit, a capital or a blank follows.
-    starts = starts[(digits | second)[np.minimum(starts + 1, size - 1)]]
-    counts = np.concatenate(([0], np.cumsum(digits, dtype=np.int32)))
-    starts = starts[counts[np.minimum(starts + _LONGEST, size)] - counts[starts] >= _LEAST_DIGITS]
-    characters = np.frombuffer(view, np.uint8)
-    dash = ord("-")
-    years, months = np.minimum(starts + 4, size - 1), np.minimum(starts + 7, size - 1)
-    dated: NDArray[np.bool_] = (characters[years] == dash) & (characters[months] == dash)
+    starts = np.flatnonzero((classes[1:-1] & _FIRST) > (classes[:-2] & _IN_WORD))
+    starts = starts[classes[starts + 2] & _SECOND > 0]
+    digits = np.append(np.flatnonzero(classes & _IS_DIGIT), [len(view) + 2 * _LONGEST] * _LEAST_DIGITS) - 1
+    starts = starts[digits[np.searchsorted(digits, starts) + _LEAST_DIGITS - 1] < starts + _LONGEST]
+    characters = np.frombuffer(view + bytes(8), np.uint8)
+    dated: NDArray[np.bool_] = (characters[starts + 4] == ord("-")) & (characters[starts + 7] == ord("-"))
     return np.extract(~dated, starts)
 
 

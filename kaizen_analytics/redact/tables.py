@@ -57,7 +57,9 @@ _BEFORE = re.compile(rb"(?s)(?:.*(?:[:\[(=][ ]?[\"']|[=>]|: ))?[^(){}=<>]*\Z|(?i
 _BEHIND = re.compile(rb"[^(){}=<>:\n]{0,1000}\n|[^\n|]{0,60}[|]|(?i:[^()\n]{0,1000}\)\s{0,3}(?:from stdin|values))")
 """What stands around a name of a column: other names, the statement, or its value in a table of two columns."""
 _LONGEST_HEADER = 1000
-_HEADER_BYTES = bytes(byte for byte in range(256) if byte > 0x7F or chr(byte).isalnum() or chr(byte) in "_./#%-|,; \t\"'`*")
+_HEADER_BYTES = bytes(
+    byte for byte in range(256) if byte > 0x7F or chr(byte).isalnum() or chr(byte) in "_./#%-|,; \t\"'`*"
+)
 """What names of columns, their quotes and the marks between them consist of."""
 _LONGEST_LOOK = 50
 _MARKS = b"\"'`* \t"
@@ -88,10 +90,12 @@ class Tables:
             if len(cells) == self._width:
                 return list(self._judge(line, cells))
         self._columns = {}
-        if _RECORD.match(line):
+        if line[:2] in (b"-[", b"**") and _RECORD.match(line):
             self._open(b"|", [b"name", b"value"])
         elif len(line) <= _LONGEST_HEADER and not line.strip().translate(None, _HEADER_BYTES):
             self._read_header(line)
+        if b"(" not in line:
+            return []
         start = line[: 2 * _LONGEST_HEADER].lower()
         told = b"insert into " in start or b"copy " in start
         statement = _STATEMENT.search(line, 0, 2 * _LONGEST_HEADER) if told else None
