@@ -18,10 +18,10 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics import __version__
-from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean, one_of
 from kaizen_analytics.core.metrics import parse_metric
 from kaizen_analytics.core.settings import cache_folder, find_folder
 from kaizen_analytics.core.times import parse_time, read_clock
@@ -42,7 +42,6 @@ from kaizen_analytics.usage import RESPONSES, TOOL_CALLS, Chosen, compute_timeli
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
-    from enum import StrEnum
 
     import altair as alt
     import polars as pl
@@ -53,9 +52,6 @@ if TYPE_CHECKING:
     from kaizen_analytics.experiments.power import PowerTable
     from kaizen_analytics.retro.retro import Retro
     from kaizen_analytics.stats import Effect
-
-
-_Member = TypeVar("_Member", bound="StrEnum")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,9 +232,9 @@ class Analysis:
             first,
             second,
             measured,
-            statistic=_member(Statistic, "statistic", statistic),
+            statistic=one_of("The statistic", statistic, Statistic),
             alpha=alpha,
-            cluster=_choose_cluster(pl.concat(arms), by) if cluster is None else _member(Cluster, "cluster", cluster),
+            cluster=one_of("The cluster", cluster or _choose_cluster(pl.concat(arms), by), Cluster),
         )
         missing = [arm[measured.column].null_count() for arm in arms]
         sums = [arm.select(pl.col("unreliable_responses", "responses").sum()).row(0) for arm in arms]
@@ -294,8 +290,8 @@ class Analysis:
             power=power,
             plan=Plan(
                 alpha=alpha,
-                design=_member(DesignKind, "design", design),
-                statistic=_member(Statistic, "statistic", statistic),
+                design=one_of("The design", design, DesignKind),
+                statistic=one_of("The statistic", statistic, Statistic),
             ),
         )
 
@@ -472,12 +468,6 @@ def _with_times(frame: pl.DataFrame) -> pl.DataFrame:
 def _choose_cluster(frame: pl.DataFrame, by: str) -> Cluster:
     is_one = by == "workspace" or frame["workspace"].n_unique() == 1
     return Cluster.NONE if is_one else Cluster.WORKSPACE
-
-
-def _member(kind: type[_Member], what: str, text: str) -> _Member:
-    if text not in list(kind):
-        raise ConfigError(f"The {what} is {text!r}; expected one of {', '.join(kind)}.")
-    return kind(text)
 
 
 def _arm(frame: pl.DataFrame, by: str, value: str) -> pl.DataFrame:

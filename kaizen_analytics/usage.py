@@ -55,14 +55,14 @@ RESPONSES = Query(
         whole=" ".join(("ts_ms", *TOKEN_COLUMNS, "cost_usd_e6")),
         flag="is_unreliable",
     ),
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
+    reads={"session_roots": "staging/session_roots.sql"},
 )
 """Every response of a period: when, whose, and what it used; `branch` is its session's, `branch_then` its own."""
 
 TOOL_CALLS = Query(
     path="usage/tool_calls.sql",
     schema={**columns(text="session_id tool", whole="ts_ms", number="seconds"), "is_error": pl.Int32()},
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
+    reads={"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"},
 )
 """Every tool call of a period, with its outcome and the seconds until its result."""
 

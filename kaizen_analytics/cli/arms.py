@@ -1,133 +1,29 @@
-"""Who is in which arm: `exp assign`, `exp tag` and `exp untag`, and the options of `exp new` for arms drawn by lot."""
+"""Who is in which arm: `exp assign`, `exp tag` and `exp untag`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
-from kaizen_analytics.agent_settings import PLUGIN_PARTS, find_settings, has_plugin, read_hook
 from kaizen_analytics.cli.experiment_list import IdArgument
-from kaizen_analytics.cli.options import Options, StoreOption, command, open_store, parse_member
+from kaizen_analytics.cli.options import StoreOption, command, open_store
 from kaizen_analytics.cli.output import print_lines
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core import codec
-from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import (
-    ArmContent,
     draw_unit,
-    load_contents,
-    publish,
-    read_content,
     record_draw,
 )
-from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit
 from kaizen_analytics.experiments.sample import select_sessions
-from kaizen_analytics.hook import assignments_folder, split_text
-from kaizen_analytics.ingest.records import Agent
-from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import get_experiment
 from kaizen_analytics.store.frames import find_session
-
-AssignOption = Annotated[
-    str | None, typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn.")
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArmOptions(Options):
-    """What the sessions of one arm get."""
-
-    is_prefixed: ClassVar[bool] = True
-    text: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="--assign: instructions that the hook adds in this arm.")
-    ] = None
-    file: Annotated[
-        str | None,
-        typer.Option(metavar="PATH", help="--assign: an instruction file of the repository that only this arm reads."),
-    ] = None
-    args: Annotated[
-        str | None, typer.Option(metavar="ARGS", help="--assign: arguments for the agent, such as '--model haiku'.")
-    ] = None
-    env: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="--assign: a variable for the agent; may be repeated.")
-    ] = None
-    settings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="--assign: settings of Claude Code, as JSON.")
-    ] = None
-
-
-def plan_lot(
-    assign: str | None, control: ArmOptions, treatment: ArmOptions, proposed: ArmContent | None = None
-) -> tuple[Randomisation | None, dict[Classification, ArmContent]]:
-    """Return how arms are drawn and what their sessions get; `proposed` is the treatment where no option gives one.
-
-    Raises:
-        ConfigError: an option is wrong, or belongs to --assign and that is missing.
-
-    >>> lot, contents = plan_lot("day", ArmOptions(), ArmOptions(args="--model haiku"))
-    >>> lot.unit.value, contents[Classification.TREATMENT].args
-    ('day', ('--model', 'haiku'))
-    """
-    arms = {"control": asdict(control), "treatment": asdict(treatment)}
-    given = [f"--{arm}-{name}" for arm, options in arms.items() for name, value in options.items() if value]
-    if assign is None:
-        if given:
-            raise ConfigError(f"{given[0]} needs --assign session|day|branch|user: it is for arms drawn by lot.")
-        return None, {}
-    unit = parse_member(Unit, "--assign", assign)
-    contents = {Classification(arm.capitalize()): read_content(**options) for arm, options in arms.items()}
-    if proposed is not None and not any(arms["treatment"].values()):
-        contents[Classification.TREATMENT] = proposed
-    lot = Randomisation(
-        unit=unit,
-        control_sha256=contents[Classification.CONTROL].sha256,
-        treatment_sha256=contents[Classification.TREATMENT].sha256,
-    )
-    return lot, contents
-
-
-def check_text_fits(opened: Store, experiment_id: str, plan: Plan | None) -> None:
-    """Refuse to start an experiment whose text is longer than what the installed hooks of Claude Code ask for.
-
-    Raises:
-        ConfigError: it is; nothing is ever cut.
-
-    >>> check_text_fits(store, "plan-first", None)  # its arms hold no text
-    """
-    texts = [content.text for content in load_contents(opened, experiment_id).values() if content.text]
-    needed = max((len(split_text(text)) for text in texts), default=0)
-    projects = [None, *(Path(root) for root in (plan.workspaces if plan is not None else ()))]
-    for project in projects if needed else []:
-        file = find_settings(Agent.CLAUDE_CODE, os.environ, Path.home(), project)
-        hook = read_hook(file)
-        parts = hook.parts if hook else PLUGIN_PARTS if has_plugin(file) else None
-        if parts is not None and parts < needed:
-            where = "--user" if project is None else "--project"
-            raise ConfigError(
-                f"The text needs {needed} parts and the hook in {file.path} asks for {parts}; a text is never cut. "
-                f"Run 'kaizen-analytics hooks install --agent claude_code {where} --parts {needed}', or shorten it."
-            )
-
-
-def publish_running(opened: Store) -> None:
-    """Tell the hooks of this machine which experiments of the store are running.
-
-    >>> from unittest.mock import patch
-    >>> with patch.dict(os.environ, {"KAIZEN_HOME": str(tmp)}):
-    ...     publish_running(store)
-    >>> sorted(path.name for path in tmp.iterdir())
-    []
-    """
-    publish(opened, Path(assignments_folder(os.environ)))
 
 
 @command("exp assign", "exp assign 3f2a --unit-id nightly-17 --json")
@@ -187,7 +83,7 @@ def _tag(
     filtered = bool(where) or since is not None or until is not None
     if bool(sessions) == filtered:
         raise ConfigError("Name sessions, or choose them with --where, --since and --until; one of the two.")
-    arm = parse_member(Classification, "--variant", variant.capitalize())
+    arm = one_of("--variant", variant.capitalize(), Classification)
     conditions = _parse_conditions(where or [])
     since_ms, until_ms = parse_optional_time(since, now_ms), parse_optional_time(until, now_ms)
     with open_store(store) as opened:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from kaizen_analytics.cli.options import StoreOption, command, open_store, parse_member
+from kaizen_analytics.cli.options import StoreOption, command, open_store
 from kaizen_analytics.cli.output import clean, print_table
 from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import one_of
 from kaizen_analytics.core.model import State
 from kaizen_analytics.core.words import format_moment
 from kaizen_analytics.store.experiments import get_experiment, list_experiments, manual_tags, unreadable_experiments
@@ -29,7 +30,7 @@ def _list_all(
 
     Rows that cannot be read are named.
     """
-    wanted = None if state is None else parse_member(State, "--state", state.capitalize())
+    wanted = None if state is None else one_of("--state", state.capitalize(), State)
     with open_store(store) as opened:
         found, unreadable = list_experiments(opened), unreadable_experiments(opened)
     chosen = [item for item in found if wanted in (None, item.state)]

@@ -11,11 +11,11 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
-from kaizen_analytics.cli.arms import ArmOptions, AssignOption, check_text_fits, plan_lot, publish_running
+from kaizen_analytics.agent_settings import PLUGIN_PARTS, find_settings, has_plugin, read_hook
 from kaizen_analytics.cli.experiment_list import IdArgument
 from kaizen_analytics.cli.lake import LakeOptions
 from kaizen_analytics.cli.options import (
@@ -25,36 +25,38 @@ from kaizen_analytics.cli.options import (
     command,
     locate,
     open_store,
-    parse_member,
     resolve_folder,
 )
 from kaizen_analytics.cli.output import has_colour, print_lines, print_page, print_table, terminal_width
 from kaizen_analytics.cli.reports import ReportOptions, make_reports
 from kaizen_analytics.cli.times import TIME_HELP, parse_optional_time
 from kaizen_analytics.core import codec
-from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.metrics import parse_metric
-from kaizen_analytics.core.model import Experiment, GuardrailSpec, WorkUnit
+from kaizen_analytics.core.model import Classification, Experiment, GuardrailSpec, WorkUnit
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted, format_moment
 from kaizen_analytics.experiments import lifecycle
-from kaizen_analytics.experiments.assignment import count_units, load_contents
+from kaizen_analytics.experiments.assignment import ArmContent, count_units, load_contents, publish, read_content
 from kaizen_analytics.experiments.compare import add_up
 from kaizen_analytics.experiments.draft import build_binding, build_criterion, default_guardrails, parse_guardrail
 from kaizen_analytics.experiments.evaluation import Evaluation
 from kaizen_analytics.experiments.lifecycle import expect_reach, new_experiment
-from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic, get_plan
+from kaizen_analytics.experiments.plan import Cluster, Plan, Randomisation, Statistic, Unit, get_plan
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.exports.lake.experiments import Helpers, evaluate_lake
+from kaizen_analytics.hook import assignments_folder, split_text
+from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.pages import plans, sentences
 from kaizen_analytics.pages.documents import evaluation_document, power_document
 from kaizen_analytics.pages.summary import render_box, summarise
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.proposal import Proposal, open_proposal
 from kaizen_analytics.stats import DesignKind
+from kaizen_analytics.store import Store
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import get_experiment, manual_tags
 
@@ -147,6 +149,34 @@ class _BindOptions(Options):
     treatment_fingerprint: Annotated[str | None, typer.Option(help="--bind prompt: the new instructions.")] = None
 
 
+_AssignOption = Annotated[
+    str | None, typer.Option("--assign", metavar="session|day|branch|user", help="Draw the arms by lot: what is drawn.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ArmOptions(Options):
+    """What the sessions of one arm get."""
+
+    is_prefixed: ClassVar[bool] = True
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--assign: instructions that the hook adds in this arm.")
+    ] = None
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="PATH", help="--assign: an instruction file of the repository that only this arm reads."),
+    ] = None
+    args: Annotated[
+        str | None, typer.Option(metavar="ARGS", help="--assign: arguments for the agent, such as '--model haiku'.")
+    ] = None
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="--assign: a variable for the agent; may be repeated.")
+    ] = None
+    settings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="--assign: settings of Claude Code, as JSON.")
+    ] = None
+
+
 _DEFAULTS = {"duration_days": None, "guardrails": None, "alpha": 0.05, "statistic": "median", "design": "planned"}
 _LATE = "The change is older than a day, so the result is exploratory; 'exp start --at now' begins anew instead."
 
@@ -182,9 +212,9 @@ def _new(
     ] = None,
     arms: _BindOptions,
     variant_field: Annotated[str, typer.Option(help="--bind manual: a payload key that holds A or B.")] = "",
-    assign: AssignOption = None,
-    control: ArmOptions,
-    treatment: ArmOptions,
+    assign: _AssignOption = None,
+    control: _ArmOptions,
+    treatment: _ArmOptions,
     margin: Annotated[float | None, typer.Option(help="Changes below this many percent count as none.")] = None,
     no_default_guardrails: Annotated[
         bool,
@@ -219,7 +249,7 @@ def _new(
         assign = "session" if bind is None and assign is None else assign
         if not scope.workspace and not scope.all_workspaces:
             scope = _ScopeOptions(workspace=[proposal.repository])
-    lot, contents = plan_lot(assign, control, treatment, None if proposal is None else proposal.content)
+    lot, contents = _plan_lot(assign, control, treatment, None if proposal is None else proposal.content)
     if lot is not None and rule.cluster is not None:
         raise ConfigError("--assign sets the cluster: the unit that is drawn. Leave --cluster out.")
     if experiment_id is not None and (not experiment_id or not experiment_id.isprintable() or " " in experiment_id):
@@ -352,7 +382,7 @@ def _start(
     with open_store(store) as opened:
         found = get_experiment(opened, experiment_id).id
         draft = get_plan(opened, found)
-        check_text_fits(opened, found, draft)
+        _check_text_fits(opened, found, draft)
         made_ms = None if at is not None else lifecycle.date_of_change(opened, found, now_ms)
         plan = lifecycle.start(
             opened,
@@ -363,7 +393,7 @@ def _start(
             default_plan=None if draft is not None else _build_plan(scope, _RuleOptions(), _DEFAULTS),
         )
         experiment = get_experiment(opened, found)
-        publish_running(opened)
+        _publish_running(opened)
         contents = load_contents(opened, found)
         reach = expect_reach(opened, experiment, plan, now_ms)
         units = None if plan.randomisation is None else count_units(opened, plan, plan.randomisation.unit, now_ms)
@@ -456,7 +486,7 @@ def _conclude(experiment_id: IdArgument, *, store: StoreOption = None) -> Iterat
         here = Repository.find(Path.cwd())
         by = (None if here is None else here.read_setting("user.name")) or getpass.getuser()
         evaluation = lifecycle.conclude(opened, experiment_id, now_ms=read_clock(), by=by)
-        publish_running(opened)
+        _publish_running(opened)
     yield from _show_evaluation(evaluation)
 
 
@@ -470,7 +500,7 @@ def _cancel(
     """Withdraw an experiment while an arm has no session. This is final."""
     with open_store(store) as opened:
         cancelled = lifecycle.cancel(opened, experiment_id, reason, now_ms=read_clock())
-        publish_running(opened)
+        _publish_running(opened)
     yield codec.plain(cancelled)
     print_lines(f"Cancelled {cancelled.id}: {cancelled.name}")
 
@@ -542,6 +572,59 @@ def _power(
     print_page(summarise(table))
 
 
+def _plan_lot(
+    assign: str | None, control: _ArmOptions, treatment: _ArmOptions, proposed: ArmContent | None = None
+) -> tuple[Randomisation | None, dict[Classification, ArmContent]]:
+    """Return how arms are drawn and what their sessions get; `proposed` is the treatment where no option gives one.
+
+    Raises:
+        ConfigError: an option is wrong, or belongs to --assign and that is missing.
+
+    """
+    arms = {"control": asdict(control), "treatment": asdict(treatment)}
+    given = [f"--{arm}-{name}" for arm, options in arms.items() for name, value in options.items() if value]
+    if assign is None:
+        if given:
+            raise ConfigError(f"{given[0]} needs --assign session|day|branch|user: it is for arms drawn by lot.")
+        return None, {}
+    unit = one_of("--assign", assign, Unit)
+    contents = {Classification(arm.capitalize()): read_content(**options) for arm, options in arms.items()}
+    if proposed is not None and not any(arms["treatment"].values()):
+        contents[Classification.TREATMENT] = proposed
+    lot = Randomisation(
+        unit=unit,
+        control_sha256=contents[Classification.CONTROL].sha256,
+        treatment_sha256=contents[Classification.TREATMENT].sha256,
+    )
+    return lot, contents
+
+
+def _check_text_fits(opened: Store, experiment_id: str, plan: Plan | None) -> None:
+    """Refuse to start an experiment whose text is longer than what the installed hooks of Claude Code ask for.
+
+    Raises:
+        ConfigError: it is; nothing is ever cut.
+    """
+    texts = [content.text for content in load_contents(opened, experiment_id).values() if content.text]
+    needed = max((len(split_text(text)) for text in texts), default=0)
+    projects = [None, *(Path(root) for root in (plan.workspaces if plan is not None else ()))]
+    for project in projects if needed else []:
+        file = find_settings(Agent.CLAUDE_CODE, os.environ, Path.home(), project)
+        hook = read_hook(file)
+        parts = hook.parts if hook else PLUGIN_PARTS if has_plugin(file) else None
+        if parts is not None and parts < needed:
+            where = "--user" if project is None else "--project"
+            raise ConfigError(
+                f"The text needs {needed} parts and the hook in {file.path} asks for {parts}; a text is never cut. "
+                f"Run 'kaizen-analytics hooks install --agent claude_code {where} --parts {needed}', or shorten it."
+            )
+
+
+def _publish_running(opened: Store) -> None:
+    """Tell the hooks of this machine which experiments of the store are running."""
+    publish(opened, Path(assignments_folder(os.environ)))
+
+
 def _read_scope(scope: _ScopeOptions) -> tuple[tuple[str, ...], str | None]:
     """Return the planned workspaces (empty: all) and the repository that commits and branches belong to."""
     if scope.all_workspaces and scope.workspace:
@@ -576,10 +659,10 @@ def _build_plan(
     return Plan(
         workspaces=chosen,
         repository=repository,
-        cluster=default if rule.cluster is None else parse_member(Cluster, "--cluster", rule.cluster),
-        unit=parse_member(WorkUnit, "--unit", rule.unit),
-        design=parse_member(DesignKind, "--design", rule.design or usual["design"]),
-        statistic=parse_member(Statistic, "--statistic", rule.statistic or usual["statistic"]),
+        cluster=default if rule.cluster is None else one_of("--cluster", rule.cluster, Cluster),
+        unit=one_of("--unit", rule.unit, WorkUnit),
+        design=one_of("--design", rule.design or usual["design"], DesignKind),
+        statistic=one_of("--statistic", rule.statistic or usual["statistic"], Statistic),
         alpha=usual["alpha"] if rule.alpha is None else rule.alpha,
         **options,
     )

@@ -23,7 +23,7 @@ from kaizen_analytics.cli.options import (
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
 from kaizen_analytics.cli.retro import parse_window
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.exports.columns import LAKE_TABLES, LakeTable
@@ -76,11 +76,8 @@ class _Target(Options):
 
     def write(self, made: Export, redactor: Redactor) -> None:
         """Write a table to its place, and say so."""
-        names = [one.value for one in Format]
-        form = None if self.form is None else self.form.lower()
-        if form is not None and form not in names:
-            raise ConfigError(f"--format is {self.form!r}; expected {', '.join(names)}.{did_you_mean(form, names)}")
-        place, written = deliver(made, self.to, None if form is None else Format(form), redactor.scanner)
+        form = None if self.form is None else one_of("--format", self.form.lower(), Format)
+        place, written = deliver(made, self.to, form, redactor.scanner)
         if place is None:
             sys.stdout.buffer.write(written)
             sys.stdout.buffer.flush()

@@ -22,9 +22,9 @@ from kaizen_analytics.agent_settings import (
     plan_removal,
     read_hook,
 )
-from kaizen_analytics.cli.options import JsonOption, command, parse_member
+from kaizen_analytics.cli.options import JsonOption, command
 from kaizen_analytics.cli.output import clean, print_json, print_table
-from kaizen_analytics.core.errors import ConfigError
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.hook import assignments_folder, main
 from kaizen_analytics.ingest.records import Agent
@@ -173,7 +173,7 @@ def _find(agents: list[str] | None, *, project: bool, every: bool = False) -> li
         if agents is None and every:
             return []
         raise ConfigError(f"{Path.cwd()} is not inside a git repository; --user takes the settings of this user.")
-    chosen = [parse_member(Agent, "--agent", name) for name in agents or ()]
+    chosen = [one_of("--agent", name, Agent) for name in agents or ()]
     files = [find_settings(name, os.environ, Path.home(), root) for name in Agent]
     if agents is not None:
         return [file for file in files if file.agent in chosen]

@@ -10,9 +10,9 @@ from typing import Annotated
 import polars as pl
 import typer
 
-from kaizen_analytics.cli.options import command, parse_member
+from kaizen_analytics.cli.options import command
 from kaizen_analytics.cli.output import print_page
-from kaizen_analytics.core.errors import ConfigError, RecordError
+from kaizen_analytics.core.errors import ConfigError, RecordError, one_of
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.experiments.foreign import judge_runs, parse_results
@@ -85,7 +85,7 @@ def _judge(
         arms=(control, treatment),
         task=task,
         unit=unit,
-        statistic=None if statistic is None else parse_member(Statistic, "--statistic", statistic),
+        statistic=None if statistic is None else one_of("--statistic", statistic, Statistic),
         guardrails=guardrail or (),
         alpha=alpha,
         randomised=randomised,

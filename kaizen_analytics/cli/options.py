@@ -14,7 +14,6 @@ import typer
 
 from kaizen_analytics.cli.groups import group
 from kaizen_analytics.cli.output import print_json
-from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.folders import normalise_folder
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.store import Store
@@ -183,18 +182,3 @@ def choose_scope(location: Location, workspace: str | None) -> tuple[str | None,
     """
     scope = location.workspace if workspace is None else Path(workspace)
     return (None, None) if scope is None else (normalise_folder(str(scope)), find_workspace(scope))
-
-
-def parse_member(kind: Any, option: str, text: str) -> Any:  # noqa: ANN401 - any enumeration
-    """Return the member of an enumeration that an option names.
-
-    Raises:
-        ConfigError: there is no such member.
-
-    >>> from kaizen_analytics.core.model import State
-    >>> parse_member(State, "--state", "Draft")
-    <State.DRAFT: 'Draft'>
-    """
-    if text not in list(kind):
-        raise ConfigError(f"{option} is {text!r}; expected one of {', '.join(kind)}.")
-    return kind(text)

@@ -18,7 +18,7 @@ from cronsim import CronSim
 
 from kaizen_analytics.cli.options import JsonOption, Options, ShareOption, StoreOption, command, fold_waiting, locate
 from kaizen_analytics.cli.output import Bar, print_json, print_lines, print_note, print_table
-from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError
+from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError, one_of
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
 from kaizen_analytics.reports.catalogue import Report, copy_notebooks, list_notebooks, load_report, parse_parameters
@@ -236,15 +236,14 @@ def _schedule(
     With --emit, print a unit that makes the platform call 'report due'.
     """
     found = load_schedules(schedules)
-    if emit and emit not in UNITS:
-        raise ConfigError(f"--emit is {emit!r}; expected one of {', '.join(UNITS)}.")
     if emit:
+        unit = UNITS[one_of("--emit", emit, UNITS)]
         due = due_command(Path(sys.executable), schedules.resolve(), out.resolve())
         first = []
         if ingest:
             location = locate(None, schedules.resolve().parent)
             first.append(ingest_command(Path(sys.executable), location.path.resolve(), location.workspace))
-        print(UNITS[emit]([*first, due]), end="")
+        print(unit([*first, due]), end="")
         return
     nexts = [next(CronSim(item.cron, datetime.now(ZoneInfo(item.timezone)))) for item in found]
     rows = [

@@ -24,7 +24,7 @@ from kaizen_analytics.cli.options import (
 from kaizen_analytics.cli.output import print_json, print_note, print_page, print_table
 from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.files import write_file
 from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import read_clock
@@ -158,10 +158,7 @@ def parse_window(days: int | None, week: str | None, now_ms: int, timezone: str 
 def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in (formats or "").split(",") if name.strip())
     for name in names:
-        if name not in _RENDERERS:
-            raise ConfigError(
-                f"The format is {name!r}; expected {', '.join(_RENDERERS)}.{did_you_mean(name, _RENDERERS)}"
-            )
+        one_of("--format", name, _RENDERERS)
     if out is None and len(names) > 1:
         raise ConfigError(f"--format {formats} makes {len(names)} files; name a folder for them with --out.")
     if out is not None and not names:

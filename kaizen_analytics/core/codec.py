@@ -91,7 +91,7 @@ def write(value: object) -> str:
     return json.dumps(store(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def read(kind: type[_T], text: str, what: str = "The record") -> _T:
+def read(kind: type[_T], text: str | bytes, what: str = "The record") -> _T:
     """Return `load` of JSON text.
 
     Raises:

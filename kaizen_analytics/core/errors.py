@@ -24,10 +24,12 @@ catches `KaizenError`.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_Word = TypeVar("_Word", bound=str)
 
 
 class KaizenError(Exception):
@@ -119,3 +121,19 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(what: str, text: str, known: Iterable[_Word]) -> _Word:
+    """Return the known word, or the member of an enumeration, that a user gave as text.
+
+    Raises:
+        ConfigError: there is none; `what` begins the message.
+
+    >>> one_of("--format", "mdd", ["md", "json"])
+    Traceback (most recent call last):
+    kaizen_analytics.core.errors.ConfigError: --format is 'mdd'; expected one of md, json. Did you mean 'md'?
+    """
+    words = list(known)
+    if text not in words:
+        raise ConfigError(f"{what} is {text!r}; expected one of {', '.join(words)}.{did_you_mean(text, words)}")
+    return words[words.index(text)]

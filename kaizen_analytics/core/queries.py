@@ -7,8 +7,7 @@ A query is a file and the columns that it promises. A mart reads relations that 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
@@ -51,19 +50,15 @@ class Query:
 
     path: str
     schema: Schema
-    reads: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    reads: Mapping[str, str] = field(default_factory=dict)
 
     def text(self) -> str:
-        """Return the query over the store's own tables: the staging files as common table expressions.
+        """Return the query over the store's own tables.
 
         Raises:
             QueryError: a file is missing.
         """
-        body = load_sql(self.path)
-        if not self.reads:
-            return body
-        staged = ",\n".join(f"{name} as (\n{load_sql(path)})" for name, path in self.reads.items())
-        return f"with {staged}\nselect * from (\n{body})"
+        return load_sql(self.path, self.reads)
 
     def run(self, reader: Reader, **parameters: object) -> pl.DataFrame:
         """Run the query and return its rows.
@@ -138,37 +133,13 @@ ROOT_OUTCOMES = Query(
 SESSION_METRICS = Query(
     path="marts/session_metrics.sql",
     schema=_METRICS_SCHEMA,
-    reads=MappingProxyType(
-        {
-            "staged_events": "staging/events.sql",
-            "root_outcomes": _OUTCOMES,
-            "session_roots": "staging/session_roots.sql",
-        }
-    ),
+    reads={
+        "staged_events": "staging/events.sql",
+        "root_outcomes": _OUTCOMES,
+        "session_roots": "staging/session_roots.sql",
+    },
 )
 """Every metric of every root session, its sub-agents included."""
-
-SESSION_METRICS_APART = replace(
-    SESSION_METRICS, reads=MappingProxyType({**SESSION_METRICS.reads, "session_roots": "staging/session_selves.sql"})
-)
-"""Every metric of every session, sub-agents apart."""
-
-CANDIDATES = Query(
-    path="staging/candidates.sql",
-    schema=columns(
-        text="session_id workspace branch start_commit branches prompt_fingerprint repo_binding_source user_name "
-        "organisation pull_request",
-        whole="started_at_ms dirty_start",
-    ),
-)
-"""What decides the arm and the cluster of every session."""
-
-VARIANT_VALUES = Query(
-    path="staging/variant_values.sql",
-    schema=columns(text="session_id variant_value"),
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql"}),
-)
-"""The values of a manual variant field; the parameter is `$json_path`."""
 
 
 _DEFAULT_BRANCHES = ("main", "master", "trunk", "develop", "HEAD")

@@ -155,8 +155,8 @@ def find_folder(name: str) -> Path:
     )
 
 
-def load_sql(path: str) -> str:
-    """Return the text of `sql/<path>`.
+def load_sql(path: str, reads: Mapping[str, str] | None = None) -> str:
+    """Return the query `sql/<path>`, with the query `sql/<file>` in the place of each relation that `reads` names.
 
     Raises:
         QueryError: there is no such file.
@@ -166,10 +166,14 @@ def load_sql(path: str) -> str:
     """
     file = find_folder("sql") / path
     try:
-        return file.read_text("utf-8")
+        body = file.read_text("utf-8")
     except FileNotFoundError:
         known = [str(other.relative_to(file.parent)) for other in sorted(file.parent.glob("*.sql"))]
         raise QueryError(f"There is no query {path!r} in sql/.{did_you_mean(file.name, known)}") from None
+    if not reads:
+        return body
+    staged = ",\n".join(f"{relation} as (\n{load_sql(part)})" for relation, part in reads.items())
+    return f"with {staged}\nselect * from (\n{body})"
 
 
 def cache_folder(environment: Mapping[str, str], home: Path) -> Path:

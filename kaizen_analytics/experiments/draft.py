@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.metrics import REGISTRY, parse_metric
 from kaizen_analytics.core.model import (
     Absolute,
@@ -167,10 +167,7 @@ def build_binding(kind: str, options: Mapping[str, str | None], variant_field: s
     if kind == "manual":
         _refuse_others(kind, given)
         return ManualTag(variant_field=variant_field)
-    if kind not in _BINDINGS:
-        hint = did_you_mean(kind, _BINDING_NAMES)
-        raise ConfigError(f"The binding is {kind!r}; expected one of {', '.join(_BINDING_NAMES)}.{hint}")
-    binding, noun = _BINDINGS[kind]
+    binding, noun = _BINDINGS[one_of("The binding", kind, _BINDING_NAMES)]
     names = (f"control_{noun}", f"treatment_{noun}")
     values = {name: value for name in names if (value := options.get(name))}
     missing = [name for name in names if name not in values]

@@ -21,7 +21,7 @@ from kaizen_analytics.core.errors import ConfigError, ExperimentError, did_you_m
 from kaizen_analytics.core.folders import in_folders
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.model import Branch, Classification, GitCommit, ManualTag, Metric, PromptFingerprint
-from kaizen_analytics.core.queries import CANDIDATES, VARIANT_VALUES
+from kaizen_analytics.core.queries import Query, columns
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind
 from kaizen_analytics.experiments.plan import Unit
@@ -75,6 +75,23 @@ _DATED = (GitCommit, PromptFingerprint)
 """Bindings whose treatment begins on a date."""
 _CONDITIONS = ("agent", "model", "workspace", "branch")
 
+_CANDIDATES = Query(
+    path="staging/candidates.sql",
+    schema=columns(
+        text="session_id workspace branch start_commit branches prompt_fingerprint repo_binding_source user_name "
+        "organisation pull_request",
+        whole="started_at_ms dirty_start",
+    ),
+)
+"""What decides the arm and the cluster of every session."""
+
+_VARIANT_VALUES = Query(
+    path="staging/variant_values.sql",
+    schema=columns(text="session_id variant_value"),
+    reads={"session_roots": "staging/session_roots.sql"},
+)
+"""The values of a manual variant field; the parameter is `$json_path`."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
@@ -106,7 +123,7 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
     >>> read_sample(store, experiment, plan).frame.height
     90
     """
-    known = CANDIDATES.run(store)
+    known = _CANDIDATES.run(store)
     metrics = session_metrics(store)
     if experiment.metric is Metric.FINDING_RATE:
         seen = read_exposures(store, experiment.id)
@@ -236,7 +253,7 @@ def read_scope(store: Store, workspaces: tuple[str, ...]) -> pl.DataFrame:
     >>> read_scope(store, ("/home/dev/shop-api",)).height > 100
     True
     """
-    people = CANDIDATES.run(store).select("session_id", "user_name", "organisation", "branch", "pull_request")
+    people = _CANDIDATES.run(store).select("session_id", "user_name", "organisation", "branch", "pull_request")
     scope = session_metrics(store).filter(in_folders(workspaces))
     return scope.join(people, on="session_id", how="left", maintain_order="left")
 
@@ -360,7 +377,7 @@ def read_values(store: Store, binding: Binding) -> dict[str, frozenset[str]]:
     """
     if not isinstance(binding, ManualTag) or not binding.variant_field:
         return {}
-    rows = VARIANT_VALUES.run(store, json_path=f"$.{json.dumps(binding.variant_field, ensure_ascii=False)}")
+    rows = _VARIANT_VALUES.run(store, json_path=f"$.{json.dumps(binding.variant_field, ensure_ascii=False)}")
     grouped = rows.group_by("session_id").agg("variant_value")
     return {session_id: frozenset(values) for session_id, values in grouped.iter_rows()}
 

@@ -122,9 +122,7 @@ def update_outcomes(
 
 def _select(store: Store, name: str, *reads: str, **parameters: object) -> list[dict[str, Any]]:
     """Return the rows of a query in `sql/outcomes`; it reads these relations instead of tables of the store."""
-    body = load_sql(f"outcomes/{name}.sql")
-    staged = ",\n".join(f"{relation} as (\n{load_sql(_STAGED[relation])})" for relation in reads)
-    return store.rows(f"with {staged}\nselect * from (\n{body})" if reads else body, parameters)
+    return store.rows(load_sql(f"outcomes/{name}.sql", {one: _STAGED[one] for one in reads}), parameters)
 
 
 def _read_work(store: Store, changed: Mapping[str, SessionOutcome], folders: Mapping[str, str]) -> list[SessionWork]:

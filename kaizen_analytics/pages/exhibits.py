@@ -17,7 +17,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from kaizen_analytics.core.errors import ConfigError, ExperimentError, StatisticsError
+from kaizen_analytics.core.errors import ConfigError, ExperimentError, StatisticsError, one_of
 from kaizen_analytics.core.words import clean, format_interval, format_number
 from kaizen_analytics.pages import blocks, charts, conclusion
 from kaizen_analytics.pages.blocks import Block
@@ -149,8 +149,7 @@ def draw_result(evaluation: Evaluation, sample: pl.DataFrame, show: str) -> alt.
     if alt.renderers.active == "default":  # which loads Vega from a server
         alt.renderers.register(_RENDERER, _carry_vega)
         alt.renderers.enable(_RENDERER)
-    if show not in _CHARTS:
-        raise ConfigError(f"The chart is {show!r}; expected one of {', '.join(_CHARTS)}.")
+    one_of("The chart", show, _CHARTS)
     frame = pl.DataFrame(_read_records(evaluation, sample, show))
     if frame.is_empty():
         raise ExperimentError(f"The experiment {evaluation.experiment.name!r} has nothing to draw as {show!r} yet.")

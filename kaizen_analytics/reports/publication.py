@@ -18,19 +18,21 @@ import json
 import os
 import platform
 import re
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping  # noqa: TC003 - the codec reads annotations
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kaizen_analytics.core.errors import ReportError
+from kaizen_analytics.core import codec
+from kaizen_analytics.core.errors import RecordError, ReportError
 from kaizen_analytics.core.files import open_folder, write_file
 from kaizen_analytics.core.settings import find_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
 _LATEST = "latest"
 FAILED = "_failed"
@@ -239,14 +241,9 @@ class RunRecord:
             ReportError: the text is not a run record.
         """
         try:
-            record = json.loads(text)
-            known = {item.name: record[item.name] for item in fields(cls) if item.name in record}
-            known["state"] = RunState(known["state"])
-            known["formats"] = tuple(known["formats"])
-            known["outputs"] = tuple(OutputFile(**output) for output in known["outputs"])
-            return cls(**known)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ReportError(f"{origin} is not a record of a run: {error!r}. Remove its folder if it is.") from error
+            return codec.read(cls, text)
+        except RecordError as error:
+            raise ReportError(f"{origin} is not a record of a run: {error} Remove its folder if it is.") from error
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

@@ -6,7 +6,6 @@ The files are read, never written.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -155,7 +154,7 @@ KINDS = ("skill", "mcp_server")
 _LOADS = Query(
     path="usage/loads.sql",
     schema=columns(text="session_id root_id item", whole="seq ts_ms chars"),
-    reads=MappingProxyType({"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"}),
+    reads={"session_roots": "staging/session_roots.sql", "tool_results": "staging/tool_results.sql"},
 )
 """Every text that a skill, or the tool of a server, put into a context."""
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -53,7 +52,7 @@ _CALLS = Query(
         whole="seq ts_ms result_seq chars lines",
         flag="failed made_commit",
     ),
-    reads=MappingProxyType({"tool_results": "staging/tool_results.sql"}),
+    reads={"tool_results": "staging/tool_results.sql"},
 )
 _PROMPTS = Query(path="retro/prompts.sql", schema=columns(text="session_id text", whole="seq ts_ms chars"))
 _ERRORS = Query(path="retro/errors.sql", schema=columns(text="session_id error", whole="seq ts_ms"))

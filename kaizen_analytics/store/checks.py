@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core.errors import QueryError
-from kaizen_analytics.core.queries import Query
 from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.store.assignments import count_waiting
 from kaizen_analytics.store.sessions import count_without_digest, find_changed
@@ -124,7 +123,7 @@ def _run_check(store: Store, name: str) -> _CheckResult:
     if set(header) != {"purpose", "severity", "remedy"}:
         raise QueryError(f"sql/{path} lacks a line of its header; expected purpose, severity and remedy.")
     reads = {relation: staging for relation, staging in _STAGING.items() if relation in text}
-    frame = store.read(Query(path=path, schema={}, reads=reads).text())
+    frame = store.read(load_sql(path, reads))
     return _CheckResult(
         name=name,
         purpose=header["purpose"],

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from kaizen_analytics.core.errors import ConfigError, did_you_mean
+from kaizen_analytics.core.errors import ConfigError, did_you_mean, one_of
 from kaizen_analytics.core.folders import folder_prefix
-from kaizen_analytics.core.queries import SESSION_METRICS, SESSION_METRICS_APART, Query, Schema, columns
+from kaizen_analytics.core.queries import SESSION_METRICS, Query, Schema, columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +33,7 @@ _EVENTS = Query(path="staging/events.sql", schema=_EVENT_SCHEMA)
 _EVENTS_OF_SESSIONS = Query(
     path="staging/events.sql",
     schema=_EVENT_SCHEMA,
-    reads=MappingProxyType({"events": "staging/events_of_sessions.sql"}),
+    reads={"events": "staging/events_of_sessions.sql"},
 )
 _SESSIONS = Query(
     path="staging/sessions.sql",
@@ -44,6 +43,10 @@ _SESSIONS = Query(
         whole="started_at_ms ended_at_ms dirty_start",
     ),
 )
+_METRICS_APART = replace(
+    SESSION_METRICS, reads={**SESSION_METRICS.reads, "session_roots": "staging/session_selves.sql"}
+)
+"""Every metric of every session, sub-agents apart."""
 
 
 def session_metrics(store: Store, *, rollup: bool = True) -> pl.DataFrame:
@@ -60,7 +63,7 @@ def session_metrics(store: Store, *, rollup: bool = True) -> pl.DataFrame:
     >>> session_metrics(store)["session_id"].is_unique().all()
     True
     """
-    query = SESSION_METRICS if rollup else SESSION_METRICS_APART
+    query = SESSION_METRICS if rollup else _METRICS_APART
     return store.recall(query.reads["session_roots"], lambda: query.run(store).sort("session_id"))
 
 
@@ -101,7 +104,7 @@ _LISTING = Query(
         "cache_creation_tokens cache_read_tokens tokens_out reasoning_tokens",
         number="cost_usd priced_share",
     ),
-    reads=MappingProxyType({"staged_events": "staging/events.sql"}),
+    reads={"staged_events": "staging/events.sql"},
 )
 """What each session is and what it used."""
 
@@ -214,7 +217,7 @@ _TOOLS = Query(
         whole="calls failures",
         number="seconds",
     ),
-    reads=MappingProxyType({"tool_results": "staging/tool_results.sql"}),
+    reads={"tool_results": "staging/tool_results.sql"},
 )
 _SEARCH = Query(
     path="sessions/session_search.sql",
@@ -307,8 +310,8 @@ def add_feedback(
         raise ConfigError("Nothing is said; give --score, --label or --note.")
     if score is not None and score not in _SCORES:
         raise ConfigError(f"The score is {score}; expected a whole number from 1 (bad) to 5 (good).")
-    if label is not None and label not in _LABELS:
-        raise ConfigError(f"The label is {label!r}; expected one of {', '.join(_LABELS)}.")
+    if label is not None:
+        one_of("The label", label, _LABELS)
     made = str(uuid.uuid4())
     with store.write():
         store.native(

@@ -11,6 +11,7 @@ from kaizen_analytics.core import queries, settings
 from kaizen_analytics.core.errors import ConfigError, QueryError
 from kaizen_analytics.core.queries import Query, _check_parameters, check_schema, find_parameters
 from kaizen_analytics.core.settings import load_sql
+from kaizen_analytics.experiments import sample
 from kaizen_analytics.outcomes import sessions as outcomes
 from kaizen_analytics.retro import guidance
 from kaizen_analytics.store import Store, frames
@@ -45,7 +46,7 @@ def test_columns_that_differ_from_the_declaration_are_all_named() -> None:
 
 QUERIES = {
     query.path: query
-    for module in (queries, usage, guidance, frames)
+    for module in (queries, usage, guidance, frames, sample)
     for _, query in inspect.getmembers(module, lambda member: isinstance(member, Query))
 }
 

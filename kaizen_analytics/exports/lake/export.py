@@ -13,7 +13,6 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -66,7 +65,7 @@ _PARTITION = ("bucket", "day")
 _CHECKS = Query(
     path="lake/session_checks.sql",
     schema={"session_id": pl.String(), "events": pl.Int64(), "row_checks": pl.UInt64()},
-    reads=MappingProxyType({"staged_events": "staging/events.sql"}),
+    reads={"staged_events": "staging/events.sql"},
 )
 _ARMS = {"a": "control", "control": "control", "b": "treatment", "treatment": "treatment"}
 

@@ -81,5 +81,5 @@ def test_files_that_git_tracks_are_named(path: Path, tmp_path: Path):
 
 
 def test_an_unknown_format_is_a_mistake_of_usage(path: Path):
-    with pytest.raises(ConfigError, match=r"--format is 'marckdown'; expected md, json, csv, parquet"):
+    with pytest.raises(ConfigError, match=r"--format is 'marckdown'; expected one of md, json, csv, parquet"):
         call("sessions", "--store", str(path), "--to", "-", "--format", "marckdown")
