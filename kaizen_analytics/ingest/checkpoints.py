@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kaizen_analytics.ingest.discover import Source
     from kaizen_analytics.store import Store
 
-PARSER_VERSION = 9
+PARSER_VERSION = 10
 """Raise it when a parser reads the same bytes differently: every file is then read again."""
 
 

@@ -195,8 +195,8 @@ class ClaudeCodeParser(LineParser):
     def _assistant(self, record: Json, uuid: str | None, ts_ms: int) -> None:
         message = _message(record)
         model, response = _shared(text_of(message, "model")), text_of(message, "id")
-        usage, blocks = object_of(message, "usage"), _blocks(message)
-        tokens, broken = _tokens_or_fault(usage)
+        blocks = _blocks(message)
+        usage, tokens, broken = _usage_or_fault(message)
         stop, skill = _shared(text_of(message, "stop_reason")), text_of(record, "attributionSkill")
         if flag_of(record, "isApiErrorMessage"):
             error = record.get("error")
@@ -213,7 +213,7 @@ class ClaudeCodeParser(LineParser):
         _complete(event, tokens, stop, blocks if "text" in kinds else [])
         if kinds:
             self._note_fallback(key, kinds)
-        if usage is not None and broken is None:
+        if usage is not None:
             if (speed := speed_of(usage)) is not None:
                 event.payload["speed"] = speed
             if usage.get("inference_geo") == "us":
@@ -498,14 +498,13 @@ def _left_out(usage: Json) -> list[tuple[int, str, Json]]:
     return found
 
 
-def _tokens_or_fault(usage: Json | None) -> tuple[Tokens | None, Malformed | None]:
-    """Return a response's tokens, or what is wrong with them, so that the calls beside them are not lost."""
-    if usage is None:
-        return None, None
+def _usage_or_fault(message: Json) -> tuple[Json | None, Tokens | None, Malformed | None]:
+    """Return a response's usage and tokens, or what is wrong with them, so that the calls beside them are not lost."""
     try:
-        return _usage_tokens(usage), None
+        usage = object_of(message, "usage")
+        return usage, None if usage is None else _usage_tokens(usage), None
     except Malformed as malformed:
-        return None, malformed
+        return None, None, malformed
 
 
 def _usage_tokens(usage: Json) -> Tokens:
@@ -517,11 +516,11 @@ def _usage_tokens(usage: Json) -> Tokens:
         thinking = min(thinking, output)
         output -= thinking
     split = object_of(usage, "cache_creation") or {}
-    five_minutes = count_of(split, "ephemeral_5m_input_tokens")
-    hour = count_of(split, "ephemeral_1h_input_tokens") or 0
+    lives = [count_of(split, f"ephemeral_{life}_input_tokens") for life in ("5m", "1h")]
+    hour = lives[1] or 0
     creation = count_of(usage, "cache_creation_input_tokens")
-    if creation is None and five_minutes is not None:
-        creation = min(five_minutes + hour, MAX_INTEGER)
+    if creation is None and lives != [None, None]:
+        creation = min((lives[0] or 0) + hour, MAX_INTEGER)
     given, read = count_of(usage, "input_tokens"), count_of(usage, "cache_read_input_tokens")
     served = object_of(usage, "server_tool_use")
     searches = 0 if served is None else count_of(served, "web_search_requests") or 0

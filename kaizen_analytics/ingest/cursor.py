@@ -14,7 +14,6 @@ import orjson
 
 from kaizen_analytics.core.folders import normalise_folder, slug_of
 from kaizen_analytics.ingest.records import (
-    LAST_MS,
     NOWHERE,
     Event,
     Json,
@@ -39,8 +38,10 @@ if TYPE_CHECKING:
 
 _QUERY = re.compile(r"<user_query>\s*(.*?)\s*</user_query>", re.DOTALL)
 _CLOCK = re.compile(
-    r"<timestamp>[^<]*?([A-Z][a-z]{2})[a-z]* (\d{1,2}), (\d{4}),? (?:at )?(\d{1,2}):(\d{2})(?::\d{2})?\s?([AP]M)?"
-    r"( \((?:UTC|GMT)(?:([+-]\d{1,2})(?::?(\d{2}))?)?\))?</timestamp>",
+    r"<timestamp>[^<]*?(?:(?P<month>[A-Z]{3})[a-z]*\.? (?P<day>\d{1,2})"
+    r"|(?P<day_first>\d{1,2})\.? (?P<then>[A-Z]{3})[a-z]*\.?),? (?P<year>\d{4}),? (?:at )?(?P<hour>\d{1,2}):"
+    r"(?P<minute>\d{2})(?::(?P<second>\d{2}))?\s?(?P<half>[AP]M)?(?P<zone> \((?:UTC|GMT)"
+    r"(?:(?P<away>[+\u2212-]\d{1,2})(?::?(?P<away_minutes>\d{2}))?)?\))?</timestamp>",
     re.IGNORECASE,
 )
 _MOMENT = re.compile(r"<timestamp>\s*(\d{4}-[^<]*?)\s*</timestamp>")
@@ -217,20 +218,26 @@ def _clock_of(text: str) -> tuple[int | None, bool]:
     if iso := _MOMENT.search(text):
         return moment_or_fault({"timestamp": iso[1]})[:2]
     found = _CLOCK.search(text)
-    if found is None or found.group(1).title() not in _MONTHS:
+    month = "" if found is None else (found["month"] or found["then"]).title()
+    if found is None or month not in _MONTHS:
         return None, False
-    month, day, year, hour, minute, half, zone, offset_h, offset_min = found.groups()
-    hours = int(hour) if half is None else int(hour) % 12 + (12 if half.upper() == "PM" else 0)
-    away = timedelta(
-        hours=int(offset_h or 0), minutes=int(offset_min or 0) * (-1 if (offset_h or "").startswith("-") else 1)
-    )
+    hour, half, away = int(found["hour"]), found["half"], (found["away"] or "0").replace("\N{MINUS SIGN}", "-")
+    if half is not None:
+        hour = hour % 12 + (12 if half.upper() == "PM" else 0)
+    minutes = int(found["away_minutes"] or 0) * (-1 if away.startswith("-") else 1)
     try:
         moment = datetime(
-            int(year), _MONTHS.index(month.title()) + 1, int(day), hours, int(minute), tzinfo=timezone(away)
+            int(found["year"]), _MONTHS.index(month) + 1, int(found["day"] or found["day_first"]),
+            hour, int(found["minute"]), int(found["second"] or 0),
+            tzinfo=timezone(timedelta(hours=int(away), minutes=minutes)),
         )  # fmt: skip
-        return round(moment.timestamp() * 1000), zone is not None
+        return round(moment.timestamp() * 1000), found["zone"] is not None
     except (ValueError, OverflowError):
         return None, False
+
+
+def _time_of(record: Json, name: str) -> int | None:
+    return moment_or_fault(record, name)[0]
 
 
 def _workspace(slug: str, paths: Iterable[str]) -> str | None:
@@ -337,8 +344,8 @@ class Composer(_CursorSession):
         kind, text = bubble.get("type"), bubble.get("text")
         if text is not None and type(text) is not str:
             raise Malformed(Reason.WRONG_TYPE, "text")
-        told = _iso_ms(bubble.get("createdAt"))
-        self._told_ms, self._exact = (self._told_ms, False) if told is None else (told, True)
+        told, has_zone, _ = moment_or_fault(bubble, "createdAt")
+        self._told_ms, self._exact = told or self._told_ms, has_zone
         if kind == _USER:
             if not self._is_subagent and (text or bubble.get("images")):
                 self._ask(text or "")
@@ -387,24 +394,6 @@ def _arguments(call: Json) -> Json:
             if type(value) is dict:
                 return value
     return {}
-
-
-def _time_of(record: Json, name: str) -> int | None:
-    """Return a time in milliseconds, None where it is none: builds have written other units."""
-    value = count_of(record, name)
-    return value if value is not None and value < LAST_MS else None
-
-
-def _iso_ms(value: object) -> int | None:
-    if type(value) is int and 0 < value < LAST_MS:
-        return value
-    if type(value) is not str:
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return round(moment.timestamp() * 1000) if moment.tzinfo and 1970 < moment.year < 9999 else None
 
 
 class Chat(_CursorSession):

@@ -39,7 +39,11 @@ _NOT_RECORDED = "(not recorded)"
 _UNIT = 10**9
 """Prices are multiplied as whole numbers of 1e-9 dollars per million tokens: exact, and much faster than Decimal."""
 
-_PROVIDERS = {"claude": "anthropic", "gpt": "openai", "codex": "openai", "o1": "openai", "o3": "openai", "o4": "openai"}
+_PROVIDERS = {
+    "claude": "anthropic",
+    "glm": "zai",
+    **dict.fromkeys(("gpt", "codex", "o1", "o3", "o4"), "openai"),
+}
 _BEDROCK = re.compile(r"(?:^|[./])(?:anthropic|amazon|meta|mistral|openai|qwen|deepseek|moonshotai?)\.")
 """How Amazon Bedrock spells a model, alone, with a region, or at the end of an ARN."""
 
@@ -50,6 +54,9 @@ _ROUTES = {
     "vertex_ai": "google",
 }
 """What gateways put before a model's name and a slash, and who sells it then."""
+
+_GATEWAY = re.compile(r"[^/]+/|databricks-")
+"""What stands before the name of a model where it changes no price."""
 
 _LONG_CONTEXT = "[1m]"
 """Claude Code's mark of a model that was asked for with a long context; prices go by a response's own size."""
@@ -184,7 +191,7 @@ class PriceList:
         if key in self._found:
             price = self._found[key]
         else:
-            price = self._found[key] = _look_up(model, day, speed) or _assumed(model, day, speed)
+            price = self._found[key] = _price_of(model, day, speed)
             if self._memory is not None:
                 _remember(self._memory, key, price)
         if price is None:
@@ -275,6 +282,13 @@ def last_use_of_models(store: Store) -> list[tuple[str, str | None, int, int]]:
         _NOT_RECORDED,
     )
     return [(str(model), speed, int(n or 0), int(at or 0)) for model, speed, n, at in rows if model != "<synthetic>"]
+
+
+def _price_of(model: str, day: int, speed: str | None) -> ModelPrice | None:
+    """Return what is listed or assumed for a name, or else for what is left of it without a gateway's."""
+    found = _look_up(model, day, speed) or _assumed(model, day, speed)
+    gateway = _GATEWAY.match(model)
+    return _price_of(model[gateway.end() :], day, speed) if found is None and gateway is not None else found
 
 
 def _assumed(model: str, day: int, speed: str | None) -> ModelPrice | None:
@@ -380,7 +394,7 @@ def _provider_of(model: str) -> str | None:
         return "google"
     if "/" in model:
         return "openrouter"
-    return next((name for prefix, name in _PROVIDERS.items() if model.startswith(prefix)), None)
+    return next((name for prefix, name in _PROVIDERS.items() if model.lower().startswith(prefix)), None)
 
 
 def _variants(model: ModelInfo, speed: str) -> list[PriceVariant]:

@@ -32,6 +32,9 @@ MAX_INTEGER = 2**53
 LAST_MS = CALENDAR_MS.stop
 """The beginning of the year 9999; what is told to be later is no time."""
 
+_LAST_S = 10**11
+"""No time in seconds is larger, and none of today is smaller in a smaller unit."""
+
 _LEAP_SECOND = re.compile(r"(.*\d:\d\d:)60(.*)")
 _SHORTEST_ID = 7
 _TEXT_CAP = 4096
@@ -188,11 +191,13 @@ class Parsed:
 def decode(line: bytes) -> tuple[list[Json], Reason | None]:
     """Return the JSON objects on one line, and why the rest of the line is unreadable, if it is.
 
-    Real files hold glued lines (two documents), lone surrogates (a text cut inside an emoji), a byte order mark from
-    an editor, and NUL bytes where a machine lost power while it wrote; what is whole on such a line is read.
+    Real files hold glued lines (two documents, the first often cut off), lone surrogates (a text cut inside an emoji),
+    a byte order mark from an editor, and NUL bytes where a machine lost power; what is whole on such a line is read.
 
     >>> decode(b'{"a": 1}'), decode(b"[1]")[1].value
     (([{'a': 1}], None), 'not_an_object')
+    >>> decode(b'{"a": "cut off{"b": 2}')
+    ([{'b': 2}], <Reason.NOT_JSON: 'not_json'>)
     """
     try:
         document = orjson.loads(line)
@@ -211,6 +216,9 @@ _SLOW = json.JSONDecoder(parse_constant=_refuse_constant)
 _PADDING = "\ufeff\0 \t\r\n\v\f"
 """What may stand around a document that is whole: a byte order mark, NUL bytes, white space."""
 
+_BEGIN = '{"'
+"""With what a record begins, and no text within one: there a quote has a backslash before it."""
+
 
 def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
     try:
@@ -218,6 +226,7 @@ def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
     except UnicodeDecodeError:
         return [], Reason.NOT_UTF8
     documents: list[Json] = []
+    broken: Reason | None = None
     at = 0
     while at < len(text):
         try:
@@ -225,14 +234,20 @@ def _decode_slowly(line: bytes) -> tuple[list[Json], Reason | None]:
             document = _without_surrogates(document)
         except RecursionError:
             return documents, Reason.TOO_DEEP
-        except ValueError:
-            return documents, Reason.GLUED_REST if documents else Reason.NOT_JSON
+        except ValueError as error:
+            broken = broken or (Reason.GLUED_REST if documents else Reason.NOT_JSON)
+            # Where a document was cut off, a parser stops at the next one's first quote or at a word that was begun.
+            stopped = getattr(error, "pos", at)
+            at = text.find(_BEGIN, max(at + 1, stopped - len(_BEGIN)))
+            if at < 0 or len(text[stopped:at].strip(_PADDING)) > len("fals"):
+                return documents, broken
+            continue
         if type(document) is not dict:
             return documents, Reason.NOT_AN_OBJECT
         documents.append(document)
         while at < len(text) and text[at] in _PADDING:
             at += 1
-    return documents, None
+    return documents, broken
 
 
 def _without_surrogates(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -331,7 +346,7 @@ def count_of(record: Mapping[str, Any], name: str) -> int | None:
 
 
 def time_of(record: Mapping[str, Any], name: str = "timestamp") -> int | None:
-    """Return an ISO-8601 field as milliseconds since the epoch, or None where it is absent or null.
+    """Return a time as milliseconds since the epoch, or None where it is absent or null.
 
     >>> time_of({"timestamp": "1970-01-01T00:00:01Z"}), time_of({})
     (1000, None)
@@ -343,10 +358,11 @@ def time_of(record: Mapping[str, Any], name: str = "timestamp") -> int | None:
 
 
 def moment_or_fault(record: Mapping[str, Any], name: str = "timestamp") -> tuple[int | None, bool, Malformed | None]:
-    """Return an ISO-8601 field as milliseconds since the epoch, whether it says its zone, and what is wrong with it.
+    """Return a time as milliseconds since the epoch, whether it says its zone, and what is wrong with it.
 
-    A time without a zone is taken for UTC, a leap second for the second after it. A fault is returned, so that the rest
-    of the record is not lost.
+    It is written by ISO 8601, or as a number since the epoch, in seconds or a smaller unit. A time without a zone is
+    taken for UTC, a leap second for the second after it. A fault is returned, so that the rest of the record is not
+    lost.
 
     >>> moment_or_fault({"timestamp": "1970-01-01T00:00:01Z"}), moment_or_fault({"timestamp": "1970-01-01T00:00:01"})
     ((1000, True, None), (1000, False, None))
@@ -356,13 +372,13 @@ def moment_or_fault(record: Mapping[str, Any], name: str = "timestamp") -> tuple
     value = record.get(name)
     if value is None:
         return None, False, None
-    if type(value) is not str:
+    if type(value) not in (str, int, float):
         return None, False, Malformed(Reason.WRONG_TYPE, name)
     try:
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value) if type(value) is str else _moment_of(value)
         except ValueError:
-            moment = _odd_moment(value)
+            moment = _odd_moment(str(value))
         has_zone = moment.tzinfo is not None
         at_ms = round((moment if has_zone else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     except (ValueError, OverflowError):
@@ -373,11 +389,21 @@ def moment_or_fault(record: Mapping[str, Any], name: str = "timestamp") -> tuple
 
 
 def _odd_moment(value: str) -> datetime:
-    """Return a time that is written with small letters or white space around it, or falls on a leap second."""
+    """Return a time that is written oddly: as digits, in small letters, with `UTC` behind it, or on a leap second."""
     value = value.strip()
+    if value.isdecimal():
+        return _moment_of(int(value))
+    if value.upper().endswith((" UTC", " GMT")):
+        value = f"{value[:-4]}Z"
     leap = _LEAP_SECOND.fullmatch(value)
     moment = datetime.fromisoformat((f"{leap[1]}59{leap[2]}" if leap else value).upper())
     return moment + timedelta(seconds=leap is not None)
+
+
+def _moment_of(number: float) -> datetime:
+    """Return the time that a number since the epoch stands for: it has as many digits as its unit needs today."""
+    unit = next(unit for unit in (1, 10**3, 10**6, 10**9) if number < unit * _LAST_S or unit == 10**9)
+    return datetime.fromtimestamp(number / unit, tz=UTC)
 
 
 _STANDARD_SPEEDS = frozenset({None, "default", "auto", "standard"})

@@ -392,13 +392,22 @@ def test_iterations_without_another_model_are_in_the_totals():
     assert len(responses(answer("a", 1, "m1", tokens=usage() | {"iterations": inner}))) == 1
 
 
-@pytest.mark.parametrize("given", [{"input_tokens": -1}, {"input_tokens": 2**70}, {"output_tokens": "5"}])
-def test_calls_beside_a_usage_that_cannot_be_read_are_kept_and_the_line_is_counted(given):
-    parsed = feed(ClaudeCodeParser("s1"), lines(answer("a1", 1, "m1", call("toolu_1"), tokens=usage() | given))).parsed
+@pytest.mark.parametrize(
+    "told", [usage() | {"input_tokens": -1}, usage() | {"input_tokens": 2**70}, {"output_tokens": "5"}, ["5"], "5"]
+)
+def test_calls_beside_a_usage_that_cannot_be_read_are_kept_and_the_line_is_counted(told):
+    parsed = feed(ClaudeCodeParser("s1"), lines(answer("a1", 1, "m1", call("toolu_1"), tokens=told))).parsed
 
     assert [event.kind for event in parsed.events] == [Kind.MESSAGE, Kind.TOOL_CALL]
     assert parsed.events[0].tokens is None
     assert len(parsed.rejects) == 1
+
+
+def test_cache_writes_that_are_told_by_life_alone_are_counted():
+    told = {"input_tokens": 1, "output_tokens": 2, "cache_creation": {"ephemeral_1h_input_tokens": 30}}
+    [found] = events(answer("a1", 1, "m1", tokens=told))
+
+    assert (found.tokens.cache_creation, found.tokens.cache_write_1h) == (30, 30)
 
 
 def test_whole_numbers_that_a_gateway_writes_as_floats_are_read():

@@ -183,6 +183,13 @@ def test_a_price_file_may_price_a_speed(own_prices):
         ),
         ("publishers/anthropic/models/claude-opus-4-1@20250805", "claude-opus-4-1-20250805"),
         ("claude-opus-4-8-fast[1m]", "claude-opus-4-8-fast"),
+        ("litellm/anthropic/claude-sonnet-4-5", "claude-sonnet-4-5"),
+        ("litellm/claude-opus-4-8-fast", "claude-opus-4-8-fast"),
+        ("copilot/gpt-5", "gpt-5"),
+        ("azure_ai/claude-opus-4-5", "claude-opus-4-5"),
+        ("databricks-claude-opus-4-5", "claude-opus-4-5"),
+        ("databricks/databricks-gpt-5", "gpt-5"),
+        ("zai/glm-4.6", "GLM-4.6"),
     ],
 )
 def test_a_model_sold_by_a_cloud_has_its_price_there(model, plain):
@@ -259,3 +266,13 @@ def test_every_assumed_model_has_a_price_on_its_first_day():
         for entry in entries:
             at_ms = int(datetime.combine(entry["since"], time(), tzinfo=UTC).timestamp() * 1000)
             assert PriceList().find(name, at_ms) is not None, (name, entry)
+
+
+@pytest.mark.parametrize(("name", "dollars"), [("glm-4.6", 0.6), ("GLM-4.7", 0.6), ("litellm/glm-4.6", 0.6)])
+def test_a_model_of_z_ai_has_the_price_in_dollars(name, dollars):
+    assert PriceList().cost_e6(name, START_MS, Tokens(1_000_000, None, None, None, None)) == dollars * 1_000_000
+
+
+@pytest.mark.parametrize("name", ["litellm/no-such-model", "copilot/claude-opus-4-8-haiku", "a/b/", "databricks-"])
+def test_a_gateway_gives_no_price_to_a_model_without_one(name):
+    assert PriceList().find(name, START_MS) is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -213,9 +215,7 @@ def test_a_time_that_is_none_is_rejected(moment):
     assert [reject.reason for reject in parsed.rejects] == [Reason.BAD_TIME]
 
 
-@pytest.mark.parametrize(
-    "moment", ["yesterday", "1969-12-31T23:59:59Z", "+010000-01-01T00:00:00.000Z", 1_767_225_605, ""]
-)
+@pytest.mark.parametrize("moment", ["yesterday", "1969-12-31T23:59:59Z", "+010000-01-01T00:00:00.000Z", -5, 1e300, ""])
 def test_a_record_whose_time_is_none_is_kept_at_the_time_of_the_one_before(moment):
     claude = lines(prompt("a", 1), answer("b", 2, "m1") | {"timestamp": moment})
     rollout = lines(meta("c1", 1), token_count(2, counts(9, 0, 1, 0), counts(9, 0, 1, 0)) | {"timestamp": moment})
@@ -235,6 +235,10 @@ def test_a_record_whose_time_is_none_is_kept_at_the_time_of_the_one_before(momen
         ("2026-01-01T00:00:00.123456789Z", START_MS + 123),
         ("2026-01-01 00:00:00z", START_MS),
         (" 2026-01-01T00:00:00Z\n", START_MS),
+        ("2026-01-01T00:00:00 UTC", START_MS),
+        *((START_MS * factor // 1000, START_MS) for factor in (1, 1000, 10**6, 10**9)),
+        (START_MS / 1000 + 0.25, START_MS + 250),
+        (str(START_MS), START_MS),
     ],
 )
 def test_a_time_is_read_in_every_spelling(moment, at_ms):
@@ -268,3 +272,23 @@ def test_a_byte_order_mark_and_nul_bytes_around_a_document_lose_nothing(content)
 
     assert documents in ([{"type": "summary"}], [{"type": "summary"}] * 2)
     assert broken is None
+
+
+QUOTED = line(prompt("b", 2, 'look: {"type": "user"}, [{"a"')).strip()
+
+
+@pytest.mark.parametrize("rest", [WHOLE, QUOTED, b"\0" * 300 + WHOLE + QUOTED])
+def test_what_is_whole_behind_a_record_that_was_cut_off_is_read(rest):
+    """Two writers, or a crash, leave such lines. Only what follows a colon at once is taken for the value."""
+    whole, _ = decode(rest)
+    for end in range(1, len(QUOTED)):
+        cut = QUOTED[:end]
+        documents, broken = decode(cut + rest)
+
+        assert documents == ([] if re.search(rb'[^\\]": ?$', cut) and rest[0] else whole)
+        assert broken is Reason.NOT_JSON
+
+
+def test_a_part_of_a_record_that_was_cut_off_is_no_record():
+    for end in range(1, len(QUOTED)):
+        assert decode(QUOTED[:end]) == ([], Reason.NOT_JSON)
