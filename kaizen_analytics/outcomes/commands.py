@@ -26,11 +26,14 @@ _SUFFIX = re.compile(r"(?<=\w)(?:@[\w.^~-]+|\.(?:exe|cmd|bat|js))$")
 _BOTH_TO_FILE = re.compile(r"(?<!&)&>>?")
 _PATH = re.compile(r"(?<=[\w.])\\(?=\w)")
 _SEPARATORS = ("&&", "||", ";", "\n", "&", "|", "|&")
+_GROUPS = ("(", ")", "{", "}")
 _SHELLS = ("bash", "sh", "zsh", "dash", "powershell", "pwsh", "cmd")
 _SCRIPT_OPTION = re.compile(r"-\w*c|-command|/c", re.IGNORECASE)
 _KEYWORDS = ("!", "if", "then", "elif", "else", "while", "until", "do")
 _UNKNOWN_AFTER = ("||", *_KEYWORDS)
 """Behind these, the exit status of a check does not become that of the command."""
+_EXIT = re.compile(r"false|(?:exit|return)(?: [1-9]\d*| \$\?)?")
+"""What makes the whole command fail behind `||`."""
 _FILTERS = ("head", "grep", "rg", "awk", "sed", "cut", "wc", "sort", "uniq", "jq", "Select-String")
 _NESTED = 3
 _OPENINGS = (("gh", "pr", "create"), ("glab", "mr", "create"))
@@ -205,6 +208,7 @@ def _split(command: str, depth: int) -> Iterator[_SimpleCommand]:
         if words:
             groups.append((before, words, word))
         before, words = (word if words or word != "\n" else before), []
+    groups = _without_exits(groups, is_subshell="(" in command)
     for place, (before, words, after) in enumerate(groups):
         piped: list[str] = []
         end = after
@@ -223,6 +227,19 @@ def _split(command: str, depth: int) -> Iterator[_SimpleCommand]:
             yield part._replace(before=before if first else part.before, after=end if last else part.after)
 
 
+def _without_exits(
+    groups: Sequence[tuple[str, list[str], str]], *, is_subshell: bool
+) -> list[tuple[str, list[str], str]]:
+    """Write `a || exit 1; b` as `a && b`: where `a` fails, so does the whole, or else its subshell."""
+    kept: list[tuple[str, list[str], str]] = []
+    for before, words, after in groups:
+        if kept and before == "||" and _EXIT.fullmatch(" ".join(words)):
+            kept[-1] = (*kept[-1][:2], after if is_subshell or words[0] == "false" else "&&")
+        else:
+            kept.append((before, words, after))
+    return kept
+
+
 def _tokens(command: str) -> list[str]:
     lexer = shlex.shlex(_PATH.sub("/", _BOTH_TO_FILE.sub(">", command)), posix=True, punctuation_chars="&|;\n()")
     lexer.whitespace = " \t\r"
@@ -234,7 +251,7 @@ def _tokens(command: str) -> list[str]:
             tokens += [token] if token.strip("&|;\n()") else re.findall(r"&&|\|\||\|&|[;\n&|()]", token)
     except ValueError:  # an open quotation mark: the transcript keeps the beginning of a long command only
         pass
-    return _without_redirections(_without_groups(_with_lost_status(tokens)))
+    return _without_redirections(_without_groups(_with_plain_exits(_with_lost_status(tokens))))
 
 
 def _with_lost_status(tokens: Sequence[str]) -> list[str]:
@@ -249,13 +266,33 @@ def _with_lost_status(tokens: Sequence[str]) -> list[str]:
     return kept
 
 
+def _with_plain_exits(tokens: Sequence[str]) -> list[str]:
+    """Write `a || { echo no; exit 1; }` as `a || exit 1`, and `a || (echo no; exit 1)` as `a || false`."""
+    kept: list[str] = []
+    end = 0
+    for place, word in enumerate(tokens):
+        if place < end:
+            continue
+        if kept[-1:] == ["||"] and word in ("{", "("):
+            end = next((at for at, one in enumerate(tokens[place + 1 :], place + 1) if one in _GROUPS), place)
+            parts = " ".join("\0" if one in (";", "\n", "&&") else one for one in tokens[place + 1 : end])
+            last = parts.rstrip(" \0").rpartition("\0 ")[2]
+            if tokens[end] in ("}", ")") and _EXIT.fullmatch(last):
+                kept.append("false" if word == "(" else "exit")
+                end += 1
+                continue
+            end = place
+        kept.append(word)
+    return kept
+
+
 def _without_groups(tokens: Sequence[str]) -> list[str]:
     """Write `(a; b) | c` and `{ a; b; } | c` as `a; b | c`: what follows a group follows its last command."""
     kept: list[str] = []
     closes = False
     for token in reversed(tokens):
         follows = bool(kept) and kept[-1] in _SEPARATORS
-        if token not in ("(", ")", "{", "}"):
+        if token not in _GROUPS:
             if not (follows and token in (";", "\n") and closes):
                 kept.append(token)
         elif not (token in (")", "}") and follows):
