@@ -16,7 +16,7 @@ from pathlib import Path
 from sample_store import write_store
 
 from kaizen_analytics.reports.catalogue import load_report
-from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, run_batch
+from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 NOW = "2026-10-05T08:00:00Z"
@@ -41,26 +41,21 @@ def make_reports(
     formats: tuple[str, ...] = ("md",),
     names: tuple[str, ...] = tuple(REPORTS),
 ) -> dict[str, RunResult]:
-    """Make the reports of the golden files, each in a process of its own, and return their runs by name.
+    """Make the reports of the golden files and return their runs by name.
 
     Raises:
         RuntimeError: a report was not made.
     """
-    requests = [
-        RunRequest(report=load_report(report), parameters={**given, "store": str(store)}, out=out, formats=formats)
-        for report, given in (REPORTS[name] for name in names)
-    ]
     made: dict[str, RunResult] = {}
-    for number, result in run_batch(requests, jobs=2, runner=Runner(clock=stand_still)):
-        if not isinstance(result, RunResult) or result.exit_code:
-            raise RuntimeError(f"{names[number]}: {result}")
-        made[names[number]] = result
+    for name in names:
+        report, given = REPORTS[name]
+        parameters = {**given, "store": str(store)}
+        made[name] = Runner(clock=lambda: NOW_MS).run(
+            RunRequest(report=load_report(report), parameters=parameters, out=out, formats=formats)
+        )
+        if made[name].exit_code:
+            raise RuntimeError(f"{name}: {made[name]}")
     return made
-
-
-def stand_still() -> int:
-    """Return the time at which the reports are made, in milliseconds since the Unix epoch."""
-    return NOW_MS
 
 
 def normalise(markdown: str) -> str:

@@ -76,7 +76,8 @@ def run_page(page: str, folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["README.md", *(pytest.param(page, marks=pytest.mark.long) for page in PAGES[1:])])
+@pytest.mark.long
+@pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run_as_shown(page: str, folder: Path, need_tool) -> None:
     need_tool("bash")
     problems = run_page((ROOT / page).read_text(encoding="utf-8"), folder)

@@ -96,6 +96,20 @@ def test_a_secret_in_a_traceback_is_kept_nowhere(write_notebook, out: Path) -> N
     assert [text for text in kept if secret in text] == []
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("1 / 0", "Code cell 3 of 4 failed: ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(0)", "Code cell 3 of 4 left the notebook with sys.exit(0)."),
+    ],
+)
+def test_a_cell_that_ends_the_run(write_notebook, out: Path, cell: str, said: str) -> None:
+    result = run(write_notebook(f"{announce(out)}; {cell}", "print('never')"), out)
+    assert result.exit_code == 1
+    assert said in str(assert_failed(out, RunState.FAILED, notebook=True)["error"])
+    wait_until_gone(int((out / "started").read_text()))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped(write_notebook, start_report, out: Path, number: signal.Signals) -> None:
     process = start_report(write_notebook(announce(out), "import time; time.sleep(600)"), out)
@@ -147,12 +161,11 @@ def test_a_wrong_parameter_starts_nothing(write_notebook, tmp_path: Path, given,
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_folder_that_is_a_file(write_notebook, start_report, tmp_path: Path) -> None:
+def test_a_folder_that_is_a_file(write_notebook, program, tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file")
-    process = start_report(write_notebook("1 + 1"), tmp_path / "reports")
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 74
-    assert "choose a folder (--out)" in error
+    answer = program("report", "run", write_notebook("1 + 1"), "--out", tmp_path / "reports")
+    assert answer.code == 74
+    assert "choose a folder (--out)" in answer.err
 
 
 @pytest.fixture
@@ -178,16 +191,15 @@ def fill(folder: Path) -> Path:
 
 @pytest.mark.system
 @pytest.mark.parametrize("cell", ["print('x' * 500_000)", "print('small')"], ids=["by the report", "from the start"])
-def test_a_full_disk(write_notebook, start_report, small_disk: Path, cell: str) -> None:
+def test_a_full_disk(write_notebook, program, small_disk: Path, cell: str) -> None:
     good = run(write_notebook("print('good')"), small_disk)
     before = (good.folder / "report.html").read_bytes()
     filler = fill(small_disk) if "small" in cell else None
 
-    process = start_report(write_notebook(cell), small_disk)
-    _, error = process.communicate(timeout=60)
+    answer = program("report", "run", write_notebook(cell), "--out", small_disk)
 
-    assert process.returncode == 74
-    assert "free some space and run again" in error
+    assert answer.code == 74
+    assert "free some space and run again" in answer.err
     assert (small_disk / "sample" / "latest" / "report.html").read_bytes() == before
     if filler is not None:
         filler.unlink()
@@ -208,6 +220,7 @@ def test_an_interrupted_notebook_is_not_taken_for_the_latest(write_notebook, out
     assert (out / "sample" / "latest").resolve() == good.folder
 
 
+@pytest.mark.usefixtures("without_kernel")
 def test_the_same_inputs_are_not_run_twice(write_notebook, out: Path) -> None:
     notebook = write_notebook("print(name)")
     first = run(notebook, out, name="007")

@@ -173,10 +173,10 @@ class FirstDies(random.Random):
 
 
 @pytest.mark.slow
-def test_two_schedulers_at_once_make_each_slot_once(load, tmp_path: Path) -> None:
+def test_two_schedulers_at_once_make_a_slot_once(load, tmp_path: Path) -> None:
     # each run takes a moment, so that the other one meets its lock or its result
-    load(SCHEDULES, "import time; time.sleep(0.5)\nprint(name)")
-    command = [sys.executable, "-m", "kaizen_analytics", "report", "due", "--jobs", "2", "--json"]
+    load(SCHEDULES.partition("[new-york]")[0], "import time; time.sleep(0.5)\nprint(name)")
+    command = [sys.executable, "-m", "kaizen_analytics", "report", "due", "--json"]
     options = ["--schedules", str(tmp_path / "reports.toml"), "--out", str(tmp_path / "reports")]
     called = [
         subprocess.Popen(
@@ -189,11 +189,10 @@ def test_two_schedulers_at_once_make_each_slot_once(load, tmp_path: Path) -> Non
     assert [process.returncode for process in called] == [0, 0]
     records = [record for _, record in find_records(tmp_path / "reports")]
     made = Counter((record.trigger, record.logical_at_ms) for record in records)
-    assert len(made) == 2
-    assert set(made.values()) == {1}
+    assert list(made.values()) == [1]
     assert {record.state for record in records} == {RunState.SUCCESS}
     states = Counter(slot["state"].split(":")[0] for answer in answers for slot in answer)
-    assert states["made"] == 2
+    assert states["made"] == 1
     assert set(states) <= {"made", "already made", "another run is at it"}
 
 

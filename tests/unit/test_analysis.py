@@ -14,7 +14,6 @@ from kaizen_analytics import (
     Store,
     open_analysis,
     render_text,
-    sample_store,
     save_experiment,
 )
 from kaizen_analytics.analysis import Analysis
@@ -38,8 +37,8 @@ def write(store: Store, *names: str, used: list[int] | None = None) -> None:
 
 
 @pytest.fixture(scope="module")
-def sample() -> Analysis:
-    return open_analysis(sample_store())
+def sample(sample_store: Path) -> Analysis:
+    return open_analysis(sample_store)
 
 
 @pytest.fixture

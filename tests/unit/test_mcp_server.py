@@ -233,6 +233,6 @@ def test_a_client_starts_the_command_and_is_answered(store: Path):
     async def run() -> Any:
         async with client.Client(stdio.stdio_client(command)) as session:
             assert [tool.name for tool in (await session.list_tools()).tools] == [*CALLS]
-            return await session.call_tool("evaluate", CALLS["evaluate"])
+            return await session.call_tool("usage", CALLS["usage"])
 
-    assert document(anyio.run(run))["experiment_id"] == "small-model"
+    assert document(anyio.run(run))["total"]["responses"] > 0

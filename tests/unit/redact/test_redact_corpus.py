@@ -12,14 +12,17 @@ SEED = 20_260
 ENCODINGS = DEVELOPMENT | HELD_OUT
 
 
+@pytest.mark.parametrize("every", [3, pytest.param(1, marks=pytest.mark.long)], ids=["a third", "all"])
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_nearly_every_planted_value_is_gone_and_all_else_stays(redactor, encoding):
-    planted, plain = (make(SEED, {encoding: ENCODINGS[encoding]}) for make in (positives, negatives))
+def test_nearly_every_planted_value_is_gone_and_all_else_stays(redactor, encoding, every):
+    """`make test` takes another third of the kinds in each encoding: it sees every kind and every encoding."""
+    first = list(ENCODINGS).index(encoding) % every
+    planted, plain = (make(SEED, {encoding: ENCODINGS[encoding]})[first::every] for make in (positives, negatives))
     raw = redactor.redact_units([sample.text.encode() for sample in (*planted, *plain)])
     texts = [text.decode() for text in raw]
     found = zip(planted, texts, strict=False)
     missed = [(sample.kind, sample.text) for sample, text in found if leaks(sample, text)]
-    assert len(missed) <= 0.01 * len(planted), missed
+    assert len(missed) <= (0.01 if every == 1 else 0.02) * len(planted), missed  # chance in a third
     assert [text for sample, text in zip(plain, texts[len(planted) :], strict=True) if text != sample.text] == []
     assert redactor.redact_units(raw) == raw
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +22,8 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def crew() -> Iterator[Crew]:
     """Return eight processes that open stores when they are told to."""
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
     made = Crew()
     yield made
     made.close()

@@ -169,7 +169,8 @@ def release(process: subprocess.Popen[str]) -> None:
 
 
 _WORKER = """
-import sys
+import json, os, sys
+import duckdb
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.core.model import Classification
 from kaizen_analytics.store import Store, tag_session
@@ -184,38 +185,39 @@ def tag(path, mode, experiment, variant, first, count):
 def make(path):
     with Store.open(path, create=True) as store:
         return store.native("select count(*) from ka_migrations")[0][0]
-print("ready", flush=True)
 for line in sys.stdin:
-    name, *arguments = line.rstrip().split("|")
-    print({"tag": tag, "make": make}[name](*arguments), flush=True)
+    answers = []
+    for told in json.loads(line):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            name, *arguments = told.split("|")
+            os.write(writer, {"tag": tag, "make": make}[name](*arguments).encode())
+            os._exit(0)
+        os.close(writer)
+        answers.append(os.fdopen(reader))
+    print(json.dumps([answer.read() for answer in answers]), flush=True)
+    while answers:
+        answers.pop().close()
+        os.wait()
 """
 
 
 class Crew:
-    """Eight processes that work at the same time; each answers one line for every line it is told."""
+    """Eight processes that work at the same time, forked from one that has the libraries loaded and no store open."""
 
     def __init__(self) -> None:
-        command = [sys.executable, "-c", _WORKER]
-        pipe = subprocess.PIPE
-        self.processes = [
-            subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT) for _ in range(8)
-        ]
-        assert self._answers() == ["ready"] * 8
+        command, pipe = [sys.executable, "-c", _WORKER], subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=ENVIRONMENT)
 
     def close(self) -> None:
-        """Let the processes end."""
-        for process in self.processes:
-            process.communicate()
+        """Let the process end."""
+        self.process.communicate()
 
     def tell(self, *lines: str) -> list[str]:
-        """Send each process its line (`tag|…` or `make|…`; one line may do for several) and return the answers."""
-        for place, process in enumerate(self.processes):
-            process.stdin.write(lines[place % len(lines)] + "\n")
-            process.stdin.flush()
-        return self._answers()
-
-    def _answers(self) -> list[str]:
-        return [process.stdout.readline().rstrip() for process in self.processes]
+        """Give each process its line (`tag|…` or `make|…`; one line may do for several) and return the answers."""
+        self.process.stdin.write(json.dumps([lines[place % len(lines)] for place in range(8)]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
 
 
 def make_experiment(**changes: Any) -> Experiment:
