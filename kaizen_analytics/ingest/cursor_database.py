@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 _MAGIC = b"SQLite format 3\0"
 _LOGS = ("-wal", "-journal")
-_CAP = str(LINE_CAP_BYTES)
 _TEXT_OR_COMMENT = re.compile(rb'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TEXT_OR_COMMA = re.compile(rb'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])')
 """People may write comments and a last comma into a list of folders."""
@@ -126,7 +125,25 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: str) ->
 
 def _texts(connection: duckdb.DuckDBPyConnection, sql: str, *parameters: str) -> list[str]:
     """Return a column that was asked for as hexadecimal digits, so that a byte that is no text spoils nothing else."""
-    return [bytes.fromhex(cell).decode(errors="replace") for (cell,) in _query(connection, sql, *parameters) if cell]
+    return [_text(cell) for (cell,) in _query(connection, sql, *parameters) if cell]
+
+
+def _text(cell: str) -> str:
+    return bytes.fromhex(cell).decode(errors="replace")
+
+
+def _cells(
+    connection: duckdb.DuckDBPyConnection, long: list[str], table: str, *parameters: str
+) -> list[tuple[str, ...]]:
+    """Return keys and values as hexadecimal digits; cells that are too long to be read are named in `long`."""
+    shown = f"select hex(key), iif(length(value) > {LINE_CAP_BYTES}, null, hex(value))"
+    cells = _query(connection, f"{shown} from {table}", *parameters)
+    long += [_text(key) for key, value in cells if value is None]
+    return [cell for cell in cells if cell[1]]
+
+
+def _values(connection: duckdb.DuckDBPyConnection, long: list[str], where: str, *parameters: str) -> list[str]:
+    return [_text(value) for _, value in _cells(connection, long, where, *parameters)]
 
 
 def _read_state(
@@ -134,10 +151,11 @@ def _read_state(
 ) -> tuple[list[Work], list[Reject]]:
     works: list[Work] = []
     rejects: list[Reject] = []
-    folders = _folders(connection, source.path)
+    long: list[str] = []
+    folders = _folders(connection, source.path, long)
     own = _folder_of(source.path.parent)
     position = 0
-    for position, (text, bubbles) in enumerate(_conversations(connection), start=1):
+    for position, (text, bubbles) in enumerate(_conversations(connection, long), start=1):
         name = _name(text)
         path = f"{source.path}#{name}"
         if only not in (None, path):
@@ -154,21 +172,7 @@ def _read_state(
         replaces = row is not None and row.parser != PARSER_VERSION
         size = len(text)
         works.append(Work(path, Agent.CURSOR, size, 0, row, composer, size, content.hexdigest(), replaces=replaces))
-    long = () if only is not None else _find_long_cells(connection)
     return works, [*rejects, *_reject_long(long, position)]
-
-
-def _find_long_cells(connection: duckdb.DuckDBPyConnection) -> list[str]:
-    """Return the keys of conversations, their parts and their lists that are too long to be read."""
-    tables, long = _tables(connection), f"length(value) > {_CAP}"
-    keys = "(key >= 'bubbleId:' and key < 'bubbleId;' or key >= 'composerData:' and key < 'composerData;')"
-    found = []
-    if "cursorDiskKV" in tables:
-        found += _texts(connection, f"select hex(key) from cursorDiskKV where {keys} and {long} order by key")
-    if "ItemTable" in tables:
-        lists = "('composer.composerData', 'composer.composerHeaders')"
-        found += _texts(connection, f"select hex(key) from ItemTable where key in {lists} and {long} order by key")
-    return found
 
 
 def _reject_long(keys: Iterable[str], last: int) -> list[Reject]:
@@ -180,8 +184,9 @@ def _read_chat(
 ) -> tuple[list[Work], list[Reject]]:
     if not {"meta", "blobs"} <= _tables(connection):
         return [], [Reject(1, 0, Reason.WRONG_TYPE, "meta, blobs")]
-    nodes = _query(connection, f"select hex(id), hex(data) from blobs where length(data) <= {_CAP}")
-    blobs = {bytes.fromhex(name).decode(errors="replace"): bytes.fromhex(data) for name, data in nodes if name and data}
+    long: list[str] = []
+    nodes = _cells(connection, long, "(select id as key, data as value from blobs)")
+    blobs = {_text(name): bytes.fromhex(data) for name, data in nodes}
     meta = "".join(_texts(connection, "select hex(value) from meta where key = '0'"))
     beside = _read_json(source.path.with_name("meta.json"))
     try:
@@ -193,33 +198,34 @@ def _read_chat(
     digest = hashlib.blake2b(meta.encode() + str(len(blobs)).encode(), digest_size=16).hexdigest()
     replaces = row is not None and row.parser != PARSER_VERSION
     work = Work(path, Agent.CURSOR, source.size_bytes, 0, row, chat, source.size_bytes, digest, replaces=replaces)
-    return [work], _reject_long(_texts(connection, f"select hex(id) from blobs where length(data) > {_CAP}"), 0)
+    return [work], _reject_long(long, 0)
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return set(_texts(connection, "select hex(name) from sqlite_master where type = 'table'"))
 
 
-def _conversations(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[str]]]:
+def _conversations(connection: duckdb.DuckDBPyConnection, long: list[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield each composer's JSON text and, from newer databases, those of its bubbles."""
     tables = _tables(connection)
     if "ItemTable" in tables:
-        for text in _composer_lists(connection):
+        for text in _composer_lists(connection, long):
             for composer in _composers(text):
                 yield composer, []
     if "cursorDiskKV" not in tables:
         return
-    values = f"select hex(value) from cursorDiskKV where length(value) <= {_CAP} and key"
     keys = "select hex(key) from cursorDiskKV where key >= 'composerData:' and key < 'composerData;'"
     for key in _texts(connection, keys):
         session = key.removeprefix("composerData:")
-        for text in _texts(connection, f"{values} = ?", key):
-            bubbles = f"{values} >= ? and key < ? order by key"
-            yield text, _texts(connection, bubbles, f"bubbleId:{session}:", f"bubbleId:{session};")
+        for text in _values(connection, long, "cursorDiskKV where key = ?", key):
+            bubbles = "cursorDiskKV where key >= ? and key < ? order by key"
+            yield text, _values(connection, long, bubbles, f"bubbleId:{session}:", f"bubbleId:{session};")
 
 
-def _composer_lists(connection: duckdb.DuckDBPyConnection, key: str = "composer.composerData") -> list[str]:
-    return _texts(connection, f"select hex(value) from ItemTable where key = ? and length(value) <= {_CAP}", key)
+def _composer_lists(
+    connection: duckdb.DuckDBPyConnection, long: list[str], key: str = "composer.composerData"
+) -> list[str]:
+    return _values(connection, long, "ItemTable where key = ?", key)
 
 
 def _listed(text: str) -> list[Json]:
@@ -252,16 +258,16 @@ def _composer(text: str, bubbles: list[str], source: Source, workspace: str | No
     return Composer(documents[0], by_id, file_ms=source.mtime_ms, workspace=told)
 
 
-def _folders(connection: duckdb.DuckDBPyConnection, database: Path) -> dict[str, str]:
+def _folders(connection: duckdb.DuckDBPyConnection, database: Path, long: list[str]) -> dict[str, str]:
     """Return the folder of each conversation in the global database.
 
     From Cursor 3 on, it lists them itself, first under a key and then in a table. Before, the database of each
     workspace lists which are its.
     """
     tables = _tables(connection)
-    headers = f"select hex(value) from composerHeaders where length(value) <= {_CAP}"
-    own = _texts(connection, headers) if "composerHeaders" in tables else []
-    own += _composer_lists(connection, "composer.composerHeaders") if "ItemTable" in tables else []
+    headers = "(select 'composerHeaders' as key, value from composerHeaders)"
+    own = _values(connection, long, headers) if "composerHeaders" in tables else []
+    own += _composer_lists(connection, long, "composer.composerHeaders") if "ItemTable" in tables else []
     told = [item for text in own for item in _listed(text)]
     found = {_told(item, "composerId"): folder for item in told if (folder := _folder_told(item))}
     for listing in sorted(database.parent.parent.glob(f"workspaceStorage/*/{DATABASE_NAME}")):
@@ -270,7 +276,7 @@ def _folders(connection: duckdb.DuckDBPyConnection, database: Path) -> dict[str,
             continue
         try:
             with _opened(listing) as other:
-                texts = _composer_lists(other) if "ItemTable" in _tables(other) else []
+                texts = _composer_lists(other, []) if "ItemTable" in _tables(other) else []
         except (IngestError, OSError):
             continue  # it is a source of its own, and named as one that cannot be read
         for item in (item for text in texts for item in _listed(text)):

@@ -109,9 +109,13 @@ class Ingest:
         self._warnings: list[str] = []
         self._opened: set[str] = set()
         self._mended: set[str] = set()
-        self.live = False
+        self._known: dict[str, int] | None = None
         self.news: list[tuple[Row, bool, Agent]] = []
-        """What batches wrote since `live` was set: rows, whether they were known before, and their agents."""
+        """What is new since `go_live`, whoever wrote it: rows, whether they were known before, and their agents."""
+
+    def go_live(self) -> None:
+        """Collect news from now on: the events of each session behind those that the store has now."""
+        self._known = _count_events(self.store)
 
     def read(
         self, sources: Sequence[Source], *, full: bool = False, progress: Callable[[int, int], None] | None = None
@@ -235,12 +239,14 @@ class Ingest:
     def _commit(self, works: Sequence[Work]) -> Batch:
         batch = Batch(
             self.store, works, prices=self.prices, places=self.places, read=self._reread,
-            leaves_out=self._leaves_out, live=self.live,
+            leaves_out=self._leaves_out, known=self._known,
         )  # fmt: skip
         for row in batch.commit():
             self._rows[row.path] = row
         self._mended |= {work.session_id for work in batch.works.values()}
-        self.news += batch.news
+        if self._known is not None:
+            self.news += batch.news
+            self._known |= batch.counted
         self._opened |= batch.works.keys()
         for work in batch.works.values():
             self._summaries[work.agent].bytes_read += work.end
@@ -320,13 +326,17 @@ def _name_passed_over(passed_over: Iterable[PassedOver]) -> Iterator[str]:
 
 def _find_damaged(store: Store, rows: Iterable[Checkpoint]) -> set[str]:
     """Return the sessions that have fewer or more events than were written."""
-    counted = store.native("select session_id, count(*) from events group by session_id")
-    stored = {session: int(count or 0) for session, count in counted}
+    stored = _count_events(store)
     return {
         row.session_id
         for row in rows
         if row.tally.get("events") and stored.get(row.session_id, 0) != row.tally["events"]
     }
+
+
+def _count_events(store: Store) -> dict[str, int]:
+    counted = store.native("select session_id, count(*) from events group by session_id")
+    return {str(session): int(count or 0) for session, count in counted}
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def follow(
     watch = _FolderWatch(homes, variables, chosen, stop or threading.Event())
     run = Ingest(store, workspace=workspace, prices=prices, agents=chosen)
     run.read(discover(watch.roots, chosen).sources)
-    run.live = True
+    run.go_live()
     for sources in watch.changes():
         run.read(sources)
         yield from _drain(run)

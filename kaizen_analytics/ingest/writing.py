@@ -28,7 +28,7 @@ from kaizen_analytics.ingest.rows import (
 from kaizen_analytics.store.sessions import delete_sessions, digest, write_digests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kaizen_analytics.ingest.gitref import Places
     from kaizen_analytics.ingest.pricing import PriceList
@@ -107,7 +107,7 @@ class Batch:
     """Some works on their way to the store; `commit` writes them, unless another ingest was faster.
 
     `overtaken` are the works that another ingest advanced; `new_events` counts, by agent, the events that the store
-    gained.
+    gained. `known` says how many events of each session are no news, None that no news are wanted.
     """
 
     def __init__(
@@ -119,19 +119,19 @@ class Batch:
         places: Places,
         read: Callable[[str], Work | None],
         leaves_out: Callable[[Iterable[str]], str | None],
-        live: bool = False,
+        known: Mapping[str, int] | None = None,
     ) -> None:
         self.works = {work.path: work for work in works}
         self.overtaken: list[Work] = []
         self.new_events: Counter[Agent] = Counter()
         self.news: list[tuple[Row, bool, Agent]] = []
-        """With `live`: the rows that were added, and (marked True) those that were completed."""
+        """The rows that are new to `known`, and (marked True) those that were completed."""
         self._store = store
         self._prices = prices
         self._places = places
         self._read = read
         self._leaves_out = leaves_out
-        self._live = live
+        self._known = known
         self._sessions: dict[str, _Session] = {}
         self._gone: list[Checkpoint] = []
         self._outside: dict[str, str] = {}
@@ -313,8 +313,8 @@ class Batch:
             for table, column, _ in _TOUCHED:
                 touched = self._store.native(f"select {column} from {table} where session_id = ?", session.id)
                 self._touched[table] |= dict.fromkeys((session.id, str(value)) for (value,) in touched)
-        if self._live:
-            session.former = self._former_rows(session)
+        if self._known is not None:
+            session.former = self._former_rows(session, self._known.get(session.id, 0))
 
     def _derive(self, session: _Session) -> None:
         """Write the rows of one session."""
@@ -330,7 +330,7 @@ class Batch:
             chosen = entries[part.start : part.stop]
             rows = self._rows_of(session, part)
             tally = count_rows(rows, [one.event for one in chosen], tally)
-            if self._live:
+            if self._known is not None:
                 self.news += [
                     (row, known is not None, agent)
                     for row, one in zip(rows, chosen, strict=True)
@@ -476,11 +476,18 @@ class Batch:
         rows = self._store.native("select seq, cwd, branch from ka_places where session_id = ? order by seq", session)
         return [(int(seq or 0), Place(cwd, branch)) for seq, cwd, branch in rows]
 
-    def _former_rows(self, session: _Session) -> dict[int | None, tuple[str | None, str | None]]:
+    @property
+    def counted(self) -> dict[str, int]:
+        """How many events each session of the batch has now."""
+        return {session.id: len(session.entries) for session in self._sessions.values()}
+
+    def _former_rows(self, session: _Session, n_known: int) -> dict[int | None, tuple[str | None, str | None]]:
         rows = self._store.native(
             "select r.record, e.tokens_in, e.tokens_out from ka_files f join ka_records r on r.file_id = f.id"
-            " join events e on e.session_id = f.session_id and e.seq = r.seq where f.session_id = ?",
+            " join events e on e.session_id = f.session_id and e.seq = r.seq where f.session_id = ?"
+            " and e.seq < ?",
             session.id,
+            n_known,
         )
         return {int(record or 0): (given, output) for record, given, output in rows}
 

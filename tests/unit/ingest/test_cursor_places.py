@@ -260,7 +260,7 @@ def test_a_cell_that_is_no_text_spoils_only_itself(store, home):
     ],
 )
 def test_a_cell_that_is_too_long_is_a_reject(store, home, monkeypatch, table, key, n_sessions):
-    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database._CAP", "1000")
+    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database.LINE_CAP_BYTES", 1000)
     path = home / USER / "globalStorage/state.vscdb"
     with closing(make_state(path, conversations=["c1", "c2"])) as connection:
         connection.execute(
@@ -414,7 +414,7 @@ def test_a_session_of_the_command_line_is_read_from_its_database(store, home, lo
 
 
 def test_a_message_of_a_chat_that_is_too_long_is_a_reject(store, home, monkeypatch):
-    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database._CAP", "1000")
+    monkeypatch.setattr("kaizen_analytics.ingest.cursor_database.LINE_CAP_BYTES", 1000)
     make_chat(home, "chat-1", [CHAT[1], {"role": "user", "content": "x" * 1001}, CHAT[4]]).close()
 
     summary = run_ingest(store, [home]).agents["cursor"]

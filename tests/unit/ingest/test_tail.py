@@ -133,16 +133,19 @@ def start_writer(path, records):
 
 
 @pytest.mark.slow
-def test_every_line_of_a_writing_process_arrives_once(tmp_path, home):
+def test_every_line_of_a_writing_process_arrives_once_at_each_of_two_followers(tmp_path, home):
     records = [answer(f"u{n}", n, f"m{n}", session="live") for n in range(30)]
-    with Follower(tmp_path / "s.db", home) as follower:
-        ready(follower, home)
+    with Follower(tmp_path / "s.db", home) as one, Follower(tmp_path / "s.db", home) as other:
+        ready(one, home)
+        ready(other, home)
         writer = start_writer(claude_file(home, "live", b""), records)
-        follower.wait_for(lambda event: (session(event), event.columns["seq"]) == ("live", 29))
+        for follower in (one, other):
+            follower.wait_for(lambda event: (session(event), event.columns["seq"]) == ("live", 29))
         assert writer.wait(PATIENCE_S) == 0
 
-    seen = [event.columns["seq"] for event in follower.events if session(event) == "live"]
-    assert seen == list(range(30))
+    for follower in (one, other):
+        seen = [event.columns["seq"] for event in follower.events if session(event) == "live"]
+        assert seen == list(range(30))
 
 
 @pytest.mark.slow
