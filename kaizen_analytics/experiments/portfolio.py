@@ -45,8 +45,8 @@ class _PortfolioArm:
 class PortfolioLine:
     """One experiment. What only an evaluation knows is None for one that has not started or cannot be evaluated.
 
-    `estimate`, `low` and `high` are the percent change of the primary metric (an end is None where the interval has no
-    limit on that side), `target_pct` the signed change that counts as success (None for an absolute value).
+    `percent` is the percent change of the primary metric, `target_pct` the signed change that counts as success (None
+    for an absolute value).
     `final_n` are the sessions of the smaller arm at the end, as planned or else as expected, `detectable_pct` the
     smallest change in the direction of the target that they find in 80 of 100 cases: None where the data do not tell.
     Times are milliseconds since the Unix epoch.
@@ -63,9 +63,7 @@ class PortfolioLine:
     verdict: Verdict | None = None
     decision: Decision | None = None
     better: Direction | None = None
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
+    percent: Interval | None = None
     target_pct: float | None = None
     final_n: int | None = None
     detectable_pct: float | None = None
@@ -80,19 +78,11 @@ class PortfolioLine:
         return None if self.decision is None else self.decision.headline
 
     @property
-    def interval(self) -> Interval | None:
-        """The percent change with its interval; None without one."""
-        if self.estimate is None:
-            return None
-        low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
-        return Interval(estimate=self.estimate, low=low, high=high)
-
-    @property
     def gain(self) -> float | None:
         """The percent change, positive where it is for the better."""
-        if self.estimate is None:
+        if self.percent is None:
             return None
-        return self.estimate if self.better is Direction.INCREASE else -self.estimate
+        return self.percent.estimate if self.better is Direction.INCREASE else -self.percent.estimate
 
     @property
     def slowest(self) -> _PortfolioArm | None:
@@ -180,7 +170,6 @@ def read_portfolio(store: Store, *, now_ms: int) -> Portfolio:
 
 def _summarise(evaluation: Evaluation, now_ms: int) -> PortfolioLine:
     """Return the line of an experiment that can be evaluated."""
-    percent = evaluation.percent
     concluded_by = evaluation.provenance.get("concluded_by")
     started = evaluation.plan.started
     control, treatment = _count_arms(evaluation, now_ms)
@@ -192,9 +181,7 @@ def _summarise(evaluation: Evaluation, now_ms: int) -> PortfolioLine:
         verdict=evaluation.verdict,
         decision=evaluation.decision,
         better=evaluation.primary.better,
-        estimate=None if percent is None else percent.estimate,
-        low=None if percent is None else _limit(percent.low),
-        high=None if percent is None else _limit(percent.high),
+        percent=evaluation.percent,
         target_pct=_target(evaluation.experiment),
         final_n=min(final),
         detectable_pct=_detectable(evaluation, control.n, treatment.n, *final),
@@ -298,7 +285,3 @@ def _target(experiment: Experiment) -> float | None:
 
 def _shortfall(line: PortfolioLine) -> float:
     return abs(line.detectable_pct or 0.0) / abs(line.target_pct or 1.0)
-
-
-def _limit(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -6,7 +6,7 @@ Every sentence is computed. The notebook `15_portfolio` calls them in order.
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.metrics import REGISTRY
@@ -112,7 +112,7 @@ def outcomes(portfolio: Portfolio) -> Block:
     >>> outcomes(portfolio).html.startswith("<figure>")
     True
     """
-    known = [(line, line.interval) for line in portfolio.decided if line.interval is not None]
+    known = [(line, line.percent) for line in portfolio.decided if line.percent is not None]
     if not known:
         return blocks.paragraph("No experiment has a percent change to show yet.")
     rows = [
@@ -196,21 +196,10 @@ def document(portfolio: Portfolio) -> Block:
     >>> document(portfolio).data["attention"]["underpowered"]
     ['plan-first', 'concise-instructions']
     """
-    lines = [
-        {
-            **codec.plain(line),
-            "headline": None if line.headline is None else line.headline.value,
-            "grade": None if line.decision is None else line.decision.grade,
-            "decision": None
-            if line.decision is None or line.verdict is None
-            else sentences.decision(line.decision, line.verdict),
-        }
-        for line in portfolio.lines
-    ]
     found = {
         "schema": "portfolio/1",
         "as_of_ms": portfolio.as_of_ms,
-        "lines": lines,
+        "lines": [_document_line(line) for line in portfolio.lines],
         "archived": portfolio.archived,
         "unreadable": list(portfolio.unreadable),
         "attention": {
@@ -220,6 +209,14 @@ def document(portfolio: Portfolio) -> Block:
         },
     }
     return Block(data=found)
+
+
+def _document_line(line: Line) -> dict[str, Any]:
+    record, made = codec.plain(line), line.decision
+    percent = record.pop("percent") or dict.fromkeys(("estimate", "low", "high"))
+    words = None if made is None or line.verdict is None else sentences.decision(made, line.verdict)
+    grade = None if made is None else made.grade
+    return {**record, **percent, "headline": codec.plain(line.headline), "grade": grade, "decision": words}
 
 
 def _urgent(portfolio: Portfolio) -> int:
@@ -250,8 +247,8 @@ def _together(shipped: Sequence[Line]) -> str:
     """Return the effect of everything that shipped on each metric: its changes, one after the other."""
     factors: dict[Metric, float] = {}
     for line in shipped:
-        if line.estimate is not None:
-            factors[line.metric] = factors.get(line.metric, 1.0) * (1 + line.estimate / 100)
+        if line.percent is not None:
+            factors[line.metric] = factors.get(line.metric, 1.0) * (1 + line.percent.estimate / 100)
     changes = [
         f"{lowered(REGISTRY[metric].label)} {format_change(100 * (factor - 1))}" for metric, factor in factors.items()
     ]
@@ -271,7 +268,7 @@ def _left_out(portfolio: Portfolio) -> list[Block]:
 def _decision_row(line: Line, address: str | None) -> tuple[str | Mark | Link, ...]:
     headline = line.headline or Headline.UNDECIDED
     mark = Mark(tone=charts.TONES[headline], text=_WORDS[headline])
-    found = line.interval
+    found = line.percent
     change = "\u2013"
     if found is not None:
         change = f"{format_change(found.estimate)} ({format_interval(found.low, found.high)})"

@@ -199,7 +199,7 @@ def _paragraphs(texts: Iterable[str]) -> Block:
 
 
 def _portfolio_row(line: PortfolioLine) -> tuple[str, ...]:
-    change = _NONE if line.estimate is None else format_change(line.estimate)
+    change = _NONE if line.percent is None else format_change(line.percent.estimate)
     target = _NONE if line.target_pct is None else format_given(line.target_pct)
     decision = line.problem or "not started"
     if line.decision is not None and line.verdict is not None:

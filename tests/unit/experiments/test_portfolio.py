@@ -22,12 +22,16 @@ from kaizen_analytics.experiments.portfolio import (
     _summarise,
     read_portfolio,
 )
-from kaizen_analytics.stats import DesignKind
+from kaizen_analytics.stats import DesignKind, Interval
 from kaizen_analytics.store import Store, save_experiment
 
 EXPERIMENT = make_experiment(id="e1", duration_days=20, state=State.RUNNING)
 START = Start(started_at_ms=0, window_start_ms=0, window_end_ms=20 * DAY_MS)
 VALUES = list(np.exp(np.linspace(-1, 1, 40)) * 1000)
+
+
+def around(estimate: float) -> Interval:
+    return Interval(estimate=estimate, low=-40.0, high=40.0)
 
 
 def line(**fields: object) -> PortfolioLine:
@@ -41,7 +45,7 @@ def line(**fields: object) -> PortfolioLine:
         verdict=Verdict.INCONCLUSIVE,
         decision=Decision(headline=Headline.UNDECIDED),
         better=Direction.DECREASE,
-        estimate=-5.0,
+        percent=around(-5.0),
         target_pct=-20.0,
         end_ms=20 * DAY_MS,
     )
@@ -134,12 +138,23 @@ def test_the_arm_that_is_furthest_behind_is_named() -> None:
 
 def test_the_ranking_is_state_then_decision_then_gain() -> None:
     lines = [
-        line(id="draft", state=State.DRAFT, decision=None, estimate=None),
+        line(id="draft", state=State.DRAFT, decision=None, percent=None),
         line(id="running"),
         line(id="bad", state=State.CONCLUDED, headline=Headline.DO_NOT_SHIP),
-        line(id="good", state=State.CONCLUDED, headline=Headline.SHIP, estimate=-10.0),
-        line(id="best", state=State.CONCLUDED, headline=Headline.SHIP, estimate=20.0, better=Direction.INCREASE),
-        line(id="unknown", state=State.CONCLUDED, headline=Headline.SHIP, estimate=None),
+        line(
+            id="good",
+            state=State.CONCLUDED,
+            headline=Headline.SHIP,
+            percent=around(-10.0),
+        ),
+        line(
+            id="best",
+            state=State.CONCLUDED,
+            headline=Headline.SHIP,
+            percent=around(20.0),
+            better=Direction.INCREASE,
+        ),
+        line(id="unknown", state=State.CONCLUDED, headline=Headline.SHIP, percent=None),
     ]
     assert [item.id for item in _rank(lines)] == ["best", "good", "unknown", "bad", "running", "draft"]
 
