@@ -474,7 +474,7 @@ def _report(experiment_id: IdArgument, *, options: ReportOptions) -> None:
     """Write the conclusion report of an experiment."""
     with open_store(options.store) as opened:
         found = get_experiment(opened, experiment_id)
-        lifecycle.require_started(opened, found)
+        lifecycle.find_frozen_plan(opened, found)  # or refuse
     raise typer.Exit(make_reports("experiment_conclusion", [f"experiment_id={found.id}"], options))
 
 

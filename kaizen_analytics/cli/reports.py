@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from kaizen_analytics.core.errors import ConfigError, KaizenError, ReportError, 
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.pages.conclusion import parse_now
 from kaizen_analytics.reports.catalogue import Report, copy_notebooks, list_notebooks, load_report, parse_parameters
-from kaizen_analytics.reports.publication import RunRecord, find_records
+from kaizen_analytics.reports.publication import find_records
 from kaizen_analytics.reports.runner import Runner, RunRequest, RunResult, run_batch
 from kaizen_analytics.reports.schedules import (
     UNITS,
@@ -134,7 +134,7 @@ def _list(*, out: _OutOption = _DEFAULT_OUT) -> Iterator[object]:
     reports = [load_report(name) for name in list_notebooks()]
     runs = sorted((record for _, record in find_records(out)), key=lambda run: run.started_at_ms, reverse=True)
     described = [{"name": item.name, "title": item.title, "parameters": _describe(item)} for item in reports]
-    yield {"reports": described, "runs": [_run_json(run) for run in runs]}
+    yield {"reports": described, "runs": [asdict(run) for run in runs]}
     print_table(
         ["report", "title", "parameters"],
         [[item.name, item.title, ", ".join(_describe(item))] for item in reports],
@@ -168,7 +168,7 @@ def _show(
         known = "no run begins" if not found else f"{len(found)} runs begin"
         raise ReportError(f"In {out} {known} with {run_id!r}; 'report list' names them.")
     folder, record = found[0]
-    facts = {"folder": str(folder), **_run_json(record)}
+    facts = {"folder": str(folder), **asdict(record)}
     yield facts
     rows = [
         [name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
@@ -320,12 +320,7 @@ def _print_result(result: RunResult) -> None:
 
 
 def _result_json(result: RunResult) -> dict[str, object]:
-    return {"folder": str(result.folder), "skipped": result.skipped, **_run_json(result.record)}
-
-
-def _run_json(record: RunRecord) -> dict[str, object]:
-    document: dict[str, object] = json.loads(record.to_json())
-    return document
+    return {"folder": str(result.folder), "skipped": result.skipped, **asdict(result.record)}
 
 
 def _describe(report: Report) -> list[str]:

@@ -24,7 +24,7 @@ from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.plan import Plan, Unit, get_plan
 from kaizen_analytics.experiments.sample import read_scope
 from kaizen_analytics.hook import CONTROL, TREATMENT, append_record, draw
-from kaizen_analytics.store.assignments import load_arms, read_draws, spool_beside
+from kaizen_analytics.store.assignments import read_draws, spool_beside
 from kaizen_analytics.store.experiments import get_experiment, list_experiments
 
 if TYPE_CHECKING:
@@ -92,8 +92,8 @@ def load_contents(store: Store, experiment_id: str) -> dict[str, ArmContent]:
     >>> load_contents(store, "plan-first")
     {}
     """
-    arms = load_arms(store, experiment_id)
-    return {arm: codec.read(ArmContent, text, f"Arm {arm} of {experiment_id}") for arm, text in arms.items()}
+    rows = store.native("select arm, content from ka_arms where experiment_id = ?", experiment_id)
+    return {arm or "": codec.read(ArmContent, text or "", f"Arm {arm} of {experiment_id}") for arm, text in rows}
 
 
 def _build_document(store: Store, experiment_id: str, plan: Plan) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def evaluate(store: Store, experiment_id: str, *, now_ms: int) -> Evaluation:
         evaluation = _thaw(frozen)
         return replace(evaluation, experiment=replace(evaluation.experiment, state=experiment.state))
     with store.snapshot():
-        return _judge_live(store, experiment, *_plan_of(store, experiment), now_ms)[0]
+        return _judge_live(store, experiment, *find_frozen_plan(store, experiment), now_ms)[0]
 
 
 def conclude(store: Store, experiment_id: str, *, now_ms: int, by: str | None = None) -> Evaluation:
@@ -198,7 +198,7 @@ def conclude(store: Store, experiment_id: str, *, now_ms: int, by: str | None = 
     with store.write():
         experiment = get_experiment(store, experiment_id)
         _require_step(experiment, State.CONCLUDED)
-        plan, flags = _plan_of(store, experiment)
+        plan, flags = find_frozen_plan(store, experiment)
         concluded = experiment.with_state(State.CONCLUDED, now_ms)
         evaluation, sample = _judge_live(store, concluded, plan, flags, now_ms)
         if by is not None:
@@ -241,7 +241,7 @@ def cancel(store: Store, experiment_id: str, reason: str, *, now_ms: int) -> Exp
     with store.write():
         experiment = get_experiment(store, experiment_id)
         _require_state(experiment, State.RUNNING, "cancelled")
-        plan, _ = _plan_of(store, experiment)
+        plan, _ = find_frozen_plan(store, experiment)
         arms = read_sample(store, plan.apply_rule(experiment), plan).frame["variant"]
         counts = [int((arms == arm.value).sum()) for arm in (Classification.CONTROL, Classification.TREATMENT)]
         if all(counts):
@@ -318,7 +318,7 @@ def read_judged_sample(store: Store, experiment_id: str, *, now_ms: int) -> tupl
     [('Control', 45), ('Treatment', 45)]
     """
     experiment = get_experiment(store, experiment_id)
-    plan, _ = _plan_of(store, experiment)
+    plan, _ = find_frozen_plan(store, experiment)
     judged = plan.apply_rule(experiment)
     if frozen := load_sample(store, experiment.id):
         return judged, plan, restore_sample(frozen)
@@ -520,19 +520,15 @@ def judge_sample(
     return evaluation, frame
 
 
-def require_started(store: Store, experiment: Experiment) -> None:
-    """Refuse an experiment that has nothing to be judged.
+def find_frozen_plan(store: Store, experiment: Experiment) -> tuple[Plan, list[str]]:
+    """Return the frozen plan; for a concluded experiment of another tool, one made up for a flagged recomputation.
 
     Raises:
         ExperimentError: it has not started, or runs without a plan.
 
-    >>> require_started(store, experiment)
+    >>> find_frozen_plan(store, experiment)[1]
+    []
     """
-    _plan_of(store, experiment)
-
-
-def _plan_of(store: Store, experiment: Experiment) -> tuple[Plan, list[str]]:
-    """Return the frozen plan; for a concluded experiment of another tool, one made up for a flagged recomputation."""
     plan = get_plan(store, experiment.id)
     if plan is not None and plan.started is not None:
         return plan, []

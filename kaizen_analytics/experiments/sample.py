@@ -28,7 +28,6 @@ from kaizen_analytics.experiments.plan import Unit
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import manual_tags
 from kaizen_analytics.store.frames import session_metrics
-from kaizen_analytics.store.retros import read_exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +125,8 @@ def read_sample(store: Store, experiment: Experiment, plan: Plan) -> Sample:
     known = _CANDIDATES.run(store)
     metrics = session_metrics(store)
     if experiment.metric is Metric.FINDING_RATE:
-        seen = read_exposures(store, experiment.id)
+        rows = store.native("select session_id, hit from ka_exposures where experiment_id = ?", experiment.id)
+        seen = {session_id: float(hit or 0) for session_id, hit in rows}
         rate = pl.col("session_id").replace_strict(seen, default=None, return_dtype=pl.Float64)
         metrics = metrics.with_columns(rate.alias(Metric.FINDING_RATE.column))
     sessions = metrics.join(known.drop("workspace", "started_at_ms"), on="session_id")

@@ -233,18 +233,6 @@ class RunRecord:
         """Return the record as indented JSON with a stable order of keys."""
         return (json.dumps(asdict(self), ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode()
 
-    @classmethod
-    def from_json(cls, text: bytes | str, origin: Path) -> RunRecord:
-        """Read what `to_json` wrote; fields of a newer version are left out.
-
-        Raises:
-            ReportError: the text is not a run record.
-        """
-        try:
-            return codec.read(cls, text)
-        except RecordError as error:
-            raise ReportError(f"{origin} is not a record of a run: {error} Remove its folder if it is.") from error
-
 
 def write_record(folder: Path, record: RunRecord) -> None:
     """Write `run.json` into the folder of a run.
@@ -261,15 +249,20 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """Return the record in the folder of a run, None if there is none.
+    """Return the record in the folder of a run, None if there is none; fields of a newer version are left out.
+
+    Raises:
+        ReportError: the file is not a run record.
 
     >>> read_record(tmp)  # no run lies here
     """
     path = folder / RUN_FILE
     try:
-        return RunRecord.from_json(path.read_bytes(), path)
+        return codec.read(RunRecord, path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except RecordError as error:
+        raise ReportError(f"{path} is not a record of a run: {error} Remove its folder if it is.") from error
 
 
 def find_records(out: Path) -> Iterator[tuple[Path, RunRecord]]:

@@ -93,21 +93,11 @@ def write_arms(store: Store, experiment_id: str, arms: Mapping[str, str]) -> Non
     """Keep the content of the arms, by arm, as JSON text; inside a `Store.write` block.
 
     >>> write_arms(writable, "e1", {"Control": "{}"})
-    >>> load_arms(writable, "e1")
-    {'Control': '{}'}
+    >>> writable.native("select arm, content from ka_arms where experiment_id = 'e1'")
+    [('Control', '{}')]
     """
     for arm, content in arms.items():
         store.native("insert into ka_arms values (?, ?, ?) returning 1", experiment_id, arm, content)
-
-
-def load_arms(store: Store, experiment_id: str) -> dict[str, str]:
-    """Return the content of the arms by arm; empty for an experiment without a lot.
-
-    >>> load_arms(store, "plan-first")
-    {}
-    """
-    rows = store.native("select arm, content from ka_arms where experiment_id = ?", experiment_id)
-    return {arm or "": content or "" for arm, content in rows}
 
 
 def _read_new(store: Store) -> tuple[bytes, int]:

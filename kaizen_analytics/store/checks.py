@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.store.assignments import count_waiting
-from kaizen_analytics.store.sessions import count_without_digest, find_changed
+from kaizen_analytics.store.sessions import find_changed
 from kaizen_analytics.store.sql import find_bad_cells
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def run_deep_checks(
     damaged = _check_integrity(store, deep=True)
     if not damaged.passed:
         return (damaged,)
+    undigested = "select count(*) from sessions where id not in (select id from ka_digests where kind = 'session')"
     return (
         damaged,
         _judge_damage(
@@ -110,7 +111,7 @@ def run_deep_checks(
             purpose="every session has a digest",
             severity=Severity.NOTE,
             remedy="ingest into a new store; a session that an older version wrote gets one when its transcript grows",
-            rows=count_without_digest(store),
+            rows=int(store.native(undigested)[0][0] or 0),
         ),
     )
 

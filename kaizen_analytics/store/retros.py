@@ -129,8 +129,8 @@ def write_exposures(store: Store, experiment_id: str, hits: Mapping[str, bool]) 
     """Note which sessions could have shown the finding of an experiment, and whether each did.
 
     >>> write_exposures(writable, "e", {"s": True, "t": False})
-    >>> sorted(read_exposures(writable, "e").items())
-    [('s', 1.0), ('t', 0.0)]
+    >>> writable.native("select session_id, hit from ka_exposures where experiment_id = 'e' order by session_id")
+    [('s', '1'), ('t', '0')]
     """
     store.native(
         "insert into ka_exposures (experiment_id, session_id, hit) select ?, key, value from json_each(?) where true "
@@ -138,16 +138,6 @@ def write_exposures(store: Store, experiment_id: str, hits: Mapping[str, bool]) 
         experiment_id,
         json.dumps(hits, ensure_ascii=False),
     )
-
-
-def read_exposures(store: Store, experiment_id: str) -> dict[str, float]:
-    """Return 1 or 0 for each session that could have shown the finding of an experiment.
-
-    >>> read_exposures(store, "e")
-    {}
-    """
-    rows = store.native("select session_id, hit from ka_exposures where experiment_id = ?", experiment_id)
-    return {str(session_id): float(hit or 0) for session_id, hit in rows}
 
 
 def list_former_bets(store: Store, *, from_ms: int, before_ms: int) -> tuple[FormerBet, ...]:

@@ -121,18 +121,6 @@ def write_digests(store: Store, kind: str, digests: Mapping[str, str]) -> None:
     )
 
 
-def count_without_digest(store: Store) -> int:
-    """Return how many sessions were stored by a version that kept no digests; they are checked for structure only.
-
-    >>> count_without_digest(store)
-    0
-    """
-    rows = store.native(
-        "select count(*) from sessions where id not in (select id from ka_digests where kind = 'session')"
-    )
-    return int(rows[0][0] or 0)
-
-
 def find_changed(store: Store, session_columns: Sequence[str], event_columns: Sequence[str]) -> Iterator[str]:
     """Yield the sessions and conclusions whose content is not what was written.
 
