@@ -104,7 +104,8 @@ def run(folder: Path, *, quick: bool) -> Section:
     section.add_text(
         "Synthetic transcripts (`benchmarks/transcripts.py`) with the line sizes of real ones; whole processes, start "
         f"included, taking turns; median of {repeats}. `ingest` runs with `--no-outcomes`, where nothing "
-        "else is said. Small files have six lines."
+        "else is said. Small files have six lines. Processor time includes the processes that read ahead; peak memory "
+        "is that of the largest process, and theirs (about 30 MB each) comes on top."
     )
     peer = install_ccusage(folder)
     if peer is None:

@@ -174,6 +174,25 @@ def discover(roots: Iterable[Root], agents: frozenset[Agent]) -> _Found:
     return walk.found
 
 
+def cut(sources: Iterable[Source], most_bytes: int, most_files: int) -> Iterator[list[Source]]:
+    """Yield sources in groups, none of which is larger unless it is a single file.
+
+    >>> found = [Source(Path(name), Agent.CODEX, 40, 0) for name in "abc"]
+    >>> [len(group) for group in cut(found, most_bytes=100, most_files=9)]
+    [2, 1]
+    """
+    group: list[Source] = []
+    size = 0
+    for source in sources:
+        if group and (size + source.size_bytes > most_bytes or len(group) == most_files):
+            yield group
+            group, size = [], 0
+        group.append(source)
+        size += source.size_bytes
+    if group:
+        yield group
+
+
 def file_of(path: str) -> str:
     """Return the file that a path in the store leads to: a conversation has that of its database, `#` and its name.
 

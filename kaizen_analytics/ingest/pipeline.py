@@ -17,11 +17,12 @@ from kaizen_analytics.core.errors import IngestError
 from kaizen_analytics.core.folders import is_in_folder, normalise_folder
 from kaizen_analytics.ingest.checkpoints import Checkpoint, load_checkpoints
 from kaizen_analytics.ingest.cursor_database import read_database
-from kaizen_analytics.ingest.discover import PassedOver, Source, discover, file_of, find_roots
+from kaizen_analytics.ingest.discover import PassedOver, Source, cut, discover, file_of, find_roots
 from kaizen_analytics.ingest.disk import count_kept
 from kaizen_analytics.ingest.gitref import load_places
 from kaizen_analytics.ingest.pricing import PriceList
-from kaizen_analytics.ingest.reading import Work, read_source
+from kaizen_analytics.ingest.readers import Readers
+from kaizen_analytics.ingest.reading import FAULTS, Work, read_source
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.ingest.rows import Row
 from kaizen_analytics.ingest.summary import AgentSummary, IngestSummary
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 _BATCH_BYTES = 48 * 1024 * 1024
 _BATCH_FILES = 4000
 _ATTEMPTS = 5
-_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
-"""What a mistake of this program raises on a record that nobody foresaw: it must not cost the other files."""
 
 
 def run_ingest(
@@ -124,10 +123,10 @@ class Ingest:
         changed = [source for source in sources if full or self._is_changed(source)]
         total = sum(source.size_bytes for source in changed)
         done = 0
-        with _collection_paused():
-            for batch in _batches(changed):
+        with _collection_paused(), Readers(changed, self._rows) as readers:
+            for batch in cut(changed, _BATCH_BYTES, _BATCH_FILES):
                 files = [source for source in batch if not source.is_database]
-                self._store_batch(files, self._read_all(files, full=full))
+                self._store_batch(files, self._read_all(files, readers, full=full))
                 for source in batch:
                     if source.is_database:
                         self._store_database(source)
@@ -201,8 +200,8 @@ class Ingest:
         outside = row.tally.get("outside")
         return outside is not None and outside != self._workspace
 
-    def _read_all(self, sources: Sequence[Source], *, full: bool) -> list[Work]:
-        works = [self._read(source) for source in sources]
+    def _read_all(self, sources: Sequence[Source], readers: Readers | None = None, *, full: bool) -> list[Work]:
+        works = [self._read(source, readers) for source in sources]
         return [work for work in works if work is not None and (full or not work.is_known or self._is_damaged(work))]
 
     def _is_damaged(self, work: Work) -> bool:
@@ -214,7 +213,7 @@ class Ingest:
                 return
             try:
                 batch = self._commit(works)
-            except _FAULTS as error:
+            except FAULTS as error:
                 self._store_apart(works, error)
                 return
             if not batch.overtaken:
@@ -233,7 +232,7 @@ class Ingest:
         for work in works:
             try:
                 self._commit([work])
-            except _FAULTS as fault:
+            except FAULTS as fault:
                 self._note_fault(work.agent, work.path, fault)
 
     def _commit(self, works: Sequence[Work]) -> Batch:
@@ -254,16 +253,17 @@ class Ingest:
             self._summaries[agent].new_events += count
         return batch
 
-    def _read(self, source: Source) -> Work | None:
+    def _read(self, source: Source, readers: Readers | None) -> Work | None:
+        row = self._rows.get(str(source.path))
         try:
-            return read_source(source, self._rows.get(str(source.path)))
+            return (readers and readers.take(source, row)) or read_source(source, row)
         except FileNotFoundError:
             return None
         except OSError as error:
             self._summaries[source.agent].unreadable += 1
             self._warnings.append(f"{source.path} cannot be read: {error.strerror or error}.")
             return None
-        except _FAULTS as error:
+        except FAULTS as error:
             self._note_fault(source.agent, str(source.path), error)
             return None
 
@@ -305,14 +305,14 @@ class Ingest:
             summary.unreadable += 1
             self._warnings.append(str(error))
             return
-        except _FAULTS as error:
+        except FAULTS as error:
             self._note_fault(source.agent, str(source.path), error)
             return
         marker = Work.of_database(source, self._rows.get(str(source.path)), rejects)
         changed = [work for work in works if not work.is_known or self._is_damaged(work)]
         try:
             self._commit([*changed, marker])
-        except _FAULTS as error:
+        except FAULTS as error:
             self._store_apart([*changed, marker], error)
 
 
@@ -349,16 +349,3 @@ def _collection_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _batches(sources: Sequence[Source]) -> Iterator[list[Source]]:
-    batch: list[Source] = []
-    size = 0
-    for source in sources:
-        if batch and (size + source.size_bytes > _BATCH_BYTES or len(batch) == _BATCH_FILES):
-            yield batch
-            batch, size = [], 0
-        batch.append(source)
-        size += source.size_bytes
-    if batch:
-        yield batch

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 128 * 1024
 """Larger pieces are slower: the system hands out new memory for each."""
 
+FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+"""What a mistake of this program raises on a record that nobody foresaw: it must not cost the other files."""
+
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 """What text begins with that a Windows shell wrote into a file."""
 

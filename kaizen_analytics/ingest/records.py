@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import orjson
@@ -186,6 +187,17 @@ class Parsed:
     rejects: list[Reject] = field(default_factory=list)
     n_lines: int = 0
     totals: list[OwnTotals] = field(default_factory=list)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Events as they are would take another process twice as long to write and three times as long to read.
+        return _restore, ([_CELLS(event) for event in self.events], self.rejects, self.n_lines, self.totals)
+
+
+_CELLS = attrgetter(*Event.__slots__)
+
+
+def _restore(cells: list[tuple[Any, ...]], rejects: list[Reject], n_lines: int, totals: list[OwnTotals]) -> Parsed:
+    return Parsed([Event(*one) for one in cells], rejects, n_lines, totals)
 
 
 def decode(line: bytes) -> tuple[list[Json], Reason | None]:
@@ -470,6 +482,10 @@ class LineParser(ABC):
         self.prompt_fingerprint: str | None = None
         self.parsed = Parsed()
         self.unknown_kinds: dict[str, int] = {}
+
+    def __getstate__(self) -> Json:
+        """Return what another process needs: not what tells further lines apart, which every parser keeps to itself."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def _note_unknown(self, kind: str) -> None:
         """Count a record of a kind that no known build writes, so that somebody hears of it."""
