@@ -45,7 +45,7 @@ _COMMAND_BEFORE = load_pattern("command_before")
 _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
 _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
-_OUTSIDE_NAMES = bytes(byte not in _NAME_BYTES for byte in range(256))
+_IN_NAME = np.isin(np.arange(256), list(_NAME_BYTES))
 _ASSIGNING = np.zeros(256, np.bool_)
 _ASSIGNING[list(b"*\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
 """Bytes that can follow a name which is given a value."""
@@ -63,40 +63,39 @@ class _Name(NamedTuple):
     promise: Promise
 
 
-def find_name_breaks(view: bytes) -> NDArray[np.int64]:
-    """Return where no identifier can go on, ascending; the end of `view` is the last.
-
-    >>> find_name_breaks(b"api_key = x").tolist()
-    [7, 8, 9, 11]
-    """
-    # Translated bytes are 0 and 1, so they are flags without another copy.
-    return np.append(np.flatnonzero(np.frombuffer(view.translate(_OUTSIDE_NAMES), np.bool_)), len(view))
-
-
-def locate_names(view: bytes, breaks: NDArray[np.int64], anchors: NDArray[np.int64]) -> tuple[list[Span], list[Span]]:
+def locate_names(view: bytes, anchors: NDArray[np.int64]) -> tuple[list[Span], list[Span]]:
     """Return the identifiers around `anchors` (ascending) that something can be assigned to, and those of columns.
 
     Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
 
     >>> view = b"my api_key = x"
-    >>> locate_names(view, find_name_breaks(view), np.array([7]))
+    >>> locate_names(view, np.array([7]))
     ([(3, 10)], [(3, 10)])
     """
-    if not len(anchors):
-        return [], []
-    following = np.searchsorted(breaks, anchors)
-    ends = np.minimum(breaks[following], anchors + _LONGEST_NAME)
-    starts = np.where(following > 0, breaks[following - 1] + 1, 0)
-    starts = np.maximum(starts, anchors - _LONGEST_NAME)
-    first = np.concatenate(([True], ends[1:] != ends[:-1]))
-    behind = np.frombuffer(view, np.uint8)[np.minimum(ends, len(view) - 1)]
-    named = first & _ASSIGNING[behind]
-    before = np.frombuffer(b"\n" + view, np.uint8)[starts]
-    column = first & _COLUMN_ENDS[behind] & _COLUMN_ENDS[before]
+    characters = np.frombuffer(b"\n" + view + b"\0", np.uint8)
+    ends = _walk(characters, anchors + 1, 1) - 1
+    first = np.diff(ends, prepend=-1) != 0
+    anchors, ends = anchors[first], ends[first]
+    starts = _walk(characters, anchors, -1)
+    behind, before = characters[ends + 1], characters[starts]
+    named = _ASSIGNING[behind]
+    column = _COLUMN_ENDS[behind] & _COLUMN_ENDS[before]
     assigned, columns = (
         list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)) for chosen in (named, column)
     )
     return assigned, columns
+
+
+def _walk(characters: NDArray[np.uint8], positions: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+    """Return where the identifiers end in which `positions` stand, in one direction."""
+    reached = positions.copy()
+    going = np.arange(len(positions))
+    for _ in range(_LONGEST_NAME):
+        going = going[_IN_NAME[characters[reached[going]]]]
+        if not len(going):
+            break
+        reached[going] += step
+    return reached
 
 
 def keep_promising(view: bytes, names: list[Span]) -> list[Span]:

@@ -142,9 +142,8 @@ class Scanner:
         findings = self._try_rules(view, ends, chosen)
         if self._tokens_only or not len(starts):
             return findings
-        breaks = assignments.find_name_breaks(view)
         for members, vendor in ((self._naming, False), (self._vendors, True)):
-            found, columns = assignments.locate_names(view, breaks, starts[members[literals]])
+            found, columns = assignments.locate_names(view, starts[members[literals]])
             if not vendor:
                 findings |= self._inspect_tables(view, ends, assignments.keep_promising(view, columns))
             for start, end in found if vendor else assignments.keep_promising(view, found):
