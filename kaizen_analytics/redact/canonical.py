@@ -53,10 +53,10 @@ def _table(pairs: dict[str, int], default: int = -1) -> NDArray[np.int16]:
 _SIMPLE = _table({"n": 10, "r": 13, "t": 9} | {mark: ord(mark) for mark in "\"'/`_*[]#|~+=-!$&@:<>."})
 _HEX = _table({c: int(c, 16) for c in "0123456789abcdefABCDEF"})
 _DIGITS, _LETTERS = b"0123456789", b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-Form = tuple[re.Pattern[bytes], bytes, tuple[bytes, ...]]
+_Form = tuple[re.Pattern[bytes], bytes, tuple[bytes, ...]]
 """A pattern, how all that it matches begins, and what each of the bytes behind that can be."""
-_REFERENCE: Form = (re.compile(rb"&[A-Za-z]{2,21};"), b"&", (_LETTERS,))
-_POINTS: tuple[Form, ...] = (
+_REFERENCE: _Form = (re.compile(rb"&[A-Za-z]{2,21};"), b"&", (_LETTERS,))
+_POINTS: tuple[_Form, ...] = (
     # Code points in hexadecimal: of Rust, of Perl, of JavaScript's old `escape`, of style sheets.
     (re.compile(rb"\\u\{([0-9a-fA-F]{1,6})\}"), b"\\u{", ()),
     (re.compile(rb"\\x\{([0-9a-fA-F]{1,6})\}"), b"\\x{", ()),
@@ -69,7 +69,7 @@ _POINTS: tuple[Form, ...] = (
         (_DIGITS + b"abcdefABCDEF",),
     ),
 )
-_QUOTED: Form = (
+_QUOTED: _Form = (
     re.compile(
         rb"=(?:3D|20(?![\w.%+-])|[C-F][0-9A-F](?==[89AB])|(?<=[89A-F][0-9A-F]=)[89AB][0-9A-F]|"
         rb"[2-7][0-9A-F](?==[2-7][0-9A-F]=[2-7][0-9A-F])|(?<==[2-7][0-9A-F]=)[2-7][0-9A-F](?==[2-7][0-9A-F])|"
@@ -81,7 +81,7 @@ _QUOTED: Form = (
 """Of quoted-printable what stands for nothing else: the sign itself, letters beyond ASCII, three in a row, the end of a
 long line."""
 _LONG_LINE = 70
-_DOUBLED: tuple[Form, ...] = tuple(
+_DOUBLED: tuple[_Form, ...] = tuple(
     (
         re.compile(rb"QQ(?<!QQQ)[^\sQ,;:.)\]}][^Q\n]{0,400}QQ(?!Q)".replace(b"Q", quote)),
         quote * 2,
@@ -90,19 +90,19 @@ _DOUBLED: tuple[Form, ...] = tuple(
     for quote in (b"'", b'"')
 )
 _SIGNED = rb"(?:[+-](?=[\w~/\"'{<(.#$@%\\\[\t]|[ ]{2})(?![r-][w-][xsS-])|> ?)"
-_SIGNS: tuple[Form, ...] = (
+_SIGNS: tuple[_Form, ...] = (
     (re.compile(rb"\n" + _SIGNED), b"\n", (b"+->",)),
     (re.compile(rb"\\n" + _SIGNED), b"\\n", (b"+->",)),
 )
 """The sign of a line of a diff or quotation. An option of a command looks the same; it was read as it is before."""
-_TAG: Form = (
+_TAG: _Form = (
     re.compile(rb"</?(?:td|th|tr|li|p|div|br|pre|code|h[1-6]|d[dt]|option|label|caption)(?:[ /][^<>\n]{0,200})?>"),
     b"<",
     (b"/tlpdbcho",),
 )
 """Tags of HTML between which a text stands on a line of its own."""
 _COLOUR = rb"[0-9;:?]{0,24}[A-Za-z]"
-_CONTROLS: tuple[Form, ...] = (
+_CONTROLS: tuple[_Form, ...] = (
     (
         re.compile(rb"\x1b(?:\[" + _COLOUR + rb"|\][^\x07\x1b\r\n]{0,256}(?:\x07|\x1b\\)|\([0-9A-Z])"),
         b"\x1b",
@@ -122,7 +122,7 @@ _CONTROLS: tuple[Form, ...] = (
     ),
     (re.compile(rb"\]\]>"), b"]]>", ()),
 )
-_BARE_COLOUR: Form = (re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"), b"[", (_DIGITS + b"m",))
+_BARE_COLOUR: _Form = (re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"), b"[", (_DIGITS + b"m",))
 """A colour from which something took the escape character."""
 _NUMBER = re.compile(rb"\n[ ]{0,6}\d{1,6}(?:\t|\xe2\x86\x92)")
 _LONGEST_NUMBER = 13
@@ -211,24 +211,28 @@ class OffsetMap:
         return raw_positions - self.removed[np.searchsorted(self.raw_starts, raw_positions, side="left")]
 
 
-class Text:
+class _Text:
     """A text whose patterns are tried only where their first bytes stand: finding those takes a tenth of the time."""
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.characters = np.frombuffer(raw + b"\0" * 12, np.uint8)
-        self._places: dict[bytes, Indexes] = {}
+        self._marks = np.flatnonzero(np.frombuffer(raw.translate(_IS_MARK), np.bool_))
+        self._kinds = self.characters[self._marks]
 
     def places(self, literal: bytes) -> Indexes:
-        """Return where some bytes stand, ascending."""
-        if literal not in self._places:
-            found = self.characters == literal[0] if literal[:1] in self.raw else _NOWHERE
-            for distance, byte in enumerate(literal[1:], 1):
-                found = found[:-1] & (self.characters[distance:] == byte) if len(found) else found
-            self._places[literal] = np.flatnonzero(found)
-        return self._places[literal]
+        """Return where some bytes stand, ascending; the first of them is no letter, digit or blank."""
+        places = self._marks[self._kinds == literal[0]]
+        for distance, byte in enumerate(literal[1:], 1):
+            places = places[self.characters[places + distance] == byte]
+        return places
 
-    def find(self, *forms: Form) -> Iterator[re.Match[bytes]]:
+    def members(self, table: bytes) -> Indexes:
+        """Return where the bytes stand, none of them a letter, digit or blank, for which `table` holds a one."""
+        found: Indexes = self._marks[np.frombuffer(table, np.bool_)[self._kinds]]
+        return found
+
+    def find(self, *forms: _Form) -> Iterator[re.Match[bytes]]:
         """Yield the matches of each form in turn, as `finditer` does."""
         for pattern, literal, following in forms:
             places = self.places(literal)
@@ -241,7 +245,7 @@ class Text:
                     yield match
 
 
-_NOWHERE = np.empty(0, np.bool_)
+_IS_MARK = bytes(byte > 0x7F or not (chr(byte).isalnum() or byte == _SPACE) for byte in range(256))
 
 
 @cache
@@ -255,7 +259,7 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     >>> unescape(b"a%20b")[0]
     b'a b'
     """
-    text = Text(raw)
+    text = _Text(raw)
     percents = _percents(text)
     others = (*_references(text), *_quoted(text), *_doubled(text), *_signs(text), *_tags(text))
     spaces = _form_spaces(text, percents.starts)
@@ -270,8 +274,8 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     >>> remove_invisible("p\u0430ss \u043f\u0430".encode())[0].decode()
     'pass па'
     """
-    text = Text(raw)
-    controls = _find_members(raw, _IS_CONTROL)
+    text = _Text(raw)
+    controls = text.members(_IS_CONTROL)
     if not raw.isascii():
         bare = np.concatenate((text.places(b"\xad"), text.places(b"\xa0")))
         controls = np.concatenate((controls, bare[(bare == 0) | (text.characters[bare - 1] < 0x80)]))
@@ -281,11 +285,6 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     if not raw.isascii():
         found = [escapes := _in_order(found), _wide_characters(text, escapes)]
     return _apply(raw, found)
-
-
-def _find_members(raw: bytes, table: bytes) -> Indexes:
-    """Return where the bytes stand for which `table` holds a one; translated bytes are flags without another copy."""
-    return np.flatnonzero(np.frombuffer(raw.translate(table), np.bool_))
 
 
 def _cover(size: int, escapes: _Escapes) -> NDArray[np.bool_]:
@@ -330,7 +329,7 @@ def _encode_byte(values: Indexes, widths: Indexes, place: int) -> Indexes:
     return np.where(widths == place, bits | lead, bits & 0x3F | 0x80)
 
 
-def _form_spaces(text: Text, percents: Indexes) -> _Escapes:
+def _form_spaces(text: _Text, percents: Indexes) -> _Escapes:
     """Find the `+` that mean a space: in a word that also holds `%XX`, and in `name=some+words+like+these`."""
     pluses = text.places(b"+")
     near = pluses[:-1][np.diff(pluses) <= _LONGEST_FORM_WORD + 1].tolist()
@@ -359,7 +358,7 @@ def _in_order(found: list[_Escapes]) -> _Escapes:
     return _Escapes(starts[clear], ends[clear], values[clear])
 
 
-def _backslashes(text: Text) -> _Escapes:
+def _backslashes(text: _Text) -> _Escapes:
     r"""Find `\n`, `\"`, `\/`, `\NNN`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` behind any run of backslashes."""
     characters, positions = text.characters, text.places(b"\\")
     if not len(positions):
@@ -413,7 +412,7 @@ def _narrow(codes: Indexes) -> Indexes:
     return np.where(invisible, _DELETE, np.where((codes < 0x80) | (codes == _CSI), codes, wide))
 
 
-def _percents(text: Text) -> _Escapes:
+def _percents(text: _Text) -> _Escapes:
     characters, starts = text.characters, text.places(b"%")
     high = _HEX[characters[starts + 1]].astype(np.int64)
     low = _HEX[characters[starts + 2]].astype(np.int64)
@@ -422,9 +421,9 @@ def _percents(text: Text) -> _Escapes:
     return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
 
 
-def _wide_characters(text: Text, removed: _Escapes) -> _Escapes:
+def _wide_characters(text: _Text, removed: _Escapes) -> _Escapes:
     """Find invisible characters of two, three and four bytes, blanks, and what looks like ASCII, beside `removed`."""
-    characters, starts = text.characters, _find_members(text.raw, _LEADS)
+    characters, starts = text.characters, text.members(_LEADS)
     if not len(starts):
         return _none()
     code = characters[starts].astype(np.int64)
@@ -485,20 +484,20 @@ _CONTROL_BYTES = {code for first, last in _INVISIBLE_RANGES[:4] for code in rang
 _IS_CONTROL = bytes(byte in _CONTROL_BYTES for byte in range(256))
 
 
-def _references(text: Text) -> Iterator[_Found]:
+def _references(text: _Text) -> Iterator[_Found]:
     for match in text.find(_REFERENCE):
         if (value := _reference_value(match[0])) is not None:
             yield *match.span(), value
 
 
-def _points(text: Text) -> Iterator[_Found]:
+def _points(text: _Text) -> Iterator[_Found]:
     r"""Find `\u{H}`, `\x{H}`, `%uHHHH`, and in style sheets `\HH ` beside another or `\00HHHH`."""
     for match in text.find(*_POINTS):
         value = _point(match[match.lastindex or 1], match.lastgroup)
         yield _before_backslashes(text.raw, match.start()), match.end(), value
 
 
-def _quoted(text: Text) -> Iterator[_Found]:
+def _quoted(text: _Text) -> Iterator[_Found]:
     for match in text.find(_QUOTED):
         if not match["end"] or _ends_long_line(text.raw, match.start()):
             yield *match.span(), _DELETE if match["end"] else int(match[0][1:], 16)
@@ -516,14 +515,14 @@ def _reference_value(reference: bytes) -> int | None:
     return _narrow_one(ord(named)) if len(named) == 1 else None
 
 
-def _doubled(text: Text) -> Iterator[_Found]:
+def _doubled(text: _Text) -> Iterator[_Found]:
     """Find pairs of quotes that are doubled because they stand inside quotes, as in YAML, SQL and tables."""
     for match in text.find(*_DOUBLED):
         for start in (match.start(), match.end() - 2):
             yield start, start + 2, match[0][0]
 
 
-def _signs(text: Text) -> Iterator[_Found]:
+def _signs(text: _Text) -> Iterator[_Found]:
     """Find the signs at the starts of the lines of a diff or quotation, also behind an escaped end of a line."""
     if first := _SIGNS[0][0].match(b"\n" + text.raw[:4]):
         yield 0, first.end() - 1, _DELETE
@@ -531,7 +530,7 @@ def _signs(text: Text) -> Iterator[_Found]:
         yield match.start() + match[0].index(b"n" if match[0][:1] == b"\\" else b"\n") + 1, match.end(), _DELETE
 
 
-def _tags(text: Text) -> Iterator[_Found]:
+def _tags(text: _Text) -> Iterator[_Found]:
     """Find the tags around lines of text; each is read as the end of a line."""
     return ((*match.span(), ord("\n")) for match in text.find(_TAG))
 
@@ -546,13 +545,13 @@ def _narrow_one(code: int) -> int:
     return int(_narrow(np.array([min(code, 0x10FFFF)]))[0])
 
 
-def _controls(text: Text) -> Iterator[_Found]:
+def _controls(text: _Text) -> Iterator[_Found]:
     bare = len(text.places(b"[0m")) or len(text.places(b"[39m"))
     for match in text.find(*_CONTROLS, *(_BARE_COLOUR,) * bool(bare)):
         yield _before_backslashes(text.raw, match.start()), match.end(), _DELETE
 
 
-def _numbers(text: Text) -> Iterator[_Found]:
+def _numbers(text: _Text) -> Iterator[_Found]:
     """Find the numbers of lines, by the digit before what ends them."""
     ends = np.concatenate((text.places(b"\t"), text.places(b"\xe2\x86\x92")))
     for end in ends[_members(_DIGITS)[text.characters[ends - 1]]].tolist():

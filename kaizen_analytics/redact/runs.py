@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaizen_analytics.redact.canonical import Form, Text
 from kaizen_analytics.redact.data import load_pattern
 from kaizen_analytics.redact.rules import load_rules
 from kaizen_analytics.redact.spans import Category
@@ -166,13 +165,9 @@ _DUMP = load_pattern("dump")
 _DUMP_LINE = re.compile(rb"(?m)^[ \t]*[0-9a-fA-F]{4,16}:?[ \t]+((?:[0-9a-fA-F]{2}(?:[0-9a-fA-F]{2}){0,3} {0,2})+)")
 
 
-_LISTS: tuple[tuple[Form, int, re.Pattern[bytes]], ...] = (
-    (
-        (re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), b"0", (b"xX",)),
-        16,
-        re.compile(rb"[xX](..)"),
-    ),
-    ((re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), b"[", (b"0123456789",)), 10, re.compile(rb"(\d+)")),
+_LISTS = (
+    (16, re.compile(rb"0[xX][0-9a-fA-F]{2}(?:[ ,;]{1,3}0[xX][0-9a-fA-F]{2}){11,}"), re.compile(rb"[xX](..)")),
+    (10, re.compile(rb"\[\d{1,3}(?:, ?\d{1,3}){11,}(?=[\],])"), re.compile(rb"(\d+)")),
 )
 _PAIRS = re.compile(rb"(?<![0-9a-fA-F])[0-9a-fA-F]{2}(?P<mark>[ :,-])[0-9a-fA-F]{2}(?:(?P=mark)[0-9a-fA-F]{2}){10,}")
 _WRAPPED = re.compile(rb"(?P<full>(?:[A-Za-z0-9+/]{60,76}\r?\n)+)(?:[A-Za-z0-9+/]{1,76}(?![\w+/-]))?")
@@ -189,9 +184,8 @@ def find_dumps(view: bytes) -> Iterator[tuple[int, int, bytes]]:
     for match in _DUMP.finditer(view) if b"0000000" in view else ():
         digits = b"".join(b"".join(line[1].split())[:32] for line in _DUMP_LINE.finditer(match[0]))
         yield from _show(match, bytes.fromhex(digits[: len(digits) // 2 * 2].decode("ascii")))
-    text = Text(view)
-    for form, base, number in _LISTS:
-        for match in text.find(form):
+    for base, form, number in _LISTS:
+        for match in form.finditer(view):
             numbers = [int(one, base) for one in number.findall(match[0])]
             if max(numbers) < 256:
                 yield from _show(match, bytes(numbers))

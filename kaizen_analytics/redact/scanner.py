@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import ahocorasick_rs
@@ -180,7 +180,7 @@ class Scanner:
         What a unit has around a literal decides, never what its neighbours have.
         """
         hits = self._automaton.find_matches_as_indexes(view.lower(), overlapping=True)
-        table = np.array(hits, np.int64).reshape(-1, 3)
+        table = np.fromiter(chain.from_iterable(hits), np.int64, 3 * len(hits)).reshape(-1, 3)
         literals, starts = self._add_marks(view, table[:, 0], table[:, 1])
         if not steps or not len(starts):
             return literals, starts

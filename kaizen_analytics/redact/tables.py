@@ -188,7 +188,8 @@ def find_in_tables(view: bytes, names: list[Span], low: int, high: int) -> Itera
     """
     done = low
     for start, last in names:
-        line = max(done, view.rfind(b"\n", done, start) + 1, start - _LONGEST_HEADER)
+        line = max(done, start - _LONGEST_HEADER)
+        line = max(line, view.rfind(b"\n", line, start) + 1)
         if start < done or not (_BEHIND.match(view, last, high) and _BEFORE.match(view, line, start)):
             continue
         position, tables = _find_first_line(view, done, line, start), Tables()
