@@ -63,27 +63,28 @@ class _Name(NamedTuple):
     promise: Promise
 
 
-def locate_names(view: bytes, anchors: NDArray[np.int64]) -> tuple[list[Span], list[Span]]:
+Place = tuple[int, int, bool, bool]
+"""The range of an identifier, whether it can be assigned something, and whether it can be the name of a column."""
+
+
+def locate_names(view: bytes, anchors: NDArray[np.int64]) -> list[Place]:
     """Return the identifiers around `anchors` (ascending) that something can be assigned to, and those of columns.
 
     Telling words are everywhere; only a few of them stand in front of an operator, so all are looked at at once.
 
     >>> view = b"my api_key = x"
     >>> locate_names(view, np.array([7]))
-    ([(3, 10)], [(3, 10)])
+    [(3, 10, True, True)]
     """
     characters = np.frombuffer(b"\n" + view + b"\0", np.uint8)
     ends = _walk(characters, anchors + 1, 1) - 1
     first = np.diff(ends, prepend=-1) != 0
     anchors, ends = anchors[first], ends[first]
     starts = _walk(characters, anchors, -1)
-    behind, before = characters[ends + 1], characters[starts]
-    named = _ASSIGNING[behind]
-    column = _COLUMN_ENDS[behind] & _COLUMN_ENDS[before]
-    assigned, columns = (
-        list(zip(starts[chosen].tolist(), ends[chosen].tolist(), strict=True)) for chosen in (named, column)
-    )
-    return assigned, columns
+    assigned = _ASSIGNING[characters[ends + 1]]
+    column = _COLUMN_ENDS[characters[ends + 1]] & _COLUMN_ENDS[characters[starts]]
+    chosen = assigned | column
+    return list(zip(*(part[chosen].tolist() for part in (starts, ends, assigned, column)), strict=True))
 
 
 def _walk(characters: NDArray[np.uint8], positions: NDArray[np.int64], step: int) -> NDArray[np.int64]:
@@ -98,19 +99,19 @@ def _walk(characters: NDArray[np.uint8], positions: NDArray[np.int64], step: int
     return reached
 
 
-def keep_promising(view: bytes, names: list[Span]) -> list[Span]:
-    """Return the ranges whose identifier promises something, alone or with the word before it.
+def keep_promising(view: bytes, names: list[Place]) -> list[Place]:
+    """Return the places whose identifier promises something, alone or with the word before it.
 
     Most telling words stand in names such as `tokens_in`; this throws them out before anything else is looked at.
 
-    >>> keep_promising(b"api_key=x tokens_in=y", [(0, 7), (10, 19)])
-    [(0, 7), (10, 19)]
+    >>> keep_promising(b"api_key=x tokens_in=y", [(0, 7, True, False), (10, 19, True, False)])
+    [(0, 7, True, False), (10, 19, True, False)]
     """
     return [
-        (start, end)
-        for start, end in names
-        if judge_name(view[start:end]) is not Promise.NOTHING
-        or (view[start - 1 : start] == b" " and view[start : start + 3].lower() in _SECOND_WORDS)
+        place
+        for place in names
+        if judge_name(view[place[0] : place[1]]) is not Promise.NOTHING
+        or (view[place[0] - 1 : place[0]] == b" " and view[place[0] : place[0] + 3].lower() in _SECOND_WORDS)
     ]
 
 

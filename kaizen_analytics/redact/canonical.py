@@ -222,7 +222,7 @@ class _Text:
 
     def places(self, literal: bytes) -> Indexes:
         """Return where some bytes stand, ascending; the first of them is no letter, digit or blank."""
-        places = self._marks[self._kinds == literal[0]]
+        places: Indexes = self._marks[self._kinds == literal[0]]
         for distance, byte in enumerate(literal[1:], 1):
             places = places[self.characters[places + distance] == byte]
         return places

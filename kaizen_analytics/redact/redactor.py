@@ -35,7 +35,7 @@ _Tree = TypeVar("_Tree")
 _Cover = Callable[[object, str, str], str]
 
 _READ_BYTES = 1 << 18
-_SURROUNDINGS = 500
+_SURROUNDINGS = 300
 """Bytes around a placeholder that are scanned again; what is found there has the whole unit scanned again."""
 _BATCH = 1 << 18
 """Bytes of small units that are scanned together; less than the scanner's window, so that none is ever cut."""

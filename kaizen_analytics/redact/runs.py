@@ -45,6 +45,8 @@ _IN_RUN = bytes(kind & (_LETTER | _DIGIT | _MARK | _DASH) > 0 for kind in _CLASS
 
 _LONGEST_DECODED = 4_000_000
 _PROBE = 32
+_LINE = (60, 76)
+"""How long the lines of wrapped base64 are."""
 _HEX_TEXT = load_pattern("hex_text")
 _BASE_32 = re.compile(rb"[A-Z2-7]{24,}")
 _DISCORD = re.compile(rb"[MNO][\w-]{22,28}\.[\w-]{6}\.[\w-]{25,}")
@@ -71,7 +73,7 @@ def classify(view: bytes) -> NDArray[np.uint8]:
 def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, bool, bool]]:
     """Return runs of at least `_SHORTEST_RUN` letters, digits and marks that may be something.
 
-    Each is a start and an end, whether it may be a token, and whether it begins as encoded text can begin.
+    Each is a start and an end, whether it may be a token, and whether it may be encoded text.
 
     >>> view = b"id " + b"a1" * 12
     >>> find_runs(view, classify(view))[0][:2]
@@ -84,18 +86,48 @@ def find_runs(view: bytes, classes: NDArray[np.uint8]) -> list[tuple[int, int, b
     starts, ends = edges[::2], edges[1::2] + _SHORTEST_RUN - 1
     digits = np.append(np.flatnonzero(classes == _DIGIT), len(view))
     has_digit: NDArray[np.bool_] = digits[np.searchsorted(digits, starts)] < ends
-    characters = np.frombuffer(view, np.uint8)
-    heads = characters[np.minimum(starts[:, None] + _GROUPS, len(view) - 1)]
-    text_like: NDArray[np.bool_] = np.count_nonzero(_TEXT_HEADS[heads], axis=1) >= _LEAST_HEADS
+    characters = np.frombuffer(view + view[-1:] * _PROBE, np.uint8)
+    heads = characters[starts[:, None] + np.arange(_PROBE)]
+    text_like = _may_be_text(heads, ends - starts)
+    tokens = has_digit & _may_be_tokens(characters, starts, ends)
+    upper = has_digit & ~_IS_LOWER[heads[:, :_SHORTEST_RUN]].any(axis=1)
+    wrapped = (has_digit | text_like) & (ends - starts >= _LINE[0]) & (ends - starts <= _LINE[1])
+    chosen = tokens | text_like | upper | wrapped
+    return [
+        (start, end, token, text or (capitals and view[start:end].isupper()))
+        for start, end, token, text, capitals in zip(
+            *(column[chosen].tolist() for column in (starts, ends, tokens, text_like, upper)), strict=True
+        )
+    ]
+
+
+def _may_be_text(heads: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which runs begin as encoded text does."""
+    text_like: NDArray[np.bool_] = np.count_nonzero(_TEXT_HEADS[heads[:, _GROUPS]], axis=1) >= _LEAST_HEADS
     for head in _COMPRESSED:
-        text_like |= (heads[:, 0] == head[0]) & (characters[starts + 1] == head[1])
-    beginnings = characters[np.minimum(starts[:, None] + np.arange(_WIDE_HEAD), len(view) - 1)]
+        text_like |= (heads[:, 0] == head[0]) & (heads[:, 1] == head[1])
+    beginnings = heads[:, :_WIDE_HEAD]
     text_like |= np.count_nonzero(_WIDE_HEADS[beginnings], axis=1) * 3 >= _WIDE_HEAD
     # Encoded text has capitals among its first letters, or it is hex.
     text_like &= _IS_UPPER[beginnings].any(axis=1) | _IN_HEX[beginnings].all(axis=1)
-    chosen: NDArray[np.bool_] = has_digit | text_like
-    columns = (starts, ends, has_digit & _may_be_tokens(characters, starts, ends), text_like)
-    return list(zip(*(column[chosen].tolist() for column in columns), strict=True))
+    rows = np.flatnonzero(text_like & (sizes >= _PROBE))
+    text_like[rows[~_begin_texts(heads[rows])]] = False
+    return text_like
+
+
+def _begin_texts(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return which of the first characters of long runs are hex, base32, or base64 that `_begins_text` may accept."""
+    groups = _SEXTETS[heads].reshape(-1, _PROBE // 4, 4) @ np.array([1 << 18, 1 << 12, 1 << 6, 1])
+    decoded = (groups[:, :, None] >> np.array([16, 8, 0]) & 0xFF).reshape(-1, _PROBE // 4 * 3)[:, :-3]
+    chosen: NDArray[np.bool_] = _IS_PRINTABLE[decoded].all(axis=1)
+    for part in (np.sort(decoded[:, ::2], axis=1), np.sort(decoded[:, 1::2], axis=1)):
+        chosen |= np.count_nonzero(np.diff(part, axis=1), axis=1) < 3
+    chosen |= np.count_nonzero(decoded == 0, axis=1) * 6 >= decoded.shape[1]
+    for packed in _PACKED:
+        chosen |= (decoded[:, 0] == packed[0]) & (decoded[:, 1] == packed[1])
+    first = heads[:, :_SHORTEST_RUN]
+    chosen |= _IN_HEX[first].all(axis=1) | _IN_BASE_32[first].all(axis=1)
+    return chosen
 
 
 def _may_be_tokens(
@@ -104,10 +136,9 @@ def _may_be_tokens(
     """Return which runs `find_run_tokens` has to look at: those of the sizes and between the bytes of a form."""
     sizes, firsts = ends - starts, characters[starts]
     before = np.where(starts > 0, characters[starts - 1], 0)
-    behind = np.where(ends < len(characters), characters[np.minimum(ends, len(characters) - 1)], 0)
     whole = (sizes >= 34) & (sizes <= 130)
     prefixed = (firsts >= ord("a")) & (firsts <= ord("z")) & (sizes >= 23) & (sizes <= 200)
-    chosen: NDArray[np.bool_] = whole | prefixed | np.isin(before, list(_TAIL_MARKS)) | (behind == ord("."))
+    chosen: NDArray[np.bool_] = whole | prefixed | np.isin(before, list(_TAIL_MARKS)) | (characters[ends] == ord("."))
     return chosen
 
 
@@ -116,6 +147,11 @@ _WIDE_HEADS = np.zeros(256, np.bool_)
 _WIDE_HEADS[list(b"ABEQ")] = True
 """Of what much of the base64 of UTF-16 consists: every second byte is nought, or one alphabet's."""
 _IS_UPPER = np.array([65 <= byte <= 90 for byte in range(256)])
+_IS_LOWER = np.array([97 <= byte <= 122 for byte in range(256)])
+_IN_BASE_32 = np.array([chr(byte) in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for byte in range(256)])
+_SEXTETS = np.zeros(256, np.int64)
+_SEXTETS[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")] = np.arange(64)
+_SEXTETS[list(b"-_")] = 62, 63
 _IN_HEX = np.array([chr(byte) in "0123456789abcdefABCDEFxX" for byte in range(256)])
 _GROUPS = np.arange(5) * 4
 _LEAST_HEADS = 3
@@ -217,7 +253,7 @@ def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Itera
     """
     done = 0
     for start, end, *_ in found:
-        if start >= done and 60 <= end - start <= 76 and (lines := _WRAPPED.match(view, start)):
+        if start >= done and _LINE[0] <= end - start <= _LINE[1] and (lines := _WRAPPED.match(view, start)):
             done = lines.end()
             text = decode_run(b"".join(lines[0].split()).rstrip(b"="))
             if text is None:
@@ -227,6 +263,7 @@ def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Itera
 
 
 _PRINTABLE = bytes(range(32, 127)) + b"\a\t\n\r\x1b" + bytes(range(128, 256))
+_IS_PRINTABLE = np.isin(np.arange(256), list(_PRINTABLE))
 _DENSE = bytes(range(128, 256))
 
 

@@ -142,15 +142,15 @@ class Scanner:
         findings = self._try_rules(view, ends, chosen)
         if self._tokens_only or not len(starts):
             return findings
-        for members, vendor in ((self._naming, False), (self._vendors, True)):
-            found, columns = assignments.locate_names(view, starts[members[literals]])
-            if not vendor:
-                findings |= self._inspect_tables(view, ends, assignments.keep_promising(view, columns))
-            for start, end in found if vendor else assignments.keep_promising(view, found):
+        names = assignments.keep_promising(view, assignments.locate_names(view, starts[self._naming[literals]]))
+        findings |= self._inspect_tables(view, ends, [(start, end) for start, end, _, column in names if column])
+        vendors = assignments.locate_names(view, starts[self._vendors[literals]])
+        for places, vendor in ((names, False), (vendors, True)):
+            for start, end, assigned, _ in places:
                 unit = bisect_right(ends, start)
                 hit = Hit(view, start, ends[unit - 1] if unit else 0, ends[unit])
-                if end <= hit.high and (found_value := assignments.find_assignment(hit, end, vendor=vendor)):
-                    findings.add(Detection(*found_value, "assignment"))
+                if assigned and end <= hit.high and (value := assignments.find_assignment(hit, end, vendor=vendor)):
+                    findings.add(Detection(*value, "assignment"))
         return findings
 
     def _inspect_tables(self, view: bytes, ends: list[int], names: list[Span]) -> set[Detection]:
@@ -209,10 +209,10 @@ class Scanner:
         classes = runs.classify(view)
         found = runs.find_runs(view, classes)
         encoded: list[tuple[int, int, bytes | None]] = []
-        for start, end, digits, text_like in found:
-            if digits:
+        for start, end, token_like, text_like in found:
+            if token_like:
                 findings |= {Detection(*token) for token in runs.find_run_tokens(view, start, end)}
-            if depth < _DEEPEST_ENCODING and (text_like or view[start:end].isupper()):
+            if text_like and depth < _DEEPEST_ENCODING:
                 encoded.append((start, end, runs.decode_run(view[start:end])))
         if depth < _DEEPEST_ENCODING:
             encoded += runs.find_dumps(view)
