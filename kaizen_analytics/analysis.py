@@ -32,7 +32,7 @@ from kaizen_analytics.experiments.portfolio import read_portfolio
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import check_value
 from kaizen_analytics.pages import exhibits, summary
-from kaizen_analytics.retro.retro import DAYS, compute_retro, last_days, parse_week
+from kaizen_analytics.retro.retro import choose_window, compute_retro
 from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.effect import Split
 from kaizen_analytics.store import Store, list_experiments, unreadable_experiments
@@ -369,17 +369,11 @@ class Analysis:
             ConfigError: both `week` and `days` are given, or one of them makes no sense.
             RepositoryError: git refuses to read the repository.
         """
-        if week is not None and days is not None:
-            raise ConfigError(f"The week {week!r} and the last {days} days are two windows; give one of them.")
         at_ms = _now(now_ms)
-        if week is None:
-            window = last_days(DAYS if days is None else days, at_ms, timezone)
-        else:
-            window = parse_week(week, timezone)
         folder = None if repository is None else Path(repository).absolute()
         return compute_retro(
             self.store,
-            window,
+            choose_window(days, week, at_ms, timezone),
             now_ms=at_ms,
             repository=None if folder is None else str(folder),
             root=folder if folder is not None and folder.is_dir() else None,

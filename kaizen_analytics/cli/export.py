@@ -22,7 +22,6 @@ from kaizen_analytics.cli.options import (
 )
 from kaizen_analytics.cli.output import print_json, print_table
 from kaizen_analytics.cli.redact import KeyOption, open_redactor
-from kaizen_analytics.cli.retro import parse_window
 from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.settings import find_home
 from kaizen_analytics.core.times import read_clock
@@ -34,7 +33,7 @@ from kaizen_analytics.exports.otlp import find_collector, send_totals
 from kaizen_analytics.exports.tables import Export, export_retro, export_table
 from kaizen_analytics.redact import Redactor
 from kaizen_analytics.reports.sharing import list_tracked
-from kaizen_analytics.retro.retro import compute_retro
+from kaizen_analytics.retro.retro import choose_window, compute_retro
 from kaizen_analytics.retro.wording import Wording
 from kaizen_analytics.store import Store
 
@@ -102,7 +101,7 @@ def _retro(
     such as name-3fa94b1c22, unless --with-text. The retro is not stored.
     """
     redactor, now_ms = open_redactor(target.key), read_clock()
-    window, location = parse_window(days, week, now_ms), locate(target.store)
+    window, location = choose_window(days, week, now_ms), locate(target.store)
     repository, root = choose_scope(location, workspace)
     with Store.open(location.path, read_only=True, ours=True) as opened:
         found = compute_retro(opened, window, now_ms=now_ms, repository=repository, root=root)

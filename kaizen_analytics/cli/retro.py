@@ -26,7 +26,6 @@ from kaizen_analytics.cli.times import choose_timezone
 from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.files import write_file
-from kaizen_analytics.core.model import Window
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import format_day
 from kaizen_analytics.pages.documents import retro_document
@@ -36,7 +35,7 @@ from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.findings import Finding
 from kaizen_analytics.retro.guidance import GuidanceItem, compute_guidance
 from kaizen_analytics.retro.patch import render_patch
-from kaizen_analytics.retro.retro import DAYS, Retro, compute_retro, last_days, parse_week, save_retro
+from kaizen_analytics.retro.retro import Retro, choose_window, compute_retro, last_days, save_retro
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.retros import decline_finding, find_finding
 
@@ -96,7 +95,7 @@ def _retro(
     location = locate(store)
     within, root = choose_scope(location, repository)
     with Store.open(location.path, read_only=dry_run, ours=True) as opened:
-        window = parse_window(days, week, now_ms, zone)
+        window = choose_window(days, week, now_ms, zone)
         result = compute_retro(opened, window, now_ms=now_ms, repository=within, root=root, timezone=zone)
         if not dry_run:
             save_retro(opened, result)
@@ -140,19 +139,6 @@ def _decline(
         decline_finding(opened, found, reason, now_ms=read_clock())
     yield {"finding": found, "declined": True, "reason": reason}
     print(f"Declined {found}. It comes back when it happens twice as often.")
-
-
-def parse_window(days: int | None, week: str | None, now_ms: int, timezone: str = "UTC") -> Window:
-    """Return the window that `--days` or `--week` names; without both, the last 28 whole days.
-
-    >>> parse_window(None, None, 28 * 86_400_000)
-    Window(start_ms=0, end_ms=2419200000)
-    """
-    if days is not None and week is not None:
-        raise ConfigError("--days and --week name two windows; give one of them.")
-    if week is not None:
-        return parse_week(week, timezone)
-    return last_days(DAYS if days is None else days, now_ms, timezone)
 
 
 def _parse_formats(formats: str | None, out: Path | None, *, as_json: bool) -> tuple[str, ...]:

@@ -241,6 +241,22 @@ def save_retro(store: Store, retro: Retro) -> None:
     )
 
 
+def choose_window(days: int | None, week: str | None, now_ms: int, timezone: str = "UTC") -> Window:
+    """Return the window of the last whole days or of an ISO week; without both, the last 28 days.
+
+    Raises:
+        ConfigError: both are given, or one of them makes no sense.
+
+    >>> choose_window(None, None, 28 * 86_400_000)
+    Window(start_ms=0, end_ms=2419200000)
+    """
+    if days is not None and week is not None:
+        raise ConfigError(f"The week {week!r} and the last {days} days are two windows; give one of them.")
+    if week is not None:
+        return parse_week(week, timezone)
+    return last_days(DAYS if days is None else days, now_ms, timezone)
+
+
 def last_days(days: int, now_ms: int, timezone: str = "UTC") -> Window:
     """Return the last whole days of a zone, today left out, so that the windows of consecutive runs tile.
 
