@@ -28,9 +28,9 @@ from scipy import optimize, special, stats
 from benchmarks import before_after, designs, planning
 from benchmarks.designs import Rng, Tally, say
 from benchmarks.measure import ROOT
-from kaizen_analytics.core.model import Delta, Direction
+from kaizen_analytics.core.model import Delta, DesignKind, Direction
 from kaizen_analytics.experiments.decide import Verdict, judge
-from kaizen_analytics.stats import Design, DesignKind, mean_effect, median_effect, proportion_effect
+from kaizen_analytics.stats import Design, mean_effect, median_effect, proportion_effect
 from kaizen_analytics.stats.distributions import Distribution, Quantile
 from kaizen_analytics.stats.medians import _MedianPair
 from kaizen_analytics.stats.sequential import effective_alpha

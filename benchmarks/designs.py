@@ -13,11 +13,10 @@ import numpy as np
 
 from benchmarks.before_after import compute_share
 from benchmarks.worlds import WORLDS, draw_tasks
-from kaizen_analytics.core.model import Direction, GuardrailSpec, Metric
+from kaizen_analytics.core.model import DesignKind, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments.decide import GuardrailStatus, judge_guardrails
 from kaizen_analytics.stats import (
     Design,
-    DesignKind,
     adjust_benjamini_hochberg,
     check_sample_ratio,
     mean_effect,

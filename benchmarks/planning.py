@@ -20,13 +20,13 @@ import polars as pl
 
 from benchmarks.designs import Rng, Tally, Totals, share_of
 from benchmarks.worlds import WORLDS, draw_world
-from kaizen_analytics.core.model import Delta, Direction, Metric
+from kaizen_analytics.core.model import Delta, DesignKind, Direction, Metric
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments import power
 from kaizen_analytics.experiments.decide import Claim, judge_claim
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.power import _Histories, _Rule, compute_power
-from kaizen_analytics.stats import Design, DesignKind
+from kaizen_analytics.stats import Design
 from kaizen_analytics.stats.before_after import compare_before_after
 from kaizen_analytics.stats.medians import median_reaches
 

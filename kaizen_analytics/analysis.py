@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics import __version__
 from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreError, did_you_mean, one_of
 from kaizen_analytics.core.metrics import parse_metric
+from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.core.settings import cache_folder, find_folder
 from kaizen_analytics.core.times import parse_time, read_clock
 from kaizen_analytics.experiments import lifecycle
@@ -33,7 +34,6 @@ from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.experiments.sample import check_value
 from kaizen_analytics.pages import exhibits, summary
 from kaizen_analytics.retro.retro import choose_window, compute_retro
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.effect import Split
 from kaizen_analytics.store import Store, list_experiments, unreadable_experiments
 from kaizen_analytics.store.frames import read_events, read_sessions, session_metrics

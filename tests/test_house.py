@@ -253,6 +253,19 @@ def test_cycles_are_found_through_other_modules():
     assert find_cycles({**graph, "e": {"d"}, "c": {"d"}}) == [{"d", "e"}]
 
 
+def test_the_map_of_a_room_names_modules_that_exist():
+    maps = [path for path in MODULES if path.name == "__init__.py"]
+    assert [
+        f"{relative(path)}: {name}"
+        for path in maps
+        for names in re.findall(
+            r"^(?:    )?([a-z_]+(?:, [a-z_]+)*) {2,}\S", ast.get_docstring(parse(path)) or "", re.MULTILINE
+        )
+        for name in names.split(", ")
+        if not (path.parent / f"{name}.py").exists() and not (path.parent / name).is_dir()
+    ] == []
+
+
 def test_modules_take_only_the_version_from_the_root_package():
     taken = [
         f"{relative(path)}: {alias.name}"

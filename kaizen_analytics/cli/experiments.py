@@ -34,7 +34,7 @@ from kaizen_analytics.core import codec
 from kaizen_analytics.core.errors import ConfigError, one_of
 from kaizen_analytics.core.git import Repository
 from kaizen_analytics.core.metrics import parse_metric
-from kaizen_analytics.core.model import Classification, Experiment, GuardrailSpec, WorkUnit
+from kaizen_analytics.core.model import Classification, DesignKind, Experiment, GuardrailSpec, WorkUnit
 from kaizen_analytics.core.settings import read_settings
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.core.words import counted, format_moment
@@ -55,7 +55,6 @@ from kaizen_analytics.pages.documents import evaluation_document, power_document
 from kaizen_analytics.pages.summary import render_box, summarise
 from kaizen_analytics.reports.sharing import prepare_share
 from kaizen_analytics.retro.proposal import Proposal, open_proposal
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.assignments import read_draws
 from kaizen_analytics.store.experiments import get_experiment, manual_tags

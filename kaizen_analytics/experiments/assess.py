@@ -14,7 +14,16 @@ import numpy as np
 import polars as pl
 
 from kaizen_analytics.core.metrics import OUTCOMES, REGISTRY, MetricKind
-from kaizen_analytics.core.model import Branch, Classification, Delta, Direction, GitCommit, Metric, WorkUnit
+from kaizen_analytics.core.model import (
+    Branch,
+    Classification,
+    Delta,
+    DesignKind,
+    Direction,
+    GitCommit,
+    Metric,
+    WorkUnit,
+)
 from kaizen_analytics.core.queries import unit_of_work
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.compare import (
@@ -63,7 +72,6 @@ from kaizen_analytics.experiments.plan import Cluster, Statistic, Unit
 from kaizen_analytics.experiments.sample import NOT_DRAWN, Exclusion, Flag
 from kaizen_analytics.stats import (
     Design,
-    DesignKind,
     RatioStatus,
     adjust_benjamini_hochberg,
     check_sample_ratio,

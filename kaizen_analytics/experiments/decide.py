@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaizen_analytics.core.model import Absolute, Criterion, Direction, GitCommit, GuardrailSpec, Metric
-from kaizen_analytics.stats import DesignKind, Effect, Interval, adjust_holm
+from kaizen_analytics.core.model import Absolute, Criterion, DesignKind, Direction, GitCommit, GuardrailSpec, Metric
+from kaizen_analytics.stats import Effect, Interval, adjust_holm
 from kaizen_analytics.stats.before_after import MIN_DATES
 
 if TYPE_CHECKING:

@@ -20,7 +20,16 @@ from scipy import special
 
 from kaizen_analytics.core.errors import ExperimentError
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
-from kaizen_analytics.core.model import Classification, Delta, Direction, GuardrailSpec, Metric, Window, WorkUnit
+from kaizen_analytics.core.model import (
+    Classification,
+    Delta,
+    DesignKind,
+    Direction,
+    GuardrailSpec,
+    Metric,
+    Window,
+    WorkUnit,
+)
 from kaizen_analytics.core.times import DAY_MS
 from kaizen_analytics.experiments.compare import (
     ARMS,
@@ -46,7 +55,7 @@ from kaizen_analytics.experiments.decide import (
     opposes,
 )
 from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
-from kaizen_analytics.stats import Design, DesignKind
+from kaizen_analytics.stats import Design
 from kaizen_analytics.stats.before_after import Wander, compute_scores
 from kaizen_analytics.stats.medians import median_reaches
 from kaizen_analytics.stats.sequential import MIN_PLANNED_N, effective_alpha

@@ -18,7 +18,7 @@ import polars as pl
 
 from kaizen_analytics.core.errors import ConfigError
 from kaizen_analytics.core.metrics import OF_SESSIONS, OUTCOMES, REGISTRY
-from kaizen_analytics.core.model import Classification, Direction, Metric, State
+from kaizen_analytics.core.model import Classification, DesignKind, Direction, Metric, State
 from kaizen_analytics.experiments.decide import Grade, GuardrailStatus, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Role
 from kaizen_analytics.experiments.plan import Cluster
@@ -26,7 +26,6 @@ from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.redact import Category
 from kaizen_analytics.retro.classes import CLASSES
 from kaizen_analytics.retro.wording import model_ids
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.usage import TOKEN_COLUMNS
 
 if TYPE_CHECKING:

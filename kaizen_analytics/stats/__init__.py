@@ -13,7 +13,6 @@ See docs/explanation/statistics.md for the methods and their sources.
 
 from __future__ import annotations
 
-from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.stats.effect import ArmSummary, Effect, EffectKind, Interval
 from kaizen_analytics.stats.means import mean_effect, proportion_effect
 from kaizen_analytics.stats.medians import median_effect
@@ -23,7 +22,6 @@ from kaizen_analytics.stats.srm import RatioStatus, SampleRatio, check_sample_ra
 __all__ = [
     "ArmSummary",
     "Design",
-    "DesignKind",
     "Effect",
     "EffectKind",
     "Interval",

@@ -1,7 +1,10 @@
 """The store: one SQLite file, reached only through DuckDB's sqlite extension.
 
-`connection` opens it and runs statements, `schema` migrates it, `experiments` keeps experiments and tags, `sessions`
-keeps what was ingested.
+location                            where it is
+connection, schema, sql             opens it and runs statements; migrates it; quotes
+sessions, frames                    writes what was ingested; reads it as Polars frames
+experiments, assignments, retros    keep plans, tags and results; what was drawn; findings
+checks, importing                   what `doctor` and `import` do
 """
 
 from kaizen_analytics.store.connection import Store

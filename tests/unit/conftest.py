@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 from experiment_cases import judge_values, make_experiment
 
-from kaizen_analytics.core.model import Direction, GuardrailSpec, Metric, State
+from kaizen_analytics.core.model import DesignKind, Direction, GuardrailSpec, Metric, State
 from kaizen_analytics.experiments.evaluation import Evaluation
 from kaizen_analytics.experiments.plan import Plan, Start
-from kaizen_analytics.stats import DesignKind
 
 EXPERIMENT = make_experiment(
     id="e-1",

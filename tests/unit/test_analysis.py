@@ -18,11 +18,12 @@ from kaizen_analytics import (
 )
 from kaizen_analytics.analysis import Analysis
 from kaizen_analytics.core.errors import ConfigError, ExperimentError, StoreMissingError
+from kaizen_analytics.core.model import DesignKind
 from kaizen_analytics.experiments.assess import compare_metric
 from kaizen_analytics.experiments.lifecycle import read_judged_sample
 from kaizen_analytics.pages import effect_text
 from kaizen_analytics.retro.retro import compute_retro, parse_week
-from kaizen_analytics.stats import DesignKind, EffectKind
+from kaizen_analytics.stats import EffectKind
 
 
 def write(store: Store, *names: str, used: list[int] | None = None) -> None:

@@ -19,6 +19,7 @@ from kaizen_analytics.core.model import (
     Classification,
     Criterion,
     Delta,
+    DesignKind,
     Direction,
     Experiment,
     GitCommit,
@@ -36,7 +37,6 @@ from kaizen_analytics.exports.columns import ARM_VALUES, PLAN_NUMBERS, START_COL
 from kaizen_analytics.exports.lake.reading import Lake, read_lake
 from kaizen_analytics.exports.project import ID_DIGITS
 from kaizen_analytics.redact import Pseudonyms
-from kaizen_analytics.stats import DesignKind
 
 if TYPE_CHECKING:
     from kaizen_analytics.core.git import Repository

@@ -15,6 +15,7 @@ from kaizen_analytics.core.errors import RecordError
 from kaizen_analytics.core.metrics import OUTCOMES
 from kaizen_analytics.core.model import (
     Absolute,
+    DesignKind,
     Direction,
     GitCommit,
     GuardrailSpec,
@@ -39,7 +40,7 @@ from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Evalua
 from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
-from kaizen_analytics.stats import Design, DesignKind, RatioStatus, adjust_benjamini_hochberg
+from kaizen_analytics.stats import Design, RatioStatus, adjust_benjamini_hochberg
 
 END_MS = 1_000_000_000
 START = Start(started_at_ms=0, window_start_ms=0, window_end_ms=END_MS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaizen_analytics.core.model import Absolute, Delta, Direction, GuardrailSpec, Metric
+from kaizen_analytics.core.model import Absolute, Delta, DesignKind, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments.decide import (
     Grade,
     GuardrailStatus,
@@ -23,7 +23,6 @@ from kaizen_analytics.experiments.decide import (
 from kaizen_analytics.stats import (
     ArmSummary,
     Design,
-    DesignKind,
     Effect,
     EffectKind,
     Interval,

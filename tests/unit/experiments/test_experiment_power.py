@@ -11,12 +11,12 @@ from experiment_cases import DAY_MS
 
 from benchmarks.planning import SHAPES
 from kaizen_analytics.core.errors import ExperimentError
-from kaizen_analytics.core.model import Delta, Direction, GuardrailSpec, Metric
+from kaizen_analytics.core.model import Delta, DesignKind, Direction, GuardrailSpec, Metric
 from kaizen_analytics.experiments import power
 from kaizen_analytics.experiments.decide import Verdict, judge
 from kaizen_analytics.experiments.plan import Cluster, Plan, Statistic
 from kaizen_analytics.experiments.power import PowerRow, PowerTable, compute_power, expected_design_effect
-from kaizen_analytics.stats import Design, DesignKind, median_effect
+from kaizen_analytics.stats import Design, median_effect
 from kaizen_analytics.stats.medians import median_reaches
 
 NOW_MS = 100 * DAY_MS

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from experiment_cases import DAY_MS, make_experiment
 
-from kaizen_analytics.core.model import Delta, Direction, GitCommit, GuardrailSpec, Metric, State
+from kaizen_analytics.core.model import Delta, DesignKind, Direction, GitCommit, GuardrailSpec, Metric, State
 from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.compare import _find_change, compare_with_history
 from kaizen_analytics.experiments.decide import Claim, Grade, GuardrailStatus, Headline, Verdict, judge_claim
@@ -20,7 +20,6 @@ from kaizen_analytics.experiments.lifecycle import _freeze, _thaw
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start
 from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
 from kaizen_analytics.pages import charts, conclusion, sentences
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.stats.before_after import BeforeAfter, Drift, Placebo, StratifiedEffect
 
 CHANGE_MS = 100 * DAY_MS

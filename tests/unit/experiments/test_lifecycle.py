@@ -25,6 +25,7 @@ from kaizen_analytics.core.model import (
     Branch,
     Classification,
     Delta,
+    DesignKind,
     Direction,
     Experiment,
     GitCommit,
@@ -37,7 +38,6 @@ from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.decide import Verdict
 from kaizen_analytics.experiments.evaluation import CautionKind, Evaluation
 from kaizen_analytics.experiments.plan import Cluster, Plan, get_plan
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store
 from kaizen_analytics.store.experiments import (
     load_experiment,

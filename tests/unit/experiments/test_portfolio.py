@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from experiment_cases import DAY_MS, make_experiment, make_frame
 
-from kaizen_analytics.core.model import Absolute, Delta, Direction, Experiment, GitCommit, Metric, State
+from kaizen_analytics.core.model import Absolute, Delta, DesignKind, Direction, Experiment, GitCommit, Metric, State
 from kaizen_analytics.experiments.assess import assess
 from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
 from kaizen_analytics.experiments.plan import Plan, Start
@@ -22,7 +22,7 @@ from kaizen_analytics.experiments.portfolio import (
     _summarise,
     read_portfolio,
 )
-from kaizen_analytics.stats import DesignKind, Interval
+from kaizen_analytics.stats import Interval
 from kaizen_analytics.store import Store, save_experiment
 
 EXPERIMENT = make_experiment(id="e1", duration_days=20, state=State.RUNNING)

@@ -10,7 +10,7 @@ import pytest
 from experiment_cases import DAY_MS, make_experiment, make_frame
 
 from kaizen_analytics.core.errors import ConfigError, ExperimentError
-from kaizen_analytics.core.model import Classification
+from kaizen_analytics.core.model import Classification, DesignKind
 from kaizen_analytics.experiments import lifecycle
 from kaizen_analytics.experiments.assignment import ArmContent, count_units
 from kaizen_analytics.experiments.decide import Grade, Verdict
@@ -19,7 +19,7 @@ from kaizen_analytics.experiments.plan import Plan, Randomisation, Unit, get_pla
 from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA, restore_sample, sample_records
 from kaizen_analytics.hook import append_record, draw
 from kaizen_analytics.pages import plans, sentences
-from kaizen_analytics.stats import DesignKind, RatioStatus, mean_effect, median_effect
+from kaizen_analytics.stats import RatioStatus, mean_effect, median_effect
 from kaizen_analytics.store import Store, tag_session, untag_session
 from kaizen_analytics.store.assignments import fold_spool, spool_beside
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kaizen_analytics.core.metrics import REGISTRY, MetricKind
 from kaizen_analytics.core.model import (
     Delta,
+    DesignKind,
     Direction,
     GitCommit,
     GuardrailSpec,
@@ -26,7 +27,7 @@ from kaizen_analytics.experiments.decide import improves
 from kaizen_analytics.experiments.draft import default_guardrails
 from kaizen_analytics.experiments.plan import Plan
 from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
-from kaizen_analytics.stats import Design, DesignKind
+from kaizen_analytics.stats import Design
 
 DRAFT = make_experiment(id="e", success_criterion=Delta(Direction.DECREASE, -10))
 TOTALS = list(np.random.default_rng(1).lognormal(9, 0.5, 30))

@@ -12,6 +12,7 @@ from experiment_cases import DAY_MS
 from kaizen_analytics.core.model import (
     Branch,
     Classification,
+    DesignKind,
     Direction,
     Experiment,
     GuardrailSpec,
@@ -26,7 +27,6 @@ from kaizen_analytics.exports.lake.export import export_lake
 from kaizen_analytics.exports.lake.reading import name_workspace
 from kaizen_analytics.exports.project import ID_DIGITS
 from kaizen_analytics.redact import Pseudonyms, Scanner
-from kaizen_analytics.stats import DesignKind
 from kaizen_analytics.store import Store, write_sessions
 from kaizen_analytics.store.frames import session_metrics
 

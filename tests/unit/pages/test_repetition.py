@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kaizen_analytics.core.model import GitCommit
+from kaizen_analytics.core.model import DesignKind, GitCommit
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.pages import conclusion, plans
-from kaizen_analytics.stats import DesignKind
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden"
 PAGES = sorted(GOLDEN.glob("*.md"))

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kaizen_analytics.core.model import Absolute, Delta, Direction, GitCommit, GuardrailSpec, ManualTag, Metric, State
+from kaizen_analytics.core.model import (
+    Absolute,
+    Delta,
+    DesignKind,
+    Direction,
+    GitCommit,
+    GuardrailSpec,
+    ManualTag,
+    Metric,
+    State,
+)
 from kaizen_analytics.experiments.decide import Claim, Decision, Grade, GuardrailStatus, Headline, Verdict, decide
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, NextStep, choose_next_step
 from kaizen_analytics.experiments.plan import Cluster, Plan, Start, Statistic
@@ -19,7 +29,6 @@ from kaizen_analytics.pages.documents import evaluation_document
 from kaizen_analytics.stats import (
     ArmSummary,
     Design,
-    DesignKind,
     Effect,
     EffectKind,
     Interval,

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from IPython.core.formatters import DisplayFormatter
 
-from kaizen_analytics.core.model import Absolute, Direction, Metric, State
+from kaizen_analytics.core.model import Absolute, DesignKind, Direction, Metric, State
 from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Role
 from kaizen_analytics.experiments.plan import Plan, Start
@@ -28,7 +28,7 @@ from kaizen_analytics.pages.summary import (
     _summarise_power,
     render_box,
 )
-from kaizen_analytics.stats import DesignKind, median_effect
+from kaizen_analytics.stats import median_effect
 
 VALUES = [100.0, 110.0, 120.0, 130.0, 140.0, 150.0, 160.0, 170.0]
 HALVED = [value / 2 for value in VALUES]

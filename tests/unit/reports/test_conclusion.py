@@ -9,11 +9,10 @@ import pytest
 from experiment_cases import judge_values, make_experiment
 
 from kaizen_analytics.core.errors import ConfigError
-from kaizen_analytics.core.model import Branch, Delta, Direction, GuardrailSpec, Metric, State
+from kaizen_analytics.core.model import Branch, Delta, DesignKind, Direction, GuardrailSpec, Metric, State
 from kaizen_analytics.experiments.evaluation import Caution, CautionKind, Segment
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.pages import conclusion
-from kaizen_analytics.stats import DesignKind
 
 if TYPE_CHECKING:
     from kaizen_analytics.experiments.evaluation import Evaluation

@@ -8,7 +8,8 @@ import pytest
 from scipy import optimize, stats
 
 from kaizen_analytics.core.errors import StatisticsError
-from kaizen_analytics.stats import Design, DesignKind, median_effect, proportion_effect, sessions_within_plan
+from kaizen_analytics.core.model import DesignKind
+from kaizen_analytics.stats import Design, median_effect, proportion_effect, sessions_within_plan
 from kaizen_analytics.stats.effect import Obstacle
 from kaizen_analytics.stats.sequential import FIXED, _last_boundary, _planned_boundary, adjust_p_value, effective_alpha
 
