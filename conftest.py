@@ -48,7 +48,7 @@ if hasattr(os, "ST_NOEXEC") and os.access(MEMORY, os.W_OK):
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 STRICT = os.environ.get("CI_STRICT") == "1"
-SLOW_S = 0.1
+SLOW_S = 0.05
 """A test that needs more of the processor is slow: its name, without parameters, is in `SLOW_TESTS`."""
 SLOW_TESTS = ROOT / "tests" / "slow.txt"
 WHOLE_RUNS = ("tests/notebooks", "tests/e2e", "tests/faults", "tests/agents")

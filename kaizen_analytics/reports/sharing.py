@@ -181,13 +181,13 @@ _KINDS = {
         Randomisation.treatment_sha256 Randomisation.seed Decision.changed Shortage.arm Split.by Split.control
         Split.treatment SampleRatio.unit Segment.dimension Curve.arm Mismatch.column Retro.timezone Retro.provenance
         Finding.id Finding.kind Finding.exposure Finding.saving Finding.test NotEvaluable.kind NotEvaluable.reason
-        Followed.id Followed.kind ExperimentLine.state LargeSession.arm
+        Followed.id Followed.kind ExperimentLine.state _LargeSession.arm
     """,
     "sentence": """
         Finding.title Finding.seen Change.line Change.habit Followed.title FormerBet.title
     """,
     "list": "History.kinds",
-    "session": "LargeSession.session_id Moment.session_id",
+    "session": "_LargeSession.session_id Moment.session_id",
     "settings": "Change.merge",
 }
 NAMES: dict[str, str] = {field: kind for kind, fields in _KINDS.items() for field in fields.split()}

@@ -30,7 +30,7 @@ def test_the_screen_never_exceeds_the_real_p_value():
         looks = [(n, n) for n in range(30, 61)]
         limits = bench._least_p_values(control, treatment, looks)
         for (n, _), limit in zip(looks, limits, strict=True):
-            pair = bench.MedianPair(bench.median_distribution(control[:n]), bench.median_distribution(treatment[:n]))
+            pair = bench._MedianPair(bench.median_distribution(control[:n]), bench.median_distribution(treatment[:n]))
             assert limit <= 2 * min(pair.difference_tails()) + 1e-12
 
 
