@@ -1,7 +1,7 @@
 """The store: one SQLite file, reached only through DuckDB's sqlite extension.
 
 location                            where it is
-connection, schema, sql             opens it and runs statements; migrates it; quotes
+connection, schema, sql, cells      opens it and runs statements; migrates it; quotes; finds cells that spoil a scan
 sessions, frames                    writes what was ingested; reads it as Polars frames
 experiments, assignments, retros    keep plans, tags and results; what was drawn; findings
 checks, importing                   what `doctor` and `import` do

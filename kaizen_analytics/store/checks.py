@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from kaizen_analytics.core.errors import QueryError
 from kaizen_analytics.core.settings import find_folder, load_sql
 from kaizen_analytics.store.assignments import count_waiting
+from kaizen_analytics.store.cells import find_bad_cells
 from kaizen_analytics.store.sessions import find_changed
-from kaizen_analytics.store.sql import find_bad_cells
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -33,18 +33,8 @@ from kaizen_analytics.core.errors import StoreError, StoreMissingError, StoreWar
 from kaizen_analytics.core.files import Folder, open_folder
 from kaizen_analytics.core.times import read_clock
 from kaizen_analytics.store import schema
-from kaizen_analytics.store.sql import (
-    ATTACHED,
-    BadCell,
-    count_cells,
-    define_replacing,
-    find_bad_cells,
-    hide_progress_bar,
-    native_call,
-    quote_name,
-    quote_text,
-    run_query,
-)
+from kaizen_analytics.store.cells import BadCell, count_cells, define_replacing, find_bad_cells
+from kaizen_analytics.store.sql import ATTACHED, hide_progress_bar, native_call, quote_name, quote_text, run_query
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,9 +12,9 @@ from store_cases import make_experiment, run_foreign
 from kaizen_analytics.core.errors import StoreError, StoreWarning
 from kaizen_analytics.ingest.checkpoints import load_checkpoints
 from kaizen_analytics.store import Store, list_experiments, save_experiment
+from kaizen_analytics.store.cells import BadCell, find_bad_cells
 from kaizen_analytics.store.experiments import load_result
 from kaizen_analytics.store.frames import read_events
-from kaizen_analytics.store.sql import BadCell, find_bad_cells
 
 if TYPE_CHECKING:
     from collections.abc import Callable
