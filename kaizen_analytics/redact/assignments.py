@@ -8,46 +8,54 @@ goes.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kaizen_analytics.redact.data import load_data, load_pattern
+from kaizen_analytics.redact.data import load_data, load_pattern, spell
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
     VENDORS,
     Promise,
+    are_accounts,
     is_account,
+    is_firm,
     is_given_name,
     is_name_part,
+    is_organisation,
+    is_own_domain,
     is_password,
     is_person,
+    is_place,
     is_placeholder,
     is_random_key,
     is_secret,
+    is_tenant,
     is_uuid,
     judge_name,
     measure_shape,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from kaizen_analytics.redact.rules import Hit, Span
 
-ANCHORS = tuple(load_data("patterns")["anchors"].encode().split())
+ANCHORS = tuple(form.encode().lower() for word in load_data("patterns")["anchors"].split() for form in spell(word))
 _ASSIGNED = load_pattern("assigned")
 _ARGUMENT = load_pattern("argument")
 _COMMAND_BEFORE = load_pattern("command_before")
-_NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-\xc3\xb1"
+_NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$.-" + bytes(
+    byte for byte in range(0x80, 0xF0) if byte not in b"\xc2\xe2\xef"
+)
+"""What identifiers consist of; letters beyond ASCII too, but not what begins their punctuation in UTF-8."""
 _LONGEST_NAME = 64
-_SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas"})
+_SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas", b"nam", b"id", b"own", b"dom", b"num", b"ute"})
 _IN_NAME = np.isin(np.arange(256), list(_NAME_BYTES))
 _ASSIGNING = np.zeros(256, np.bool_)
-_ASSIGNING[list(b"*\"'`])}[{ \t\r\n=:>,|!?+-<")] = True
+_ASSIGNING[list(b"*\"'`])}[{( \t\r\n=:>,|!?+-<\xef")] = True
 """Bytes that can follow a name which is given a value."""
 _COLUMN_ENDS = np.zeros(256, np.bool_)
 _COLUMN_ENDS[list(b"\"'`*|,;\t \r\n()")] = True
@@ -127,9 +135,11 @@ def find_assignment(hit: Hit, end: int, *, vendor: bool = False) -> tuple[int, i
     """
     text = hit.view[hit.start : end]
     promise = judge_name(text)
-    if promise in (Promise.NOTHING, Promise.WEAK):
-        text = _read_words(hit, text)
-        promise = judge_name(text)
+    if promise in (Promise.NOTHING, Promise.WEAK, Promise.LABEL):
+        words = _read_words(hit, text)
+        told = judge_name(words)
+        if told is not Promise.NOTHING:
+            text, promise = words, told
     if promise is Promise.NOTHING and not vendor:
         return None
     name = _Name(hit.start, end, text, promise)
@@ -190,16 +200,25 @@ def _judge_identity(hit: Hit, name: _Name) -> tuple[int, int, Category] | None:
     if match is None or before in (b".", b"$", b"@"):
         return None
     form = match.lastgroup or ""
-    if (before in (b"<", b":")) != (form == "element") or (form == "spaced" and name.text != b"username"):
+    flagged = name.text[:1] == b"-" and name.text.strip(b"-") != b"user"  # which may be where a package goes
+    spaced = form == "spaced" and name.text != b"username" and name.promise is not Promise.HOST
+    if (before in (b"<", b":")) != (form == "element") or (form == "flagged") > flagged or spaced:
         return None
-    value = match[form]
-    category = judge_value(name.promise, name.text, value, quoted=True)
-    return (*match.span(form), category) if category and value.lower() != name.text.lower() else None
+    start = match.start(form)
+    for value in (match[form], _FIRST_PIECE.split(match[form])[0]):
+        category = judge_value(name.promise, name.text, value, quoted=True)
+        if category and value.lower() != name.text.lower():
+            return start, start + len(value), category
+    return None
+
+
+_FIRST_PIECE = re.compile(rb",|;| [(<-]|  ")
 
 
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
 
 
+_DRAWN = re.compile(rb"[0-9a-f]{32,64}|(?=[A-Za-z]*[A-Z][a-z]+[A-Z][A-Za-z]*[A-Z])[A-Za-z]{24,64}")
 _MIXED = re.compile(rb"(?=\S*\d)(?=\S*[a-z])(?=\S*[!#$%^&*?~+=@]|\S*[A-Z])\S{8,}")
 
 
@@ -231,7 +250,9 @@ def _judge_argument(hit: Hit, name: _Name, match: re.Match[bytes]) -> Span | Non
     if not flagged and not alone and not _COMMAND_BEFORE.search(before):
         # In a sentence (`use key …`, `no such token …`), what can hardly be anything but a key.
         loud = name.text.isupper() and b"_" in name.text and _MIXED.match(value)
-        return span if loud or (name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value)) else None
+        sure = name.promise is Promise.SECRET and _DRAWN.fullmatch(value) and is_secret(value, quoted=True)
+        weak = name.promise in (Promise.SECRET, Promise.WEAK) and is_random_key(value)
+        return span if loud or sure or weak else None
     if not flagged and not any(48 <= byte <= 57 for byte in value):
         return None
     return span if judge_value(name.promise, name.text, value, quoted=quoted or flagged) else None
@@ -260,14 +281,30 @@ def judge_value(promise: Promise, name: bytes, value: bytes, *, quoted: bool) ->
 
 
 _VENDOR_NAME = re.compile(b"(?i)" + b"|".join(sorted(VENDORS)))
-_MACHINE = re.compile(rb"(?=[\w.-]*[\d-])[A-Za-z][A-Za-z0-9-]{1,62}(?:\.[A-Za-z0-9-]{1,63}){0,6}")
-_IDENTITIES: dict[Promise, tuple[tuple[Category, Callable[[bytes], bool]], ...]] = {
-    Promise.ACCOUNT: ((Category.USER, is_account),),
-    Promise.AGENT: ((Category.NAME, is_person), (Category.NAME, is_given_name), (Category.USER, is_account)),
-    Promise.PERSON: ((Category.NAME, is_person), (Category.NAME, is_given_name)),
-    Promise.NAME_PART: ((Category.NAME, is_person), (Category.NAME, is_name_part)),
+_MACHINE = re.compile(rb"(?=[\w.-]*[\d-])[A-Za-z][A-Za-z0-9-]{1,62}(?:\.[A-Za-z0-9-]{1,63}){0,6}(?::\d{2,5})?")
+_Accept = tuple[Category, Callable[[bytes], bool]]
+_A_PERSON: tuple[_Accept, ...] = ((Category.NAME, is_person), (Category.NAME, is_given_name))
+_AN_ACCOUNT: tuple[_Accept, ...] = ((Category.USER, is_account), (Category.USER, are_accounts))
+_A_FIRM: tuple[_Accept, ...] = ((Category.ORGANISATION, is_organisation),)
+
+
+def _is_machine(value: bytes) -> bool:
+    if value in HOST_WORDS or value.endswith(_RESERVED):
+        return False
+    return _MACHINE.fullmatch(value) is not None or is_own_domain(value)
+
+
+_RESERVED = (b".example", b".test", b".invalid", b".localhost", b".example.com", b".example.org", b".example.net")
+_IDENTITIES: dict[Promise, tuple[_Accept, ...]] = {
+    Promise.ACCOUNT: (*_AN_ACCOUNT, *_A_PERSON, (Category.ORGANISATION, is_tenant)),
+    Promise.AGENT: (*_A_PERSON, *_AN_ACCOUNT, (Category.ORGANISATION, is_firm)),
+    Promise.PERSON: _A_PERSON,
+    Promise.NAME_PART: (*_A_PERSON, (Category.NAME, is_name_part)),
     Promise.LABEL: ((Category.NAME, is_given_name),),
-    Promise.HOST: ((Category.HOST, lambda value: _MACHINE.fullmatch(value) is not None and value not in HOST_WORDS),),
+    Promise.HOST: ((Category.HOST, _is_machine),),
+    Promise.ORGANISATION: _A_FIRM,
+    Promise.TENANT: ((Category.ORGANISATION, is_tenant),),
+    Promise.PLACE: ((Category.PERSONAL, is_place),),
 }
 _SESSION = re.compile(rb"(?i)sess(?:ion)?[_-]?(?:id|key)$")
 _APP_PASSWORD = re.compile(rb"[a-zA-Z]{4}(?: [a-zA-Z]{4}){3}")

@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from kaizen_analytics.redact.data import load_bytes, load_pattern
 from kaizen_analytics.redact.values import (
+    COMMON_WORDS,
     GIVEN_NAMES,
     HOST_WORDS,
     MACHINE_AUTHORS,
@@ -16,11 +17,13 @@ from kaizen_analytics.redact.values import (
     ROLE_ACCOUNTS,
     is_account,
     is_given_name,
+    is_organisation,
     is_password,
     is_person,
     is_placeholder,
     is_random_key,
     is_secret,
+    is_tenant,
     is_uuid,
     measure_shape,
 )
@@ -215,6 +218,13 @@ def _is_human(match: re.Match[bytes]) -> bool:
     return not any(word.strip(b".[]") in MACHINE_AUTHORS for word in words)
 
 
+def _has_own_part(match: re.Match[bytes]) -> bool:
+    """Whether a name with marks in it has a part that is no word of computing."""
+    parts = [part for part in _NAME_MARKS.split(match["value"].lower()) if len(part) > 2 and not part.isdigit()]
+    return any(part not in COMMON_WORDS and part.rstrip(b"0123456789") not in COMMON_WORDS for part in parts)
+
+
+_NAME_MARKS = re.compile(rb"[._-]")
 _HOME_ROOTS = load_bytes("home_roots")
 _LINUX_ON_WINDOWS = re.compile(rb"(?i)wsl(?:\$|\.localhost|\+|%2b)")
 _AFTER_PLACEHOLDER = re.compile(rb":[0-9a-z]{2,10}>$")
@@ -383,6 +393,12 @@ CHECKS: dict[str, Check] = {
     "private-organisation": _is_private_organisation,
     "private-forge": lambda match: match["value"].lower() not in PUBLIC_FORGES,
     "human": _is_human,
+    "somebody-named": lambda match: is_person(match["value"]),
+    "own-account": lambda match: _has_own_part(match) and _is_person(match),
+    "own-machine": lambda match: _has_own_part(match) and _is_machine(match),
+    "tenant": lambda match: is_tenant(match["value"]),
+    "organisation": lambda match: is_organisation(match["value"]),
+    "firm-or-person": lambda match: is_organisation(match["value"]) or is_given_name(match["value"]),
     "account": lambda match: is_account(match["value"]),
     "somebody": lambda match: is_account(match["value"]) or is_person(match["value"]),
     "given-name": lambda match: is_given_name(match["value"]),

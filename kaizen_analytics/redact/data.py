@@ -49,6 +49,15 @@ def load_pattern(name: str) -> re.Pattern[bytes]:
     return re.compile(_expand(name).encode())
 
 
+def spell(keyword: str) -> list[str]:
+    """Return a keyword as it is; one beyond ASCII in every case, because a search in bytes knows only that of ASCII.
+
+    >>> spell("été")
+    ['été', 'Été', 'ÉTÉ']
+    """
+    return [keyword] if keyword.isascii() else list(dict.fromkeys((keyword, keyword.capitalize(), keyword.upper())))
+
+
 def _expand(name: str) -> str:
     entry = load_data("patterns")[name]
     text = entry if isinstance(entry, str) else "|".join(entry)

@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from kaizen_analytics.redact.checks import CHECKS, Check
-from kaizen_analytics.redact.data import NAME, load_data
+from kaizen_analytics.redact.data import NAME, load_data, spell
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 
 
@@ -76,7 +76,7 @@ def load_rules(name: str) -> tuple[Rule, ...]:
 
 def _make_rule(row: dict[str, Any], macros: dict[str, str]) -> Rule:
     keywords = row.get("keywords", [])
-    spellings = [word for keyword in keywords for word in _spell(keyword)]
+    spellings = [word for keyword in keywords for word in spell(keyword)]
     names = macros | {"keyword": f"(?:{'|'.join(map(re.escape, spellings))})"}
     pattern = NAME.sub(lambda match: names[match[1]], row["pattern"])
     edge = row.get("edge", False) and not row.get("inside", False)
@@ -98,11 +98,6 @@ def _make_rule(row: dict[str, Any], macros: dict[str, str]) -> Rule:
         ahead=_expand_class(row["ahead"]) if "ahead" in row else b"",
         form=row.get("form", ""),
     )
-
-
-def _spell(keyword: str) -> list[str]:
-    """Return a keyword as it is; one beyond ASCII in every case, because a search in bytes knows only that of ASCII."""
-    return [keyword] if keyword.isascii() else list(dict.fromkeys((keyword, keyword.capitalize(), keyword.upper())))
 
 
 def _expand_class(text: str) -> bytes:

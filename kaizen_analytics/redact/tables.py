@@ -49,6 +49,7 @@ _PASSWORD_ELSEWHERE = re.compile(
 _TITLES = frozenset(
     b"setting settings name key variable parameter property field option item variable_name config what".split()
 )
+_OF_PEOPLE = frozenset(b"email e-mail mail e_mail email_address phone telefon telephone correo login role".split())
 _VALUES = frozenset(b"value values wert valeur valor content data".split())
 _BEGINNING = re.compile(rb"[:\[(=][ ]?[\"']|[=>]|: ")
 _END = re.compile(rb"[\"'][ ]?[}\]]|[\"'][ ]?,[ ]?[\"'][\w-]{1,40}[\"'][ ]?:|</")
@@ -72,6 +73,7 @@ class Tables:
     _mark: bytes = b""
     _width: int = 0
     _paired: int = 0  # the column that names the value of each row, counted from 1
+    _about_people: bool = False  # so a column that is just called "name" holds theirs
     _columns: dict[int, tuple[bytes, Promise]] = field(default_factory=dict)
 
     def find(self, line: bytes) -> list[Found]:
@@ -129,11 +131,14 @@ class Tables:
             return
         promises = {place: (name, _judge_column(name)) for place, name in enumerate(names)}
         known = {place: told for place, told in promises.items() if told[1] is not Promise.NOTHING}
-        if any(promise is not Promise.LABEL for _, promise in known.values()):
+        about_people = not _OF_PEOPLE.isdisjoint(lowered)
+        if about_people or any(promise is not Promise.LABEL for _, promise in known.values()):
             self._mark, self._width, self._columns = mark, len(names), known
+            self._about_people = about_people or any(
+                promise in (Promise.PASSWORD, Promise.ACCOUNT) for _, promise in known.values()
+            )
 
     def _judge(self, line: bytes, cells: list[Span]) -> Iterator[Found]:
-        about_people = any(promise in (Promise.PASSWORD, Promise.ACCOUNT) for _, promise in self._columns.values())
         columns = self._columns
         if self._paired:
             name = line[slice(*cells[self._paired - 1])]
@@ -142,7 +147,7 @@ class Tables:
             start, end = cells[place]
             value = line[start:end]
             category = None if promise is Promise.NOTHING else judge_value(promise, name, value, quoted=True)
-            if promise is Promise.LABEL and about_people and is_person(value):
+            if promise is Promise.LABEL and self._about_people and is_person(value):
                 category = Category.NAME
             if category:
                 yield start, end, category

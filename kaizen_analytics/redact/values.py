@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
 from itertools import pairwise
 
-from kaizen_analytics.redact.data import load_bytes, load_pattern, load_words
+from kaizen_analytics.redact.data import load_bytes, load_data, load_pattern, load_words
 
 PASSWORD_WORDS = load_words("password_words")
 SECRET_WORDS = load_words("secret_words")
@@ -228,21 +229,45 @@ def is_random_key(value: bytes) -> bool:
 
 
 _PERSON = re.compile(
-    rb"[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}(?:[ ](?:[A-Z]\.|[a-z]{1,3}|[A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}))"
-    rb"{0,2}[ ][A-Z\xc3-\xdf][A-Za-z'\x80-\xff-]{1,30}"
+    r"(?:[^\W\d_]\.(?=[ -])|[^\W\d_][\w'\u2019-]{0,30}\.?)(?: (?:[^\W\d_]\.|[^\W\d_][\w'\u2019-]{0,30}\.?)){1,5}"
 )
-_ACCOUNT = re.compile(rb"[a-z][a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,2}")
-_ONE_NAME = re.compile(rb"[A-Z\xc3-\xdf][a-z'\x80-\xff-]{1,30}")
+_PARTICLES = load_words("particles")
+_BETWEEN_NAMES = re.compile(r" ?[,;\u3001] ?| and | & | und | et | y ")
+_EASTERN = re.compile(load_data("patterns")["eastern_name"])
+_NO_NAMES = load_words("no_names")
+_ACCOUNT = re.compile(rb"[a-z][a-z0-9]{0,20}(?:[._-][a-z0-9]{1,20}){0,3}")
+_ONE_NAME = re.compile(r"[^\W\d_](?:[\w'\u2019-]{1,30})")
 _PARTS = re.compile(rb"[ ._-]|\d+$")
+_LEGAL_FORM = load_pattern("legal_form")
+
+
+def _is_capitalised(word: str) -> bool:
+    return not word[0].islower() and (len(word) < 2 or not word[1:].isupper() or word.isupper())
 
 
 def is_person(value: bytes) -> bool:
-    """Whether these are the names of a person, and not those of a program or a product.
+    """Whether these are the names of a person, or of several, and not those of a program or a product.
 
     >>> is_person(b"Maria Rossi"), is_person(b"Visual Studio Code"), is_person(b"Maria")
     (True, False, False)
     """
-    return _PERSON.fullmatch(value) is not None and not {part.lower() for part in value.split(b" ")} & MACHINE_AUTHORS
+    text = value.decode("utf-8", "replace")
+    if _EASTERN.fullmatch(text):
+        return text not in _NO_NAMES
+    parts = _BETWEEN_NAMES.split(text)
+    return len(parts) <= 12 and all(map(_is_one_person, parts))
+
+
+def _is_one_person(text: str) -> bool:
+    if not _PERSON.fullmatch(text):
+        return False
+    names = [word for word in text.split(" ") if word not in _PARTICLES]
+    return (
+        len(names) >= 2
+        and all(map(_is_capitalised, names))
+        and any(len(name) > 2 for name in names)
+        and not any(word.strip(".").lower().encode() in MACHINE_AUTHORS for word in names)
+    )
 
 
 def is_given_name(value: bytes) -> bool:
@@ -252,9 +277,7 @@ def is_given_name(value: bytes) -> bool:
     (True, False)
     """
     first = value.partition(b" ")[0]
-    return (
-        first.lower() in GIVEN_NAMES and (value == first or is_person(value)) and _ONE_NAME.fullmatch(first) is not None
-    )
+    return first.lower() in GIVEN_NAMES and (value == first or is_person(value)) and first[:1].isupper()
 
 
 def is_name_part(value: bytes) -> bool:
@@ -263,7 +286,14 @@ def is_name_part(value: bytes) -> bool:
     >>> is_name_part(b"Rossi"), is_name_part(b"Dashboard")
     (True, False)
     """
-    return _ONE_NAME.fullmatch(value) is not None and value.lower() not in MACHINE_AUTHORS
+    text = value.decode("utf-8", "replace")
+    lowered = text.lower()
+    return (
+        _ONE_NAME.fullmatch(text) is not None
+        and _is_capitalised(text)
+        and lowered.encode() not in MACHINE_AUTHORS
+        and lowered not in _NO_NAMES
+    )
 
 
 def is_account(value: bytes) -> bool:
@@ -280,6 +310,92 @@ def is_account(value: bytes) -> bool:
     )
 
 
+def are_accounts(value: bytes) -> bool:
+    """Whether these are several accounts, with commas between them.
+
+    >>> are_accounts(b"mrossi, jdoe"), are_accounts(b"read, write")
+    (True, False)
+    """
+    parts = value.split(b", ")
+    return 2 <= len(parts) <= 12 and all(map(is_account, parts))
+
+
+def is_firm(value: bytes) -> bool:
+    """Whether a name has the form of a company's, with what it legally is.
+
+    >>> is_firm(b"Oakley Foundry Ltd"), is_firm(b"Oakley Foundry")
+    (True, False)
+    """
+    return (b" " in value or value[:1] > b"\x7f") and _LEGAL_FORM.fullmatch(value) is not None
+
+
+def is_organisation(value: bytes) -> bool:
+    """Whether this is the name or the slug of a firm, and neither a public one nor a word of code.
+
+    >>> is_organisation(b"Oakley Foundry Ltd"), is_organisation(b"oakley-foundry"), is_organisation(b"my-org")
+    (True, True, False)
+    """
+    if value.lower() in PUBLIC_ORGANISATIONS or is_placeholder(value):
+        return False
+    if is_firm(value):
+        return True
+    if value.isupper() and value.isalpha():
+        return len(value) >= 4 and value.lower() not in COMMON_WORDS
+    parts = re.split(rb"[ ._-]", value.lower())
+    own = [part for part in parts if len(part) > 2 and part not in COMMON_WORDS and part not in _TOP_LEVEL]
+    slug = _SLUG.fullmatch(value) is not None or (parts[-1] in _TOP_LEVEL and _DOMAIN.fullmatch(value) is not None)
+    return bool(own) and (slug or is_person(value))
+
+
+def is_own_domain(value: bytes) -> bool:
+    """Whether a host belongs to a firm of its own and not to a public service.
+
+    >>> is_own_domain(b"mail.brzdata.pl"), is_own_domain(b"smtp.gmail.com"), is_own_domain(b"app.config.host")
+    (True, False, False)
+    """
+    labels = value.lower().split(b".")
+    return (
+        len(labels) >= 3
+        and labels[-1] in _TOP_LEVEL
+        and len(labels[-2]) > 3
+        and labels[-2] not in COMMON_WORDS | PUBLIC_DOMAINS
+        and _DOMAIN.fullmatch(value) is not None
+    )
+
+
+PUBLIC_DOMAINS = load_bytes("public_domains")
+_SLUG = re.compile(rb"[a-z][a-z0-9]+(?:[_-][a-z0-9]+)+")
+_DOMAIN = re.compile(rb"(?i)[a-z0-9-]{2,63}(?:\.[a-z0-9-]{2,63}){1,4}")
+_TOP_LEVEL = load_bytes("top_level")
+
+
+def is_tenant(value: bytes) -> bool:
+    """Whether this numbers a customer of a cloud: a UUID, or twelve digits that no manual shows.
+
+    >>> is_tenant(b"731904426158"), is_tenant(b"123456789012"), is_tenant(b"42")
+    (True, False, False)
+    """
+    value = value.rpartition(b":")[2] if value[:6].isdigit() else value
+    if is_uuid(value):
+        return len(set(value)) > 6 and not value.startswith((b"00000000-", b"12345678-", b"xxxx"))
+    digits = value.isdigit() and len(value) == 12
+    return digits and value not in _EXAMPLE_ACCOUNTS and len(set(value)) > 3
+
+
+_EXAMPLE_ACCOUNTS = (b"123456789012", b"012345678901", b"111122223333", b"444455556666", b"210987654321")
+
+_PLACE = re.compile(load_data("patterns")["postal_address"])
+
+
+def is_place(value: bytes) -> bool:
+    """Whether this is an address of the post: a street and a number.
+
+    >>> is_place("Lindenstraße 14, 89073 Ulm".encode()), is_place(b"0x0040")
+    (True, False)
+    """
+    return _PLACE.fullmatch(value.decode("utf-8", "replace")) is not None
+
+
 class Promise(Enum):
     """What a name says about its value."""
 
@@ -293,6 +409,9 @@ class Promise(Enum):
     NAME_PART = auto()
     LABEL = auto()  # a bare "name": believe only what begins with a given name
     HOST = auto()
+    ORGANISATION = auto()
+    TENANT = auto()
+    PLACE = auto()
 
     @property
     def is_secret(self) -> bool:
@@ -300,14 +419,31 @@ class Promise(Enum):
         return self in (Promise.PASSWORD, Promise.SECRET, Promise.WEAK)
 
 
-_SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_SPLIT = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
+_STROKES = str.maketrans({pair[0]: pair[1:] for pair in load_words("strokes")})
 _QUALIFIERS = KEY_QUALIFIERS | {vendor.decode() for vendor in VENDORS}
+
+
+def _fold(text: str) -> str:
+    """Return text without accents, which names in one language have in many spellings."""
+    if text.isascii():
+        return text
+    plain = unicodedata.normalize("NFKD", text.translate(_STROKES))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
 _IDENTITY_NAMES = {
-    Promise.ACCOUNT: load_words("account_names"),
-    Promise.AGENT: load_words("agent_names"),
-    Promise.PERSON: load_words("person_names"),
-    Promise.NAME_PART: load_words("name_parts"),
-    Promise.HOST: load_words("host_names"),
+    promise: frozenset(_fold(word) for word in load_words(name))
+    for promise, name in (
+        (Promise.ACCOUNT, "account_names"),
+        (Promise.AGENT, "agent_names"),
+        (Promise.PERSON, "person_names"),
+        (Promise.NAME_PART, "name_parts"),
+        (Promise.HOST, "host_names"),
+        (Promise.ORGANISATION, "organisation_names"),
+        (Promise.TENANT, "tenant_names"),
+        (Promise.PLACE, "place_names"),
+    )
 }
 _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
@@ -319,17 +455,21 @@ def judge_name(name: bytes) -> Promise:
     >>> judge_name(b"DB_PASSWORD").name, judge_name(b"max_tokens").name, judge_name(b"created_by").name
     ('PASSWORD', 'NOTHING', 'AGENT')
     """
-    words = [word.lower() for word in _SPLIT.findall(name.decode("latin-1")) if not word.isdigit()]
+    words = [word.lower() for word in _SPLIT.findall(_fold(name.decode("utf-8", "ignore"))) if not word.isdigit()]
     if not words or _is_random(name):
         return Promise.NOTHING
     if tuple(words[-2:]) in _IDENTIFYING or words[-1] in {"sessionid", "phpsessid", "jsessionid", "sid", "sessid"}:
         return Promise.SECRET
-    if words[-1] in HARMLESS_ENDS and words[-2:] != ["pass", "phrase"]:
-        return _judge_identity(words)
-    promise = _judge_words(words)
-    if promise in (Promise.NOTHING, Promise.WEAK) and b"." in name:
+    promise = Promise.NOTHING
+    if words[-1] not in HARMLESS_ENDS or words[-2:] == ["pass", "phrase"]:
+        promise = _judge_words(words)
+        if promise is Promise.WEAK and b"." in name:
+            return judge_name(name.rpartition(b".")[2])
+    if promise is Promise.NOTHING:
+        promise = _judge_identity(words)
+    if promise is Promise.NOTHING and b"." in name:
         return judge_name(name.rpartition(b".")[2])  # `window.API_KEY`
-    return _judge_identity(words) if promise is Promise.NOTHING else promise
+    return promise
 
 
 def _judge_identity(words: list[str]) -> Promise:
@@ -344,6 +484,8 @@ def _judge_identity(words: list[str]) -> Promise:
             return promise
         if "".join(words[-2:]) in known and set(words[:-2]) <= PERSONAL_QUALIFIERS:
             return promise
+    if words[-1] == "name" and words[-2:-1] and words[-2] in _IDENTITY_NAMES[Promise.AGENT]:
+        return Promise.PERSON
     return Promise.AGENT if words[-1] == "by" and len(words) == 2 and words[0].endswith("ed") else Promise.NOTHING
 
 
@@ -352,6 +494,8 @@ def _is_random(name: bytes) -> bool:
     return len(name) >= 20 and sum(48 <= byte <= 57 for byte in name) >= 3
 
 
+_HUMAN_SECRETS = {"session", "jwt", "cookie", "hmac", "signing", "flask", "nextauth", "auth"}
+"""What people protect by a phrase of their own rather than by one that was drawn."""
 _PASSES = {"bypass", "compass", "trespass", "overpass", "underpass", "surpass", "encompass", "subpass", "multipass"}
 
 
@@ -363,7 +507,7 @@ def _judge_words(words: list[str]) -> Promise:
         or (word.endswith("pass") and word not in _PASSES)
         or word.endswith(("password", "passwd", "passphrase", "pwd", "pw", "passwort", "kennwort"))
         for word in words
-    ):
+    ) or (last == "secret" and before & _HUMAN_SECRETS):
         return Promise.PASSWORD
     if "secret" in words or "secrets" in words or last.endswith("secret"):
         return Promise.SECRET

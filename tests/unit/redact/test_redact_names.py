@@ -9,15 +9,20 @@ from kaizen_analytics.redact.values import Promise, is_password, is_secret, is_s
 NAMES = {
     Promise.PASSWORD: """
         password DB_PASSWORD dbPassword spring.datasource.password PGPASSWORD smtp_pass passphrase pass_phrase
+        JWT_SECRET
     """,
     Promise.SECRET: """
-        api_key apiKey X-Api-Key client_secret SECRET_KEY_BASE auth_token accountKey mnemonic JWT_SECRET
+        api_key apiKey X-Api-Key client_secret SECRET_KEY_BASE auth_token accountKey mnemonic WEBHOOK_SECRET
         cookie_key GH_PAT
     """,
     Promise.ACCOUNT: "user username currentUser user_name",
     Promise.AGENT: "author owner createdBy assigned_to reviewers RegisteredOwner",
-    Promise.PERSON: "full_name displayName",
-    Promise.NAME_PART: "surname firstName",
+    Promise.PERSON: "full_name displayName contactName registrant.name Nombre ФИО 氏名",
+    Promise.NAME_PART: "surname firstName setFirstName Prénom Фамилия",
+    Promise.HOST: "hostname dbHost Rechnername serveur 主机名",
+    Promise.ORGANISATION: "companyName userdomain Société",
+    Promise.TENANT: "tenantId AZURE_SUBSCRIPTION_ID organizationUuid",
+    Promise.PLACE: "street shippingAddress Anschrift",
     Promise.NOTHING: """
         max_tokens input_tokens cache_key primaryKeyColumn token_count keyboard monkey tokenizer password_field
         secretName public_key next_page_token toolu_01kPwB2x9Kk3Zz0pwQq
