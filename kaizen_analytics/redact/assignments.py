@@ -17,6 +17,7 @@ from kaizen_analytics.redact.data import load_data, load_pattern, spell
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
+    RESERVED_DOMAINS,
     VENDORS,
     Promise,
     are_accounts,
@@ -212,7 +213,7 @@ def _judge_identity(hit: Hit, name: _Name) -> tuple[int, int, Category] | None:
     return None
 
 
-_FIRST_PIECE = re.compile(rb",|;| [(<-]|  ")
+_FIRST_PIECE = re.compile(rb",(?=.)|;(?=.)| [(<-]|  ")
 
 
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
@@ -289,14 +290,13 @@ _A_FIRM: tuple[_Accept, ...] = ((Category.ORGANISATION, is_organisation),)
 
 
 def _is_machine(value: bytes) -> bool:
-    if value in HOST_WORDS or value.endswith(_RESERVED):
+    if value in HOST_WORDS or value.endswith(RESERVED_DOMAINS):
         return False
     return _MACHINE.fullmatch(value) is not None or is_own_domain(value)
 
 
-_RESERVED = (b".example", b".test", b".invalid", b".localhost", b".example.com", b".example.org", b".example.net")
 _IDENTITIES: dict[Promise, tuple[_Accept, ...]] = {
-    Promise.ACCOUNT: (*_AN_ACCOUNT, *_A_PERSON, (Category.ORGANISATION, is_tenant)),
+    Promise.ACCOUNT: (*_AN_ACCOUNT, (Category.NAME, is_given_name), (Category.ORGANISATION, is_tenant)),
     Promise.AGENT: (*_A_PERSON, *_AN_ACCOUNT, (Category.ORGANISATION, is_firm)),
     Promise.PERSON: _A_PERSON,
     Promise.NAME_PART: (*_A_PERSON, (Category.NAME, is_name_part)),

@@ -14,6 +14,7 @@ from kaizen_analytics.redact.values import (
     MACHINE_AUTHORS,
     PUBLIC_FORGES,
     PUBLIC_ORGANISATIONS,
+    RESERVED_DOMAINS,
     ROLE_ACCOUNTS,
     is_account,
     is_given_name,
@@ -208,7 +209,7 @@ _CONTAINER = re.compile(rb"[0-9a-f]{12}|[0-9a-f]{64}")
 
 def _is_machine(match: re.Match[bytes]) -> bool:
     value = match["value"].lower()
-    if _CONTAINER.fullmatch(value):
+    if _CONTAINER.fullmatch(value) or value.endswith(RESERVED_DOMAINS):
         return False
     return value not in HOST_WORDS and value not in ROLE_ACCOUNTS and not _ATTRIBUTE.match(value)
 

@@ -29,6 +29,7 @@ MACHINE_AUTHORS = load_bytes("machine_authors")
 PUBLIC_FORGES = load_bytes("public_forges")
 PERSONAL_QUALIFIERS = load_words("personal_qualifiers")
 GIVEN_NAMES = load_bytes("given_names")
+RESERVED_DOMAINS = tuple(f".{name}".encode() for name in load_words("reserved_domains"))
 COMMON_WORDS = ROLE_ACCOUNTS | PUBLIC_ORGANISATIONS | HOST_WORDS | MACHINE_AUTHORS | VENDORS | load_bytes("no_accounts")
 """What stands where an account could and is none."""
 LOOKALIKES = tuple(tuple(pair) for pair in load_words("lookalikes"))
@@ -234,6 +235,7 @@ _PERSON = re.compile(
 _PARTICLES = load_words("particles")
 _BETWEEN_NAMES = re.compile(r" ?[,;\u3001] ?| and | & | und | et | y ")
 _EASTERN = re.compile(load_data("patterns")["eastern_name"])
+_EAST, _WEST = re.compile(r"[\u3040-\u9fff\uac00-\ud7a3]"), re.compile("[A-Za-z]")
 _NO_NAMES = load_words("no_names")
 _ACCOUNT = re.compile(rb"[a-z][a-z0-9]{0,20}(?:[._-][a-z0-9]{1,20}){0,3}")
 _ONE_NAME = re.compile(r"[^\W\d_](?:[\w'\u2019-]{1,30})")
@@ -267,6 +269,7 @@ def _is_one_person(text: str) -> bool:
         and all(map(_is_capitalised, names))
         and any(len(name) > 2 for name in names)
         and not any(word.strip(".").lower().encode() in MACHINE_AUTHORS for word in names)
+        and not (_EAST.search(text) and _WEST.search(text))
     )
 
 
