@@ -6,6 +6,7 @@ Transcripts come from other machines and other systems, so nothing here asks the
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -69,6 +70,16 @@ def normalise_folder(text: str) -> str:
     return f"/{path}" if text.startswith("/") else path
 
 
+def spell_alike(folder: str) -> str:
+    r"""Return what all spellings of a normalised folder share: a Mac writes accents in two ways, Windows any case.
+
+    >>> spell_alike("C:/Src/App"), spell_alike("/srv/cafe\u0301") == spell_alike("/srv/caf\xe9")
+    ('c:/src/app', True)
+    """
+    folder = unicodedata.normalize("NFC", folder)
+    return folder.lower() if _DRIVE.match(folder) else folder
+
+
 def is_in_folder(folder: str, root: str) -> bool:
     r"""Return whether a folder is `root` or lies below it, whatever their spellings.
 
@@ -77,9 +88,7 @@ def is_in_folder(folder: str, root: str) -> bool:
     >>> is_in_folder("c:\\Src\\app", "C:/src")
     True
     """
-    inner, outer = normalise_folder(folder), normalise_folder(root)
-    if _DRIVE.match(outer):
-        inner, outer = inner.lower(), outer.lower()
+    inner, outer = spell_alike(normalise_folder(folder)), spell_alike(normalise_folder(root))
     return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
 

@@ -66,6 +66,7 @@ _NOT_TYPED = re.compile(
     r"|subagent_notification>|user_shell_command>|codex_internal_context|AGENTS\.md INSTRUCTIONS)"
     r"|# AGENTS\.md instructions)"
 )
+_ID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _COMPLETED = re.compile(r"(?:Script completed|Plan updated|Success\. Updated)")
 _RESPONSES_KEPT = 64
 """A response is recorded again only soon after, if at all."""
@@ -105,12 +106,14 @@ _TURN_GAP_MS = 5000
 class CodexParser(LineParser):
     """Reads one rollout.
 
-    The session's id is that of the first `session_meta`, without one the file's name. A thread that is resumed may go
-    on in a further file, which holds only what is new: the same session. A fork made by a person has no parent.
+    The session's id is that of the first `session_meta`, without one that in the file's name, or the name. A thread
+    that is resumed may go on in a further file, which holds only what is new: the same session. A fork made by a person
+    has no parent.
     """
 
     def __init__(self, stem: str) -> None:
-        super().__init__(stem)
+        named = _ID.search(stem)
+        super().__init__(named[0] if named else stem)
         self._has_id = False
         self._is_subagent = False
         self._copies = _Copies()

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
 from kaizen_analytics.core.errors import RepositoryError
-from kaizen_analytics.core.folders import normalise_folder, slug_of
+from kaizen_analytics.core.folders import normalise_folder, slug_of, spell_alike
 from kaizen_analytics.core.git import BranchHistory, Repository
 from kaizen_analytics.ingest.records import Agent
 from kaizen_analytics.store.location import find_workspace
@@ -69,6 +69,7 @@ class Places:
         self._known = dict(known or {})
         self._roots = sorted({*self._known.values(), *([asked] if asked else [])})
         self._workspaces: dict[str, str] = {}
+        self._spelled = {spell_alike(root): root for root in reversed(self._roots)}
         self._instructions: dict[tuple[str, str, Agent, str | None], str | None] = {}
         self._imported: dict[str, tuple[str, ...]] = {}
         self._histories: dict[tuple[str, str], BranchHistory] = {}
@@ -82,7 +83,8 @@ class Places:
         if cwd is None:
             return ""
         if cwd not in self._workspaces:
-            self._workspaces[cwd] = self._find(normalise_folder(cwd))
+            found = self._find(normalise_folder(cwd))
+            self._workspaces[cwd] = self._spelled.setdefault(spell_alike(found), found)
         return self._workspaces[cwd]
 
     def _find(self, cwd: str) -> str:

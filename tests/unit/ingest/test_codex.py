@@ -401,3 +401,11 @@ def test_what_a_program_wrote_to_a_sub_agent_is_no_prompt(told):
 
     assert feed(CodexParser("s"), lines(meta("s", **told), asked, item)).parsed.events == []
     assert len(feed(CodexParser("s"), lines(meta("s", source="cli"), asked, item)).parsed.events) == 2
+
+
+@pytest.mark.parametrize("page", ["", "_01a03d5c-e4b7-7e02-b2d8-de3ee9c7b8dd"])
+def test_a_rollout_that_lost_its_first_line_is_called_by_its_name(page):
+    session = "01a03d4c-6ad5-7c61-8fb6-eb5c80d47252"
+
+    assert CodexParser(f"rollout-2026-09-09T09-33-56-{session}{page}").session_id == session
+    assert CodexParser("rollout-1").session_id == "rollout-1"

@@ -339,3 +339,20 @@ def test_instructions_are_known_by_the_files_at_the_sessions_commit(store, home,
     shown = CliRunner().invoke(app, ["sessions", "instructions", "--store", str(store.path), "--json"])
     found = json.loads(shown.stdout)["instructions"]
     assert [(one["fingerprint"], one["sessions"]) for one in found][-2:] == [(prints[1], 2), (prints[3], 1)]
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [("/srv/caf\xe9/app", "/srv/cafe\u0301/app"), ("C:\\Src\\App", "c:\\src\\app\\"), ("/gone/App", "/gone/App/")],
+)
+def test_a_folder_that_is_spelt_in_two_ways_is_one_workspace(first, again):
+    places = Places()
+
+    assert places.workspace_of(again) == places.workspace_of(first) == places.workspace_of(again)
+    assert Places({first: places.workspace_of(first)}).workspace_of(again) == places.workspace_of(first)
+
+
+def test_folders_that_differ_in_case_are_two_workspaces_where_they_are_no_windows_folders():
+    places = Places()
+
+    assert places.workspace_of("/gone/App") != places.workspace_of("/gone/app")
