@@ -187,7 +187,7 @@ _KINDS = {
         Finding.title Finding.seen Change.line Change.habit Followed.title FormerBet.title
     """,
     "list": "History.kinds",
-    "session": "_LargeSession.session_id Moment.session_id",
+    "session": "_LargeSession.session_id _Moment.session_id",
     "settings": "Change.merge",
 }
 NAMES: dict[str, str] = {field: kind for kind, fields in _KINDS.items() for field in fields.split()}

@@ -363,6 +363,10 @@ FIELDS = {name: place for root in ROOTS for name, place in list_text_fields(root
 LEFT = {name for name, kind in NAMES.items() if kind in {"shared", "ours"}}
 
 
+def test_every_field_that_has_a_kind_exists():
+    assert sorted(NAMES.keys() - FIELDS.keys()) == []
+
+
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_no_text_field_of_a_record_leaves_as_it_is(name: str):
     record, field = FIELDS[name]
