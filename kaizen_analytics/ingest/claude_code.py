@@ -52,7 +52,7 @@ _INTERRUPTED = "[Request interrupted"
 _NOT_TYPED = re.compile(
     r"\s*(?:$|<(?:command-|local-command-|bash-|task-notification|system-reminder|teammate-message|ci-monitor-event"
     r"|cross-session-message|agent-message|scheduled-task|<autonomous-loop|user-memory-input|user-prompt-submit-hook"
-    r"|fork-boilerplate|mcp-(?:resource|polling)-update)|\[SYSTEM NOTIFICATION"
+    r"|fork-boilerplate|mcp-(?:resource|polling)-update)|\[SYSTEM NOTIFICATION|Stop hook feedback:"
     r"|Caveat: The messages below were generated|This session is being continued from a previous conversation)"
 )
 _BESIDE_PROMPT = re.compile(r"<(system-reminder|ide_\w+)>.*?</\1>", re.DOTALL)

@@ -152,17 +152,17 @@ class Work:
                 before = ended[-1] if ended else None
             if before is None:
                 return
-        left = {_plain(model): [*tokens[:4], tokens.searches] for model, tokens in totals.models.items()}
-        known_before = before.models.items() if before is not None else ()
-        told = [(event.model, event.tokens) for event in own if event.tokens is not None]
-        for model, tokens in [*known_before, *told, *children]:
-            known = left.get(_plain(model or ""))
-            if known is not None:
+        told = [(event.model or "", event.tokens) for event in own if event.tokens is not None]
+        taken = [*(before.models.items() if before is not None else ()), *told, *children]
+        left: dict[str, list[int]] = {_plain(model): [0] * 5 for model in totals.models}
+        for sign, uses in ((1, totals.models.items()), (-1, taken)):
+            for model, tokens in uses:
                 output = (tokens.tokens_out or 0) + (tokens.reasoning or 0)
+                known = left.get(_plain(model or ""), [0] * 5)  # what the total does not name is no part of it
                 for index, count in enumerate((*tokens[:3], output, tokens.searches)):
-                    known[index] = (known[index] or 0) - (count or 0)
+                    known[index] += sign * (count or 0)
         for model, counts in sorted(left.items()):
-            beyond = [max(count or 0, 0) for count in counts]
+            beyond = [max(count, 0) for count in counts]
             if any(beyond):
                 payload: Json = {"role": "assistant", "model": model, NOT_IN_MESSAGES: True}
                 event = Event(self._booking(model), totals.at_ms, Kind.MESSAGE, payload, model=model)

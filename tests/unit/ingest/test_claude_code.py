@@ -166,6 +166,7 @@ def test_a_repeated_record_counts_once():
         "<scheduled-task>",
         "<<autonomous-loop>>",
         "[SYSTEM NOTIFICATION] x",
+        "Stop hook feedback:\n- run the tests",
         "",
         "  ",
         "\n<command-name>/exit</command-name>",

@@ -42,6 +42,15 @@ def test_what_an_own_total_holds_beyond_the_messages_is_booked_apart(store, home
     assert summary.cost_usd_e6 == round(306 * 3 + 126 * 15 + 50 * 0.3)
 
 
+def test_a_model_with_and_without_a_long_context_is_one_in_a_total(store, home):
+    both = state(200, 20, model=f"{MODEL}[1m]")["modelUsage"] | state(106, 106)["modelUsage"]
+    claude_file(home, "s1", lines(prompt("p", 0), turn(1), state(0, 0) | {"modelUsage": both}))
+
+    run_ingest(store, [home])
+
+    assert booked(store) == [(296, 121, 0)]
+
+
 def test_totals_that_the_messages_explain_book_nothing(store, home):
     claude_file(home, "s1", lines(turn(1), state(10, 5)))
     claude_file(home, "s2", lines(turn(3, "s2"), turn(4, "s2"), state(10, 5)))  # the second run was killed
