@@ -8,11 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric
+from kaizen_analytics.core.model import Delta, Direction, Experiment, ManualTag, Metric, State
 from kaizen_analytics.experiments.assess import assess
+from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
 from kaizen_analytics.experiments.evaluation import Evaluation
 from kaizen_analytics.experiments.plan import Plan, Start
+from kaizen_analytics.experiments.portfolio import PortfolioLine
 from kaizen_analytics.experiments.sample import _SAMPLE_SCHEMA
+from kaizen_analytics.stats import Interval
 
 DAY_MS = 86_400_000
 
@@ -31,6 +34,27 @@ EXPERIMENT = Experiment(
 
 def make_experiment(**changes: object) -> Experiment:
     return replace(EXPERIMENT, **changes)
+
+
+def make_line(**fields: object) -> PortfolioLine:
+    """Return a portfolio's line of a running experiment; its decision may be given as a headline."""
+    plain = PortfolioLine(
+        id="e1",
+        name="n",
+        state=State.RUNNING,
+        metric=Metric.TOKENS_PER_SESSION,
+        created_at_ms=0,
+        concluded_at_ms=None,
+        verdict=Verdict.INCONCLUSIVE,
+        decision=Decision(headline=Headline.UNDECIDED),
+        better=Direction.DECREASE,
+        percent=Interval(estimate=-5.0, low=-40.0, high=40.0),
+        target_pct=-20.0,
+        end_ms=20 * DAY_MS,
+    )
+    if isinstance(headline := fields.pop("headline", None), Headline):
+        fields["decision"] = Decision(headline=headline)
+    return replace(plain, **fields)
 
 
 def make_frame(

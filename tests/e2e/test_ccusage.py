@@ -44,10 +44,24 @@ def read_theirs(program: str, home: Path, agent: str, period: str, zone: str) ->
     return {row["date" if period == "daily" else "month"]: tuple(row[name] for name in columns) for row in rows}
 
 
-def read_ours(home: Path, folder: Path, agent: str, period: str, zone: str) -> Table:
-    path = folder / "usage.db"
-    with Store.open(path, create=not path.exists()) as store:
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
+    """Return the home folder and the store of each agent's synthetic transcripts."""
+    folder = tmp_path_factory.mktemp("synthetic")
+    # the sample's messages of Claude Code have no request id, without which ccusage counts their copies
+    make_transcripts(folder / "home", 1)
+    homes = {"claude": folder / "home", "codex": ROOT / "data" / "sample" / "home"}
+    return {agent: (home, ingest(home, folder / f"{agent}.db")) for agent, home in homes.items()}
+
+
+def ingest(home: Path, path: Path) -> Path:
+    with Store.open(path, create=True) as store:
         run_ingest(store, [home], environment={})
+    return path
+
+
+def read_ours(path: Path, agent: str, period: str, zone: str) -> Table:
+    with Store.open(path, read_only=True) as store:
         name = {"claude": "claude_code"}.get(agent, agent)
         rows = compute_usage(Chosen(agent=name).read(RESPONSES, store), [KEYS[period]], timezone=zone).to_dicts()
     return {
@@ -65,13 +79,10 @@ def read_ours(home: Path, folder: Path, agent: str, period: str, zone: str) -> T
 @pytest.mark.parametrize("period", KEYS)
 @pytest.mark.parametrize("agent", ["claude", "codex"])
 def test_synthetic_transcripts_give_equal_tables(
-    ccusage: str, tmp_path: Path, agent: str, period: str, zone: str
+    ccusage: str, synthetic: dict[str, tuple[Path, Path]], agent: str, period: str, zone: str
 ) -> None:
-    home = ROOT / "data" / "sample" / "home"
-    if agent == "claude":  # the sample's messages have no request id, without which ccusage counts their copies
-        home = tmp_path / "home"
-        make_transcripts(home, 1)
-    ours = read_ours(home, tmp_path, agent, period, zone)
+    home, store = synthetic[agent]
+    ours = read_ours(store, agent, period, zone)
     assert ours
     assert ours == read_theirs(ccusage, home, agent, period, zone)
 
@@ -84,7 +95,7 @@ def test_real_transcripts_differ_only_where_ccusage_counts_copies(
     ccusage: str, tmp_path: Path, agent: str, period: str, least: int
 ) -> None:
     home = Path(os.environ["KAIZEN_TEST_TRANSCRIPTS"]) / "home"
-    ours = read_ours(home, tmp_path, agent, period, "UTC")
+    ours = read_ours(ingest(home, tmp_path / "usage.db"), agent, period, "UTC")
     theirs = read_theirs(ccusage, home, agent, period, "UTC")
     assert ours.keys() == theirs.keys()
     differing = {date for date in ours if ours[date] != theirs[date]}

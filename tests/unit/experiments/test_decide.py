@@ -298,8 +298,3 @@ def test_only_a_lot_and_a_rule_before_the_data_ship(grade, exploratory, verdict,
     if verdict in (Verdict.NO_EFFECT, Verdict.TARGET_EXCLUDED) and VIOLATED not in guardrails:
         seen = Headline.UNDECIDED  # an interval around zero is no difference that was seen
     assert made.headline is seen
-
-
-def test_every_verdict_has_a_decision():
-    grades = (Grade.RANDOMISED, Grade.BEFORE_AFTER)
-    assert {decide(verdict, [], grade).headline for verdict in Verdict for grade in grades} == set(Headline)

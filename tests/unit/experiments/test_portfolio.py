@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from experiment_cases import DAY_MS, make_experiment, make_frame
+from experiment_cases import DAY_MS, make_experiment, make_frame, make_line
 
-from kaizen_analytics.core.model import Absolute, Delta, DesignKind, Direction, Experiment, GitCommit, Metric, State
+from kaizen_analytics.core.model import Absolute, Delta, DesignKind, Direction, Experiment, GitCommit, State
 from kaizen_analytics.experiments.assess import assess
-from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
+from kaizen_analytics.experiments.decide import Headline
 from kaizen_analytics.experiments.plan import Plan, Start
 from kaizen_analytics.experiments.portfolio import (
     Portfolio,
@@ -32,26 +32,6 @@ VALUES = list(np.exp(np.linspace(-1, 1, 40)) * 1000)
 
 def around(estimate: float) -> Interval:
     return Interval(estimate=estimate, low=-40.0, high=40.0)
-
-
-def line(**fields: object) -> PortfolioLine:
-    plain = PortfolioLine(
-        id="e1",
-        name="n",
-        state=State.RUNNING,
-        metric=Metric.TOKENS_PER_SESSION,
-        created_at_ms=0,
-        concluded_at_ms=None,
-        verdict=Verdict.INCONCLUSIVE,
-        decision=Decision(headline=Headline.UNDECIDED),
-        better=Direction.DECREASE,
-        percent=around(-5.0),
-        target_pct=-20.0,
-        end_ms=20 * DAY_MS,
-    )
-    if isinstance(headline := fields.pop("headline", None), Headline):
-        fields["decision"] = Decision(headline=headline)
-    return replace(plain, **fields)
 
 
 def arm(n: int, planned_n: int | None, expected_n: int) -> _PortfolioArm:
@@ -127,45 +107,45 @@ def test_an_experiment_is_underpowered_when_its_target_is_smaller_than_what_it_c
     ],
 )
 def test_only_open_questions_are_underpowered(fields: dict[str, object], expected: bool) -> None:  # noqa: FBT001
-    assert line(**fields).is_underpowered is expected
+    assert make_line(**fields).is_underpowered is expected
 
 
 def test_the_arm_that_is_furthest_behind_is_named() -> None:
-    behind = line(control=arm(5, 100, 90), treatment=arm(5, 50, 40))
+    behind = make_line(control=arm(5, 100, 90), treatment=arm(5, 50, 40))
     assert behind.slowest == arm(5, 50, 40)
-    assert line(control=arm(5, 100, 100), treatment=arm(5, None, 6)).slowest is None
+    assert make_line(control=arm(5, 100, 100), treatment=arm(5, None, 6)).slowest is None
 
 
 def test_the_ranking_is_state_then_decision_then_gain() -> None:
     lines = [
-        line(id="draft", state=State.DRAFT, decision=None, percent=None),
-        line(id="running"),
-        line(id="bad", state=State.CONCLUDED, headline=Headline.DO_NOT_SHIP),
-        line(
+        make_line(id="draft", state=State.DRAFT, decision=None, percent=None),
+        make_line(id="running"),
+        make_line(id="bad", state=State.CONCLUDED, headline=Headline.DO_NOT_SHIP),
+        make_line(
             id="good",
             state=State.CONCLUDED,
             headline=Headline.SHIP,
             percent=around(-10.0),
         ),
-        line(
+        make_line(
             id="best",
             state=State.CONCLUDED,
             headline=Headline.SHIP,
             percent=around(20.0),
             better=Direction.INCREASE,
         ),
-        line(id="unknown", state=State.CONCLUDED, headline=Headline.SHIP, percent=None),
+        make_line(id="unknown", state=State.CONCLUDED, headline=Headline.SHIP, percent=None),
     ]
     assert [item.id for item in _rank(lines)] == ["best", "good", "unknown", "bad", "running", "draft"]
 
 
 def test_lists_are_ordered_by_urgency() -> None:
     lines = (
-        line(id="b", end_ms=5 * DAY_MS, detectable_pct=-40.0),
-        line(id="a", end_ms=4 * DAY_MS, detectable_pct=-60.0),
-        line(id="late", end_ms=12 * DAY_MS, control=arm(1, 9, 2)),
-        line(id="soon", end_ms=11 * DAY_MS, control=arm(1, 9, 2)),
-        line(id="draft", state=State.DRAFT, verdict=None, decision=None),
+        make_line(id="b", end_ms=5 * DAY_MS, detectable_pct=-40.0),
+        make_line(id="a", end_ms=4 * DAY_MS, detectable_pct=-60.0),
+        make_line(id="late", end_ms=12 * DAY_MS, control=arm(1, 9, 2)),
+        make_line(id="soon", end_ms=11 * DAY_MS, control=arm(1, 9, 2)),
+        make_line(id="draft", state=State.DRAFT, verdict=None, decision=None),
     )
     found = Portfolio(as_of_ms=10 * DAY_MS, lines=lines, archived=0, unreadable=())
     assert [item.id for item in found.left_open] == ["a", "b"]

@@ -4,19 +4,18 @@ import json
 import re
 import shlex
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from experiment_cases import make_line
 from IPython.core.formatters import DisplayFormatter
 
-from kaizen_analytics.core.model import Absolute, DesignKind, Direction, Metric, State
-from kaizen_analytics.experiments.decide import Decision, Headline, Verdict
+from kaizen_analytics.core.model import Absolute, DesignKind, Metric, State
 from kaizen_analytics.experiments.evaluation import Role
 from kaizen_analytics.experiments.plan import Plan, Start
-from kaizen_analytics.experiments.portfolio import Portfolio, PortfolioLine
+from kaizen_analytics.experiments.portfolio import Portfolio
 from kaizen_analytics.experiments.power import compute_power
 from kaizen_analytics.pages import plans, summary
 from kaizen_analytics.pages.documents import evaluation_document, power_document
@@ -89,30 +88,12 @@ def test_the_table_of_an_effect_has_both_arms_and_both_intervals():
     assert _summarise_effect(median_effect([], [1.0])).plain.splitlines()[4].split() == ["difference", *["none"] * 3]
 
 
-def line(**fields) -> PortfolioLine:
-    shown = PortfolioLine(
-        id="e1",
-        name="n",
-        state=State.RUNNING,
-        metric=Metric.TOKENS_PER_SESSION,
-        created_at_ms=0,
-        concluded_at_ms=None,
-        verdict=Verdict.INCONCLUSIVE,
-        decision=Decision(headline=Headline.UNDECIDED),
-        better=Direction.DECREASE,
-        estimate=-5.0,
-        low=-9.0,
-        target_pct=-20.0,
-    )
-    return replace(shown, **fields)
-
-
 PORTFOLIO = Portfolio(
     as_of_ms=0,
     lines=(
-        line(name="<b>"),
-        line(id="draft", name="d", state=State.DRAFT, verdict=None, decision=None, estimate=None, target_pct=None),
-        line(id="broken", name="x", verdict=None, decision=None, estimate=None, problem="has no plan"),
+        make_line(name="<b>"),
+        make_line(id="draft", name="d", state=State.DRAFT, verdict=None, decision=None, percent=None, target_pct=None),
+        make_line(id="broken", name="x", verdict=None, decision=None, percent=None, problem="has no plan"),
     ),
     archived=2,
     unreadable=("e9: broken",),
