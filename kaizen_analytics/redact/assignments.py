@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kaizen_analytics.redact.data import load_data, load_pattern, spell
+from kaizen_analytics.redact.data import load_bytes, load_data, load_pattern, spell
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
@@ -33,6 +33,7 @@ from kaizen_analytics.redact.values import (
     is_placeholder,
     is_random_key,
     is_secret,
+    is_spelt_with_digits,
     is_tenant,
     is_uuid,
     judge_name,
@@ -205,17 +206,31 @@ def _judge_identity(hit: Hit, name: _Name) -> tuple[int, int, Category] | None:
     spaced = form == "spaced" and name.text != b"username" and name.promise is not Promise.HOST
     if (before in (b"<", b":")) != (form == "element") or (form == "flagged") > flagged or spaced:
         return None
-    start = match.start(form)
+    start, promise = match.start(form), name.promise
+    if promise is Promise.LABEL and _is_of_somebody(hit, name):
+        promise = Promise.AGENT
     for value in (match[form], _FIRST_PIECE.split(match[form])[0]):
-        category = judge_value(name.promise, name.text, value, quoted=True)
+        category = judge_value(promise, name.text, value, quoted=True)
         if category and value.lower() != name.text.lower():
             return start, start + len(value), category
     return None
 
 
+def _is_of_somebody(hit: Hit, name: _Name) -> bool:
+    """Whether a bare `name` belongs to a record, a call or an element that is called after people."""
+    parent = _PARENT.search(hit.view, max(hit.low, name.start - 120), name.start)
+    if parent is None:
+        return False
+    title = parent[1] or parent[2]
+    return judge_name(title) in (Promise.AGENT, Promise.PERSON, Promise.ACCOUNT) or title.lower() in _RECORDS
+
+
+_PARENT = load_pattern("parent")
+_RECORDS = load_bytes("records_of_people")
 _FIRST_PIECE = re.compile(rb",(?=.)|;(?=.)| [(<-]|  ")
 
 
+_ENCODED = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}")
 _KEYED = re.compile(rb"(?i)(?:key|name|id)=[\"']$")
 
 
@@ -230,7 +245,7 @@ def _operator_fits(hit: Hit, name: _Name, operator: bytes, value: bytes, *, quot
         # Test runners report `PASS: name`, and one can pass `--all`.
         return operator == b":" and (quoted or (name.text == b"pass" and _MIXED.match(value) is not None))
     if operator in {b"::", b"->", b"<-", b"==", b"===", b"!=", b"!=="}:
-        return quoted
+        return quoted or (operator == b"::" and _ENCODED.fullmatch(value) is not None)
     if operator in {b"", b"\\"}:
         return quoted or name.text[:1] == b"-"  # only an option goes on with its value on the next line
     if operator == b",":
@@ -277,7 +292,7 @@ def judge_value(promise: Promise, name: bytes, value: bytes, *, quoted: bool) ->
         found = False  # sessions are numbered with UUIDs everywhere, and those open nothing
     else:
         check = is_password if promise is Promise.PASSWORD else is_secret
-        found = check(value, quoted=quoted or name.isupper())
+        found = check(value, quoted=quoted or name.isupper()) or is_spelt_with_digits(value)
     return Category.ASSIGNMENT if found else None
 
 

@@ -148,14 +148,28 @@ def _is_reference(value: bytes, shape: Shape) -> bool:
     return bool(named) or bool(_ENUM.fullmatch(value) and shape.digits < 4)
 
 
+_APP_PASSWORD = re.compile(rb"[a-z]{4}(?:-[a-z]{4}){3}")
+_LEET = re.compile(rb"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])\w*[A-Za-z]\d[A-Za-z]\w*")
+_NUMBERED = load_pattern("numbered_words")
+
+
+def is_spelt_with_digits(value: bytes) -> bool:
+    """Whether digits stand for letters in a word, as people write passwords.
+
+    >>> is_spelt_with_digits(b"min1oSec"), is_spelt_with_digits(b"oauth2Client")
+    (True, False)
+    """
+    return 8 <= len(value) <= 32 and _LEET.fullmatch(value) is not None and _NUMBERED.search(value) is None
+
+
 def is_password(value: bytes, *, quoted: bool) -> bool:
     """Whether a value named as a password is one; people choose short ones, so little is asked of it.
 
     >>> is_password(b"hunter2x", quoted=True), is_password(b"required", quoted=True)
     (True, False)
     """
-    if len(value) > _LONGEST_PASSWORD:
-        return is_secret(value, quoted=quoted)
+    if len(value) > _LONGEST_PASSWORD or _APP_PASSWORD.fullmatch(value):
+        return len(value) <= _LONGEST_PASSWORD or is_secret(value, quoted=quoted)
     shape = measure_shape(value)
     if shape.size < 5 or is_placeholder(value) or any(form.fullmatch(value) for form in _NO_PASSWORDS):
         return False
@@ -310,6 +324,7 @@ def is_account(value: bytes) -> bool:
         and _ACCOUNT.fullmatch(value) is not None
         and value not in COMMON_WORDS
         and not COMMON_WORDS.intersection(_PARTS.split(value)) - {b""}
+        and _VERSION.fullmatch(value) is None
     )
 
 
@@ -468,6 +483,8 @@ def judge_name(name: bytes) -> Promise:
         promise = _judge_words(words)
         if promise is Promise.WEAK and b"." in name:
             return judge_name(name.rpartition(b".")[2])
+    if promise is Promise.NOTHING and words[-1] == "cookie" and len(words) > 1:
+        promise = Promise.SECRET
     if promise is Promise.NOTHING:
         promise = _judge_identity(words)
     if promise is Promise.NOTHING and b"." in name:
@@ -489,7 +506,8 @@ def _judge_identity(words: list[str]) -> Promise:
             return promise
     if words[-1] == "name" and words[-2:-1] and words[-2] in _IDENTITY_NAMES[Promise.AGENT]:
         return Promise.PERSON
-    return Promise.AGENT if words[-1] == "by" and len(words) == 2 and words[0].endswith("ed") else Promise.NOTHING
+    done = words[-1] == "by" and words[-2:-1] and words[-2].endswith("ed")
+    return Promise.AGENT if done and set(words[:-2]) <= PERSONAL_QUALIFIERS else Promise.NOTHING
 
 
 def _is_random(name: bytes) -> bool:
