@@ -140,10 +140,6 @@ class ClaudeCodeParser(LineParser):
         if fault is not None:
             raise fault
 
-    def finish(self) -> None:
-        """Let go of what tells further lines apart."""
-        self._seen = {}
-
     def _own_totals(self, record: Json) -> None:
         """Read what a run that ended says of the whole session; a killed one leaves nothing."""
         models = {}

@@ -215,6 +215,7 @@ def read_source(source: Source, row: Checkpoint | None) -> Work:
     with _open_source(source) as handle:
         end, prefix_hash = _feed_lines(parser, handle, size=None if source.is_read_whole else source.size_bytes)
     parser.finish()
+    parser.__dict__ = parser.__getstate__()  # a long session has hundreds of thousands of keys
     return Work(
         str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, parser,
         end=end, prefix_hash=prefix_hash, replaces=replaces,

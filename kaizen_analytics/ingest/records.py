@@ -484,7 +484,7 @@ class LineParser(ABC):
         self.unknown_kinds: dict[str, int] = {}
 
     def __getstate__(self) -> Json:
-        """Return what another process needs: not what tells further lines apart, which every parser keeps to itself."""
+        """Return what is needed after the last line: not what tells lines apart, which every parser keeps to itself."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
     def _note_unknown(self, kind: str) -> None:

@@ -39,7 +39,7 @@ _MAX_ROUNDS = 50
 _STORED_REJECTS = 1000
 """Per file; the counts by reason are always complete."""
 
-_SLICE = 5_000
+_SLICE = 2_500
 """So many rows are handed over at once, which bounds the memory for a session of any size."""
 
 _COLUMNS = {
