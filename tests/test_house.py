@@ -365,7 +365,7 @@ def test_help_needs_no_heavy_library():
     script = (
         "import sys; from typer.testing import CliRunner; from kaizen_analytics.cli import app;"
         "result = CliRunner().invoke(app, ['--help']); assert result.exit_code == 0, result.output;"
-        "heavy = {'duckdb', 'polars', 'numpy', 'scipy', 'rich', 'papermill', 'altair', 'mcp', 'pydantic'};"
+        "heavy = {'_duckdb', 'duckdb', 'polars', 'numpy', 'scipy', 'rich', 'papermill', 'altair', 'mcp', 'pydantic'};"
         "print(sorted(heavy & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -402,7 +402,7 @@ def test_completion_offers_commands_without_importing_them(typed: str, offered: 
     script = (
         "import sys; from typer.testing import CliRunner; from kaizen_analytics.cli import app;"
         f"print(CliRunner().invoke(app, [], env={words}, prog_name='kaizen-analytics').output);"
-        "print(sorted({'duckdb', 'polars', 'numpy', 'scipy'} & set(sys.modules)))"
+        "print(sorted({'_duckdb', 'polars', 'numpy', 'scipy'} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert set(run.stdout.split()) == offered | {"[]"}

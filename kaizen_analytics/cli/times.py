@@ -30,7 +30,7 @@ def local_timezone() -> str:
     >>> local_timezone() != ""
     True
     """
-    import duckdb  # knows the zone on every system; the standard library knows its offset only
+    import _duckdb as duckdb  # knows the zone on every system; the standard library knows its offset only
 
     with duckdb.connect() as connection:
         rows = connection.execute("select current_setting('TimeZone')").fetchall()

@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         IngestError: it cannot be opened, or a query fails.
     """
-    import duckdb
+    import _duckdb as duckdb
 
     try:
         if not _needs_copy(path):
