@@ -263,7 +263,6 @@ import os, sys
 from pathlib import Path
 from kaizen_analytics.core.errors import KaizenError
 from kaizen_analytics.store import Store
-from kaizen_analytics.store.connection import JournalMode
 
 def answer(path, **options):
     try:
