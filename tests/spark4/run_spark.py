@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SERVER = ROOT / "build" / "spark4"
 LOG = ROOT / "build" / "spark4.log"
-TESTS = ("tests/unit/exports/test_engines.py", "tests/unit/lake/test_lake_spark.py")
+TESTS = ("tests/unit/exports/test_engines.py", "tests/unit/lake/test_lake_team.py")
 OLDEST_JAVA = 17
 START_TIMEOUT_S = 120
 
