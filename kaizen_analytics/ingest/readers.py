@@ -1,8 +1,7 @@
 """Processes that read files ahead of the one that stores them: reading is more than half of the work of a first ingest.
 
 A reader is this package in a process of its own, between two pipes: slices of files go in, works come out. It holds no
-store, and ends with its input, so that none outlives the ingest. What it could not read, the process that stores reads
-itself, and reports what is wrong with it.
+store, and ends with its input, so that none outlives the ingest. What it cannot read, the one that stores reads again.
 """
 
 from __future__ import annotations
@@ -134,9 +133,8 @@ def _write_all(answers: SimpleQueue[bytes]) -> None:
 
 
 def _read_all(found: _Slice) -> dict[str, Work | None]:
-    works: dict[str, Work | None] = {}
+    works: dict[str, Work | None] = {str(source.path): None for source in found}
     for source, row in found.items():
-        works[str(source.path)] = None
         with contextlib.suppress(OSError, *FAULTS):
             works[str(source.path)] = read_source(source, row)
     return works
