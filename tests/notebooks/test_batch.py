@@ -33,7 +33,7 @@ FAILURES = [
 """A notebook's name and first cell, the exit code of its run, its state and the reason."""
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_crash_takes_only_its_own_report(write_notebook, tmp_path: Path) -> None:
     announced = "import os, pathlib; pathlib.Path({!r}).write_text(str(os.getpid())); {}"
     requests = [request(write_notebook("print('fine')", name="fine"), tmp_path)]

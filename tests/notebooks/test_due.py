@@ -172,7 +172,7 @@ class FirstDies(random.Random):
         return states[-1]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_schedulers_at_once_make_a_slot_once(load, tmp_path: Path) -> None:
     # each run takes a moment, so that the other one meets its lock or its result
     load(SCHEDULES.partition("[new-york]")[0], "import time; time.sleep(0.5)\nprint(name)")

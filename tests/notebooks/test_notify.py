@@ -162,7 +162,7 @@ def test_a_shared_run_sends_its_beginning_redacted_by_mail_too(
     assert SECRET not in "".join(mail.lines)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_killed_while_it_sends_leaves_at_most_one_message(
     schedule: Callable[..., Path], start: Callable[..., Hook], tmp_path: Path, program: Callable[..., Any]
 ):

@@ -207,8 +207,14 @@ async def ask(path: Path, name: str, full: bool) -> str:  # noqa: FBT001 - anyio
     return str(result.content[0].text)
 
 
+KERNELS = ("report portfolio", "report due, with a message")
+"""Exits with a kernel of their own, beside `report retro_summary` and `exp report`: for `make test-all`."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EXITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.long] if name in KERNELS else []) for name in EXITS]
+)
 def test_nothing_leaves_but_what_is_shared_on_purpose(
     named: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ):

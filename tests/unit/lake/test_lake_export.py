@@ -88,7 +88,10 @@ def test_a_session_that_is_gone_leaves_the_lake(store: Path, lake: Path, home: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "count"), [("write", 2), ("write", -1), ("sweep", 1)])
+@pytest.mark.parametrize(
+    ("step", "count"),
+    [("write", 2), *(pytest.param(*late, marks=pytest.mark.long) for late in (("write", -1), ("sweep", 1)))],
+)
 def test_a_killed_export_leaves_the_state_before_and_the_next_one_completes(
     store: Path, lake: Path, home: Path, step: str, count: int
 ) -> None:

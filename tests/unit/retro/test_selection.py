@@ -17,6 +17,7 @@ WEEKLY = 7 * RATE
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_figures_of_the_last_days_have_no_bias_of_choice():
     luck = random.Random(17)
     sessions = []
