@@ -99,13 +99,13 @@ def locate_names(view: bytes, anchors: NDArray[np.int64]) -> list[Place]:
 
 def _walk(characters: NDArray[np.uint8], positions: NDArray[np.int64], step: int) -> NDArray[np.int64]:
     """Return where the identifiers end in which `positions` stand, in one direction."""
-    reached = positions.copy()
-    going = np.arange(len(positions))
+    reached, going = positions.copy(), np.arange(len(positions))
     for _ in range(_LONGEST_NAME):
-        going = going[_IN_NAME[characters[reached[going]]]]
+        inside = _IN_NAME[characters[positions]]
+        going, positions = going[inside], positions[inside] + step
         if not len(going):
             break
-        reached[going] += step
+        reached[going] = positions
     return reached
 
 

@@ -180,6 +180,8 @@ class OffsetMap:
     raw_ends: Indexes
     widths: Indexes
     """How many bytes each escape has in the view."""
+    whole_units: bool = False
+    """Whether what was removed are units, so that nothing changed inside of those that are left."""
 
     def to_raw(self, position: int, *, after: bool = False) -> int:
         """Return the original offset of a boundary before `position`; never inside an escape.
@@ -202,6 +204,8 @@ class OffsetMap:
 
     def is_plain(self, lows: Indexes, highs: Indexes) -> NDArray[np.bool_]:
         """Whether no escape stood between each pair of offsets of the view."""
+        if self.whole_units:
+            return np.ones(len(lows), np.bool_)
         first = np.searchsorted(self.positions, lows, side="left")
         last: Indexes = np.searchsorted(self.positions, highs, side="right")
         return np.equal(first, last)
@@ -264,6 +268,27 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     others = (*_references(text), *_quoted(text), *_doubled(text), *_signs(text), *_tags(text))
     spaces = _form_spaces(text, percents.starts)
     return _apply(raw, [_from_matches(_points(text)), _backslashes(text), percents, spaces, _from_matches(others)])
+
+
+def select_units(view: bytes, ends: Indexes, chosen: NDArray[np.bool_]) -> tuple[bytes, Indexes, OffsetMap]:
+    r"""Return the chosen of the units that end at `ends`, where they end in this text, and its offset map.
+
+    Each unit ends with `SEPARATOR`: its last byte is kept instead of that of the unit before, so that what stands at
+    the start of a unit is mapped to its own start.
+
+    >>> text, ends, step = select_units(b"a\n\x1f\nb\n\x1f\n", np.array([4, 8]), np.array([False, True]))
+    >>> text[-4:], step.to_raw(len(text) - 4)
+    (b'b\n\x1f\n', 4)
+    """
+    sizes = np.diff(ends, prepend=0)
+    edges = np.flatnonzero(np.diff(chosen, prepend=True, append=True))
+    bounds = np.concatenate(([0], ends))[edges]
+    starts, stops = np.maximum(bounds[::2] - 1, 0), bounds[1::2] - 1
+    removed = np.concatenate(([0], np.cumsum(stops - starts)))
+    kept = zip([0, *stops.tolist()], [*starts.tolist(), len(view)], strict=True)
+    text = b"".join(view[start:stop] for start, stop in kept)
+    offsets = OffsetMap(starts - removed[:-1], removed, starts, stops, np.zeros_like(starts), whole_units=True)
+    return text, np.cumsum(sizes[chosen]) + (len(text) - int(sizes[chosen].sum())), offsets
 
 
 def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:

@@ -272,9 +272,13 @@ def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False)
         ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
         shown = redactor.find_in_units(texts) if explain else [[] for _ in texts]
         for number, text in enumerate(texts):
-            body = [Detection(*span, Category.PEM, "private-key") for span in keys.find(text)] if keyed else []
-            body = body or [Detection(*cell, "table") for cell in tables.find(text)]
-            if body and (body := redactor.choose(merge_findings(text, body))):
+            key = keys.find(text) if keyed else []
+            cells = [] if key else tables.find(text)
+            if not key and not cells:
+                continue
+            body = [Detection(*span, Category.PEM, "private-key") for span in key]
+            body += [Detection(*cell, "table") for cell in cells]
+            if body := redactor.choose(merge_findings(text, body)):
                 texts[number] = redactor.replace(text, body)
                 shown[number] = body if explain else []
         yield from map(Line, redactor.redact_units(texts), shown, ends)

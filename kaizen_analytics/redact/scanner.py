@@ -17,7 +17,7 @@ import numpy as np
 
 from kaizen_analytics.redact import assignments, runs
 from kaizen_analytics.redact.blocks import PRIVATE_KEY_KEYWORDS, find_private_key
-from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, unescape
+from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, select_units, unescape
 from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
 from kaizen_analytics.redact.runs import find_personal
 from kaizen_analytics.redact.spans import Category, Detection
@@ -127,8 +127,17 @@ class Scanner:
                 findings |= _chain(found, maps)
                 break
             findings |= _chain({finding for finding in found if not _is_torn(finding, deeper[1])}, maps)
+            changed = np.zeros(len(ends), np.bool_)
+            for places in (deeper[1].raw_starts, clean[1].positions if clean else ends[:0]):
+                changed[np.searchsorted(ends, places, side="right")] = True
+            if not layer and not changed.all():
+                rest, _, step = select_units(view, ends, ~changed)
+                findings |= _chain(self._inspect_runs(rest, depth), (step, *maps))
             view, step = deeper
             ends, maps, steps = step.to_view(ends), (step, *maps), (step,)
+            if not changed.all():  # nothing more is in the others
+                view, ends, step = select_units(view, ends, changed)
+                maps, steps = (step, *maps), (step, *steps)
         return list(findings)
 
     def _search(self, view: bytes, bounds: Indexes, steps: _Maps) -> set[Detection]:

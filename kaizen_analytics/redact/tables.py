@@ -31,6 +31,7 @@ _CELLS = {
     b",": re.compile(rb"[ ]*(" + _QUOTED + rb"|[^,\n]*)(?:,|$)"),
     b"  ": re.compile(rb"((?:[^ \n]|[ ](?![ ]))+)(?:[ ]{2,}|$)"),
 }
+_MARK = re.compile(b"|".join(map(re.escape, _CELLS)))
 _NAME = re.compile(rb"#?[^\W\d\x80-\xff]?[\w\x80-\xff][\w\x80-\xff./#%-]{0,40}(?: [\w\x80-\xff./#%-]{1,20}){0,3}")
 _RULE = re.compile(rb"[\s|:+=-]*[=-]{2}[\s|:+=-]*|(?:\xe2[\x94-\x96][\x80-\xbf]|\s)+")
 _RECORD = re.compile(rb"(?m)-\[ RECORD \d+ \][-+]*$|\*{10,} \d+\. row \*{10,}$")
@@ -59,7 +60,7 @@ _BEHIND = re.compile(rb"[^(){}=<>:\n]{0,1000}\n|[^\n|]{0,60}[|]|(?i:[^()\n]{0,10
 """What stands around a name of a column: other names, the statement, or its value in a table of two columns."""
 _LONGEST_HEADER = 1000
 _HEADER_BYTES = bytes(
-    byte for byte in range(256) if byte > 0x7F or chr(byte).isalnum() or chr(byte) in "_./#%-|,; \t\"'`*"
+    byte for byte in range(256) if byte > 0x7F or chr(byte).isalnum() or chr(byte) in "_./#%-|,; \t\"'`*\r\v\f"
 )
 """What names of columns, their quotes and the marks between them consist of."""
 _LONGEST_LOOK = 50
@@ -94,7 +95,7 @@ class Tables:
         self._columns = {}
         if line[:2] in (b"-[", b"**") and _RECORD.match(line):
             self._open(b"|", [b"name", b"value"])
-        elif len(line) <= _LONGEST_HEADER and not line.strip().translate(None, _HEADER_BYTES):
+        elif len(line) <= _LONGEST_HEADER and not line.translate(None, _HEADER_BYTES):
             self._read_header(line)
         if b"(" not in line:
             return []
@@ -109,9 +110,10 @@ class Tables:
         return bool(self._columns)
 
     def _read_header(self, line: bytes) -> None:
-        mark = next((mark for mark in _CELLS if mark in line.strip()), None)
-        if mark is None:
+        text = line.strip()
+        if not _MARK.search(text):
             return
+        mark = next(mark for mark in _CELLS if mark in text)
         names = [line[start:end] for start, end in _split(line, mark)]
         if sum(map(bool, names)) >= 2 and all(_NAME.fullmatch(name) for name in names if name):
             self._open(mark, names)
