@@ -267,9 +267,8 @@ def redact_lines(source: BinaryIO, redactor: Redactor, *, explain: bool = False)
     """
     keys, tables = KeyLines(), Tables()
     for block in _read_blocks(source):
-        lines, keyed = block.splitlines(keepends=True), keys.may_stand_in(block)
-        texts = [line.rstrip(b"\r\n") for line in lines]
-        ends = [line[len(text) :] for line, text in zip(lines, texts, strict=True)]
+        texts, keyed = block.splitlines(), keys.may_stand_in(block)
+        ends = [line[len(text) :] for line, text in zip(block.splitlines(keepends=True), texts, strict=True)]
         shown = redactor.find_in_units(texts) if explain else [[] for _ in texts]
         for number, text in enumerate(texts):
             key = keys.find(text) if keyed else []

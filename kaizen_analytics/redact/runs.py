@@ -110,19 +110,22 @@ def _may_be_text(heads: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[
     text_like |= np.count_nonzero(_WIDE_HEADS[beginnings], axis=1) * 3 >= _WIDE_HEAD
     # Encoded text has capitals among its first letters, or it is hex.
     text_like &= _IS_UPPER[beginnings].any(axis=1) | _IN_HEX[beginnings].all(axis=1)
-    rows = np.flatnonzero(text_like & (sizes >= _PROBE))
-    text_like[rows[~_begin_texts(heads[rows])]] = False
+    rows = np.flatnonzero(text_like)
+    text_like[rows[~_begin_texts(heads[rows], sizes[rows])]] = False
     return text_like
 
 
-def _begin_texts(heads: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Return which of the first characters of long runs are hex, base32, or base64 that `_begins_text` may accept."""
+def _begin_texts(heads: NDArray[np.uint8], sizes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which of the first characters of runs are hex, base32, or base64 that `_begins_text` may accept."""
     groups = _SEXTETS[heads].reshape(-1, _PROBE // 4, 4) @ np.array([1 << 18, 1 << 12, 1 << 6, 1])
-    decoded = (groups[:, :, None] >> np.array([16, 8, 0]) & 0xFF).reshape(-1, _PROBE // 4 * 3)[:, :-3]
-    chosen: NDArray[np.bool_] = _IS_PRINTABLE[decoded].all(axis=1)
+    decoded = (groups[:, :, None] >> np.array([16, 8, 0]) & 0xFF).reshape(-1, _PROBE // 4 * 3)
+    known = np.minimum(sizes - (sizes % 4 == 1), _PROBE) * 3 // 4 - 3
+    outside = np.arange(decoded.shape[1]) >= known[:, None]
+    chosen: NDArray[np.bool_] = (_IS_PRINTABLE[decoded] | outside).all(axis=1)
+    chosen |= np.count_nonzero((decoded == 0) & ~outside, axis=1) * 6 >= known
+    decoded[outside] = -1
     for part in (np.sort(decoded[:, ::2], axis=1), np.sort(decoded[:, 1::2], axis=1)):
-        chosen |= np.count_nonzero(np.diff(part, axis=1), axis=1) < 3
-    chosen |= np.count_nonzero(decoded == 0, axis=1) * 6 >= decoded.shape[1]
+        chosen |= np.count_nonzero(np.diff(part, axis=1), axis=1) < 3 + (part[:, 0] < 0)
     for packed in _PACKED:
         chosen |= (decoded[:, 0] == packed[0]) & (decoded[:, 1] == packed[1])
     first = heads[:, :_SHORTEST_RUN]
