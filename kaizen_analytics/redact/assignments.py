@@ -88,7 +88,8 @@ def locate_names(view: bytes, anchors: NDArray[np.int64]) -> list[Place]:
     """
     characters = np.frombuffer(b"\n" + view + b"\0", np.uint8)
     ends = _walk(characters, anchors + 1, 1) - 1
-    first = np.diff(ends, prepend=-1) != 0
+    behind = characters[ends + 1]
+    first = (np.diff(ends, prepend=-1) != 0) & (_ASSIGNING[behind] | _COLUMN_ENDS[behind])
     anchors, ends = anchors[first], ends[first]
     starts = _walk(characters, anchors, -1)
     assigned = _ASSIGNING[characters[ends + 1]]

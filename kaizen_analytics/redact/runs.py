@@ -247,7 +247,7 @@ def _has_pairs(view: bytes) -> bool:
     return bool(pairs.any())
 
 
-def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Iterator[tuple[int, int, bytes | None]]:
+def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Iterator[tuple[int, int, bytes]]:
     r"""Yield base64 that goes on over lines: its range, and the text that it stands for.
 
     >>> view = b"\n".join((b"c29tZSBsaW5l" * 6, b"c29tZSBsaW5l"))
@@ -262,7 +262,8 @@ def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Itera
             if text is None:
                 done = lines.end("full") - 1
                 text = decode_run(b"".join(lines["full"].split()))
-            yield start, done, text
+            if text is not None:
+                yield start, done, text
 
 
 _PRINTABLE = bytes(range(32, 127)) + b"\a\t\n\r\x1b" + bytes(range(128, 256))

@@ -17,7 +17,15 @@ import numpy as np
 
 from kaizen_analytics.redact import assignments, runs
 from kaizen_analytics.redact.blocks import PRIVATE_KEY_KEYWORDS, find_private_key
-from kaizen_analytics.redact.canonical import Indexes, OffsetMap, chain_to_raw, remove_invisible, select_units, unescape
+from kaizen_analytics.redact.canonical import (
+    SEPARATOR,
+    Indexes,
+    OffsetMap,
+    chain_to_raw,
+    remove_invisible,
+    select_units,
+    unescape,
+)
 from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
 from kaizen_analytics.redact.runs import find_personal
 from kaizen_analytics.redact.spans import Category, Detection
@@ -217,27 +225,30 @@ class Scanner:
         findings: set[Detection] = set()
         classes = runs.classify(view)
         found = runs.find_runs(view, classes)
-        encoded: list[tuple[int, int, bytes | None]] = []
+        encoded: list[tuple[int, int, bytes]] = []
         for start, end, token_like, text_like in found:
             if token_like:
                 findings |= {Detection(*token) for token in runs.find_run_tokens(view, start, end)}
-            if text_like and depth < _DEEPEST_ENCODING:
-                encoded.append((start, end, runs.decode_run(view[start:end])))
+            if text_like and depth < _DEEPEST_ENCODING and (text := runs.decode_run(view[start:end])) is not None:
+                encoded.append((start, end, text))
         if depth < _DEEPEST_ENCODING:
             encoded += runs.find_dumps(view)
             encoded += runs.find_wrapped(view, found)
-        for start, end, text in encoded:
-            if text is not None:
-                findings |= self._inspect_encoded(text, view, start, end, depth)
+        findings |= self._inspect_encoded(view, encoded, depth)
         return findings | {Detection(*found) for found in (*runs.find_addresses(view, classes), *find_personal(view))}
 
-    def _inspect_encoded(self, text: bytes, view: bytes, start: int, end: int, depth: int) -> set[Detection]:
-        """Judge a run of `view` by the text that it encodes; the whole run is the finding."""
-        if not self._find_in_window(text, np.array([len(text)]), depth + 1):
-            return set()
-        while view[end : end + 1] == b"=":
-            end += 1
-        return {Detection(start, end, Category.ENCODED, "encoded-text")}
+    def _inspect_encoded(self, view: bytes, encoded: list[tuple[int, int, bytes]], depth: int) -> set[Detection]:
+        """Judge runs of `view` by the texts that they encode; a whole run is the finding."""
+        ends = np.cumsum([len(text) + len(SEPARATOR) for *_, text in encoded], dtype=np.int64)
+        buffer = b"".join(text + SEPARATOR for *_, text in encoded)
+        found = self._find_in_window(buffer, ends, depth + 1) if encoded else []
+        findings: set[Detection] = set()
+        for number in {int(ends.searchsorted(finding.start, side="right")) for finding in found}:
+            start, end, _ = encoded[number]
+            while view[end : end + 1] == b"=":
+                end += 1
+            findings.add(Detection(start, end, Category.ENCODED, "encoded-text"))
+        return findings
 
 
 def _chain(findings: set[Detection], maps: _Maps) -> set[Detection]:
