@@ -203,7 +203,7 @@ def measure_speed(evidence: Evidence, redactor: Redactor, size: int) -> None:
         ("pass", "MB/s"),
         [
             ("everything, lines with nothing to replace", f"{full:.1f}"),
-            ("everything, something replaced in every line (scanned until nothing is left: twice)", f"{twice:.1f}"),
+            ("everything, something replaced in every line (its surroundings are scanned again)", f"{twice:.1f}"),
             ("vendors' tokens only", f"{fast:.0f}"),
         ],
     )

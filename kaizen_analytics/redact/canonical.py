@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 Indexes = NDArray[np.int64]
+_Escapes = NDArray[np.int64]
+"""Escape sequences of a text: a row has the start, the end, and what stands for it: a byte, `_DELETE` for nothing, or a
+code point and `_WIDE`."""
 _Found = tuple[int, int, int]
 """The range of an escape, and the value that it stands for."""
 
@@ -157,18 +160,6 @@ _WORD_BREAK = re.compile(rb"[ \t\r\n\"'<>\0]")
 
 
 @dataclass(frozen=True, slots=True)
-class _Escapes:
-    """Escape sequences of a text in order: half-open ranges, and what each stands for.
-
-    A value is a byte, `_DELETE` for nothing, or a code point and `_WIDE`.
-    """
-
-    starts: Indexes
-    ends: Indexes
-    values: Indexes
-
-
-@dataclass(frozen=True, slots=True)
 class OffsetMap:
     """From positions in a view to positions in the text that it was made of, and back."""
 
@@ -183,19 +174,15 @@ class OffsetMap:
     whole_units: bool = False
     """Whether what was removed are units, so that nothing changed inside of those that are left."""
 
-    def to_raw(self, position: int, *, after: bool = False) -> int:
-        """Return the original offset of a boundary before `position`; never inside an escape.
+    def to_raw(self, positions: Indexes, *, after: bool = False) -> Indexes:
+        """Return the original offsets of boundaries before `positions`; never inside an escape.
 
         Inside a character of several bytes it is the start of its escape, or the end with `after`.
         """
-        index = int(self.positions.searchsorted(position))
-        if index and position < self.positions[index - 1] + self.widths[index - 1]:
-            return int((self.raw_ends if after else self.raw_starts)[index - 1])
-        return position + int(self.removed[index])
-
-    def all_to_raw(self, positions: Indexes) -> Indexes:
-        """Return `to_raw` of many positions."""
-        return positions + self.removed[self.positions.searchsorted(positions)]
+        index = np.searchsorted(self.positions, positions)
+        inside = (index > 0) & (positions < (self.positions + self.widths)[index - 1])
+        escapes = self.raw_ends if after else self.raw_starts
+        return np.where(inside, escapes[index - 1], positions + self.removed[index])
 
     def tears(self, raw_position: int) -> bool:
         r"""Whether an original position lies inside an escape, as the address in `\njane@…` if read from the `n`."""
@@ -266,7 +253,7 @@ def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     text = _Text(raw)
     percents = _percents(text)
     others = (*_references(text), *_quoted(text), *_doubled(text), *_signs(text), *_tags(text))
-    spaces = _form_spaces(text, percents.starts)
+    spaces = _form_spaces(text, percents)
     return _apply(raw, [_from_matches(_points(text)), _backslashes(text), percents, spaces, _from_matches(others)])
 
 
@@ -277,8 +264,8 @@ def select_units(view: bytes, ends: Indexes, chosen: NDArray[np.bool_]) -> tuple
     the start of a unit is mapped to its own start.
 
     >>> text, ends, step = select_units(b"a\n\x1f\nb\n\x1f\n", np.array([4, 8]), np.array([False, True]))
-    >>> text[-4:], step.to_raw(len(text) - 4)
-    (b'b\n\x1f\n', 4)
+    >>> text[-4:], step.to_raw(np.array([len(text) - 4])).tolist()
+    (b'b\n\x1f\n', [4])
     """
     sizes = np.diff(ends, prepend=0)
     edges = np.flatnonzero(np.diff(chosen, prepend=True, append=True))
@@ -304,7 +291,7 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
     if not raw.isascii():
         bare = np.concatenate((text.places(b"\xad"), text.places(b"\xa0")))
         controls = np.concatenate((controls, bare[(bare == 0) | (text.characters[bare - 1] < 0x80)]))
-    single = _Escapes(controls, controls + 1, np.full(len(controls), _DELETE))
+    single = np.column_stack((controls, controls + 1, np.full(len(controls), _DELETE)))
     # Sequences come first: the control character that begins one belongs to it.
     found = [_from_matches([*_controls(text), *_numbers(text)]), single]
     if not raw.isascii():
@@ -315,7 +302,7 @@ def remove_invisible(raw: bytes) -> tuple[bytes, OffsetMap] | None:
 def _cover(size: int, escapes: _Escapes) -> NDArray[np.bool_]:
     """Return which of `size` bytes belong to an escape."""
     covered = np.zeros(size, np.bool_)
-    inside, left = escapes.starts, escapes.ends - escapes.starts
+    inside, left = escapes[:, 0], escapes[:, 1] - escapes[:, 0]
     while len(inside):
         covered[inside] = True
         longer = left > 1
@@ -325,20 +312,18 @@ def _cover(size: int, escapes: _Escapes) -> NDArray[np.bool_]:
 
 def _apply(raw: bytes, found: list[_Escapes]) -> tuple[bytes, OffsetMap] | None:
     """Put what each escape stands for at its last bytes and drop the bytes before them."""
-    escapes = _in_order(found)
-    if not len(escapes.starts):
+    starts, ends, values = np.ascontiguousarray(_in_order(found).T)
+    if not len(starts):
         return None
     view = np.frombuffer(raw, np.uint8).copy()
-    kept = ~_cover(len(view), escapes)
-    lengths = escapes.ends - escapes.starts
-    widths = _measure_widths(escapes.values)
+    kept = ~_cover(len(view), np.column_stack((starts, ends)))
+    widths = _measure_widths(values)
     for place in range(1, int(widths.max()) + 1):
         shown = widths >= place
-        kept[escapes.ends[shown] - place] = True
-        view[escapes.ends[shown] - place] = _encode_byte(escapes.values[shown], widths[shown], place)
-    removed = np.concatenate(([0], np.cumsum(lengths - widths)))
-    offsets = OffsetMap(escapes.starts - removed[:-1], removed, escapes.starts, escapes.ends, widths)
-    return view[kept].tobytes(), offsets
+        kept[ends[shown] - place] = True
+        view[ends[shown] - place] = _encode_byte(values[shown], widths[shown], place)
+    removed = np.concatenate(([0], np.cumsum(ends - starts - widths)))
+    return view[kept].tobytes(), OffsetMap(starts - removed[:-1], removed, starts, ends, widths)
 
 
 def _measure_widths(values: Indexes) -> Indexes:
@@ -354,13 +339,13 @@ def _encode_byte(values: Indexes, widths: Indexes, place: int) -> Indexes:
     return np.where(widths == place, bits | lead, bits & 0x3F | 0x80)
 
 
-def _form_spaces(text: _Text, percents: Indexes) -> _Escapes:
+def _form_spaces(text: _Text, percents: _Escapes) -> _Escapes:
     """Find the `+` that mean a space: in a word that also holds `%XX`, and in `name=some+words+like+these`."""
     pluses = text.places(b"+")
     near = pluses[:-1][np.diff(pluses) <= _LONGEST_FORM_WORD + 1].tolist()
     names = [text.raw.rfind(b"=", max(0, plus - _LONGEST_FORM_WORD - 1), plus) for plus in near]
     told = [name for name in names if name >= 0 and _FORM_WORDS.match(text.raw, name)]
-    marks = sorted([*percents.tolist(), *told])
+    marks = sorted([*percents[:, 0].tolist(), *told])
     places = np.searchsorted(marks, pluses).tolist() if marks else []
     starts = [
         plus
@@ -372,22 +357,18 @@ def _form_spaces(text: _Text, percents: Indexes) -> _Escapes:
 
 def _in_order(found: list[_Escapes]) -> _Escapes:
     """Sort and drop any escape that begins inside its predecessor (a backslash before a colour code)."""
-    found = [part for part in found if len(part.starts)] or [_none()]
-    starts = np.concatenate([part.starts for part in found])
-    order = np.argsort(starts, kind="stable")
-    starts = starts[order]
-    ends = np.concatenate([part.ends for part in found])[order]
-    values = np.concatenate([part.values for part in found])[order]
-    clear = np.ones(len(starts), np.bool_)
-    clear[1:] = starts[1:] >= np.maximum.accumulate(ends)[:-1]
-    return _Escapes(starts[clear], ends[clear], values[clear])
+    table: _Escapes = np.concatenate(found)
+    table = table[np.argsort(table[:, 0], kind="stable")]
+    clear = np.ones(len(table), np.bool_)
+    clear[1:] = table[1:, 0] >= np.maximum.accumulate(table[:, 1])[:-1]
+    return table[clear]
 
 
 def _backslashes(text: _Text) -> _Escapes:
     r"""Find `\n`, `\"`, `\/`, `\NNN`, `\xHH`, `\uHHHH` and `\UHHHHHHHH` behind any run of backslashes."""
     characters, positions = text.characters, text.places(b"\\")
     if not len(positions):
-        return _none()
+        return _NOTHING_FOUND
     breaks = np.flatnonzero(np.diff(positions) != 1)
     starts = positions[np.concatenate(([0], breaks + 1))]
     lasts = positions[np.concatenate((breaks, [len(positions) - 1]))]
@@ -399,7 +380,7 @@ def _backslashes(text: _Text) -> _Escapes:
     octal = (letters >= ord("0")) & (letters <= ord("3"))
     _resolve_digits(characters, lasts + 1, octal, (3, 8), values, ends)
     real = (values >= 0) & (lasts - starts < _LONGEST_RUN)
-    return _Escapes(starts[real], ends[real], values[real])
+    return np.column_stack((starts, ends, values))[real]
 
 
 def _resolve_digits(
@@ -442,15 +423,14 @@ def _percents(text: _Text) -> _Escapes:
     high = _HEX[characters[starts + 1]].astype(np.int64)
     low = _HEX[characters[starts + 2]].astype(np.int64)
     real = (high >= 0) & (low >= 0)
-    starts = starts[real]
-    return _Escapes(starts, starts + 3, high[real] * 16 + low[real])
+    return np.column_stack((starts, starts + 3, high * 16 + low))[real]
 
 
 def _wide_characters(text: _Text, removed: _Escapes) -> _Escapes:
     """Find invisible characters of two, three and four bytes, blanks, and what looks like ASCII, beside `removed`."""
     characters, starts = text.characters, text.members(_LEADS)
     if not len(starts):
-        return _none()
+        return _NOTHING_FOUND
     code = characters[starts].astype(np.int64)
     lengths = np.zeros(len(starts), np.int64)
     values = np.full(len(starts), _DELETE)
@@ -460,18 +440,17 @@ def _wide_characters(text: _Text, removed: _Escapes) -> _Escapes:
         places = np.minimum(np.searchsorted(known, code), len(known) - 1)
         found = (lengths == 0) & (known[places] == code)
         lengths, values = np.where(found, size, lengths), np.where(found, meant[places], values)
-    real = np.flatnonzero(lengths)
-    starts, ends, values = starts[real], (starts + lengths)[real], values[real]
-    alike = values >= _LOOKALIKE
+    escapes: _Escapes = np.column_stack((starts, starts + lengths, values))[lengths > 0]
+    alike = escapes[:, 2] >= _LOOKALIKE
     if alike.any():
         # A letter only looks like one of ASCII where the rest of its word is spelt in ASCII.
-        kinds = np.where(_cover(len(characters), _Escapes(starts, ends, values)), _NEUTRAL, _WORD_KINDS[characters])
+        kinds = np.where(_cover(len(characters), escapes), _NEUTRAL, _WORD_KINDS[characters])
         kinds[_cover(len(characters), removed)] = _NEUTRAL
         words = np.cumsum(kinds == _BREAK)
         latin, other = (np.bincount(words, kinds == kind) > 0 for kind in (_LATIN, _OTHER))
-        chosen = np.flatnonzero(~alike | (latin & ~other)[words[starts]])
-        starts, ends, values = starts[chosen], ends[chosen], values[chosen]
-    return _Escapes(starts, ends, values & (_LOOKALIKE - 1))
+        escapes = escapes[~alike | (latin & ~other)[words[escapes[:, 0]]]]
+    escapes[:, 2] &= _LOOKALIKE - 1
+    return escapes
 
 
 def _encode_ranges() -> list[tuple[Indexes, Indexes]]:
@@ -593,15 +572,10 @@ def _before_backslashes(raw: bytes, start: int) -> int:
 
 
 def _from_matches(matches: Iterable[_Found]) -> _Escapes:
-    table = np.array(list(matches), np.int64).reshape(-1, 3)
-    return _Escapes(table[:, 0], table[:, 1], table[:, 2])
+    return np.array(list(matches), np.int64).reshape(-1, 3)
 
 
-_EMPTY = np.empty(0, np.int64)
-
-
-def _none() -> _Escapes:
-    return _Escapes(_EMPTY, _EMPTY, _EMPTY)
+_NOTHING_FOUND = _from_matches(())
 
 
 def resolve_value(raw: bytes) -> bytes:
@@ -628,15 +602,3 @@ def _exact(match: re.Match[str]) -> str:
     if match[3]:
         return "" if match[3] == "\\" else match[3]
     return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")
-
-
-def chain_to_raw(maps: tuple[OffsetMap, ...], start: int, end: int) -> tuple[int, int]:
-    """Map a range of the innermost view through `maps` (innermost first) to the original text.
-
-    >>> view, step = unescape(b"a%20b")
-    >>> chain_to_raw((step,), 1, 2)
-    (1, 4)
-    """
-    for step in maps:
-        start, end = step.to_raw(start), step.to_raw(end, after=True)
-    return start, end

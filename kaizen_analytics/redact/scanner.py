@@ -8,6 +8,7 @@ come back as ranges of the original bytes.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import defaultdict
 from functools import cache
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +22,6 @@ from kaizen_analytics.redact.canonical import (
     SEPARATOR,
     Indexes,
     OffsetMap,
-    chain_to_raw,
     remove_invisible,
     select_units,
     unescape,
@@ -84,12 +84,13 @@ class Scanner:
         for anchor in () if tokens_only else (*assignments.ANCHORS, *VENDORS):
             finders.setdefault(anchor, [])
         literals = list(finders)
-        self._finders = [*finders.values(), *marked.values()]
+        rules = [*finders.values(), *marked.values()]
+        self._finders = [[finder[:4] for finder in group] for group in rules]
         self._marks = [
             _Mark(byte[0], _table(ahead), number) for number, (byte, _, ahead) in enumerate(marked, len(literals))
         ]
-        self._ruled = np.array([bool(rules) for rules in self._finders])
-        self._behind = np.array([_may_stand_behind(rules) for rules in self._finders])
+        self._ruled = np.array([bool(group) for group in rules])
+        self._behind = np.array([_may_stand_behind(group) for group in rules])
         all_literals = [*literals, *(byte for byte, _, _ in marked)]
         self._naming = _membership(all_literals, () if tokens_only else assignments.ANCHORS)
         self._vendors = _membership(all_literals, () if tokens_only else VENDORS)
@@ -104,7 +105,7 @@ class Scanner:
 
         Args:
             raw: the text.
-            bounds: ascending offsets at which units end, the last being `len(raw)`; one unit by default.
+            bounds: ascending offsets at which units end, each behind `SEPARATOR`; the whole text is one by default.
         """
         ends = np.asarray(bounds if bounds is not None else [len(raw)], np.int64)
         if len(raw) <= _WINDOW + _OVERLAP:
@@ -151,12 +152,13 @@ class Scanner:
     def _search(self, view: bytes, bounds: Indexes, steps: _Maps) -> set[Detection]:
         """Try the rules of every literal in `view`, where `steps` changed the view that was searched before it."""
         literals, starts = self._find_literals(view, bounds, steps)
+        units = np.searchsorted(bounds, starts, side="right")
+        lows, highs = np.append(0, bounds)[units], bounds[units]
         ends = bounds.tolist()
         ruled = self._ruled[literals]
         if len(starts):
             ruled &= self._behind[literals, np.frombuffer(b"\0" + view[:-1], np.uint8)[starts]]
-        chosen = zip(literals[ruled].tolist(), starts[ruled].tolist(), strict=True)
-        findings = self._try_rules(view, ends, chosen)
+        findings = self._try_rules(view, *(column[ruled].tolist() for column in (literals, starts, lows, highs)))
         if self._tokens_only or not len(starts):
             return findings
         names = assignments.keep_promising(view, assignments.locate_names(view, starts[self._naming[literals]]))
@@ -177,16 +179,15 @@ class Scanner:
             findings |= {Detection(*found, "table") for found in find_in_tables(view, list(inside), low, ends[unit])}
         return findings
 
-    def _try_rules(self, view: bytes, ends: list[int], literals: Iterable[tuple[int, int]]) -> set[Detection]:
+    def _try_rules(
+        self, view: bytes, literals: list[int], starts: list[int], lows: list[int], highs: list[int]
+    ) -> set[Detection]:
+        """Try the rules of each literal where it starts, in a unit from `lows` to `highs`."""
         findings: set[Detection] = set()
-        done: dict[int, int] = {}
-        low, high = 0, ends[0]
-        for literal, start in literals:
-            if not low <= start < high:
-                unit = bisect_right(ends, start)
-                low, high = (ends[unit - 1] if unit else 0), ends[unit]
-            for number, find, category, kind, *_ in self._finders[literal]:
-                if start >= done.get(number, 0) and (span := find(view, start, low, high)):
+        done: defaultdict[int, int] = defaultdict(int)
+        for literal, start, low, high in zip(literals, starts, lows, highs, strict=True):
+            for number, find, category, kind in self._finders[literal]:
+                if start >= done[number] and (span := find(view, start, low, high)):
                     done[number] = span[1]
                     findings.add(Detection(*span, category, kind))
         return findings
@@ -207,7 +208,7 @@ class Scanner:
         changed = np.zeros(len(starts), np.bool_)
         for step in steps:
             changed |= ~step.is_plain(lows, highs)
-            lows, highs = step.all_to_raw(lows), step.all_to_raw(highs)
+            lows, highs = step.to_raw(lows), step.to_raw(highs)
         return literals[changed], starts[changed]
 
     def _add_marks(self, view: bytes, literals: Indexes, starts: Indexes) -> tuple[Indexes, Indexes]:
@@ -253,9 +254,12 @@ class Scanner:
 
 def _chain(findings: set[Detection], maps: _Maps) -> set[Detection]:
     """Return findings in a view as findings in the original text."""
-    if not maps:
-        return findings
-    return {Detection(*chain_to_raw(maps, start, end), category, kind) for start, end, category, kind in findings}
+    found = list(findings)
+    starts, ends = np.array([finding[:2] for finding in found], np.int64).reshape(-1, 2).T
+    for step in maps:
+        starts, ends = step.to_raw(starts), step.to_raw(ends, after=True)
+    places = zip(starts.tolist(), ends.tolist(), found, strict=True)
+    return {Detection(start, end, *finding[2:]) for start, end, finding in places}
 
 
 def _is_torn(finding: Detection, escapes: OffsetMap) -> bool:
