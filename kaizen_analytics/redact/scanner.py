@@ -138,7 +138,7 @@ class Scanner:
             findings |= _chain({finding for finding in found if not _is_torn(finding, deeper[1])}, maps)
             changed = np.zeros(len(ends), np.bool_)
             for places in (deeper[1].raw_starts, clean[1].positions if clean else ends[:0]):
-                changed[np.searchsorted(ends, places, side="right")] = True
+                changed[np.searchsorted(ends[:-1], places, side="right")] = True
             if not layer and not changed.all():
                 rest, _, step = select_units(view, ends, ~changed)
                 findings |= _chain(self._inspect_runs(rest, depth), (step, *maps))
