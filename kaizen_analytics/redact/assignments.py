@@ -17,6 +17,7 @@ from kaizen_analytics.redact.data import load_bytes, load_data, load_pattern, sp
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
+    IDENTIFYING_NAMES,
     RESERVED_DOMAINS,
     VENDORS,
     Promise,
@@ -45,7 +46,19 @@ if TYPE_CHECKING:
 
     from kaizen_analytics.redact.rules import Hit, Span
 
-ANCHORS = tuple(form.encode().lower() for word in load_data("patterns")["anchors"].split() for form in spell(word))
+
+def _list_anchors() -> tuple[bytes, ...]:
+    """Return the words that make a name worth a look: those of `anchors`, and names that hold none of them."""
+    words = load_data("patterns")["anchors"].split()
+    words += [name for name in IDENTIFYING_NAMES if (len(name) > 3 or not name.isascii()) and not _holds(name, words)]
+    return tuple(form.encode().lower() for word in dict.fromkeys(words) for form in spell(word))
+
+
+def _holds(name: str, words: list[str]) -> bool:
+    return any(word in name for word in words)
+
+
+ANCHORS = _list_anchors()
 _ASSIGNED = load_pattern("assigned")
 _ARGUMENT = load_pattern("argument")
 _COMMAND_BEFORE = load_pattern("command_before")

@@ -450,18 +450,20 @@ def _fold(text: str) -> str:
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
+_WORD_LISTS = {
+    Promise.ACCOUNT: "account_names",
+    Promise.AGENT: "agent_names",
+    Promise.PERSON: "person_names",
+    Promise.NAME_PART: "name_parts",
+    Promise.HOST: "host_names",
+    Promise.ORGANISATION: "organisation_names",
+    Promise.TENANT: "tenant_names",
+    Promise.PLACE: "place_names",
+}
+IDENTIFYING_NAMES = sorted(word for name in _WORD_LISTS.values() for word in load_words(name))
+"""All names of fields that hold a person, an account, a machine, a firm or an address."""
 _IDENTITY_NAMES = {
-    promise: frozenset(_fold(word) for word in load_words(name))
-    for promise, name in (
-        (Promise.ACCOUNT, "account_names"),
-        (Promise.AGENT, "agent_names"),
-        (Promise.PERSON, "person_names"),
-        (Promise.NAME_PART, "name_parts"),
-        (Promise.HOST, "host_names"),
-        (Promise.ORGANISATION, "organisation_names"),
-        (Promise.TENANT, "tenant_names"),
-        (Promise.PLACE, "place_names"),
-    )
+    promise: frozenset(_fold(word) for word in load_words(name)) for promise, name in _WORD_LISTS.items()
 }
 _IDENTIFYING = {("secret", "id"), ("session", "id"), ("sess", "id")}
 
@@ -504,7 +506,11 @@ def _judge_identity(words: list[str]) -> Promise:
             return promise
         if "".join(words[-2:]) in known and set(words[:-2]) <= PERSONAL_QUALIFIERS:
             return promise
-    if words[-1] == "name" and words[-2:-1] and words[-2] in _IDENTITY_NAMES[Promise.AGENT]:
+    if (
+        words[-1] == "name"
+        and words[-2:-1]
+        and words[-2] in _IDENTITY_NAMES[Promise.AGENT] | _IDENTITY_NAMES[Promise.PERSON]
+    ):
         return Promise.PERSON
     done = words[-1] == "by" and words[-2:-1] and words[-2].endswith("ed")
     return Promise.AGENT if done and set(words[:-2]) <= PERSONAL_QUALIFIERS else Promise.NOTHING
