@@ -194,10 +194,9 @@ def _analysis_of_examples(sample_store: Path) -> Analysis:
 @pytest.fixture(scope="session")
 def _power_table_of_examples() -> PowerTable:
     """Return a table as `analysis.power` gives it, without its seconds of simulation."""
-    from kaizen_analytics.core.model import Metric, Window
+    from kaizen_analytics.core.model import DesignKind, Metric, Window
     from kaizen_analytics.experiments.plan import Statistic
     from kaizen_analytics.experiments.power import PowerRow, PowerTable
-    from kaizen_analytics.stats import DesignKind
 
     return PowerTable(
         metric=Metric.TOKENS_PER_SESSION,
