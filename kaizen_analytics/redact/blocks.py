@@ -16,6 +16,8 @@ _PRIVATE_BEGIN = re.compile(rb"-{4,5} ?BEGIN[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLO
 _PRIVATE_END = re.compile(rb"-{4,5} ?END[ +A-Z0-9_-]{0,60}PRIVATE KEY(?: BLOCK)? ?-{4,5}")
 _EDGE = re.compile(rb"-{4,5} ?(?:BEGIN|END) ")
 _PRIVATE_BODY = load_pattern("private_body")
+_BEHIND = b"\"',;.>| \t\r\n"
+"""What may stand between the lines of a body, and belongs to the text around it behind the last one."""
 _PUTTY_BODY = re.compile(rb"(?i)(?:PuTTY-User-Key-File|Private-Lines)[^\n]{0,80}(?:\s[^\n]{0,120}){0,60}")
 _LONGEST_KEY = 20_000
 
@@ -39,7 +41,7 @@ def find_private_key(view: bytes, start: int, low: int, high: int) -> Span | Non
     if end:
         return begin.start(), end.end()
     body = _PRIVATE_BODY.match(view, begin.end(), limit)
-    return begin.start(), body.end() if body else begin.end()
+    return begin.start(), begin.end() + len(body[0].rstrip(_BEHIND) if body else b"")
 
 
 _KEY_LINE = re.compile(rb"[A-Za-z0-9+/]{16,}={0,2}|(?<![A-Za-z0-9+/])[A-Za-z0-9+/]{1,15}={1,2}")

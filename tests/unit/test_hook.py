@@ -501,7 +501,7 @@ def test_the_hook_works_whatever_becomes_of_the_store(tmp_path: Path, damage):
 def test_a_full_disk_leaves_the_session_out_and_the_next_line_stands_alone(tmp_path: Path):
     spool, full = publish(tmp_path), f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (30, 30)); {RUN_HOOK}"
     treated = request(of_arm("Treatment"))
-    command = [sys.executable, "-c", full, "hook"]
+    command = [sys.executable, "-B", "-c", full, "hook"]  # or it would cut the bytecode of modules that others import
     environment = {**os.environ, "KAIZEN_HOME": str(tmp_path)}
     run = subprocess.run(command, input=treated, env=environment, capture_output=True, text=True, check=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -25,6 +26,13 @@ def test_nearly_every_planted_value_is_gone_and_all_else_stays(redactor, encodin
     assert len(missed) <= (0.01 if every == 1 else 0.02) * len(planted), missed  # chance in a third
     assert [text for sample, text in zip(plain, texts[len(planted) :], strict=True) if text != sample.text] == []
     assert redactor.redact_units(raw) == raw
+
+
+def test_a_line_of_json_stays_one(redactor):
+    """What is replaced in a text ends with it: the quotation mark and all behind it stay."""
+    lines = {"plain": lambda text: json.dumps({"text": text, "last": 1}, ensure_ascii=False)}
+    raw = [sample.text.encode() for sample in positives(SEED, lines)]
+    assert [text for text in redactor.redact_units(raw) if not text.endswith(b'", "last": 1}')] == []
 
 
 def test_a_token_needs_no_context(redactor):
