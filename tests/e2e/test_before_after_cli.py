@@ -51,7 +51,8 @@ def test_a_large_step_is_claimed_without_a_cause(
     assert "The target of a fall of at least 10 % is reached." in box
 
 
-@pytest.mark.parametrize("bind", ["git", pytest.param("manual", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("bind", ["git", "manual"])
 def test_few_sessions_are_warned_about_and_never_both_too_few_and_too_many(
     bind: str, tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def read_commands() -> list[list[str]]:
     return [shlex.split(command.text.replace("\\\n", " "))[1:] for command in block.commands]
 
 
+@pytest.mark.long
 def test_half_the_cost_per_commit_with_checks_that_pass_is_seen(tmp_path: Path, run: Callable[..., str]) -> None:
     store = ("--store", str(tmp_path / "store.db"))
     repository = make_repository(tmp_path / "repo")

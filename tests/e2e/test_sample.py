@@ -77,6 +77,7 @@ def test_verdicts_follow_the_data(tmp_path: Path, judged: dict[str, Evaluation])
     assert judged["concise-instructions"].verdict is Verdict.MET
 
 
+@pytest.mark.long
 def test_the_demo_prints_each_decision_and_writes_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,7 +110,7 @@ def test_a_cell_that_ends_the_run(write_notebook, out: Path, cell: str, said: st
     wait_until_gone(int((out / "started").read_text()))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_a_run_that_is_stopped(write_notebook, start_report, out: Path, number: signal.Signals) -> None:
     process = start_report(write_notebook(announce(out), "import time; time.sleep(600)"), out)
     kernel = wait_until_running(out)

@@ -107,7 +107,7 @@ def call_due(schedules: list[Schedule], out: Path, now: datetime, dice: random.R
         assert all(isinstance(outcome, Outcome) for outcome in made)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_year_makes_every_slot_exactly_once(load, tmp_path: Path) -> None:
     schedules, out, dice = load(SCHEDULES), tmp_path / "reports", random.Random(11)
     now = BEGIN

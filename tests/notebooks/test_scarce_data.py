@@ -63,6 +63,7 @@ def show_all(store: Path) -> list[str]:
     return [show(notebook, store) for notebook in NOTEBOOKS]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("few_simulations")
 def test_the_sample_is_shown_in_every_section(sample_store: Path) -> None:
     assert [text for text in show_all(sample_store) if "no session" in text or "holds no" in text] == []

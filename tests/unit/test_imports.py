@@ -54,7 +54,13 @@ def test_an_ingest_without_news_loads_no_libraries_of_numbers(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [("retro", "--dry-run", "--days", "400"), ("sessions", "list"), ("metrics",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("retro", "--dry-run", "--days", "400"),
+        *(pytest.param(one, marks=pytest.mark.long) for one in (("sessions", "list"), ("metrics",))),
+    ],
+)
 def test_a_command_that_reads_frames_loads_no_pandas(sample_store: Path, words: tuple[str, ...]):
     found = run(*words, "--store", str(sample_store))
     assert "polars" in found

@@ -416,7 +416,7 @@ def by_user(seed: int, users: int = 30) -> pl.DataFrame:
     return pl.concat(named)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_fair_coin_per_user_is_not_called_unfair() -> None:
     plan = replace(FIXED, control_share=0.5, cluster=Cluster.USER)
     ratios = [_check_ratio(by_user(seed), plan, Design()) for seed in range(400)]

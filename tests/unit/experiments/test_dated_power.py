@@ -75,7 +75,7 @@ def test_a_large_change_is_claimed_and_a_small_one_is_not() -> None:
     assert "'exp new --assign session'" in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("few_simulations")
 def test_days_that_differ_a_target_and_an_unresolved_guardrail_cost_power(monkeypatch: pytest.MonkeyPatch) -> None:
     calm, chance = history(), calm_table().rows[1].probability
@@ -92,7 +92,7 @@ def test_days_that_differ_a_target_and_an_unresolved_guardrail_cost_power(monkey
     assert target.rows[0].days is None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("few_simulations")
 def test_the_same_history_gives_the_same_answer() -> None:
     assert table(history()) == calm_table()

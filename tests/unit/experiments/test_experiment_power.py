@@ -81,7 +81,7 @@ def test_interim_analyses_cost_sessions() -> None:
     assert plain().rows[0].n_per_arm >= table(plan=Plan(design=DesignKind.FIXED)).rows[0].n_per_arm
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("one_effect")
 def test_sessions_that_resemble_each_other_are_worth_less() -> None:
     names = [f"name-{i}" for i in np.arange(240) // 12]
@@ -94,7 +94,7 @@ def test_sessions_that_resemble_each_other_are_worth_less() -> None:
     assert rows[0].probability < rows[1].probability - 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_guardrail_that_cannot_be_resolved_costs_the_decision() -> None:
     noisy = history(240).with_columns(cost_per_session=history(240)["tokens_per_session"].reverse())
     strict = GuardrailSpec(Metric.COST_PER_SESSION, Direction.INCREASE, 1.0)

@@ -49,6 +49,7 @@ def test_a_chart_that_does_not_exist_or_has_no_data_says_so(evaluate):
         exhibits.draw_result(evaluate([], []), sample_of([], []), "over_time")
 
 
+@pytest.mark.long
 def test_a_chart_carries_what_draws_it_and_a_second_one_declares_nothing_again(evaluate):
     names = set()
     for _ in range(2):

@@ -27,7 +27,7 @@ CONTROL, TREATMENT, _ = Classification
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("mode", "each"), [("WAL", 10), ("DELETE", 5)])
+@pytest.mark.parametrize(("mode", "each"), [("WAL", 10), pytest.param("DELETE", 5, marks=pytest.mark.long)])
 def test_eight_processes_tag_at_once_and_lose_nothing(crew: Crew, path: Path, mode: _JournalMode, each: int):
     Store.open(path, create=True, journal_mode=mode).close()
     # The same session in the same arm.
