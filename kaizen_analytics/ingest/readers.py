@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     _Slice = dict[Source, Checkpoint | None]
 
 _LEAST_BYTES = 64 * 1024 * 1024  # with less to read, another process takes longer to start than it saves
+_SMALL_BYTES = 32 * 1024  # of a file: what is less is read faster than handed over
 _MOST_BYTES = 32 * 1024 * 1024  # of a file, lest two processes hold what it says; and of what is read out of turn
 _SLICE_BYTES, _SLICE_FILES = 4 * 1024 * 1024, 100
 _MOST_WAITING = 16  # slices, which bounds the memory where reading is faster than storing
@@ -35,10 +36,10 @@ _MOST_READERS = 3  # more would wait for the one that stores
 
 
 class Readers:
-    """The readers of some files. Few bytes, or a single processor, get none."""
+    """The readers of some files. Few bytes, small files and a single processor get none."""
 
     def __init__(self, sources: Iterable[Source], rows: Mapping[str, Checkpoint]) -> None:
-        chosen = [source for source in sources if not source.is_database and source.size_bytes <= _MOST_BYTES]
+        chosen = [one for one in sources if not one.is_database and _SMALL_BYTES <= one.size_bytes <= _MOST_BYTES]
         processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         enough = sys.executable and sum(source.size_bytes for source in chosen) >= _LEAST_BYTES
         self._processes: list[subprocess.Popen[bytes]] = []

@@ -26,7 +26,7 @@ from pathlib import Path
 from kaizen_analytics.ingest import readers
 from kaizen_analytics.ingest.discover import Source
 from kaizen_analytics.ingest.records import Agent
-readers._LEAST_BYTES = 0
+readers._LEAST_BYTES = readers._SMALL_BYTES = 0
 readers.os.sched_getaffinity = lambda _: range(3)
 with readers.Readers([Source(Path(sys.argv[1]), Agent.CODEX, 1, 0)], {}) as held:
     print(*(one.pid for one in held._processes), flush=True)
@@ -38,6 +38,7 @@ with readers.Readers([Source(Path(sys.argv[1]), Agent.CODEX, 1, 0)], {}) as held
 def with_readers(monkeypatch):
     """Have readers for a handful of files, on as many processors as it takes."""
     monkeypatch.setattr(readers, "_LEAST_BYTES", 0)
+    monkeypatch.setattr(readers, "_SMALL_BYTES", 0)
     monkeypatch.setattr(readers, "_SLICE_FILES", 2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(3), raising=False)
 
@@ -119,6 +120,7 @@ def test_readers_that_fail_cost_nothing(full, alone, tmp_path, monkeypatch, code
 def test_there_are_as_many_readers_as_there_is_use_for(monkeypatch, processors, least, expected):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(processors), raising=False)
     monkeypatch.setattr(readers, "_LEAST_BYTES", least)
+    monkeypatch.setattr(readers, "_SMALL_BYTES", 0)
     with Readers([Source(Path("/nowhere/a.jsonl"), Agent.CODEX, 999, 0)], {}) as found:
         processes = found._processes
     assert len(processes) == expected
