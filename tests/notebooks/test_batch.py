@@ -55,6 +55,7 @@ def test_a_crash_takes_only_its_own_report(write_notebook, tmp_path: Path) -> No
     assert not list(tmp_path.rglob(".staging-*"))
 
 
+@pytest.mark.long
 def test_one_command_makes_a_report_for_each_value_of_its_subject(write_notebook, program, tmp_path: Path) -> None:
     notebook = write_notebook("assert name != 'bad'", subject="name")
     subjects = [option for name in ("bad", "good") for option in ("-p", f"name={name}")]

@@ -224,7 +224,7 @@ def test_the_server_starts_without_what_only_an_answer_needs():
     assert ran.stdout.strip() == "[]"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_client_starts_the_command_and_is_answered(store: Path):
     command = stdio.StdioServerParameters(
         command=sys.executable, args=["-m", "kaizen_analytics", "mcp", "--store", str(store)]

@@ -55,7 +55,7 @@ def planner(sessions: pl.DataFrame, *guardrails: GuardrailSpec) -> _Histories:
     return _Histories.of(rule, sessions, NOW_MS, None, after_days=28, power=0.8)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("few_simulations")
 def test_a_large_change_is_claimed_and_a_small_one_is_not() -> None:
     found = calm_table()

@@ -53,7 +53,7 @@ def on_commits(cases: list[Case], commits: list[str]) -> list[Case]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["commit", "branch"])
+@pytest.mark.parametrize("kind", ["commit", pytest.param("branch", marks=pytest.mark.long)])
 def test_commits_are_told_apart_with_the_repository(
     tmp_path: Path, lake: Path, home: Path, repository: tuple[Repository, list[str]], kind: str
 ) -> None:
