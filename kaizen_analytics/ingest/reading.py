@@ -215,7 +215,8 @@ def read_source(source: Source, row: Checkpoint | None) -> Work:
     with _open_source(source) as handle:
         end, prefix_hash = _feed_lines(parser, handle, size=None if source.is_read_whole else source.size_bytes)
     parser.finish()
-    parser.__dict__ = parser.__getstate__()  # a long session has hundreds of thousands of keys
+    if source.size_bytes > _CHUNK_BYTES:  # a long session has hundreds of thousands of keys
+        parser.__dict__ = parser.__getstate__()
     return Work(
         str(source.path), source.agent, source.size_bytes, source.mtime_ns, row, parser,
         end=end, prefix_hash=prefix_hash, replaces=replaces,
