@@ -125,7 +125,7 @@ _CONTROLS: tuple[_Form, ...] = (
     ),
     (re.compile(rb"\]\]>"), b"]]>", ()),
 )
-_BARE_COLOUR: _Form = (re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4})?m"), b"[", (_DIGITS + b"m",))
+_BARE_COLOUR: _Form = (re.compile(rb"\[(?:[0-9]{1,3}(?:;[0-9]{1,3}){0,4}m|m(?![a-z]))"), b"[", (_DIGITS + b"m",))
 """A colour from which something took the escape character."""
 _NUMBER = re.compile(rb"\n[ ]{0,6}\d{1,6}(?:\t|\xe2\x86\x92)")
 _LONGEST_NUMBER = 13

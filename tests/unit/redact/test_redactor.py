@@ -287,3 +287,10 @@ def test_rounds_do_not_grow_with_a_repetitive_text(monkeypatch, repeated):
 @pytest.mark.parametrize("host", ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org"])
 def test_hosts_of_public_remotes_stay(redactor, host):
     assert host in redactor.redact(f"git@{host}:acme-internal/app.git")
+
+
+def test_a_colour_in_a_neighbour_hides_no_name_in_brackets(redactor):
+    message = b"fatal: [murphy-web-36]: UNREACHABLE! => {}"
+    alone, beside = redactor.redact_units([message]), redactor.redact_units([b"done[0m", message])
+    assert b"murphy" not in alone[0]
+    assert beside[1:] == alone
