@@ -578,7 +578,6 @@ def _plan_lot(
 
     Raises:
         ConfigError: an option is wrong, or belongs to --assign and that is missing.
-
     """
     arms = {"control": asdict(control), "treatment": asdict(treatment)}
     given = [f"--{arm}-{name}" for arm, options in arms.items() for name, value in options.items() if value]

@@ -1,7 +1,7 @@
 """Redaction: replaces secrets, people, machines and organisations in any text. Imports nothing but `core.errors`.
 
     rules/*.toml   what is looked for: formats, contexts, people, word lists, patterns
-    data           the word lists and patterns of the engine, loaded
+    data           the word lists and patterns of the engine, loaded, and tables of bytes
     rules          rules, loaded and compiled
     checks         whether a match is what it looks like
     values         what a name promises about its value; is this value a credential

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from kaizen_analytics.redact.data import load_bytes, load_data, load_pattern, spell
+from kaizen_analytics.redact.data import byte_table, load_bytes, load_data, load_pattern, spell
 from kaizen_analytics.redact.spans import PLACEHOLDER_START, Category
 from kaizen_analytics.redact.values import (
     HOST_WORDS,
@@ -68,12 +68,10 @@ _NAME_BYTES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_$
 """What identifiers consist of; letters beyond ASCII too, but not what begins their punctuation in UTF-8."""
 _LONGEST_NAME = 64
 _SECOND_WORDS = frozenset({b"key", b"tok", b"sec", b"pas", b"nam", b"id", b"own", b"dom", b"num", b"ute"})
-_IN_NAME = np.isin(np.arange(256), list(_NAME_BYTES))
-_ASSIGNING = np.zeros(256, np.bool_)
-_ASSIGNING[list(b"*\"'`])}[{( \t\r\n=:>,|!?+-<\xef")] = True
+_IN_NAME = byte_table(_NAME_BYTES)
+_ASSIGNING = byte_table(b"*\"'`])}[{( \t\r\n=:>,|!?+-<\xef")
 """Bytes that can follow a name which is given a value."""
-_COLUMN_ENDS = np.zeros(256, np.bool_)
-_COLUMN_ENDS[list(b"\"'`*|,;\t \r\n()")] = True
+_COLUMN_ENDS = byte_table(b"\"'`*|,;\t \r\n()")
 """Bytes that can stand around the name of a column."""
 
 

@@ -15,12 +15,13 @@ import html.entities
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kaizen_analytics.redact.data import byte_table
 from kaizen_analytics.redact.values import LOOKALIKES
 
 if TYPE_CHECKING:
@@ -228,7 +229,7 @@ class _Text:
         for pattern, literal, following in forms:
             places = self.places(literal)
             for distance, members in enumerate(following, len(literal)):
-                places = places[_members(members)[self.characters[places + distance]]]
+                places = places[byte_table(members)[self.characters[places + distance]]]
             done = 0
             for place in places.tolist():
                 if place >= done and (match := pattern.match(self.raw, place)):
@@ -237,11 +238,6 @@ class _Text:
 
 
 _IS_MARK = bytes(byte > 0x7F or not (chr(byte).isalnum() or byte == _SPACE) for byte in range(256))
-
-
-@cache
-def _members(members: bytes) -> NDArray[np.bool_]:
-    return np.isin(np.arange(256), list(members))
 
 
 def unescape(raw: bytes) -> tuple[bytes, OffsetMap] | None:
@@ -558,7 +554,7 @@ def _controls(text: _Text) -> Iterator[_Found]:
 def _numbers(text: _Text) -> Iterator[_Found]:
     """Find the numbers of lines, by the digit before what ends them."""
     ends = np.concatenate((text.places(b"\t"), text.places(b"\xe2\x86\x92")))
-    for end in ends[_members(_DIGITS)[text.characters[ends - 1]]].tolist():
+    for end in ends[byte_table(_DIGITS)[text.characters[ends - 1]]].tolist():
         start = text.raw.rfind(b"\n", max(0, end - _LONGEST_NUMBER), end)
         if start >= 0 and (match := _NUMBER.match(text.raw, start)):
             yield start + 1, match.end(), _DELETE

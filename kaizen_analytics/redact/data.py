@@ -1,4 +1,4 @@
-"""The word lists and patterns of the package, read from `rules/words.toml` and `rules/patterns.toml`."""
+"""The word lists and patterns of the package, read from `rules/words.toml` and `rules/patterns.toml`; byte tables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import re
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 RULES = Path(__file__).with_name("rules")
 NAME = re.compile(r"\{\{(\w+)\}\}")
@@ -56,6 +61,18 @@ def spell(keyword: str) -> list[str]:
     ['été', 'Été', 'ÉTÉ']
     """
     return [keyword] if keyword.isascii() else list(dict.fromkeys((keyword, keyword.capitalize(), keyword.upper())))
+
+
+@cache  # hundreds of rules share a handful of classes
+def byte_table(members: bytes) -> NDArray[np.bool_]:
+    """Return for each of the 256 bytes whether it is one of `members`; nobody may write into the table.
+
+    >>> byte_table(b"ab")[list(b"abc")].tolist()
+    [True, True, False]
+    """
+    table = np.isin(np.arange(256), list(members))
+    table.flags.writeable = False
+    return table
 
 
 def _expand(name: str) -> str:

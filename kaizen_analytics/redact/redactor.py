@@ -59,7 +59,7 @@ class Redactor:
         while findings := self.choose(merge_findings(raw, self.scanner.find(raw))):
             strong = _strong_values(raw, findings)
             raw = _spread(self.replace(raw, findings), strong)
-            if not self._is_open(raw):
+            if not self._find_open([raw]):
                 break
         return raw
 
@@ -74,16 +74,14 @@ class Redactor:
                 if findings:
                     done[index] = self.replace(done[index], findings)
                     changed.append(index)
-            parts = [(index, part) for index in changed for part in _around_placeholders(done[index])]
-            again = self.find_in_units([part for _, part in parts])
-            open_units = list(
-                dict.fromkeys(index for (index, _), found_in in zip(parts, again, strict=True) if found_in)
-            )
+            open_units = [changed[place] for place in self._find_open([done[index] for index in changed])]
         return done
 
-    def _is_open(self, raw: bytes) -> bool:
-        """Whether placeholders may have made something of what stands around them."""
-        return any(self.find_in_units(_around_placeholders(raw)))
+    def _find_open(self, units: Sequence[bytes]) -> list[int]:
+        """Return the places of the units whose placeholders may have made something of what stands around them."""
+        parts = [(place, part) for place, unit in enumerate(units) for part in _around_placeholders(unit)]
+        found = self.find_in_units([part for _, part in parts])
+        return list(dict.fromkeys(place for (place, _), findings in zip(parts, found, strict=True) if findings))
 
     def find_in_units(self, units: Sequence[bytes]) -> list[list[Detection]]:
         """Return the findings of each unit, in its own offsets; a unit never sees its neighbours."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kaizen_analytics.redact.data import load_pattern
+from kaizen_analytics.redact.data import byte_table, load_pattern
 from kaizen_analytics.redact.rules import load_rules
 from kaizen_analytics.redact.spans import Category
 from kaizen_analytics.redact.values import measure_shape
@@ -146,21 +146,19 @@ def _may_be_tokens(
 
 
 _WIDE_HEAD = 24
-_WIDE_HEADS = np.zeros(256, np.bool_)
-_WIDE_HEADS[list(b"ABEQ")] = True
+_WIDE_HEADS = byte_table(b"ABEQ")
 """Of what much of the base64 of UTF-16 consists: every second byte is nought, or one alphabet's."""
-_IS_UPPER = np.array([65 <= byte <= 90 for byte in range(256)])
-_IS_LOWER = np.array([97 <= byte <= 122 for byte in range(256)])
-_IN_BASE_32 = np.array([chr(byte) in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" for byte in range(256)])
+_IS_UPPER = byte_table(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_IS_LOWER = byte_table(b"abcdefghijklmnopqrstuvwxyz")
+_IN_BASE_32 = byte_table(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 _SEXTETS = np.zeros(256, np.int64)
 _SEXTETS[list(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")] = np.arange(64)
 _SEXTETS[list(b"-_")] = 62, 63
-_IN_HEX = np.array([chr(byte) in "0123456789abcdefABCDEFxX" for byte in range(256)])
+_IN_HEX = byte_table(b"0123456789abcdefABCDEFxX")
 _GROUPS = np.arange(5) * 4
 _LEAST_HEADS = 3
 """How many of five must begin so; the others may begin inside a character beyond ASCII."""
-_TEXT_HEADS = np.zeros(256, np.bool_)
-_TEXT_HEADS[list(b"ACDEGIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")] = True
+_TEXT_HEADS = byte_table(b"ACDEGIJKLMNOPQRSTUVWXYZabcdefwxyz0123456789")
 """What every fourth character of encoded text can be: it holds the upper bits of a byte, which are few in ASCII."""
 
 
@@ -267,7 +265,7 @@ def find_wrapped(view: bytes, found: list[tuple[int, int, bool, bool]]) -> Itera
 
 
 _PRINTABLE = bytes(range(32, 127)) + b"\a\t\n\r\x1b" + bytes(range(128, 256))
-_IS_PRINTABLE = np.isin(np.arange(256), list(_PRINTABLE))
+_IS_PRINTABLE = byte_table(_PRINTABLE)
 _DENSE = bytes(range(128, 256))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from functools import cache
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +25,7 @@ from kaizen_analytics.redact.canonical import (
     select_units,
     unescape,
 )
+from kaizen_analytics.redact.data import byte_table
 from kaizen_analytics.redact.rules import Hit, compile_rule, load_rules
 from kaizen_analytics.redact.runs import find_personal
 from kaizen_analytics.redact.spans import Category, Detection
@@ -87,7 +87,7 @@ class Scanner:
         rules = [*finders.values(), *marked.values()]
         self._finders = [[finder[:4] for finder in group] for group in rules]
         self._marks = [
-            _Mark(byte[0], _table(ahead), number) for number, (byte, _, ahead) in enumerate(marked, len(literals))
+            _Mark(byte[0], byte_table(ahead), number) for number, (byte, _, ahead) in enumerate(marked, len(literals))
         ]
         self._ruled = np.array([bool(group) for group in rules])
         self._behind = np.array([_may_stand_behind(group) for group in rules])
@@ -281,15 +281,8 @@ def _may_stand_behind(finders: list[_Finder]) -> NDArray[np.bool_]:
     """Return for each byte whether one of the rules looks at its literal behind it."""
     allowed = np.zeros(256, np.bool_)
     for finder in finders:
-        allowed |= _table(finder.behind or bytes(range(256)))
+        allowed |= byte_table(finder.behind or bytes(range(256)))
     return allowed
-
-
-@cache  # hundreds of rules share a handful of classes
-def _table(members: bytes) -> NDArray[np.bool_]:
-    table = np.zeros(256, np.bool_)
-    table[list(members)] = True
-    return table
 
 
 def _membership(literals: list[bytes], members: Iterable[bytes]) -> NDArray[np.bool_]:

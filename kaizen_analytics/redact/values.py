@@ -376,7 +376,8 @@ def is_own_domain(value: bytes) -> bool:
         len(labels) >= 3
         and labels[-1] in _TOP_LEVEL
         and len(labels[-2]) > 3
-        and labels[-2] not in COMMON_WORDS | PUBLIC_DOMAINS
+        and labels[-2] not in COMMON_WORDS
+        and labels[-2] not in PUBLIC_DOMAINS
         and _DOMAIN.fullmatch(value) is not None
     )
 
